@@ -1,0 +1,157 @@
+"""What a model is asked and what it answers, in nobody's dialect: the wall between the rules and the providers.
+
+`workers/models/` translates these values to a provider's shapes and back; nothing else knows those shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class Stop(StrEnum):
+    """Why the model stopped."""
+
+    END = "end"
+    CALLS = "calls"
+    LENGTH = "length"
+    """Cut at the output limit: the reply is incomplete."""
+    PAUSE = "pause"
+    """The provider wants to be called again with the reply so far."""
+    REFUSAL = "refusal"
+    CONTEXT = "context"
+    """The conversation no longer fits the model's window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function as the model sees it. `schema` is the JSON Schema of its input object."""
+
+    name: str
+    description: str
+    schema: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model's wish to have a tool called. `id` is the provider's; results are matched by it."""
+
+    id: str
+    name: str
+    input: object
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What the model is shown of a call's result."""
+
+    id: str
+    name: str
+    content: str
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one reply, as the provider counts them. `input_tokens` excludes what the cache served."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of a model.
+
+    `blocks` is the provider's own content, to be sent back to it verbatim (thinking signatures live there);
+    only the module of that provider reads it.
+    """
+
+    text: str
+    stop: Stop
+    calls: tuple[ToolCall, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    blocks: tuple[Mapping[str, object], ...] = ()
+    model: str = ""
+    detail: str = ""
+    """The provider's words on a refusal, where it gives any."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserTurn:
+    """What the model has not seen yet: the results of its calls, in the order it asked, then words."""
+
+    results: tuple[ToolResult, ...] = ()
+    texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantTurn:
+    """What the model said earlier."""
+
+    reply: Reply
+
+
+Turn = UserTurn | AssistantTurn
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One question to a model. `turns` alternate, begin and end with a `UserTurn`.
+
+    `attempt` counts from 1 over the tries of this very step, so that a scripted error can pass.
+    """
+
+    model: str
+    system: str
+    turns: tuple[Turn, ...]
+    tools: tuple[Tool, ...] = ()
+    result_tool: str = ""
+    """Name of the tool among `tools` by which a final JSON result is given: `{"result": …}`. Without a result
+    schema plain text is a final answer too."""
+    max_output_tokens: int = 16_000
+    attempt: int = 1
+
+
+class Model(Protocol):
+    """A provider's model. Raises `ModelError`, nothing else; is cancelled by cancelling the task."""
+
+    async def reply(self, request: ModelRequest, progress: Callable[[], None]) -> Reply:
+        """Answer the request; `progress` is called whenever the provider shows a sign of life."""
+        ...
+
+    async def summarize(self, text: str, limit: int) -> Reply:
+        """Say in at most about `limit` characters what an oversized call result contains."""
+        ...
+
+
+class Posture(StrEnum):
+    """What a failed model call asks for."""
+
+    RETRY = "retry"
+    PAUSE = "pause"
+    """Money: trying again costs nothing and brings nothing until a person acts."""
+    FAIL = "fail"
+
+
+class ModelError(Exception):
+    """A model call that brought no reply. `reason` is one sentence for people, without secrets."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        posture: Posture,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.posture = posture
+        self.status = status
+        self.retry_after = retry_after
+        """Seconds the provider asks to wait."""

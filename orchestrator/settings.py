@@ -1,0 +1,82 @@
+"""Environment -> one frozen `Settings`. Every variable starts with `PERDURE_`, except the provider's own key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from perdure.contract import MAX_WAIT_SECONDS
+
+
+class Settings(BaseSettings):
+    """What a process of the server side needs to know. Read once, at the process's start."""
+
+    model_config = SettingsConfigDict(env_prefix="PERDURE_", frozen=True, extra="ignore")
+
+    state_dir: Path = Path(".perdure")
+    database_url: str | None = Field(
+        default=None,
+        description="`sqlite:///path` or `postgresql://user:password@host/db`; default: a file in the state folder.",
+    )
+    database_listen_url: str | None = Field(
+        default=None, description="A direct PostgreSQL connection for LISTEN; default: `database_url`."
+    )
+
+    temporal_address: str = "127.0.0.1:7233"
+    temporal_namespace: str = "default"
+    temporal_api_key: SecretStr | None = None
+    temporal_tls: bool | None = Field(
+        default=None, description="Default: on when an API key or a client certificate is given."
+    )
+    temporal_tls_ca: Path | None = None
+    temporal_tls_cert: Path | None = None
+    temporal_tls_key: Path | None = None
+
+    payload_key: SecretStr | None = Field(
+        default=None, description="32 bytes in base64: Temporal's payloads are encrypted with AES-GCM."
+    )
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8787
+    max_wait_seconds: Annotated[float, Field(gt=0, le=MAX_WAIT_SECONDS)] = MAX_WAIT_SECONDS
+
+    default_model: str | None = Field(
+        default=None,
+        description="`provider/model`; default: Claude when an Anthropic key is set, else the scripted analyst.",
+    )
+    small_model: str | None = Field(
+        default=None, description="Summaries; default: the small model of the run's provider."
+    )
+    anthropic_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("PERDURE_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY")
+    )
+    anthropic_base_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("PERDURE_ANTHROPIC_BASE_URL", "ANTHROPIC_BASE_URL"),
+    )
+    max_output_tokens: Annotated[int, Field(ge=256, le=64_000)] = 16_000
+    scripted_policies: str = Field(
+        default="",
+        description="Further scripted policies, `name=module:function` separated by commas.",
+    )
+
+    max_cached_workflows: Annotated[int, Field(ge=1)] = 500
+    max_concurrent_model_calls: Annotated[int, Field(ge=1)] = 200
+    sweep_seconds: Annotated[float, Field(gt=0)] = 2.0
+    log_format: str = Field(default="text", pattern="^(text|json)$")
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @property
+    def store_url(self) -> str:
+        """Where the store is: the given URL, or the SQLite file in the state folder."""
+        return self.database_url or f"sqlite:///{(self.state_dir / 'perdure.db').resolve()}"
+
+    @property
+    def model(self) -> str:
+        """The model of a run that names none."""
+        if self.default_model:
+            return self.default_model
+        return "anthropic/claude-sonnet-5-5" if self.anthropic_api_key else "scripted/analyst"
