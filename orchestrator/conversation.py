@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from pydantic import JsonValue
+
 
 class Stop(StrEnum):
     """Why the model stopped."""
@@ -31,7 +33,7 @@ class Tool:
 
     name: str
     description: str
-    schema: Mapping[str, object]
+    schema: Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class ToolCall:
 
     id: str
     name: str
-    input: object
+    input: JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Reply:
     stop: Stop
     calls: tuple[ToolCall, ...] = ()
     usage: Usage = field(default_factory=Usage)
-    blocks: tuple[Mapping[str, object], ...] = ()
+    blocks: tuple[Mapping[str, JsonValue], ...] = ()
     model: str = ""
     detail: str = ""
     """The provider's words on a refusal, where it gives any."""

@@ -22,7 +22,8 @@ class Settings(BaseSettings):
         description="`sqlite:///path` or `postgresql://user:password@host/db`; default: a file in the state folder.",
     )
     database_listen_url: str | None = Field(
-        default=None, description="A direct PostgreSQL connection for LISTEN; default: `database_url`."
+        default=None,
+        description="A direct PostgreSQL connection for LISTEN; default: `database_url`.",
     )
 
     temporal_address: str = "127.0.0.1:7233"
@@ -36,7 +37,8 @@ class Settings(BaseSettings):
     temporal_tls_key: Path | None = None
 
     payload_key: SecretStr | None = Field(
-        default=None, description="32 bytes in base64: Temporal's payloads are encrypted with AES-GCM."
+        default=None,
+        description="32 bytes in base64: Temporal's payloads are encrypted with AES-GCM.",
     )
 
     host: str = "127.0.0.1"
@@ -51,7 +53,8 @@ class Settings(BaseSettings):
         default=None, description="Summaries; default: the small model of the run's provider."
     )
     anthropic_api_key: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("PERDURE_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY")
+        default=None,
+        validation_alias=AliasChoices("PERDURE_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"),
     )
     anthropic_base_url: str | None = Field(
         default=None,

@@ -1,0 +1,159 @@
+"""The activities a run needs: names, inputs, outputs, time limits, retry policies. No bodies.
+
+Workflows import this module and nothing of the activities themselves. Everything here travels through Temporal's
+history, so it is small, constant per step, and refers to what is large by id. A renamed field breaks histories
+that are already written: add fields with defaults, never rename.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+
+from orchestrator.agent import Situation
+from perdure.contract import RunStatus
+
+THINK = "think"
+SUMMARIZE = "summarize"
+LOOK = "look"
+SETTLE = "settle"
+NEXT_DELIVERIES = "next_deliveries"
+
+THINK_TIMEOUT = timedelta(minutes=20)
+"""One attempt of a model step; a long answer of a large model streams for minutes."""
+THINK_DEADLINE = timedelta(hours=24)
+ACTIVITY_HEARTBEAT = timedelta(seconds=12)
+"""10 s or more: shorter ones give false timeouts on a busy machine."""
+BOOKKEEPING_TIMEOUT = timedelta(seconds=30)
+
+THINK_RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=60),
+    maximum_attempts=60,
+)
+"""About an hour of a provider's trouble, unless it asks for other delays."""
+BOOKKEEPING_RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)
+)
+"""Unbounded on purpose: it only writes to the store, and a store that is away comes back."""
+CALL_RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=30),
+)
+"""Counts hand-outs, without a maximum but within the call's deadline; a function's attempts are counted in the
+store, because a task that reached no machine must cost the function nothing."""
+
+
+@dataclass(frozen=True)
+class RunRef:
+    """A run, by its cluster and id."""
+
+    cluster_id: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class CallTicket:
+    """Input of a call's activity: where to find the call."""
+
+    run: RunRef
+    call_id: str
+
+
+@dataclass(frozen=True)
+class CallOrder:
+    """A call as the workflow schedules it. Times in seconds; no heartbeat where the machine sends none."""
+
+    call_id: str
+    queue: str
+    name: str
+    timeout: float
+    deadline: float
+    heartbeat: float | None
+
+
+@dataclass(frozen=True)
+class CallOutcome:
+    """Output of a call's activity: the result itself is in the store."""
+
+    call_id: str
+    oversized: bool = False
+
+
+@dataclass(frozen=True)
+class LostCall:
+    """A call that Temporal gave up on: its deadline passed."""
+
+    call_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ThinkInput:
+    """`step` 0 means: wherever the store is. `lost` calls get a failure as their result first."""
+
+    run: RunRef
+    step: int = 0
+    lost: list[LostCall] = field(default_factory=list[LostCall])
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands after a transaction: all that the workflow needs to know."""
+
+    status: str
+    step: int = 0
+    orders: list[CallOrder] = field(default_factory=list[CallOrder])
+    oversized: list[str] = field(default_factory=list[str])
+
+    def situation(self) -> Situation:
+        return Situation(
+            status=RunStatus(self.status),
+            unanswered=tuple(order.call_id for order in self.orders),
+            oversized=tuple(self.oversized),
+        )
+
+
+@dataclass(frozen=True)
+class SummarizeInput:
+    run: RunRef
+    call_id: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at the wishes found."""
+
+    cancel_wanted: bool = False
+    parked: bool = False
+    """The run waits for a worker for long: close the execution, the state is in the store."""
+    settled: list[CallOutcome] = field(default_factory=list[CallOutcome])
+    """Open calls that have a result in the store although their activity does not know."""
+
+
+@dataclass(frozen=True)
+class SettleInput:
+    """End a turn from outside the model loop: `move` is "cancel" or "fail"."""
+
+    run: RunRef
+    move: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DeliveriesInput:
+    """`dead` deliveries, by call id, were given up."""
+
+    run: RunRef
+    dead: list[str] = field(default_factory=list[str])
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """Handler calls that wait, in the order of their transitions."""
+
+    orders: list[CallOrder] = field(default_factory=list[CallOrder])

@@ -1,0 +1,82 @@
+"""What statuses a run can have and what moves it from one to the next.
+
+    created ──► pending ──BEGIN──► running ──FINISH──► done ─────┐
+                  ▲                 │    ▲                       │
+                  │             PAUSE    RESUME                  │
+                  │                 ▼    │                       │
+                  │                paused                        │
+                  │                                              │
+                  └───────────REVIVE (the next turn)─── failed ◄─┤ FAIL, from pending, running, paused
+                                                                 │
+                                                    cancelled ◄──┘ CANCEL, from pending, running, paused
+
+A *turn* runs from pending to a final status. Only an interactive run's follow-up (REVIVE) leaves done or failed,
+which begins the next turn; cancelled is final for good. Everything else that is not in the table cannot happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from perdure.contract import FINAL_STATUSES, RunStatus
+
+
+class Move(StrEnum):
+    """What can move a run's status."""
+
+    BEGIN = "begin"
+    """The first model step of a turn."""
+    PAUSE = "pause"
+    """A person or money is needed; waiting for a function or a retry is not a pause."""
+    RESUME = "resume"
+    FINISH = "finish"
+    FAIL = "fail"
+    CANCEL = "cancel"
+    REVIVE = "revive"
+    """A follow-up to an interactive run: the next turn."""
+
+
+TRANSITIONS: Mapping[tuple[RunStatus, Move], RunStatus] = MappingProxyType(
+    {
+        (RunStatus.PENDING, Move.BEGIN): RunStatus.RUNNING,
+        (RunStatus.RUNNING, Move.PAUSE): RunStatus.PAUSED,
+        (RunStatus.PAUSED, Move.RESUME): RunStatus.RUNNING,
+        (RunStatus.RUNNING, Move.FINISH): RunStatus.DONE,
+        **{
+            (status, move): target
+            for move, target in ((Move.FAIL, RunStatus.FAILED), (Move.CANCEL, RunStatus.CANCELLED))
+            for status in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED)
+        },
+        (RunStatus.DONE, Move.REVIVE): RunStatus.PENDING,
+        (RunStatus.FAILED, Move.REVIVE): RunStatus.PENDING,
+    }
+)
+
+
+class ImpossibleMoveError(Exception):
+    """A move that the table does not have."""
+
+    def __init__(self, status: RunStatus, move: Move) -> None:
+        super().__init__(f"A run that is {status} cannot {move}.")
+        self.status = status
+        self.move = move
+
+
+def after(status: RunStatus, move: Move) -> RunStatus:
+    """The status that `move` leads to. Raises `ImpossibleMoveError` where the table has no such move."""
+    try:
+        return TRANSITIONS[status, move]
+    except KeyError:
+        raise ImpossibleMoveError(status, move) from None
+
+
+def can(status: RunStatus, move: Move) -> bool:
+    """Whether the table has that move."""
+    return (status, move) in TRANSITIONS
+
+
+def is_final(status: RunStatus) -> bool:
+    """Whether the status ends a turn."""
+    return status in FINAL_STATUSES

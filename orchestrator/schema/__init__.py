@@ -1,0 +1,11 @@
+"""JSON Schemas that users send: whether one is taken, what it says of a value, how a model is shown it.
+
+Drafts 7 and 2020-12. A schema is judged before it is compiled (`check_schema`), because compiling or using a hostile
+one can cost more than the machine has; nothing here ever reaches for the network.
+"""
+
+from orchestrator.schema.admission import check_schema, parse_schema
+from orchestrator.schema.check import Check, compile_schema
+from orchestrator.schema.embedding import embed
+
+__all__ = ["Check", "check_schema", "compile_schema", "embed", "parse_schema"]

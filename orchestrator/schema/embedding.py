@@ -1,0 +1,83 @@
+"""A user's schema as the input schema of a tool: `{"result": …}`, in draft 2020-12, references re-rooted.
+
+Providers take an object at the root and one draft only. What the caller's own schema accepts is accepted inside
+`result` and nothing else; the result itself is always checked against the original.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from orchestrator.schema.dialect import DATA, DEFINITIONS, MAPS, Draft, Schema, draft_of
+
+_HOME = "#/properties/result"
+
+
+def embed(schema: Schema) -> dict[str, Any]:
+    """Place a schema that `check_schema` has taken under the required property `result` of a closed object."""
+    draft = draft_of(schema) or Draft.LATEST
+    inner: object = schema
+    if isinstance(schema, dict):
+        anonymous = str(schema.get("$id", "")).startswith("#")
+        gone = {"$schema"} if anonymous else {"$schema", "$id"}
+        inner = _rewrite({k: v for k, v in schema.items() if k not in gone}, draft)
+    return {
+        "type": "object",
+        "properties": {"result": inner},
+        "required": ["result"],
+        "additionalProperties": False,
+    }
+
+
+def _rewrite(schema: object, draft: Draft) -> object:
+    if isinstance(schema, list):
+        return [_rewrite(item, draft) for item in cast("list[object]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    keywords = cast("dict[str, object]", schema)
+    if draft is Draft.SEVEN:
+        keywords = _modernize(keywords)
+    return {keyword: _rewrite_value(keyword, value, draft) for keyword, value in keywords.items()}
+
+
+def _rewrite_value(keyword: str, value: object, draft: Draft) -> object:
+    if keyword in DATA:
+        return value
+    if keyword == "$ref" and isinstance(value, str):
+        return _move(value)
+    if keyword in MAPS and isinstance(value, dict):
+        members = cast("dict[str, object]", value)
+        return {name: _rewrite(member, draft) for name, member in members.items()}
+    return _rewrite(value, draft)
+
+
+def _move(reference: str) -> str:
+    """`#` and `#/…` count from the root, which is elsewhere now; an anchor is found wherever it is."""
+    pointer = reference[1:]
+    return _HOME + pointer if not pointer or pointer.startswith("/") else reference
+
+
+def _modernize(schema: dict[str, object]) -> dict[str, object]:
+    """Draft 7 in the words of 2020-12, one level."""
+    if isinstance(schema.get("$ref"), str):
+        return {k: v for k, v in schema.items() if k == "$ref" or k in DEFINITIONS}
+    said = dict(schema)
+    identifier = said.get("$id")
+    if isinstance(identifier, str) and identifier.startswith("#"):
+        said["$anchor"] = str(said.pop("$id"))[1:]
+    rest = said.pop("additionalItems", None)
+    if isinstance(said.get("items"), list):
+        said["prefixItems"] = said.pop("items")
+        if rest is not None:
+            said["items"] = rest
+    dependencies = said.pop("dependencies", None)
+    if isinstance(dependencies, dict):
+        said.update(_split(cast("dict[str, object]", dependencies)))
+    return said
+
+
+def _split(dependencies: dict[str, object]) -> dict[str, object]:
+    lists = {name for name, wanted in dependencies.items() if isinstance(wanted, list)}
+    names = {name: dependencies[name] for name in dependencies if name in lists}
+    schemas = {name: dependencies[name] for name in dependencies if name not in lists}
+    return {"dependentRequired": names, "dependentSchemas": schemas}

@@ -1,0 +1,203 @@
+"""Rows of calls inside a transaction on their run: made, found, answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, insert, select, update
+
+from orchestrator.activity_interface import CallOrder, LostCall
+from orchestrator.conversation import ToolResult
+from orchestrator.ids import new_id
+from orchestrator.reply import NewCall, Read as ReadPart
+from orchestrator.store import tables
+from orchestrator.store.engine import Read
+from orchestrator.store.json_text import dump
+from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import CallRecord
+from orchestrator.transcript import cut, is_oversized, part, result_data
+from perdure.contract import CallStatus, MessageType, ResultType
+
+calls, call_results = tables.calls, tables.call_results
+
+HEARTBEAT_TIMEOUT = 12.0
+"""Seconds without a heartbeat after which a machine counts as lost; 10 or more, or busy machines seem dead."""
+LOCAL_TIMEOUT_SLACK = 5.0
+"""Seconds that Temporal waits longer than the function worker, which enforces the timeout first and says so."""
+
+MAX_UNACKNOWLEDGED = 10
+"""Hand-outs that no machine acknowledged: beyond that the call itself seems to kill who takes it."""
+
+
+def queue_name(cluster_id: str, service: str, function: str) -> str:
+    """The Temporal task queue of a function. Names cannot contain a slash, so no two functions share one."""
+    return f"{cluster_id}/{service}/{function}"
+
+
+def order_of(call: CallRecord, now: int) -> CallOrder:
+    """How the workflow schedules the call."""
+    return CallOrder(
+        call_id=call.id,
+        queue=queue_name(call.cluster_id, call.service, call.function),
+        name=f"{call.service}_{call.function}",
+        timeout=call.timeout_ms / 1000 + LOCAL_TIMEOUT_SLACK,
+        deadline=max(1.0, (call.created_at + call.deadline_ms - now) / 1000),
+        heartbeat=HEARTBEAT_TIMEOUT if call.heartbeats else None,
+    )
+
+
+async def open_calls(read: Read, run_key: int) -> list[CallRecord]:
+    """The model's calls without a result, or with one that is too long and not summarized yet; as asked."""
+    statement = (
+        select(calls)
+        .where(
+            calls.c.run_key == run_key,
+            calls.c.kind == "function",
+            calls.c.shown.is_(False),
+        )
+        .order_by(calls.c.key)
+    )
+    return [CallRecord(**row) for row in (await read.execute(statement)).mappings()]
+
+
+async def find_call(read: Read, cluster_id: str, call_id: str) -> CallRecord | None:
+    statement = select(calls).where(calls.c.cluster_id == cluster_id, calls.c.id == call_id)
+    row = (await read.execute(statement)).mappings().one_or_none()
+    return None if row is None else CallRecord(**row)
+
+
+async def insert_calls(run: OpenRun, step: int, wanted: Sequence[NewCall]) -> tuple[str, ...]:
+    """Write the calls of a reply; their ids in the order the model asked."""
+    rows = [
+        {
+            "run_key": run.key,
+            "id": new_id(),
+            "cluster_id": run.record.cluster_id,
+            "kind": "function",
+            "service": call.function.service,
+            "function": call.function.name,
+            "input": dump(call.tool_call.input),
+            "step": step,
+            "tool_call_id": call.tool_call.id,
+            "tool_name": call.tool_call.name,
+            "max_attempts": call.function.max_attempts,
+            "timeout_ms": call.function.timeout_ms,
+            "deadline_ms": call.function.deadline_ms,
+            "heartbeats": call.function.heartbeats,
+            "status": CallStatus.PENDING.value,
+            "created_at": run.now,
+        }
+        for call in wanted
+    ]
+    if rows:
+        await run.write.execute(insert(calls), rows)
+    for row in rows:
+        run.event(
+            "call.created",
+            callId=str(row["id"]),
+            service=str(row["service"]),
+            function=str(row["function"]),
+            step=step,
+        )
+    return tuple(str(row["id"]) for row in rows)
+
+
+async def answer(run: OpenRun, call: CallRecord, kind: ResultType, content: str) -> bool:
+    """Write a call's result, and show it to the model unless it must be summarized first; True in that case.
+
+    `content` is what the model is to read: JSON text, or a plain string's characters.
+    """
+    rejected = kind is ResultType.REJECTION
+    too_long = is_oversized(content)
+    summarize = too_long and not rejected and run.record.call_summarization
+    await run.write.execute(insert(call_results).values(call_key=call.key, content=content))
+    await run.write.execute(
+        update(calls)
+        .where(calls.c.key == call.key)
+        .values(
+            status=(CallStatus.FAILURE if rejected else CallStatus.SUCCESS).value,
+            result_type=kind.value,
+            result_size=len(content),
+            oversized=too_long,
+            finished_at=run.now,
+            task_token=None,
+        )
+    )
+    run.event(
+        "call.finished",
+        callId=call.id,
+        service=call.service,
+        function=call.function,
+        resultType=kind.value,
+        size=len(content),
+    )
+    if call.kind == "function" and not summarize:
+        await show(run, call, kind, cut(content, call_id=call.id) if too_long else content)
+    return summarize
+
+
+async def show(
+    run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, summarized: bool = False
+) -> None:
+    """Write the message by which the model sees the call's result."""
+    result = ToolResult(
+        id=call.tool_call_id or call.id,
+        name=call.tool_name or call.function,
+        content=content,
+        is_error=kind is ResultType.REJECTION,
+    )
+    await run.write.execute(
+        insert(tables.messages).values(
+            run_key=run.key,
+            id=f"{call.id}-result",
+            turn=run.turn,
+            step=call.step,
+            type=MessageType.INVOCATION_RESULT.value,
+            data=dump(result_data(result, call_id=call.id, summarized=summarized)),
+            created_at=run.now,
+        )
+    )
+    await run.write.execute(update(calls).where(calls.c.key == call.key).values(shown=True))
+
+
+async def answer_lost(run: OpenRun, lost: LostCall) -> None:
+    """Give a call that Temporal gave up on a failure as its result, unless it has one."""
+    call = await find_call(run.write, run.record.cluster_id, lost.call_id)
+    if call is not None and call.run_key == run.key and call.result_type is None:
+        await answer(
+            run, call, ResultType.REJECTION, f"The call did not finish in time: {lost.reason}"
+        )
+
+
+async def read_part(read: Read, run_key: int, wanted: ReadPart) -> ToolResult:
+    """Answer the model's wish to read a part of a result of its own run."""
+    statement = (
+        select(
+            func.substr(call_results.c.content, wanted.offset + 1, wanted.length),
+            calls.c.result_size,
+        )
+        .join(calls, calls.c.key == call_results.c.call_key)
+        .where(calls.c.run_key == run_key, calls.c.id == wanted.call_id)
+    )
+    row = (await read.execute(statement)).tuples().one_or_none()
+    call = wanted.tool_call
+    if row is None:
+        return ToolResult(
+            call.id,
+            call.name,
+            f"This run has no result of a call {wanted.call_id!r}.",
+            is_error=True,
+        )
+    content, size = row
+    return ToolResult(call.id, call.name, part(content, offset=wanted.offset, size=size or 0))
+
+
+def exhausted(call: CallRecord) -> str | None:
+    """Why the call must not be handed out once more, if that is so."""
+    if call.max_attempts and call.attempts >= call.max_attempts:
+        last = call.last_error or "its function worker was lost, or it ran out of time"
+        tries = "attempt" if call.attempts == 1 else "attempts"
+        return f"The function did not return after {call.attempts} {tries}: {last}"
+    if call.handouts - call.attempts >= MAX_UNACKNOWLEDGED:
+        return f"The call was handed out {call.handouts} times and no function worker took it."
+    return None

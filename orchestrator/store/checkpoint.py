@@ -1,0 +1,105 @@
+"""Moves what stands in SQLite's write-ahead log into the database file. One process does it for all.
+
+SQLite before 3.51.3 can corrupt a log that two processes checkpoint at once, and distributions ship older ones. So no
+connection checkpoints by itself; every process asks once a second for the lock `<database>-checkpoint.lock`, and who
+holds it does the work. When the holder dies the kernel frees the lock and the next one to ask takes the role.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from orchestrator.store.locks import FileLock
+from orchestrator.store.sqlite import connect, is_busy
+
+CHECKPOINT_BYTES = 4 * 1024 * 1024
+"""A log larger than this is moved into the database, without getting in anybody's way."""
+TRUNCATE_BYTES = 64 * 1024 * 1024
+"""A log larger than this is moved and emptied, for which writers wait a moment."""
+_PERIOD_SECONDS = 1.0
+_TRUNCATE_PATIENCE_MS = 500
+
+_log = structlog.get_logger()
+
+
+class Checkpointer:
+    """Asks for the role once a second and, while it has it, keeps the log short."""
+
+    def __init__(
+        self, path: Path, *, period: float = _PERIOD_SECONDS, limit: int = CHECKPOINT_BYTES
+    ) -> None:
+        self.in_charge = asyncio.Event()
+        self._path = path
+        self._wal = Path(f"{path}-wal")
+        self._lock = FileLock(Path(f"{path}-checkpoint.lock"))
+        self._period = period
+        self._limit = limit
+        self._done: tuple[int, int] | None = None
+        self._task = asyncio.create_task(self._watch(), name="store checkpoints")
+
+    async def aclose(self) -> None:
+        """Stop, and leave the role to another process."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._lock.release()
+        self.in_charge.clear()
+
+    async def _watch(self) -> None:
+        while True:
+            if self._lock.try_acquire():
+                self.in_charge.set()
+                await self._tend()
+            await asyncio.sleep(self._period)
+
+    async def _tend(self) -> None:
+        state = self._wal_state()
+        if state[0] <= self._limit or state == self._done:
+            return
+        mode: Literal["PASSIVE", "TRUNCATE"] = (
+            "TRUNCATE" if state[0] > TRUNCATE_BYTES else "PASSIVE"
+        )
+        # The role must not be given away under a checkpoint that is still running: hence the shield.
+        work = asyncio.create_task(asyncio.to_thread(checkpoint, self._path, mode))
+        try:
+            complete = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])
+            raise
+        except sqlite3.Error as error:
+            _log.warning("the write-ahead log could not be moved", error=str(error))
+        else:
+            self._done = state if complete else None
+
+    def _wal_state(self) -> tuple[int, int]:
+        """Size and time of the log's last change; the log is absent while nobody wrote."""
+        try:
+            stat = self._wal.stat()
+        except FileNotFoundError:
+            return 0, 0
+        return stat.st_size, stat.st_mtime_ns
+
+
+def checkpoint(path: Path, mode: Literal["PASSIVE", "TRUNCATE"]) -> bool:
+    """Move the log into the database; true when all of it is there. Blocks: run it in a thread.
+
+    TRUNCATE waits up to half a second for readers and writers. Raises `sqlite3.Error` when the disk fails.
+    """
+    raw = connect(path)
+    try:
+        raw.execute(f"PRAGMA busy_timeout={_TRUNCATE_PATIENCE_MS}")
+        blocked, pages, moved = raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    except sqlite3.OperationalError as error:
+        if is_busy(error):
+            return False
+        raise
+    else:
+        return not blocked and pages == moved
+    finally:
+        raw.close()

@@ -1,0 +1,214 @@
+"""One way into either database: `async with database.read()` and `async with database.write()`.
+
+What differs between SQLite and PostgreSQL ends here and in the modules below. Reads and writes are different types, so
+that the type checker refuses a statement that changes something inside a read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from sqlalchemy import TextClause, bindparam, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from orchestrator.store import postgres, sqlite
+from orchestrator.store.checkpoint import Checkpointer
+from orchestrator.store.feed import ChangeFeed
+from orchestrator.store.hints import DataVersionHints, NotifyHints
+from orchestrator.store.locks import FileLock
+from orchestrator.store.transaction import Read, Write
+
+__all__ = ["Database", "Dialect", "Read", "Write", "open_database"]
+
+Dialect = Literal["sqlite", "postgresql"]
+
+SQLITE_READERS = 4
+TRANSACTION_ATTEMPTS = 5
+
+T = TypeVar("T")
+
+
+class Database:
+    """A store that is open. Made by `open_database`; belongs to the event loop it was opened in."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        engine: AsyncEngine,
+        hints: DataVersionHints | NotifyHints,
+        *,
+        path: Path | None = None,
+        checkpointer: Checkpointer | None = None,
+    ) -> None:
+        self.dialect: Dialect = dialect
+        self.engine = engine
+        self.path = path
+        self.checkpointer = checkpointer
+        self.feed = ChangeFeed(self._versions, hints)
+        self._reading = _reading_engine(dialect, engine)
+        self._turn = asyncio.Lock()
+        self._turn_of: asyncio.Task[object] | None = None
+        self._writer: AsyncConnection | None = None
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[Read]:
+        """Look at the store. Nothing can be changed in the block."""
+        async with self._reading.connect() as connection:
+            yield Read(connection)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncGenerator[Write]:
+        """One transaction. On SQLite writers take turns, so a block must not wait for anything but the store.
+
+        Raises `sqlalchemy.exc.DBAPIError`; see `transact` for errors that mean "once more".
+        """
+        async with self._connection_for_writing() as connection:
+            write = Write(connection)
+            try:
+                async with connection.begin():
+                    yield write
+                    write.committing = True
+            finally:
+                # Also after a commit of which nobody knows how it ended: a hint too many does no harm.
+                if write.committing:
+                    self.feed.publish(write.touched)
+
+    async def transact(self, work: Callable[[Write], Awaitable[T]]) -> T:
+        """Do `work` in a transaction, again if the database undid it for a deadlock, a lock or a lost connection.
+
+        `work` may therefore run up to five times and must do nothing but use its `Write`. The last error is raised;
+        so is, at once, a connection lost during the commit, since nobody knows whether that commit took place.
+        """
+        for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
+            write: Write | None = None
+            try:
+                async with self.write() as write:
+                    return await work(write)
+            except DBAPIError as error:
+                committing = write is not None and write.committing
+                if attempt == TRANSACTION_ATTEMPTS or not _may_repeat(error, committing):
+                    raise
+            await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)  # noqa: S311 - no secret
+        raise AssertionError("unreachable")
+
+    async def aclose(self) -> None:
+        """End all waiting and close every connection."""
+        await self.feed.aclose()
+        if self.checkpointer is not None:
+            await self.checkpointer.aclose()
+        async with self._turn:
+            if self._writer is not None:
+                await self._writer.close()
+                self._writer = None
+        await self.engine.dispose()
+
+    def _connection_for_writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self.engine.connect() if self.dialect == "postgresql" else self._sqlite_writer()
+
+    @asynccontextmanager
+    async def _sqlite_writer(self) -> AsyncGenerator[AsyncConnection]:
+        """The one writing connection, in turn: inside a process nobody ever finds the database locked."""
+        task = asyncio.current_task()
+        if task is not None and task is self._turn_of:
+            raise RuntimeError("a write inside a write would wait for itself for ever")
+        async with self._turn:
+            if self._writer is None:
+                self._writer = await sqlite.open_writer(self.engine)
+            self._turn_of = task
+            try:
+                yield self._writer
+            finally:
+                self._turn_of = None
+
+    async def _versions(self, keys: Collection[int]) -> Mapping[int, int]:
+        async with self.read() as read:
+            parameters = {"keys": _key_list(self.dialect, keys)}
+            rows = await read.execute(_VERSIONS[self.dialect], parameters)
+            return dict(rows.tuples().all())
+
+
+async def open_database(
+    url: str,
+    *,
+    listen_url: str | None = None,
+    checkpoint: bool = True,
+    pool_size: int = 10,
+) -> Database:
+    """Open the store at `sqlite:///path` or `postgresql://user:password@host/database`.
+
+    `listen_url` is a direct connection to the same PostgreSQL where `url` leads through a pooler (then add `?pooler=1`
+    to `url`). `checkpoint=False` keeps this process from ever taking the checkpointing role on SQLite. A SQLite file is
+    created with its folder; tables are made by `migrate`. Raises `ValueError` for any other URL, and
+    `sqlite3.OperationalError` when the file cannot be opened; PostgreSQL is only reached for when it is first used.
+    """
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
+        return await _open_sqlite(Path(parsed.database), checkpoint=checkpoint)
+    if backend == "postgresql":
+        direct = postgres.without_options(make_url(listen_url or url))
+        engine = postgres.postgres_engine(parsed, pool_size)
+        return Database(
+            "postgresql", engine, NotifyHints(engine, direct.render_as_string(hide_password=False))
+        )
+    raise ValueError(f"{url!r} is neither sqlite:///path nor postgresql://…")
+
+
+async def _open_sqlite(file: Path, *, checkpoint: bool) -> Database:
+    path = await asyncio.to_thread(_made_ready, file)
+    async with FileLock(migration_lock(path)).hold():
+        await asyncio.to_thread(sqlite.use_wal, path)
+    return Database(
+        "sqlite",
+        sqlite.sqlite_engine(path, SQLITE_READERS),
+        DataVersionHints(path),
+        path=path,
+        checkpointer=Checkpointer(path) if checkpoint else None,
+    )
+
+
+def _made_ready(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.absolute()
+
+
+def migration_lock(path: Path) -> Path:
+    """The file whose lock one holds while changing the database's form."""
+    return Path(f"{path}-migrate.lock")
+
+
+def _reading_engine(dialect: Dialect, engine: AsyncEngine) -> AsyncEngine:
+    """PostgreSQL reads need no transaction: in READ COMMITTED each statement has its own snapshot anyway.
+
+    Without one, a read is one round trip instead of three.
+    """
+    if dialect == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _may_repeat(error: DBAPIError, committing: bool) -> bool:
+    if sqlite.is_busy(error.orig) or postgres.should_retry(error.orig):
+        return True
+    return error.connection_invalidated and not committing
+
+
+# One parameter however many runs are waited for, so that the statement is prepared once.
+_VERSIONS: dict[Dialect, TextClause] = {
+    "sqlite": text(
+        "SELECT key, version FROM runs WHERE key IN (SELECT value FROM json_each(:keys))"
+    ).bindparams(bindparam("keys")),
+    "postgresql": text(
+        "SELECT key, version FROM runs WHERE key = ANY(CAST(:keys AS bigint[]))"
+    ).bindparams(bindparam("keys")),
+}
+
+
+def _key_list(dialect: Dialect, keys: Collection[int]) -> object:
+    return str(list(keys)) if dialect == "sqlite" else list(keys)

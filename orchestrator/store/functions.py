@@ -1,0 +1,332 @@
+"""The functions of a cluster: what machines registered, and what a run may call of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select, text, tuple_
+from sqlalchemy.exc import IntegrityError
+
+from orchestrator.clock import now_ms
+from orchestrator.conversation import Tool
+from orchestrator.errors import ConflictError, InvalidRequestError
+from orchestrator.prompts import OWN_SERVICE
+from orchestrator.reply import OfferedFunction
+from orchestrator.store import tables
+from orchestrator.store.engine import Database, Read, Write
+from orchestrator.store.json_text import dump, dump_optional, load_object
+from orchestrator.store.records import FunctionRecord
+from perdure.contract import (
+    FunctionConfig,
+    FunctionDefinition,
+    FunctionReference,
+    ServiceDescription,
+    ServiceFunction,
+)
+
+DEFAULT_TIMEOUT_MS = 300_000
+DEFAULT_DEADLINE_MS = 24 * 3_600_000
+MAX_TOOL_NAME = 64
+"""Characters of a tool's name that every provider takes."""
+FORGOTTEN_AFTER_MS = 30 * 60_000
+"""A machine that was silent this long no longer counts as offering anything."""
+_RESERVED = frozenset({OWN_SERVICE, "inferable", "toolhouse"})
+_OPEN_OBJECT = '{"type":"object","properties":{}}'
+
+functions, registrations, machines = tables.functions, tables.registrations, tables.machines
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """How calls of one function are tried."""
+
+    max_attempts: int
+    timeout_ms: int
+    deadline_ms: int
+    heartbeats: bool
+
+
+def tool_name(service: str, function: str) -> str:
+    """`service_function`; beyond 64 characters cut, with a stable hash at the end."""
+    name = f"{service}_{function}"
+    if len(name) <= MAX_TOOL_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+    return f"{name[: MAX_TOOL_NAME - 11]}_{digest}"
+
+
+def _settings(record: FunctionRecord) -> CallSettings:
+    config = FunctionConfig.model_validate(load_object(record.config))
+    retries = config.retries if config.retries is not None else config.retry_count_on_stall or 0
+    timeout = int((config.timeout_seconds or 0) * 1000) or DEFAULT_TIMEOUT_MS
+    deadline = int((config.deadline_seconds or 0) * 1000) or max(DEFAULT_DEADLINE_MS, timeout)
+    return CallSettings(retries + 1, timeout, deadline, record.heartbeats)
+
+
+async def call_settings(read: Read, cluster_id: str, ref: FunctionReference) -> CallSettings:
+    """Settings of a function's calls; the defaults where it is not registered (any more)."""
+    record = await find(read, cluster_id, ref)
+    if record is None:
+        return CallSettings(1, DEFAULT_TIMEOUT_MS, DEFAULT_DEADLINE_MS, heartbeats=True)
+    return _settings(record)
+
+
+async def find(read: Read, cluster_id: str, ref: FunctionReference) -> FunctionRecord | None:
+    statement = select(functions).where(
+        functions.c.cluster_id == cluster_id,
+        functions.c.service == ref.service,
+        functions.c.name == ref.function,
+    )
+    row = (await read.execute(statement)).mappings().one_or_none()
+    return None if row is None else FunctionRecord(**row)
+
+
+async def offered(
+    read: Read, cluster_id: str, attached: Sequence[FunctionReference] | None
+) -> tuple[OfferedFunction, ...]:
+    """What a run may call, ordered by tool name so that the model's prompt never changes by order alone."""
+    statement = select(functions).where(
+        functions.c.cluster_id == cluster_id, functions.c.private.is_(False)
+    )
+    if attached is not None:
+        pairs = [(ref.service, ref.function) for ref in attached]
+        statement = statement.where(tuple_(functions.c.service, functions.c.name).in_(pairs))
+    rows = (await read.execute(statement.order_by(functions.c.tool_name))).mappings()
+    return tuple(_offer(FunctionRecord(**row)) for row in rows)
+
+
+def _offer(record: FunctionRecord) -> OfferedFunction:
+    settings = _settings(record)
+    return OfferedFunction(
+        service=record.service,
+        name=record.name,
+        tool=Tool(
+            record.tool_name,
+            record.description or "",
+            load_object(record.input_schema or _OPEN_OBJECT),
+        ),
+        max_attempts=settings.max_attempts,
+        timeout_ms=settings.timeout_ms,
+        deadline_ms=settings.deadline_ms,
+        heartbeats=settings.heartbeats,
+    )
+
+
+class FunctionStore:
+    """Registrations of machines, and questions about what is registered."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(
+        self,
+        cluster_id: str,
+        machine_id: str,
+        service: str,
+        definitions: Sequence[FunctionDefinition],
+        *,
+        heartbeats: bool,
+        alive_until: int,
+    ) -> None:
+        """Replace what this machine offers of one service; other machines' functions of it stay.
+
+        Raises `InvalidRequestError` for a reserved or doubled name, `ConflictError` where the name a model would
+        know the function by (`service_function`) is another function's already.
+        """
+        _check_names(service, definitions)
+        try:
+            async with self._database.write() as write:
+                await touch_machine(
+                    write, cluster_id, machine_id, heartbeats=heartbeats, alive_until=alive_until
+                )
+                mine = and_(
+                    registrations.c.cluster_id == cluster_id,
+                    registrations.c.machine_id == machine_id,
+                    registrations.c.service == service,
+                )
+                await write.execute(delete(registrations).where(mine))
+                await _drop_forgotten(write, cluster_id, service, [d.name for d in definitions])
+                if definitions:
+                    await write.execute(
+                        insert(functions),
+                        [_function_row(cluster_id, service, d, heartbeats) for d in definitions],
+                    )
+                    await write.execute(
+                        insert(registrations),
+                        [
+                            {
+                                "cluster_id": cluster_id,
+                                "machine_id": machine_id,
+                                "service": service,
+                                "function": definition.name,
+                            }
+                            for definition in definitions
+                        ],
+                    )
+        except IntegrityError as error:
+            raise ConflictError(
+                f"A function of service {service!r} has the same full name (service_function) as another "
+                "service's function. Rename one of them.",
+                code="name_collision",
+            ) from error
+
+    async def registered(self, cluster_id: str, machine_id: str, service: str) -> frozenset[str]:
+        """Names of the functions this machine registered of the service; empty if it must register (again)."""
+        statement = select(registrations.c.function).where(
+            registrations.c.cluster_id == cluster_id,
+            registrations.c.machine_id == machine_id,
+            registrations.c.service == service,
+        )
+        async with self._database.read() as read:
+            return frozenset((await read.execute(statement)).scalars())
+
+    async def touch(
+        self, cluster_id: str, machine_id: str, *, heartbeats: bool, alive_until: int
+    ) -> None:
+        """Note that the machine is there, at least until then (ms)."""
+        async with self._database.write() as write:
+            await touch_machine(
+                write, cluster_id, machine_id, heartbeats=heartbeats, alive_until=alive_until
+            )
+
+    async def all_of(self, cluster_id: str) -> list[FunctionRecord]:
+        """Every function of the cluster, private ones included."""
+        statement = (
+            select(functions)
+            .where(functions.c.cluster_id == cluster_id)
+            .order_by(functions.c.service, functions.c.name)
+        )
+        async with self._database.read() as read:
+            return [FunctionRecord(**row) for row in (await read.execute(statement)).mappings()]
+
+    async def services(self, cluster_id: str) -> list[ServiceDescription]:
+        """Services with their functions and how many live machines offer each."""
+        known = await self.all_of(cluster_id)
+        live = await self._live_machines(cluster_id)
+        grouped: dict[str, list[ServiceFunction]] = {}
+        for record in known:
+            grouped.setdefault(record.service, []).append(
+                ServiceFunction(
+                    name=record.name,
+                    description=record.description,
+                    schema=load_object(record.input_schema) if record.input_schema else None,
+                    config=FunctionConfig.model_validate(load_object(record.config)),
+                    live_machines=live.get((record.service, record.name), 0),
+                )
+            )
+        return [ServiceDescription(name=name, functions=items) for name, items in grouped.items()]
+
+    async def _live_machines(self, cluster_id: str) -> dict[tuple[str, str], int]:
+        statement = (
+            select(registrations.c.service, registrations.c.function, func.count())
+            .join(machines, _same_machine())
+            .where(registrations.c.cluster_id == cluster_id, machines.c.alive_until > now_ms())
+            .group_by(registrations.c.service, registrations.c.function)
+        )
+        async with self._database.read() as read:
+            rows = await read.execute(statement)
+            return {(service, function): count for service, function, count in rows.tuples()}
+
+
+def _same_machine() -> ColumnElement[bool]:
+    return and_(
+        machines.c.cluster_id == registrations.c.cluster_id,
+        machines.c.id == registrations.c.machine_id,
+    )
+
+
+def has_live_machine(now: int) -> ColumnElement[bool]:
+    """SQL, correlated to `calls`: a live machine offers the call's function."""
+    calls = tables.calls
+    return (
+        exists()
+        .where(
+            registrations.c.cluster_id == calls.c.cluster_id,
+            registrations.c.service == calls.c.service,
+            registrations.c.function == calls.c.function,
+            _same_machine(),
+            machines.c.alive_until > now,
+        )
+        .correlate(calls)
+    )
+
+
+_TOUCH_MACHINE = text(
+    "INSERT INTO machines (cluster_id, id, heartbeats, alive_until, created_at)"
+    " VALUES (:cluster_id, :id, :heartbeats, :alive_until, :created_at)"
+    " ON CONFLICT (cluster_id, id) DO UPDATE"
+    " SET heartbeats = excluded.heartbeats, alive_until = excluded.alive_until"
+)
+
+
+async def touch_machine(
+    write: Write, cluster_id: str, machine_id: str, *, heartbeats: bool, alive_until: int
+) -> None:
+    """Write a machine's row, new or known."""
+    await write.execute(
+        _TOUCH_MACHINE,
+        {
+            "cluster_id": cluster_id,
+            "id": machine_id,
+            "heartbeats": heartbeats,
+            "alive_until": alive_until,
+            "created_at": now_ms(),
+        },
+    )
+
+
+async def _drop_forgotten(
+    write: Write, cluster_id: str, service: str, redefined: Sequence[str]
+) -> None:
+    """Make room for new definitions, and drop functions of the service that nobody offers any more."""
+    offered_elsewhere = (
+        select(registrations.c.function)
+        .join(machines, _same_machine())
+        .where(
+            registrations.c.cluster_id == cluster_id,
+            registrations.c.service == service,
+            machines.c.alive_until > now_ms() - FORGOTTEN_AFTER_MS,
+        )
+    )
+    await write.execute(
+        delete(functions).where(
+            functions.c.cluster_id == cluster_id,
+            functions.c.service == service,
+            or_(functions.c.name.in_(redefined), functions.c.name.not_in(offered_elsewhere)),
+        )
+    )
+
+
+def _check_names(service: str, definitions: Sequence[FunctionDefinition]) -> None:
+    if service.lower() in _RESERVED:
+        raise InvalidRequestError(
+            f"The service name {service!r} is reserved. Choose another.", pointer="/service"
+        )
+    seen: set[str] = set()
+    for index, definition in enumerate(definitions):
+        if definition.name in seen:
+            raise InvalidRequestError(
+                f"The function {definition.name!r} is given twice.",
+                pointer=f"/functions/{index}/name",
+            )
+        seen.add(definition.name)
+
+
+def _function_row(
+    cluster_id: str, service: str, definition: FunctionDefinition, heartbeats: bool
+) -> dict[str, object]:
+    config = definition.config or FunctionConfig()
+    return {
+        "cluster_id": cluster_id,
+        "service": service,
+        "name": definition.name,
+        "tool_name": tool_name(service, definition.name),
+        "description": definition.description,
+        "input_schema": dump_optional(definition.schema_),
+        "config": dump(config.model_dump(mode="json", by_alias=True, exclude_none=True)),
+        "private": config.private or config.handler,
+        "heartbeats": heartbeats,
+        "updated_at": now_ms(),
+    }

@@ -1,0 +1,106 @@
+"""Clusters and API keys. Of a key only its hash is kept; the key itself is shown once, when it is made."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from orchestrator.clock import now_ms
+from orchestrator.errors import NotFoundError
+from orchestrator.ids import new_id
+from orchestrator.store import tables
+from orchestrator.store.engine import Database
+from orchestrator.store.records import KeyRecord
+
+_COLUMNS = (
+    tables.api_keys.c.id,
+    tables.api_keys.c.cluster_id,
+    tables.api_keys.c.name,
+    tables.api_keys.c.created_at,
+    tables.api_keys.c.revoked_at,
+)
+
+
+def hash_key(key: str) -> str:
+    """SHA-256 of a key, in hex. Keys are 256 random bits, so a fast hash without salt is enough."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class KeyStore:
+    """API keys, each of one cluster."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ensure_cluster(self, name: str) -> str:
+        """The id of the cluster of that name, which is made if there is none."""
+        found = await self._cluster(name)
+        if found is not None:
+            return found
+        cluster_id = new_id()
+        try:
+            async with self._database.write() as write:
+                await write.execute(
+                    insert(tables.clusters).values(id=cluster_id, name=name, created_at=now_ms())
+                )
+        except IntegrityError:  # somebody else made it in between
+            found = await self._cluster(name)
+            if found is None:
+                raise
+            return found
+        return cluster_id
+
+    async def _cluster(self, name: str) -> str | None:
+        statement = select(tables.clusters.c.id).where(tables.clusters.c.name == name)
+        async with self._database.read() as read:
+            cluster_id: str | None = (await read.execute(statement)).scalar_one_or_none()
+            return cluster_id
+
+    async def create(self, cluster_id: str, name: str) -> tuple[KeyRecord, str]:
+        """Make a key. The second value is the key itself: nobody can read it again."""
+        key = f"sk_{secrets.token_urlsafe(32)}"
+        record = KeyRecord(new_id(), cluster_id, name, now_ms(), None)
+        async with self._database.write() as write:
+            await write.execute(
+                insert(tables.api_keys).values(
+                    id=record.id,
+                    cluster_id=cluster_id,
+                    name=name,
+                    key_hash=hash_key(key),
+                    created_at=record.created_at,
+                )
+            )
+        return record, key
+
+    async def identify(self, key_hash: str) -> KeyRecord | None:
+        """The key of that hash, unless it is unknown or revoked."""
+        statement = select(*_COLUMNS).where(
+            tables.api_keys.c.key_hash == key_hash, tables.api_keys.c.revoked_at.is_(None)
+        )
+        async with self._database.read() as read:
+            row = (await read.execute(statement)).mappings().one_or_none()
+        return None if row is None else KeyRecord(**row)
+
+    async def list(self, cluster_id: str) -> list[KeyRecord]:
+        """All keys of the cluster, revoked ones included, oldest first."""
+        statement = (
+            select(*_COLUMNS)
+            .where(tables.api_keys.c.cluster_id == cluster_id)
+            .order_by(tables.api_keys.c.id)
+        )
+        async with self._database.read() as read:
+            return [KeyRecord(**row) for row in (await read.execute(statement)).mappings()]
+
+    async def revoke(self, cluster_id: str, key_id: str) -> None:
+        """Make a key worthless. Raises `NotFoundError`; revoking twice is no error."""
+        statement = (
+            update(tables.api_keys)
+            .where(tables.api_keys.c.cluster_id == cluster_id, tables.api_keys.c.id == key_id)
+            .values(revoked_at=now_ms())
+        )
+        async with self._database.write() as write:
+            if (await write.execute(statement)).rowcount == 0:
+                raise NotFoundError(f"There is no API key {key_id!r}.")

@@ -1,0 +1,125 @@
+"""Messages: what people, the model and its functions said in a run."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, insert, select
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
+from orchestrator.lifecycle import Move, can, is_final
+from orchestrator.store import tables
+from orchestrator.store.engine import Database, Read
+from orchestrator.store.json_text import dump, load_object
+from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import MessageRecord
+from orchestrator.transcript import Entry, words
+from perdure.contract import MessageType, RunStatus
+
+messages = tables.messages
+
+MAX_QUEUED = 1_000
+"""Messages of one run that the model has not seen; a further one is refused."""
+
+
+async def entries_after(read: Read, run_key: int, key: int) -> list[Entry]:
+    """Transcript entries written after that key, in the order they were written."""
+    statement = (
+        select(messages.c.key, messages.c.type, messages.c.data)
+        .where(messages.c.run_key == run_key, messages.c.key > key)
+        .order_by(messages.c.key)
+    )
+    rows = (await read.execute(statement)).tuples()
+    return [Entry(key, MessageType(kind), load_object(data)) for key, kind, data in rows]
+
+
+class MessageStore:
+    """Follow-ups in, transcripts out."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(
+        self, ref: RunRef, message_id: str, kind: MessageType, text: str
+    ) -> tuple[MessageRecord, bool]:
+        """Add a follow-up; True if it is new. A run that was done or failed is pending again, in its next turn.
+
+        The same id and text again is the same message. Raises `ConflictError` for a run that is not interactive
+        or is cancelled, `InvalidRequestError` where the id was used with another text.
+        """
+        async with self._database.write() as write:
+            run = await OpenRun.lock(write, ref)
+            existing = await self._find(write, run.key, message_id)
+            if existing is not None:
+                if load_object(existing.data) != words(text):
+                    raise InvalidRequestError(
+                        "This message id was used with another text before. Use a new one.",
+                        pointer="/id",
+                        code="idempotency_mismatch",
+                    )
+                return existing, False
+            await self._check(write, run)
+            if is_final(run.status):
+                await run.move(Move.REVIVE)
+            values = {
+                "run_key": run.key,
+                "id": message_id,
+                "turn": run.turn,
+                "type": kind.value,
+                "data": dump(words(text)),
+                "created_at": run.now,
+            }
+            statement = insert(messages).values(**values).returning(messages)
+            row = (await write.execute(statement)).mappings().one()
+            run.event("message.added", messageId=message_id, messageType=kind.value, turn=run.turn)
+            run.wish()
+            await run.save()
+        return MessageRecord(**row), True
+
+    @staticmethod
+    async def _find(read: Read, run_key: int, message_id: str) -> MessageRecord | None:
+        statement = select(messages).where(
+            messages.c.run_key == run_key, messages.c.id == message_id
+        )
+        row = (await read.execute(statement)).mappings().one_or_none()
+        return None if row is None else MessageRecord(**row)
+
+    @staticmethod
+    async def _check(read: Read, run: OpenRun) -> None:
+        if not run.record.interactive:
+            raise ConflictError(
+                "The run is not interactive. Create it with interactive: true to send messages.",
+                code="run_is_not_interactive",
+            )
+        if run.status is RunStatus.CANCELLED or (
+            is_final(run.status) and not can(run.status, Move.REVIVE)
+        ):
+            raise ConflictError("The run was cancelled; start a new one.", code="run_is_cancelled")
+        statement = select(func.count()).where(
+            messages.c.run_key == run.key,
+            messages.c.key > run.record.seen_message,
+            messages.c.type.in_([MessageType.HUMAN.value, MessageType.SUPERVISOR.value]),
+        )
+        if (await read.execute(statement)).scalar_one() >= MAX_QUEUED:
+            raise ConflictError(
+                f"{MAX_QUEUED} messages are queued already; wait until the run has read them.",
+                code="too_many_queued",
+            )
+
+    async def list(self, ref: RunRef, *, after: int, limit: int) -> list[MessageRecord]:
+        """Messages with a key greater than `after`, oldest first. Raises `NotFoundError`."""
+        statement = (
+            select(messages)
+            .join(tables.runs, tables.runs.c.key == messages.c.run_key)
+            .where(
+                tables.runs.c.cluster_id == ref.cluster_id,
+                tables.runs.c.id == ref.run_id,
+                messages.c.key > after,
+            )
+            .order_by(messages.c.key)
+            .limit(limit)
+        )
+        async with self._database.read() as read:
+            found = [MessageRecord(**row) for row in (await read.execute(statement)).mappings()]
+        if not found and after == 0:
+            raise NotFoundError(f"There is no run {ref.run_id!r}.")
+        return found

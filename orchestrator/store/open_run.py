@@ -1,0 +1,213 @@
+"""A run, locked in a write transaction: the one way to change it.
+
+Every transaction that touches a run goes through here: it locks the run's row first, gathers what changes, and
+writes it with one UPDATE and one INSERT of events, numbered without a gap under that lock.
+"""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+from sqlalchemy import insert, select, update
+
+from orchestrator import lifecycle
+from orchestrator.activity_interface import RunRef
+from orchestrator.clock import now_ms, to_datetime
+from orchestrator.errors import NotFoundError
+from orchestrator.ids import new_id
+from orchestrator.lifecycle import Move
+from orchestrator.store import tables
+from orchestrator.store.engine import Write
+from orchestrator.store.functions import call_settings
+from orchestrator.store.json_text import dump, load_object, load_optional, storable
+from orchestrator.store.records import RunRecord
+from perdure.contract import FunctionReference, RunStatus, StatusChange, StatusChangeTarget
+
+
+class OpenRun:
+    """A locked run. `save` must be the last thing done with it in its transaction."""
+
+    def __init__(self, write: Write, record: RunRecord) -> None:
+        self.write = write
+        self.record = record
+        self.now = now_ms()
+        self.status = record.run_status
+        self.turn = record.turn
+        self._version = record.version
+        self._transition = record.transition
+        self._changes: dict[str, object] = {}
+        self._events: list[dict[str, object]] = []
+
+    @classmethod
+    async def lock(cls, write: Write, ref: RunRef) -> OpenRun:
+        """Lock the run's row. Raises `NotFoundError` where the cluster has no such run."""
+        statement = (
+            select(tables.runs)
+            .where(tables.runs.c.cluster_id == ref.cluster_id, tables.runs.c.id == ref.run_id)
+            .with_for_update()
+        )
+        row = (await write.execute(statement)).mappings().one_or_none()
+        if row is None:
+            raise NotFoundError(f"There is no run {ref.run_id!r}.")
+        return cls(write, RunRecord(**row))
+
+    @classmethod
+    async def lock_key(cls, write: Write, run_key: int) -> OpenRun:
+        """Lock a run of which the store itself has the key."""
+        statement = select(tables.runs).where(tables.runs.c.key == run_key).with_for_update()
+        return cls(write, RunRecord(**(await write.execute(statement)).mappings().one()))
+
+    @property
+    def key(self) -> int:
+        return self.record.key
+
+    @property
+    def ref(self) -> RunRef:
+        return RunRef(self.record.cluster_id, self.record.id)
+
+    def set(self, **columns: object) -> None:
+        """Change columns of the run when it is saved."""
+        self._changes.update(columns)
+
+    def event(self, kind: str, /, **data: JsonValue) -> None:
+        """Note something that happened: the run's version goes up by one."""
+        self._version += 1
+        self._events.append(
+            {
+                "run_key": self.key,
+                "version": self._version,
+                "type": kind,
+                "data": dump(data),
+                "created_at": self.now,
+            }
+        )
+
+    def wish(self) -> None:
+        """Ask that the workflow look at the run: the sweeper sees to it if the nudge is lost."""
+        self.set(wake_wanted=self.record.wake_wanted + 1, wake_at=self.now)
+
+    def read_wishes(self) -> None:
+        """All wishes written so far are seen."""
+        if self.record.wake_read != self.record.wake_wanted:
+            self.set(wake_read=self.record.wake_wanted)
+
+    def wait_for(self, kind: str, detail: str, **more: JsonValue) -> None:
+        """Say why the run makes no progress; once per reason."""
+        waiting: dict[str, JsonValue] = {"kind": kind, "detail": storable(detail), **more}
+        waiting["since"] = to_datetime(self.now).isoformat()
+        self.set(waiting_for=dump(waiting), waiting_since=self.now)
+        self.event("run.waiting", **waiting)
+
+    def stop_waiting(self) -> None:
+        if self.record.waiting_for is not None or self.record.parked:
+            self.set(waiting_for=None, waiting_since=None, parked=False)
+
+    async def move(
+        self,
+        move: Move,
+        *,
+        result: JsonValue = None,
+        null_reason: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Move the status by the table: a numbered transition, its event and, where one is set, its delivery."""
+        previous, self.status = self.status, lifecycle.after(self.status, move)
+        self._transition += 1
+        reason = None if reason is None else storable(reason)
+        null_reason = None if null_reason is None else storable(null_reason)
+        if move is Move.REVIVE:
+            self.turn += 1
+            self.set(turn=self.turn, corrections=0)
+        failed = self.status in {RunStatus.FAILED, RunStatus.CANCELLED}
+        self.set(
+            status=self.status.value,
+            transition=self._transition,
+            result=dump(result) if self.status is RunStatus.DONE and result is not None else None,
+            result_null_reason=null_reason,
+            failure_reason=reason if failed else None,
+            paused_reason=reason if self.status is RunStatus.PAUSED else None,
+            waiting_for=None,
+            waiting_since=None,
+            parked=False,
+            finished_at=self.now if lifecycle.is_final(self.status) else None,
+        )
+        self.event(
+            "run.status",
+            previous=previous.value,
+            status=self.status.value,
+            transition=self._transition,
+            turn=self.turn,
+            reason=reason or null_reason,
+        )
+        change = self._status_change(previous, result, null_reason, reason if failed else None)
+        await self._plan_delivery(change)
+
+    def _status_change(
+        self,
+        previous: RunStatus,
+        result: JsonValue,
+        null_reason: str | None,
+        failure_reason: str | None,
+    ) -> StatusChange:
+        metadata = load_object(self.record.metadata)
+        return StatusChange(
+            id=f"{self.record.id}:{self._transition}",
+            run_id=self.record.id,
+            cluster_id=self.record.cluster_id,
+            transition=self._transition,
+            turn=self.turn,
+            previous=previous,
+            status=self.status,
+            result=result if self.status is RunStatus.DONE else None,
+            result_null_reason=null_reason,
+            failure_reason=failure_reason,
+            metadata={name: str(value) for name, value in metadata.items()},
+            created_at=to_datetime(self.now),
+        )
+
+    async def _plan_delivery(self, change: StatusChange) -> None:
+        target = load_optional(self.record.on_status_change)
+        if target is None:
+            return
+        handler: FunctionReference = StatusChangeTarget.model_validate(target).function
+        settings = await call_settings(self.write, self.record.cluster_id, handler)
+        call = {
+            "run_key": self.key,
+            "id": new_id(),
+            "cluster_id": self.record.cluster_id,
+            "kind": "handler",
+            "service": handler.service,
+            "function": handler.function,
+            "input": dump(change.model_dump(mode="json", by_alias=True)),
+            "max_attempts": 0,
+            "timeout_ms": settings.timeout_ms,
+            "deadline_ms": settings.deadline_ms,
+            "heartbeats": settings.heartbeats,
+            "status": "pending",
+            "created_at": self.now,
+        }
+        statement = insert(tables.calls).values(**call).returning(tables.calls.c.key)
+        call_key = (await self.write.execute(statement)).scalar_one()
+        await self.write.execute(
+            insert(tables.deliveries).values(
+                run_key=self.key,
+                transition=change.transition,
+                call_key=call_key,
+                status="pending",
+                created_at=self.now,
+            )
+        )
+
+    @property
+    def has_handler(self) -> bool:
+        return self.record.on_status_change is not None
+
+    async def save(self) -> None:
+        """Write what changed. Whoever waits for the run is woken after the commit."""
+        if self._events:
+            await self.write.execute(insert(tables.events), self._events)
+            self.set(version=self._version, updated_at=self.now)
+            self.write.touch(self.key)
+        if self._changes:
+            await self.write.execute(
+                update(tables.runs).where(tables.runs.c.key == self.key).values(**self._changes)
+            )

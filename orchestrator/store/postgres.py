@@ -1,0 +1,65 @@
+"""PostgreSQL below SQLAlchemy: the pool, and which errors mean "once more"."""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+from sqlalchemy import URL, event, exc
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+_RETRY_STATES = frozenset({"40001", "40P01"})
+"""Serialization failure and deadlock: the server undid the transaction, and asks to try it again."""
+_KEEPALIVES = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+
+
+def postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
+    """A pool of psycopg connections in READ COMMITTED.
+
+    `?pooler=1` in the URL says that a transaction pooler (PgBouncer) stands between: no prepared statements then.
+    """
+    arguments: dict[str, Any] = {"application_name": "perdure", **_KEEPALIVES}
+    if behind_pooler(url):
+        arguments["prepare_threshold"] = None
+    engine = create_async_engine(
+        without_options(url).set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        query_cache_size=1_000,
+        isolation_level="READ COMMITTED",
+        use_native_hstore=False,
+        connect_args=arguments,
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_dead_connections)
+    return engine
+
+
+def behind_pooler(url: URL) -> bool:
+    return url.query.get("pooler") in {"1", "true"}
+
+
+def without_options(url: URL) -> URL:
+    """The URL without what only this module understands, fit for libpq."""
+    return url.set(drivername="postgresql").difference_update_query(["pooler"])
+
+
+def should_retry(error: BaseException | None) -> bool:
+    """True when the server undid the transaction through no fault of its own."""
+    return getattr(error, "sqlstate", None) in _RETRY_STATES
+
+
+def _refuse_dead_connections(connection: Any, *_: object) -> None:
+    """Notice a connection the server has closed, without a round trip.
+
+    An idle connection has nothing to read: readable means a farewell or the end of the stream. The pool answers this
+    error by opening a new connection.
+    """
+    raw = connection.driver_connection
+    if raw.closed or _is_readable(raw.pgconn.socket):
+        raise exc.InvalidatePoolError("the server closed this connection")
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()  # `select.select` refuses descriptors over 1023
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

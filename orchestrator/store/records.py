@@ -1,0 +1,133 @@
+"""Rows as values. Field names are column names; JSON columns stay text until somebody asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perdure.contract import RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    key: int
+    cluster_id: str
+    id: str
+    name: str
+    model: str
+    system_prompt: str | None
+    result_schema: str | None
+    attached_functions: str | None
+    on_status_change: str | None
+    metadata: str
+    context: str | None
+    interactive: bool
+    call_summarization: bool
+    idempotency_key: str | None
+    request_hash: str
+    status: str
+    turn: int
+    step: int
+    corrections: int
+    version: int
+    transition: int
+    wake_wanted: int
+    wake_read: int
+    wake_at: int
+    seen_message: int
+    cancel_reason: str | None
+    waiting_for: str | None
+    waiting_since: int | None
+    parked: bool
+    result: str | None
+    result_null_reason: str | None
+    failure_reason: str | None
+    paused_reason: str | None
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    model_calls: int
+    created_at: int
+    updated_at: int
+    finished_at: int | None
+
+    @property
+    def run_status(self) -> RunStatus:
+        return RunStatus(self.status)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    key: int
+    run_key: int
+    id: str
+    turn: int
+    step: int | None
+    type: str
+    data: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    key: int
+    run_key: int
+    id: str
+    cluster_id: str
+    kind: str
+    service: str
+    function: str
+    input: str
+    step: int | None
+    tool_call_id: str | None
+    tool_name: str | None
+    max_attempts: int
+    timeout_ms: int
+    deadline_ms: int
+    heartbeats: bool
+    status: str
+    attempts: int
+    handouts: int
+    acknowledged: bool
+    machine_id: str | None
+    task_token: bytes | None
+    last_error: str | None
+    result_type: str | None
+    result_size: int | None
+    oversized: bool
+    shown: bool
+    created_at: int
+    handed_out_at: int | None
+    finished_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    run_key: int
+    version: int
+    type: str
+    data: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRecord:
+    cluster_id: str
+    service: str
+    name: str
+    tool_name: str
+    description: str | None
+    input_schema: str | None
+    config: str
+    private: bool
+    heartbeats: bool
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    id: str
+    cluster_id: str
+    name: str
+    created_at: int
+    revoked_at: int | None

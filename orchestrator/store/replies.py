@@ -1,0 +1,102 @@
+"""How a model's reply is written: its message, the answers it gets at once, and the end it may bring."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert
+
+from orchestrator.agent import (
+    CallFunctions,
+    CallModel,
+    Cancel,
+    Correct,
+    Fail,
+    Finish,
+    Rest,
+    Step,
+    Summarize,
+)
+from orchestrator.conversation import ToolResult
+from orchestrator.ids import new_id
+from orchestrator.lifecycle import Move
+from orchestrator.reply import Plan
+from orchestrator.store import tables
+from orchestrator.store.json_text import dump
+from orchestrator.store.open_run import OpenRun
+from orchestrator.transcript import reply_data, result_data, words
+from perdure.contract import MessageType
+
+_ACCEPTED = "The result was accepted."
+_CALLS_OPEN = "Not taken: other functions were called in the same reply. Look at their results, then give the result alone."
+_NEW_MESSAGE = (
+    "Not final: a new message arrived meanwhile. Take it into account, then give the result again."
+)
+
+
+class ReplyWriter:
+    """Writes one reply and its consequences into the open run."""
+
+    def __init__(self, run: OpenRun, step: int, seen: int) -> None:
+        self._run = run
+        self._step = step
+        self._seen = seen
+
+    async def write_message(self, plan: Plan) -> int:
+        """The agent message; its key."""
+        self._run.set(seen_message=self._seen)
+        return await self._write(
+            new_id(), MessageType.AGENT, dump(reply_data(plan.reply, seen=self._seen))
+        )
+
+    async def write_answer(self, answer: ToolResult) -> None:
+        """The answer to a tool call that needed no function."""
+        await self._write(new_id(), MessageType.INVOCATION_RESULT, dump(result_data(answer)))
+
+    async def apply(self, decision: Step, plan: Plan) -> None:
+        """Carry the decision out, as far as it is a matter of the store."""
+        run = self._run
+        match decision:
+            case Finish(result, null_reason):
+                await self._close(plan, _ACCEPTED)
+                await run.move(Move.FINISH, result=result, null_reason=null_reason)
+            case Fail(reason):
+                await self._close(plan, reason)
+                await run.move(Move.FAIL, reason=reason)
+            case Cancel():
+                await self._close(plan, "The run was cancelled.")
+                await run.move(Move.CANCEL, reason=run.record.cancel_reason or "cancelled")
+            case Correct(problem):
+                await self._correct(plan, problem)
+            case CallFunctions() | Summarize():
+                await self._close(plan, _CALLS_OPEN, is_error=True)
+            case CallModel() | Rest():
+                await self._close(plan, _NEW_MESSAGE, is_error=True)
+
+    async def _correct(self, plan: Plan, problem: str) -> None:
+        self._run.set(corrections=self._run.record.corrections + 1)
+        self._run.event("reply.corrected", step=self._step, problem=problem)
+        if plan.closing is not None:
+            await self._close(plan, problem, is_error=True)
+        elif not plan.reply.calls:
+            await self._write(new_id(), MessageType.SUPERVISOR, dump(words(problem)))
+
+    async def _close(self, plan: Plan, text: str, *, is_error: bool = False) -> None:
+        """Answer the call by which the result came: providers want every tool call answered."""
+        if plan.closing is not None:
+            await self.write_answer(
+                ToolResult(plan.closing.id, plan.closing.name, text, is_error=is_error)
+            )
+
+    async def _write(self, message_id: str, kind: MessageType, data: str) -> int:
+        statement = insert(tables.messages).values(
+            run_key=self._run.key,
+            id=message_id,
+            turn=self._run.turn,
+            step=self._step,
+            type=kind.value,
+            data=data,
+            created_at=self._run.now,
+        )
+        key: int = (
+            await self._run.write.execute(statement.returning(tables.messages.c.key))
+        ).scalar_one()
+        return key

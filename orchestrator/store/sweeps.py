@@ -1,0 +1,195 @@
+"""Questions of the sweeper: what would stand still for ever if nobody looked?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Select, and_, or_, select
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.clock import now_ms
+from orchestrator.lifecycle import is_final
+from orchestrator.store import tables
+from orchestrator.store.call_rows import answer, exhausted, find_call
+from orchestrator.store.engine import Database
+from orchestrator.store.functions import has_live_machine
+from orchestrator.store.open_run import OpenRun
+from perdure.contract import CallStatus, ResultType, RunStatus
+
+runs, calls, deliveries = tables.runs, tables.calls, tables.deliveries
+
+BATCH = 200
+"""Rows of one kind looked at in one sweep; the next sweep takes the next ones."""
+LOST_AFTER_MS = 15_000
+"""A handed-out call counts as lost when its machine is gone and Temporal's heartbeat timeout has passed too."""
+PARK_AFTER_MS = 60_000
+"""A run that waits this long for a function worker closes its workflow; it is revived when one comes."""
+STUCK_AFTER_MS = 10 * 60_000
+"""An unfinished run in which nothing happened for this long is nudged, in case its workflow is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingCall:
+    """A call that no machine took yet."""
+
+    run_key: int
+    call_id: str
+
+
+class SweepStore:
+    """What the sweeper looks for. Everything here is harmless to do twice."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def unheard_runs(self, before: int) -> list[RunRef]:
+        """Runs with a wish written before that time which no workflow has read."""
+        statement = (
+            select(runs.c.cluster_id, runs.c.id)
+            .where(runs.c.wake_wanted > runs.c.wake_read, runs.c.wake_at < before)
+            .where(runs.c.status.in_(_UNFINISHED))
+            .limit(BATCH)
+        )
+        return await self._refs(statement)
+
+    async def stuck_runs(self) -> list[RunRef]:
+        """Unfinished, unpaused runs in which nothing happened for long and no call is open."""
+        open_call = (
+            select(calls.c.key)
+            .where(calls.c.run_key == runs.c.key, calls.c.result_type.is_(None))
+            .exists()
+        )
+        statement = (
+            select(runs.c.cluster_id, runs.c.id)
+            .where(
+                runs.c.status.in_([RunStatus.PENDING.value, RunStatus.RUNNING.value]),
+                runs.c.updated_at < now_ms() - STUCK_AFTER_MS,
+                runs.c.wake_at < now_ms() - STUCK_AFTER_MS,
+                ~open_call,
+            )
+            .limit(BATCH)
+        )
+        return await self._refs(statement)
+
+    async def undelivered_runs(self, before: int) -> list[RunRef]:
+        """Runs with a delivery written before that time that is still open."""
+        statement = (
+            select(runs.c.cluster_id, runs.c.id)
+            .join(deliveries, deliveries.c.run_key == runs.c.key)
+            .where(deliveries.c.status == "pending", deliveries.c.created_at < before)
+            .distinct()
+            .limit(BATCH)
+        )
+        return await self._refs(statement)
+
+    async def _refs(self, statement: Select[str, str]) -> list[RunRef]:
+        async with self._database.read() as read:
+            rows = await read.execute(statement)
+            return [RunRef(cluster_id, run_id) for cluster_id, run_id in rows.tuples()]
+
+    async def calls_without_machine(self, before: int) -> list[WaitingCall]:
+        """Calls that have waited since before that time although no live machine offers their function."""
+        statement = (
+            select(calls.c.run_key, calls.c.id)
+            .join(runs, runs.c.key == calls.c.run_key)
+            .where(
+                calls.c.kind == "function",
+                calls.c.result_type.is_(None),
+                or_(
+                    and_(calls.c.status == CallStatus.PENDING.value, calls.c.created_at < before),
+                    and_(
+                        calls.c.status == CallStatus.RUNNING.value,
+                        calls.c.handed_out_at < before - LOST_AFTER_MS,
+                    ),
+                ),
+                runs.c.status == RunStatus.RUNNING.value,
+                runs.c.waiting_for.is_(None),
+                ~has_live_machine(now_ms()),
+            )
+            .limit(BATCH)
+        )
+        async with self._database.read() as read:
+            rows = (await read.execute(statement)).tuples()
+            return [WaitingCall(run_key, call_id) for run_key, call_id in rows]
+
+    async def note_waiting(self, waiting: WaitingCall) -> RunRef | None:
+        """Say on the run that it waits for a function worker; the run, if it must be nudged.
+
+        A call whose attempts are used up gets its failure instead of waiting for a machine that could say so.
+        """
+        async with self._database.write() as write:
+            run = await OpenRun.lock_key(write, waiting.run_key)
+            call = await find_call(write, run.record.cluster_id, waiting.call_id)
+            if call is None or call.result_type is not None or is_final(run.status):
+                return None
+            reason = exhausted(call)
+            if reason is not None:
+                await answer(run, call, ResultType.REJECTION, reason)
+                run.wish()
+            elif run.record.waiting_for is None:
+                run.wait_for(
+                    "function",
+                    f"No function worker offers {call.service}.{call.function}.",
+                    service=call.service,
+                    function=call.function,
+                    callId=call.id,
+                )
+            await run.save()
+            return run.ref if reason is not None else None
+
+    async def park(self) -> list[RunRef]:
+        """Mark runs that have waited long for a function worker; their executions are to be closed."""
+        statement = select(runs.c.key).where(
+            runs.c.status == RunStatus.RUNNING.value,
+            runs.c.parked.is_(False),
+            runs.c.waiting_since < now_ms() - PARK_AFTER_MS,
+            _waits_for_function(),
+        )
+        return await self._mark(statement.limit(BATCH), parked=True)
+
+    async def unpark(self) -> list[RunRef]:
+        """Let go on what waited for a function worker, where one came."""
+        statement = select(runs.c.key).where(
+            runs.c.status == RunStatus.RUNNING.value,
+            runs.c.parked.is_(True),
+            _waits_for_function(has_live_machine(now_ms())),
+        )
+        return await self._mark(statement.limit(BATCH), parked=False)
+
+    async def _mark(self, statement: Select[int], *, parked: bool) -> list[RunRef]:
+        async with self._database.read() as read:
+            keys = list((await read.execute(statement)).scalars())
+        marked: list[RunRef] = []
+        for key in keys:
+            async with self._database.write() as write:
+                run = await OpenRun.lock_key(write, key)
+                if run.record.parked is parked or run.status is not RunStatus.RUNNING:
+                    continue
+                if parked:
+                    run.set(parked=True)
+                else:
+                    run.stop_waiting()
+                run.wish()
+                await run.save()
+            marked.append(run.ref)
+        return marked
+
+
+def _waits_for_function(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    return (
+        select(calls.c.key)
+        .where(
+            calls.c.run_key == runs.c.key,
+            calls.c.kind == "function",
+            calls.c.status == CallStatus.PENDING.value,
+            *conditions,
+        )
+        .exists()
+    )
+
+
+_UNFINISHED = [
+    RunStatus.PENDING.value,
+    RunStatus.RUNNING.value,
+    RunStatus.PAUSED.value,
+]

@@ -1,0 +1,105 @@
+"""What one may do with an open transaction. Reads and writes are different types, so that the type checker refuses a
+statement that changes something inside a read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, TypeVarTuple, overload
+
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    CursorResult,
+    Executable,
+    Select,
+    Table,
+    TextClause,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import TypedReturnsRows
+from typing_extensions import override
+
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+T = TypeVar("T")
+Columns = TypeVarTuple("Columns")
+
+
+class Read:
+    """A look at the store: on SQLite one snapshot, on PostgreSQL each statement sees what is committed."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    @overload
+    async def execute(
+        self,
+        statement: Select[*Columns] | CompoundSelect[*Columns],
+        parameters: Parameters = None,
+    ) -> CursorResult[*Columns]: ...
+
+    @overload
+    async def execute(
+        self, statement: TextClause, parameters: Parameters = None
+    ) -> CursorResult[*tuple[Any, ...]]: ...
+
+    async def execute(
+        self, statement: Executable, parameters: Parameters = None
+    ) -> CursorResult[*tuple[Any, ...]]:
+        """Execute one statement; its rows are in memory when this returns."""
+        return await self._connection.execute(statement, parameters)
+
+    async def run_sync(self, work: Callable[[Connection], T]) -> T:
+        """Hand the connection to a library that knows only SQLAlchemy's synchronous manner."""
+        return await self._connection.run_sync(work)
+
+
+class Write(Read):
+    """A transaction that is committed when its block ends, and undone when its block raises."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        super().__init__(connection)
+        self.touched: set[int] = set()
+        self.committing = False
+
+    @overload
+    async def execute(
+        self, statement: TypedReturnsRows[*Columns], parameters: Parameters = None
+    ) -> CursorResult[*Columns]: ...
+
+    @overload
+    async def execute(
+        self, statement: Executable, parameters: Parameters = None
+    ) -> CursorResult[*tuple[Any, ...]]: ...
+
+    @override
+    async def execute(
+        self, statement: Executable, parameters: Parameters = None
+    ) -> CursorResult[*tuple[Any, ...]]:
+        """Execute one statement; its rows are in memory when this returns."""
+        return await self._connection.execute(statement, parameters)
+
+    async def upsert(
+        self,
+        table: Table,
+        key: Mapping[str, Any],
+        values: Mapping[str, Any],
+        *,
+        update: Sequence[str],
+    ) -> None:
+        """Insert the row `key | values`, or set the columns of `update` where a row with this key exists.
+
+        `key` names the columns of the primary key or of a unique constraint, all of them.
+        """
+        insert = sqlite.insert if self._connection.dialect.name == "sqlite" else postgresql.insert
+        statement = insert(table).values({**key, **values})
+        await self._connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(key),
+                set_={name: statement.excluded[name] for name in update},
+            )
+        )
+
+    def touch(self, run_key: int) -> None:
+        """This transaction changes the run: whoever waits for it is woken after the commit."""
+        self.touched.add(run_key)

@@ -1,0 +1,195 @@
+"""A run's messages as the store keeps them, and the conversation that a model is shown of them.
+
+The message rows are the transcript; nothing is ever sent to a model that is not made from them by `turns`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from orchestrator.conversation import (
+    AssistantTurn,
+    Reply,
+    Stop,
+    ToolCall,
+    ToolResult,
+    Turn,
+    UserTurn,
+)
+from orchestrator.prompts import READ_TOOL
+from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message row. `key` gives the order in which the rows were written."""
+
+    key: int
+    type: MessageType
+    data: Mapping[str, JsonValue]
+
+
+def words(text: str) -> dict[str, JsonValue]:
+    """Data of a human or supervisor message."""
+    return {"message": text}
+
+
+def reply_data(reply: Reply, *, seen: int) -> dict[str, JsonValue]:
+    """Data of an agent message. `seen` is the key of the last message the model had before it answered."""
+    data: dict[str, JsonValue] = {
+        "reply": {
+            "stop": reply.stop.value,
+            "blocks": [dict(block) for block in reply.blocks],
+            "model": reply.model,
+            "seen": seen,
+        }
+    }
+    if reply.text:
+        data["message"] = reply.text
+    if reply.calls:
+        data["invocations"] = [
+            {"id": call.id, "toolName": call.name, "input": call.input} for call in reply.calls
+        ]
+    return data
+
+
+def result_data(
+    result: ToolResult, *, call_id: str | None = None, summarized: bool = False
+) -> dict[str, JsonValue]:
+    """Data of an invocation-result message: what the model is shown of a call's result."""
+    data: dict[str, JsonValue] = {
+        "id": result.id,
+        "toolName": result.name,
+        "result": result.content,
+        "resultType": "rejection" if result.is_error else "resolution",
+    }
+    if call_id is not None:
+        data["callId"] = call_id
+    if summarized:
+        data["summarized"] = True
+    return data
+
+
+def public_data(data: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Message data without what only the provider's module reads."""
+    return {name: value for name, value in data.items() if name != "reply"}
+
+
+def turns(entries: Iterable[Entry]) -> tuple[Turn, ...]:
+    """The conversation: alternating turns, results in the order the model asked, then words.
+
+    A message that arrived while the model was busy stands behind the reply that did not see it, wherever its
+    row was written: what was sent once never changes, so the provider's prompt cache holds.
+    """
+    builder = _Builder()
+    for entry in entries:
+        builder.add(entry)
+    return builder.finish()
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self._turns: list[Turn] = []
+        self._words: list[tuple[int, str]] = []
+        self._results: dict[str, ToolResult] = {}
+
+    def add(self, entry: Entry) -> None:
+        match entry.type:
+            case MessageType.AGENT:
+                self._add_reply(entry.data)
+            case MessageType.INVOCATION_RESULT:
+                result = _read_result(entry.data)
+                self._results[result.id] = result
+            case _:
+                self._words.append((entry.key, str(entry.data["message"])))
+
+    def _add_reply(self, data: Mapping[str, JsonValue]) -> None:
+        reply, seen = _read_reply(data)
+        self._flush([text for key, text in self._words if key <= seen])
+        self._words = [(key, text) for key, text in self._words if key > seen]
+        self._turns.append(AssistantTurn(reply))
+
+    def _flush(self, texts: list[str]) -> None:
+        results = tuple(
+            self._results.pop(call.id) for call in self._asked() if call.id in self._results
+        )
+        if results or texts:
+            self._turns.append(UserTurn(results, tuple(texts)))
+
+    def _asked(self) -> tuple[ToolCall, ...]:
+        last = self._turns[-1] if self._turns else None
+        return last.reply.calls if isinstance(last, AssistantTurn) else ()
+
+    def finish(self) -> tuple[Turn, ...]:
+        self._flush([text for _, text in self._words])
+        return tuple(self._turns)
+
+
+def _read_reply(data: Mapping[str, JsonValue]) -> tuple[Reply, int]:
+    kept = _mapping(data["reply"])
+    calls = tuple(
+        ToolCall(str(call["id"]), str(call["toolName"]), call["input"])
+        for call in map(_mapping, _items(data.get("invocations", [])))
+    )
+    reply = Reply(
+        text=str(data.get("message", "")),
+        stop=Stop(str(kept["stop"])),
+        calls=calls,
+        blocks=tuple(map(_mapping, _items(kept["blocks"]))),
+        model=str(kept["model"]),
+    )
+    seen = kept["seen"]
+    return reply, seen if isinstance(seen, int) else 0
+
+
+def _read_result(data: Mapping[str, JsonValue]) -> ToolResult:
+    return ToolResult(
+        id=str(data["id"]),
+        name=str(data["toolName"]),
+        content=str(data["result"]),
+        is_error=data["resultType"] == "rejection",
+    )
+
+
+def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
+    if not isinstance(value, dict):
+        raise TypeError(f"A message row holds {type(value).__name__} where an object belongs.")
+    return value
+
+
+def _items(value: JsonValue) -> list[JsonValue]:
+    if not isinstance(value, list):
+        raise TypeError(f"A message row holds {type(value).__name__} where a list belongs.")
+    return value
+
+
+def is_oversized(content: str) -> bool:
+    """Whether a result is too long to be shown to the model as it is."""
+    return len(content) > INLINE_RESULT_CHARACTERS
+
+
+def cut(content: str, *, call_id: str) -> str:
+    """The beginning of a result that is too long, with a marker that says how to read the rest."""
+    shown = content[:INLINE_RESULT_CHARACTERS]
+    return (
+        f"{shown}\n[cut: {len(shown)} of {len(content)} characters shown; read the rest with "
+        f'{READ_TOOL}, callId "{call_id}", offset {len(shown)}]'
+    )
+
+
+def summarized(summary: str, *, size: int, call_id: str) -> str:
+    """A summary of a result that is too long, with how to read the original."""
+    return (
+        f"{summary}\n[summary of a result of {size} characters; read the original in parts with "
+        f'{READ_TOOL}, callId "{call_id}"]'
+    )
+
+
+def part(content: str, *, offset: int, size: int) -> str:
+    """A part of a result, as the reading tool answers it."""
+    end = offset + len(content)
+    rest = f"{size - end} characters follow" if end < size else "the end"
+    return f"{content}\n[characters {offset} to {end} of {size}; {rest}]"
