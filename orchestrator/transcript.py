@@ -79,24 +79,29 @@ def public_data(data: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def turns(entries: Iterable[Entry]) -> tuple[Turn, ...]:
-    """The conversation: alternating turns, results in the order the model asked, then words.
+    """The conversation that these entries make."""
+    conversation = Conversation()
+    for entry in entries:
+        conversation.add(entry)
+    return conversation.turns()
+
+
+class Conversation:
+    """Alternating turns made of entries: results in the order the model asked, then words.
 
     A message that arrived while the model was busy stands behind the reply that did not see it, wherever its
-    row was written: what was sent once never changes, so the provider's prompt cache holds.
+    row was written: what was sent once never changes, so the provider's prompt cache holds. Adding is cheap, so a
+    worker keeps the conversation of a run and adds what is new.
     """
-    builder = _Builder()
-    for entry in entries:
-        builder.add(entry)
-    return builder.finish()
 
-
-class _Builder:
     def __init__(self) -> None:
         self._turns: list[Turn] = []
+        self._asked: tuple[ToolCall, ...] = ()
         self._words: list[tuple[int, str]] = []
         self._results: dict[str, ToolResult] = {}
 
     def add(self, entry: Entry) -> None:
+        """Add the next entry, in the order of keys."""
         match entry.type:
             case MessageType.AGENT:
                 self._add_reply(entry.data)
@@ -106,26 +111,21 @@ class _Builder:
             case _:
                 self._words.append((entry.key, str(entry.data["message"])))
 
+    def turns(self) -> tuple[Turn, ...]:
+        """The conversation as it stands, with everything the model has not answered yet in its last turn."""
+        return (*self._turns, *self._user_turn([text for _, text in self._words]))
+
     def _add_reply(self, data: Mapping[str, JsonValue]) -> None:
         reply, seen = _read_reply(data)
-        self._flush([text for key, text in self._words if key <= seen])
+        self._turns += self._user_turn([text for key, text in self._words if key <= seen])
         self._words = [(key, text) for key, text in self._words if key > seen]
+        self._results = {}
         self._turns.append(AssistantTurn(reply))
+        self._asked = reply.calls
 
-    def _flush(self, texts: list[str]) -> None:
-        results = tuple(
-            self._results.pop(call.id) for call in self._asked() if call.id in self._results
-        )
-        if results or texts:
-            self._turns.append(UserTurn(results, tuple(texts)))
-
-    def _asked(self) -> tuple[ToolCall, ...]:
-        last = self._turns[-1] if self._turns else None
-        return last.reply.calls if isinstance(last, AssistantTurn) else ()
-
-    def finish(self) -> tuple[Turn, ...]:
-        self._flush([text for _, text in self._words])
-        return tuple(self._turns)
+    def _user_turn(self, texts: list[str]) -> list[Turn]:
+        results = tuple(self._results[call.id] for call in self._asked if call.id in self._results)
+        return [UserTurn(results, tuple(texts))] if results or texts else []
 
 
 def _read_reply(data: Mapping[str, JsonValue]) -> tuple[Reply, int]:

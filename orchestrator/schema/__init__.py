@@ -7,5 +7,6 @@ one can cost more than the machine has; nothing here ever reaches for the networ
 from orchestrator.schema.admission import check_schema, parse_schema
 from orchestrator.schema.check import Check, compile_schema
 from orchestrator.schema.embedding import embed
+from orchestrator.schema.survey import to_pointer
 
-__all__ = ["Check", "check_schema", "compile_schema", "embed", "parse_schema"]
+__all__ = ["Check", "check_schema", "compile_schema", "embed", "parse_schema", "to_pointer"]

@@ -38,6 +38,22 @@ class DeliveryStore:
             await run.save()
             return [order_of(call, run.now) for call in await _waiting(write, run.key)]
 
+    async def are_open(self, ref: RunRef) -> bool:
+        """Whether the run's handler has something to be told."""
+        runs = tables.runs
+        statement = (
+            select(deliveries.c.transition)
+            .join(runs, runs.c.key == deliveries.c.run_key)
+            .where(
+                runs.c.cluster_id == ref.cluster_id,
+                runs.c.id == ref.run_id,
+                deliveries.c.status == "pending",
+            )
+            .limit(1)
+        )
+        async with self._database.read() as read:
+            return (await read.execute(statement)).first() is not None
+
 
 async def _waiting(read: Read, run_key: int) -> list[CallRecord]:
     statement = (

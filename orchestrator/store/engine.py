@@ -118,19 +118,27 @@ class Database:
         if task is not None and task is self._turn_of:
             raise RuntimeError("a write inside a write would wait for itself for ever")
         async with self._turn:
-            if self._writer is None:
-                self._writer = await sqlite.open_writer(self.engine)
+            writer = await self._open_sqlite_writer()
             self._turn_of = task
             try:
-                yield self._writer
+                yield writer
             finally:
                 self._turn_of = None
+
+    async def _open_sqlite_writer(self) -> AsyncConnection:
+        if self._writer is not None and self._writer.invalidated:
+            # SQLAlchemy gives up a connection on which a statement was cancelled.
+            lost, self._writer = self._writer, None
+            await lost.close()
+        if self._writer is None:
+            self._writer = await sqlite.open_writer(self.engine)
+        return self._writer
 
     async def _versions(self, keys: Collection[int]) -> Mapping[int, int]:
         async with self.read() as read:
             parameters = {"keys": _key_list(self.dialect, keys)}
             rows = await read.execute(_VERSIONS[self.dialect], parameters)
-            return dict(rows.tuples().all())
+            return {row.key: row.version for row in rows}
 
 
 async def open_database(

@@ -7,7 +7,7 @@ There is no `alembic.ini`: the migrations lie in this package, and a connection 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from alembic import command
 from alembic.config import Config
@@ -74,7 +74,7 @@ async def _alone(database: Database) -> AsyncGenerator[AsyncConnection]:
     engine = sqlite_engine(database.path, readers=0, foreign_keys=False)
     async with FileLock(migration_lock(database.path)).hold():
         try:
-            async with await open_writer(engine) as connection:
+            async with aclosing(await open_writer(engine)) as connection:
                 yield connection
         finally:
             await engine.dispose()

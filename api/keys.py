@@ -1,0 +1,122 @@
+"""API keys from the command line, straight on the store: `python -m api.keys ensure|create|list|revoke`.
+
+For who runs the server: the first key has to come from somewhere. Keys are shown once; what counts is their hash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.settings import Settings
+from orchestrator.store.keys import hash_key
+from orchestrator.store.store import Store, open_store
+
+
+async def ensure(store: Store, cluster: str, name: str, key_file: Path) -> dict[str, object]:
+    """See to it that the file holds a valid key of the cluster; it is readable by its owner alone."""
+    cluster_id = await store.keys.ensure_cluster(cluster)
+    if not await _is_valid(store, cluster_id, _read(key_file)):
+        _, key = await store.keys.create(cluster_id, name)
+        _write_private(key_file, key)
+    return {"clusterId": cluster_id, "keyFile": str(key_file)}
+
+
+def _read(key_file: Path) -> str:
+    return key_file.read_text().strip() if key_file.exists() else ""
+
+
+async def _is_valid(store: Store, cluster_id: str, key: str) -> bool:
+    record = await store.keys.identify(hash_key(key))
+    return record is not None and record.cluster_id == cluster_id
+
+
+def _write_private(path: Path, key: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key + "\n")
+
+
+async def _create(store: Store, args: argparse.Namespace) -> dict[str, object]:
+    cluster_id = await store.keys.ensure_cluster(args.cluster)
+    record, key = await store.keys.create(cluster_id, args.name)
+    return {"clusterId": cluster_id, "id": record.id, "name": record.name, "key": key}
+
+
+async def _list(store: Store, args: argparse.Namespace) -> list[dict[str, object]]:
+    cluster_id = await store.keys.ensure_cluster(args.cluster)
+    return [
+        {
+            "id": record.id,
+            "name": record.name,
+            "createdAt": record.created_at,
+            "revokedAt": record.revoked_at,
+        }
+        for record in await store.keys.list(cluster_id)
+    ]
+
+
+async def _revoke(store: Store, args: argparse.Namespace) -> dict[str, object]:
+    cluster_id = await store.keys.ensure_cluster(args.cluster)
+    await store.keys.revoke(cluster_id, args.id)
+    return {"id": args.id, "revoked": True}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m api.keys", description=__doc__)
+    parser.add_argument("--cluster", default="default", help="name of the cluster (tenant)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("ensure", "make a key unless the file holds a valid one"),
+        ("create", "make a key and show it, once"),
+        ("list", "list the cluster's keys"),
+        ("revoke", "make a key worthless"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--cluster", default=argparse.SUPPRESS, help="name of the cluster")
+        if name in {"ensure", "create"}:
+            command.add_argument("--name", default="default", help="what the key is for")
+        if name == "ensure":
+            command.add_argument("--key-file", type=Path, required=True)
+        if name == "revoke":
+            command.add_argument("id", help="the key's id, as listed")
+    return parser
+
+
+async def _main(args: argparse.Namespace) -> None:
+    settings = Settings()
+    store = await open_store(settings.store_url, listen_url=settings.database_listen_url)
+    try:
+        match args.command:
+            case "ensure":
+                answer: object = await ensure(store, args.cluster, args.name, args.key_file)
+            case "create":
+                answer = await _create(store, args)
+            case "list":
+                answer = await _list(store, args)
+            case _:
+                answer = await _revoke(store, args)
+    finally:
+        await store.aclose()
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+def main() -> int:
+    """Run the command line; 1 with one line on stderr where it fails."""
+    try:
+        asyncio.run(_main(_parser().parse_args()))
+    except (OrchestratorError, OSError, ValueError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Calls as Temporal activities, from the side of the door: polled, completed, failed and heartbeaten by token.
+
+An activity of a call is not executed by a Temporal worker of ours but by a machine of the user's; the API polls
+the function's task queue for it and answers in its name. The task token is the lease: a second, late or stale
+answer is refused by the server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    PollActivityTaskQueueRequest,
+    RecordActivityTaskHeartbeatRequest,
+    RespondActivityTaskCompletedRequest,
+    RespondActivityTaskFailedRequest,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from orchestrator.activity_interface import CallOutcome, CallTicket
+from orchestrator.errors import UnavailableError
+from orchestrator.temporal import Temporal
+
+POLL_TIMEOUT = timedelta(seconds=6)
+"""The server answers an empty poll a second before this. A poll is never cancelled, since what is on its way would
+be lost until the heartbeat timeout; so this also bounds how long a process takes to stop."""
+_ANSWER_TIMEOUT = timedelta(seconds=10)
+NOT_DELIVERED = "NotDelivered"
+FUNCTION_FAILED = "FunctionFailed"
+UNWANTED = "Unwanted"
+
+
+@dataclass(frozen=True, slots=True)
+class CallTask:
+    """A call that waits to be handed out; `token` answers for it."""
+
+    token: bytes
+    ticket: CallTicket
+
+
+class Lease(StrEnum):
+    """What the server says of a token."""
+
+    HELD = "held"
+    CANCELLED = "cancelled"
+    """Still held, but the result is not wanted."""
+    LOST = "lost"
+
+
+class CallQueue:
+    """The raw activity calls of one namespace. All raise `UnavailableError` while Temporal is away."""
+
+    def __init__(self, temporal: Temporal, identity: str) -> None:
+        self._temporal = temporal
+        self._identity = identity
+
+    async def poll(self, queue: str) -> CallTask | None:
+        """Wait for a call of this function; None when none came in about 5 s."""
+        client = await self._temporal.client()
+        request = PollActivityTaskQueueRequest(
+            namespace=self._temporal.namespace,
+            task_queue=TaskQueue(name=queue),
+            identity=self._identity,
+        )
+        try:
+            task = await client.workflow_service.poll_activity_task_queue(
+                request, timeout=POLL_TIMEOUT
+            )
+        except RPCError as error:
+            if error.status is RPCStatusCode.DEADLINE_EXCEEDED:
+                return None
+            raise _unavailable(error) from error
+        if not task.task_token:
+            return None
+        (ticket,) = await client.data_converter.decode(task.input.payloads, [CallTicket])
+        return CallTask(task.task_token, ticket)
+
+    async def complete(self, token: bytes, outcome: CallOutcome) -> bool:
+        """Complete the activity; False where the server no longer knows the token."""
+        client = await self._temporal.client()
+        payloads = await client.data_converter.encode([outcome])
+        request = RespondActivityTaskCompletedRequest(
+            namespace=self._temporal.namespace,
+            task_token=token,
+            result=Payloads(payloads=payloads),
+            identity=self._identity,
+        )
+        try:
+            await client.workflow_service.respond_activity_task_completed(
+                request, retry=True, timeout=_ANSWER_TIMEOUT
+            )
+        except RPCError as error:
+            return _refused(error)
+        return True
+
+    async def fail(self, token: bytes, kind: str, reason: str, *, delay: float | None) -> bool:
+        """Fail the attempt, to be retried after `delay` seconds (None: not at all); False for an unknown token.
+
+        `reason` must hold no user data: it stands in Temporal's history unencrypted.
+        """
+        client = await self._temporal.client()
+        info = ApplicationFailureInfo(type=kind, non_retryable=delay is None)
+        if delay is not None:
+            retry = Duration()
+            retry.FromTimedelta(timedelta(seconds=delay))
+            info.next_retry_delay.CopyFrom(retry)
+        request = RespondActivityTaskFailedRequest(
+            namespace=self._temporal.namespace,
+            task_token=token,
+            failure=Failure(message=reason, application_failure_info=info),
+            identity=self._identity,
+        )
+        try:
+            await client.workflow_service.respond_activity_task_failed(
+                request, retry=True, timeout=_ANSWER_TIMEOUT
+            )
+        except RPCError as error:
+            return _refused(error)
+        return True
+
+    async def heartbeat(self, token: bytes) -> Lease:
+        """Renew the lease."""
+        client = await self._temporal.client()
+        request = RecordActivityTaskHeartbeatRequest(
+            namespace=self._temporal.namespace, task_token=token, identity=self._identity
+        )
+        try:
+            answer = await client.workflow_service.record_activity_task_heartbeat(
+                request, timeout=_ANSWER_TIMEOUT
+            )
+        except RPCError as error:
+            _refused(error)
+            return Lease.LOST
+        return Lease.CANCELLED if answer.cancel_requested else Lease.HELD
+
+
+def _refused(error: RPCError) -> bool:
+    """False for a token the server does not know (any more); everything else means it is away."""
+    if error.status in {RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT}:
+        return False
+    raise _unavailable(error) from error
+
+
+def _unavailable(error: RPCError) -> UnavailableError:
+    return UnavailableError(f"Temporal does not answer: {error.message}")

@@ -1,0 +1,43 @@
+"""One way of logging for every process of the server: structured, to stderr, never with a user's data."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from orchestrator.settings import Settings
+
+
+def configure_logging(settings: Settings, process: str) -> None:
+    """Send everything that is logged through one formatter: text for people, JSON for collectors."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            renderer,
+        ]
+        if settings.log_format == "json"
+        else [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    for chatty in ("httpx2", "httpcore2", "anthropic", "sqlalchemy.engine", "aiosqlite"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger(__name__).debug("logging of %s is set up", process)

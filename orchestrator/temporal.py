@@ -1,0 +1,157 @@
+"""The way to Temporal: one lazy connection, the names of workflows, starting and nudging them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from datetime import timedelta
+
+from temporalio.client import Client, TLSConfig, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.converter import DataConverter
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.errors import UnavailableError
+from orchestrator.payload_codec import EncryptingCodec
+from orchestrator.settings import Settings
+from orchestrator.workflow import DELIVER_WORKFLOW, NUDGE, RUN_WORKFLOW
+
+TASK_QUEUE = "perdure"
+_RPC_TIMEOUT = timedelta(seconds=5)
+
+
+def run_workflow_id(ref: RunRef) -> str:
+    """Cluster ids hold no slash, so no two runs share a workflow id."""
+    return f"run/{ref.cluster_id}/{ref.run_id}"
+
+
+def delivery_workflow_id(ref: RunRef) -> str:
+    return f"deliver/{ref.cluster_id}/{ref.run_id}"
+
+
+def workflow_runner() -> WorkflowRunner:
+    """The sandbox that workers and replay tests share.
+
+    Every module reachable from `orchestrator.workflow` passes through, ours and third parties': re-importing one of
+    them per execution would cost hundreds of KB for each parked run.
+    """
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(
+        "orchestrator",
+        "perdure",
+        "pydantic",
+        "pydantic_core",
+        "annotated_types",
+        "typing_inspection",
+    )
+    return SandboxedWorkflowRunner(restrictions=restrictions)
+
+
+def data_converter(settings: Settings) -> DataConverter:
+    """Temporal's default, with encryption where a key is set."""
+    if settings.payload_key is None:
+        return DataConverter.default
+    codec = EncryptingCodec.from_text(settings.payload_key.get_secret_value())
+    return dataclasses.replace(DataConverter.default, payload_codec=codec)
+
+
+async def connect(settings: Settings, *, lazy: bool = False) -> Client:
+    """Connect by the settings. Not lazy: raises `RuntimeError` where nobody answers."""
+    key = settings.temporal_api_key
+    return await Client.connect(
+        settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        api_key=None if key is None else key.get_secret_value(),
+        tls=_tls(settings),
+        data_converter=data_converter(settings),
+        lazy=lazy,
+    )
+
+
+def _tls(settings: Settings) -> bool | TLSConfig | None:
+    files = (settings.temporal_tls_ca, settings.temporal_tls_cert, settings.temporal_tls_key)
+    if not any(files):
+        return settings.temporal_tls
+    ca, cert, key = (None if path is None else path.read_bytes() for path in files)
+    return TLSConfig(server_root_ca_cert=ca, client_cert=cert, client_private_key=key)
+
+
+class Temporal:
+    """A connection that is made when it is first needed, so that a process starts while Temporal is away."""
+
+    def __init__(self, settings: Settings, client: Client | None = None) -> None:
+        self._settings = settings
+        self._client = client
+        self._connecting = asyncio.Lock()
+
+    @property
+    def namespace(self) -> str:
+        return self._settings.temporal_namespace
+
+    async def client(self) -> Client:
+        """The client; it reconnects by itself. Calls on it raise `RPCError` while Temporal is away."""
+        async with self._connecting:
+            if self._client is None:
+                try:
+                    self._client = await connect(self._settings)
+                except RuntimeError as error:
+                    raise UnavailableError(
+                        f"Temporal does not answer at {self._settings.temporal_address}."
+                    ) from error
+            return self._client
+
+    async def is_reachable(self) -> bool:
+        """Whether Temporal answers just now."""
+        try:
+            client = await self.client()
+            return await client.service_client.check_health(timeout=timedelta(seconds=2))
+        except (UnavailableError, RPCError):
+            return False
+
+    async def start_run(self, ref: RunRef) -> None:
+        """Start the run's workflow, unless it is there. Raises `UnavailableError`."""
+        await self._start(RUN_WORKFLOW, run_workflow_id(ref), ref, signal=None)
+
+    async def nudge_run(self, ref: RunRef) -> None:
+        """Tell the run's workflow that something was written; starts it if none is open. Raises `UnavailableError`."""
+        await self._start(RUN_WORKFLOW, run_workflow_id(ref), ref, signal=NUDGE)
+
+    async def nudge_delivery(self, ref: RunRef) -> None:
+        """The same for the workflow that tells the run's handler. Raises `UnavailableError`."""
+        await self._start(DELIVER_WORKFLOW, delivery_workflow_id(ref), ref, signal=NUDGE)
+
+    async def _start(
+        self, workflow: str, workflow_id: str, ref: RunRef, *, signal: str | None
+    ) -> None:
+        client = await self.client()
+        try:
+            await client.start_workflow(
+                workflow,
+                ref,
+                id=workflow_id,
+                task_queue=TASK_QUEUE,
+                start_signal=signal,
+                id_conflict_policy=WorkflowIDConflictPolicy.UNSPECIFIED
+                if signal
+                else WorkflowIDConflictPolicy.USE_EXISTING,
+                rpc_timeout=_RPC_TIMEOUT,
+            )
+        except RPCError as error:
+            raise UnavailableError(
+                f"Temporal could not take the request: {error.message}"
+            ) from error
+
+    async def is_call_pending(self, workflow_id: str, call_id: str) -> bool:
+        """Whether the workflow still waits for the call's activity. Raises `UnavailableError`."""
+        client = await self.client()
+        handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow_id)
+        try:
+            description = await handle.describe(rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise UnavailableError(f"Temporal does not answer: {error.message}") from error
+        pending = description.raw_description.pending_activities
+        return any(activity.activity_id == call_id for activity in pending)

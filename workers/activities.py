@@ -1,0 +1,136 @@
+"""The bodies of the run's activities: ask the store, ask the model, write one fact."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from orchestrator import activity_interface as interface
+from orchestrator.activity_interface import (
+    Deliveries,
+    DeliveriesInput,
+    RunRef,
+    Seen,
+    SettleInput,
+    Standing,
+    SummarizeInput,
+    ThinkInput,
+)
+from orchestrator.clock import now_ms
+from orchestrator.conversation import ModelError, Posture
+from orchestrator.errors import NotFoundError, UnavailableError
+from orchestrator.lifecycle import Move
+from orchestrator.store.steps import Question
+from orchestrator.store.store import Store
+from orchestrator.temporal import Temporal
+from orchestrator.transcript import cut
+from perdure.contract import RunStatus
+from workers.heartbeat import heartbeating
+from workers.summaries import Summarizer
+from workers.thinking import Thinker
+
+_log = logging.getLogger(__name__)
+_SUMMARY_ATTEMPTS = 3
+"""Tries of a summary before the result is cut instead: a summary is not worth a failed run."""
+
+
+class Activities:
+    """All activities of the run and delivery workflows."""
+
+    def __init__(
+        self, store: Store, thinker: Thinker, summarizer: Summarizer, temporal: Temporal
+    ) -> None:
+        self._store = store
+        self._thinker = thinker
+        self._summarizer = summarizer
+        self._temporal = temporal
+
+    @activity.defn(name=interface.THINK)
+    @heartbeating
+    async def think(self, question: ThinkInput) -> Standing:
+        """One model step, or what stands in its way. A recorded step is not paid again."""
+        attempt = activity.info().attempt
+        begun = await self._begin(question, attempt)
+        if isinstance(begun, Standing):
+            return await self._tell(question.run, begun)
+        if begun.run.status == RunStatus.PENDING:  # as it was before: this step began the turn
+            await self._tell(question.run, None)
+        try:
+            standing = await self._thinker.think(
+                begun, attempt=attempt, progress=activity.heartbeat
+            )
+        except ModelError as error:
+            standing = await self._trouble(question.run, begun, error)
+        return await self._tell(question.run, standing)
+
+    async def _begin(self, question: ThinkInput, attempt: int) -> Question | Standing:
+        try:
+            return await self._thinker.begin(question, attempt)
+        except NotFoundError:  # deleted: nothing is left to do
+            return Standing(RunStatus.CANCELLED.value)
+
+    async def _trouble(self, ref: RunRef, question: Question, error: ModelError) -> Standing:
+        if error.posture is Posture.PAUSE:
+            return await self._store.steps.break_off(ref, question.step, Move.PAUSE, error.reason)
+        if error.posture is Posture.FAIL:
+            return await self._store.steps.break_off(ref, question.step, Move.FAIL, error.reason)
+        delay = error.retry_after
+        retry_at = None if delay is None else now_ms() + int(delay * 1000)
+        await self._store.steps.note_retry(ref, question.step, error.reason, retry_at)
+        raise ApplicationError(
+            error.reason,
+            type="ModelUnavailable",
+            next_retry_delay=None if delay is None else timedelta(seconds=delay),
+        ) from error
+
+    @activity.defn(name=interface.SUMMARIZE)
+    @heartbeating
+    async def summarize(self, wanted: SummarizeInput) -> None:
+        """Show the model a summary of a result that is too long; where that fails, its beginning."""
+        found = await self._store.calls.original(wanted.run, wanted.call_id)
+        if found is None or not found[1]:
+            return
+        content, _ = found
+        try:
+            text = await self._summarizer.summarize(wanted.run, content)
+        except ModelError as error:
+            if error.posture is Posture.RETRY and activity.info().attempt < _SUMMARY_ATTEMPTS:
+                raise ApplicationError(error.reason, type="ModelUnavailable") from error
+            _log.warning("no summary for call %s: %s", wanted.call_id, error.reason)
+            text = cut(content, call_id=wanted.call_id)
+        await self._store.calls.show_summary(wanted.run, wanted.call_id, text, len(content))
+
+    @activity.defn(name=interface.LOOK)
+    async def look(self, ref: RunRef) -> Seen:
+        """Read the wishes of a run whose workflow is waiting."""
+        try:
+            return await self._store.calls.look(ref)
+        except NotFoundError:
+            return Seen(cancel_wanted=True)
+
+    @activity.defn(name=interface.SETTLE)
+    async def settle(self, wanted: SettleInput) -> None:
+        """End a turn from outside the model loop."""
+        try:
+            await self._store.runs.settle(wanted.run, Move(wanted.move), wanted.reason)
+        except NotFoundError:
+            return
+        await self._tell(wanted.run, None)
+
+    @activity.defn(name=interface.NEXT_DELIVERIES)
+    async def next_deliveries(self, wanted: DeliveriesInput) -> Deliveries:
+        """Handler calls that wait, in the order of their transitions."""
+        return Deliveries(await self._store.deliveries.waiting(wanted.run, wanted.dead))
+
+    async def _tell(self, ref: RunRef, standing: Standing | None) -> Standing:
+        """Nudge the delivery workflow where a transition was written; the sweeper does it if this fails."""
+        moved = standing is None or standing.status != RunStatus.RUNNING
+        if moved and await self._store.deliveries.are_open(ref):
+            try:
+                await self._temporal.nudge_delivery(ref)
+            except UnavailableError as error:
+                _log.warning("The sweeper will nudge the delivery: %s", error)
+        return standing or Standing(RunStatus.RUNNING.value)

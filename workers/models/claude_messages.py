@@ -1,0 +1,196 @@
+"""Our conversation in the shapes of Anthropic's Messages API, and its answer back.
+
+Pure: nothing here needs the provider's package while running. What repeats from step to step of a run (tools,
+system, earlier turns) comes out byte for byte the same, so that the provider's prompt cache holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.conversation import (
+    AssistantTurn,
+    ModelRequest,
+    Reply,
+    Stop,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Turn,
+    Usage,
+    UserTurn,
+)
+
+if TYPE_CHECKING:
+    from anthropic.types import Message
+
+Block = dict[str, Any]
+
+_STOPS = {
+    "end_turn": Stop.END,
+    "stop_sequence": Stop.END,
+    "tool_use": Stop.CALLS,
+    "max_tokens": Stop.LENGTH,
+    "pause_turn": Stop.PAUSE,
+    "refusal": Stop.REFUSAL,
+    "model_context_window_exceeded": Stop.CONTEXT,
+}
+
+_CACHED_USER_TURNS = 2
+"""The API allows four cache marks: tools, system, and two for the conversation. The last user turn is where this
+step writes, the one before is where the former step wrote; a lookup reaches back only 20 blocks by itself."""
+
+_NOTHING_SAID = "(empty)"
+"""Stands for a message of white space, which the API refuses."""
+
+_GO_ON = "Continue."
+
+
+def to_system(text: str) -> list[Block]:
+    """The system prompt as one cached block; none if there is no text."""
+    return _cached([{"type": "text", "text": _sendable(text)}]) if text.strip() else []
+
+
+def to_tools(tools: Iterable[Tool]) -> list[Block]:
+    """The tools in their own order, cached up to the last."""
+    return _cached([_to_tool(tool) for tool in tools])
+
+
+def to_messages(request: ModelRequest) -> list[dict[str, Any]]:
+    """The turns as messages of alternating roles; a turn without content joins its neighbours."""
+    messages: list[dict[str, Any]] = []
+    for role, blocks in _spoken(request.turns):
+        if messages and messages[-1]["role"] == role:
+            messages[-1]["content"].extend(blocks)
+        else:
+            messages.append({"role": role, "content": blocks})
+    users = [message for message in messages if message["role"] == "user"]
+    for message in users[-_CACHED_USER_TURNS:]:
+        _cached(message["content"])
+    return messages
+
+
+def to_reply(message: Message) -> Reply:
+    """A finished message as our reply. Calls count only when the model stopped in order to make them:
+
+    a tool use that a limit or a refusal cut off is incomplete and nobody will answer it, so it is left out of
+    what is sent back as well.
+    """
+    stop = _STOPS.get(message.stop_reason or "", Stop.END)
+    blocks = [_returnable(block.to_dict(mode="json")) for block in message.content]
+    kept = [block for block in blocks if _is_answerable(block, stop)]
+    return Reply(
+        text="".join(block["text"] for block in kept if block["type"] == "text"),
+        stop=stop,
+        calls=tuple(
+            ToolCall(id=block["id"], name=block["name"], input=block["input"])
+            for block in kept
+            if block["type"] == "tool_use"
+        ),
+        usage=_to_usage(message),
+        blocks=tuple(kept),
+        model=message.model,
+        detail=_refusal(message),
+    )
+
+
+def _spoken(turns: tuple[Turn, ...]) -> Iterator[tuple[str, list[Block]]]:
+    before: Turn | None = None
+    for turn in turns:
+        blocks = _assistant(turn.reply) if isinstance(turn, AssistantTurn) else _user(turn, before)
+        if blocks:
+            yield ("assistant" if isinstance(turn, AssistantTurn) else "user"), blocks
+        before = turn
+
+
+def _user(turn: UserTurn, before: Turn | None) -> list[Block]:
+    blocks = [_to_result(result) for result in turn.results]
+    blocks += [{"type": "text", "text": _sendable(text)} for text in turn.texts if text.strip()]
+    if blocks:
+        return blocks
+    if turn.texts:
+        return [{"type": "text", "text": _NOTHING_SAID}]
+    paused = isinstance(before, AssistantTurn) and before.reply.stop is Stop.PAUSE
+    return [] if paused else [{"type": "text", "text": _GO_ON}]
+
+
+def _assistant(reply: Reply) -> list[Block]:
+    """What the provider said itself goes back as it came; another provider's reply is told in its words."""
+    if reply.blocks:
+        return [dict(block) for block in reply.blocks]
+    spoken: list[Block] = (
+        [{"type": "text", "text": _sendable(reply.text)}] if reply.text.strip() else []
+    )
+    return spoken + [
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": _object(call.input)}
+        for call in reply.calls
+    ]
+
+
+def _to_result(result: ToolResult) -> Block:
+    block: Block = {
+        "type": "tool_result",
+        "tool_use_id": result.id,
+        "content": _sendable(result.content),
+    }
+    return {**block, "is_error": True} if result.is_error else block
+
+
+def _to_tool(tool: Tool) -> Block:
+    return {
+        "name": tool.name,
+        "description": _sendable(tool.description),
+        "input_schema": {"type": "object", **tool.schema},
+    }
+
+
+def _cached(blocks: list[Block]) -> list[Block]:
+    if blocks:
+        blocks[-1] = {**blocks[-1], "cache_control": {"type": "ephemeral"}}
+    return blocks
+
+
+def _is_answerable(block: Mapping[str, Any], stop: Stop) -> bool:
+    if block["type"] == "tool_use":
+        return stop is Stop.CALLS
+    return block["type"] != "text" or bool(block["text"].strip())
+
+
+def _returnable(block: Block) -> Block:
+    """A block of an answer without what the API gives but does not take: nulls, and the file of a citation."""
+    kept = {key: value for key, value in block.items() if value is not None}
+    if "citations" in kept:
+        kept["citations"] = [
+            {key: value for key, value in citation.items() if key != "file_id"}
+            for citation in kept["citations"]
+        ]
+    return kept
+
+
+def _to_usage(message: Message) -> Usage:
+    usage = message.usage
+    return Usage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_input_tokens or 0,
+        cache_write_tokens=usage.cache_creation_input_tokens or 0,
+    )
+
+
+def _refusal(message: Message) -> str:
+    details = message.stop_details
+    return (details.explanation or details.category or "") if details else ""
+
+
+def _object(value: object) -> object:
+    return value if isinstance(value, dict) else {"value": value}  # pyright: ignore[reportUnknownVariableType]
+
+
+def _sendable(text: str) -> str:
+    """Text that UTF-8 can carry: what a function returned may hold half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

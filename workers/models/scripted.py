@@ -1,0 +1,180 @@
+"""A model that is a Python function: for tests, demos and whoever has no key. It says that it is scripted.
+
+A policy is a callable `policy(request: ModelRequest) -> Step`, called once per try of a step. It must be quick and
+decide by the request alone, since a step may be tried again on another machine. Built in are `inline` and `analyst`;
+the setting `scripted_policies` names others as `name=module:function`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from pydantic import ValidationError
+from typing_extensions import override
+
+from orchestrator.conversation import (
+    Model,
+    ModelError,
+    ModelRequest,
+    Posture,
+    Reply,
+    Stop,
+    ToolCall,
+    Turn,
+    Usage,
+    UserTurn,
+)
+from workers.models.postures import posture_of
+from workers.models.script import Step, StepError
+
+Policy = Callable[[ModelRequest], Step]
+
+BUILT_IN = {
+    "inline": "workers.models.script:inline",
+    "analyst": "workers.models.analyst:analyst",
+}
+
+_SIGN_OF_LIFE_SECONDS = 1.0
+_CHARACTERS_PER_TOKEN = 4
+
+
+class ScriptedModel(Model):
+    """A policy behind the wall of `orchestrator.conversation`.
+
+    Ids of calls are `call_<step>_<index>`; usage is the characters of system prompt and turns, and of the answer,
+    over four. Both are the same each time.
+    """
+
+    def __init__(self, name: str, policy: Policy) -> None:
+        self._name = name
+        self._policy = policy
+
+    @override
+    async def reply(self, request: ModelRequest, progress: Callable[[], None]) -> Reply:
+        step = self._decide(request)
+        await _wait(step.delay_ms / 1000, progress)
+        if step.error is not None and (not step.actions or request.attempt <= step.error.times):
+            raise _error(step.error)
+        number = sum(not isinstance(turn, UserTurn) for turn in request.turns)
+        calls = _calls(step, request, number)
+        text = step.text or ""
+        return Reply(
+            text=text,
+            stop=Stop.CALLS if calls else Stop.END,
+            calls=calls,
+            usage=Usage(
+                input_tokens=_tokens([request.system, *map(_told, request.turns)]),
+                output_tokens=_tokens([text, *map(_written, calls)]),
+            ),
+            model=f"scripted/{self._name}",
+        )
+
+    @override
+    async def summarize(self, text: str, limit: int) -> Reply:
+        summary = _summary(text, limit)
+        return Reply(
+            text=summary,
+            stop=Stop.END,
+            usage=Usage(input_tokens=_tokens([text]), output_tokens=_tokens([summary])),
+            model=f"scripted/{self._name}",
+        )
+
+    def _decide(self, request: ModelRequest) -> Step:
+        try:
+            return Step.model_validate(self._policy(request))
+        except ModelError:
+            raise
+        except ValidationError as error:
+            said = f"returned no step: {error.errors(include_url=False)[0]['msg']}"
+        except Exception as error:  # noqa: BLE001 - a policy is a user's code and may raise anything
+            said = f"raised {type(error).__name__}: {error}"
+        raise _failure(f"the policy {self._name!r} {said}")
+
+
+def load_policy(name: str, further: Mapping[str, str]) -> Policy:
+    """The policy of this name; `further` maps names to `module:function`.
+
+    Raises `ModelError` (fail) when there is none, or when it cannot be imported.
+    """
+    target = {**further, **BUILT_IN}.get(name)
+    if target is None:
+        known = ", ".join((*BUILT_IN, *further))
+        raise _failure(f"there is no policy {name!r}; known are {known}")
+    module, _, function = target.partition(":")
+    try:
+        policy: Any = getattr(importlib.import_module(module), function)
+    except Exception as error:  # importing runs a user's code, which may raise anything
+        said = f"the policy {name!r} cannot be loaded from {target}: {error}"
+        raise _failure(said) from error
+    if not callable(policy):
+        raise _failure(f"the policy {name!r} is not a function: {target}")
+    return cast(Policy, policy)
+
+
+async def _wait(seconds: float, progress: Callable[[], None]) -> None:
+    progress()
+    while seconds > 0:
+        await asyncio.sleep(min(seconds, _SIGN_OF_LIFE_SECONDS))
+        seconds -= _SIGN_OF_LIFE_SECONDS
+        progress()
+
+
+def _error(error: StepError) -> ModelError:
+    posture = posture_of(error.status)
+    return ModelError(
+        f"Scripted model: told to fail with status {error.status}",
+        posture=posture,
+        status=error.status,
+        retry_after=error.retry_after if posture is Posture.RETRY else None,
+    )
+
+
+def _calls(step: Step, request: ModelRequest, number: int) -> tuple[ToolCall, ...]:
+    if "result" in step.actions:
+        if not request.result_tool:
+            raise _failure(
+                f"step {number + 1} gives a result, but this run asks for none; give a text"
+            )
+        return (ToolCall(f"call_{number}_0", request.result_tool, {"result": step.result}),)
+    offered = [tool.name for tool in request.tools]
+    for call in step.calls or ():
+        if call.function not in offered:
+            listed = ", ".join(offered) or "nothing"
+            raise _failure(
+                f"step {number + 1} calls {call.function!r}, which is not offered; offered: {listed}"
+            )
+    return tuple(
+        ToolCall(f"call_{number}_{index}", call.function, call.input)
+        for index, call in enumerate(step.calls or ())
+    )
+
+
+def _told(turn: Turn) -> str:
+    if isinstance(turn, UserTurn):
+        return "".join([*(result.content for result in turn.results), *turn.texts])
+    return "".join([turn.reply.text, *map(_written, turn.reply.calls)])
+
+
+def _written(call: ToolCall) -> str:
+    return call.name + json.dumps(call.input, ensure_ascii=False)
+
+
+def _tokens(texts: Iterable[str]) -> int:
+    return sum(map(len, texts)) // _CHARACTERS_PER_TOKEN
+
+
+def _summary(text: str, limit: int) -> str:
+    note = f"[scripted summary: {len(text)} characters in {text.count(chr(10)) + 1} line(s); head and tail follow]"
+    room = max(0, limit - len(note) - len("\n\n…\n"))
+    head, tail = room - room // 3, room // 3
+    if len(text) <= room:
+        return f"{note}\n{text}"
+    return f"{note}\n{text[:head]}\n…\n{text[len(text) - tail :]}"
+
+
+def _failure(reason: str) -> ModelError:
+    return ModelError(f"Scripted model: {reason}", posture=Posture.FAIL)

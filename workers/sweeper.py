@@ -1,0 +1,69 @@
+"""Looks for what would stand still for ever: lost nudges, calls nobody takes, deliveries nobody drives.
+
+Everything it does is harmless to do twice, so every worker process sweeps, and none must be the only one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.clock import now_ms
+from orchestrator.errors import UnavailableError
+from orchestrator.store.store import Store
+from orchestrator.temporal import Temporal
+
+_log = logging.getLogger(__name__)
+
+GRACE_MS = 2_000
+"""A wish or delivery this old should have been noticed: its nudge was lost."""
+UNTAKEN_MS = 2_500
+"""A call this old without a live machine is said to wait, so that with the pace of sweeps it is said within 5 s."""
+
+
+class Sweeper:
+    """One pass every `seconds`, give or take a fifth so that several processes spread."""
+
+    def __init__(self, store: Store, temporal: Temporal, *, seconds: float) -> None:
+        self._sweeps = store.sweeps
+        self._temporal = temporal
+        self._seconds = seconds
+
+    async def run(self) -> None:
+        """Sweep until cancelled; nothing that goes wrong ends it."""
+        while True:
+            try:
+                await self.sweep()
+            except Exception:  # noqa: BLE001 # whatever it was, the next sweep must come
+                _log.warning("sweep broken off, the next one comes", exc_info=True)
+            await asyncio.sleep(self._seconds * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+
+    async def sweep(self) -> None:
+        """One pass."""
+        before = now_ms() - GRACE_MS
+        await self._nudge(await self._sweeps.unheard_runs(before), self._temporal.nudge_run)
+        await self._nudge(
+            await self._sweeps.undelivered_runs(before), self._temporal.nudge_delivery
+        )
+        await self._note_waiting_calls()
+        await self._nudge(await self._sweeps.park(), self._temporal.nudge_run)
+        await self._nudge(await self._sweeps.unpark(), self._temporal.nudge_run)
+        await self._nudge(await self._sweeps.stuck_runs(), self._temporal.nudge_run)
+
+    async def _note_waiting_calls(self) -> None:
+        for waiting in await self._sweeps.calls_without_machine(now_ms() - UNTAKEN_MS):
+            ref = await self._sweeps.note_waiting(waiting)
+            if ref is not None:
+                await self._nudge([ref], self._temporal.nudge_run)
+
+    @staticmethod
+    async def _nudge(refs: Iterable[RunRef], nudge: Callable[[RunRef], Awaitable[None]]) -> None:
+        for ref in refs:
+            try:
+                await nudge(ref)
+            except UnavailableError as error:
+                _log.warning("nudges wait for Temporal: %s", error)
+                return
