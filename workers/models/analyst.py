@@ -31,6 +31,7 @@ Investigation = Generator[str, list[Row], Finding]
 
 _MAX_FAILED_QUERIES = 3
 _SHOWN_ROWS = 10
+_ANNOTATIONS = frozenset({"title", "description", "default", "examples", "$comment"})
 
 
 def analyst(request: ModelRequest) -> Step:
@@ -169,14 +170,22 @@ def _literal(value: JsonValue) -> str:
 
 
 def _wants_result(request: ModelRequest) -> bool:
-    """Whether the run has a result schema: then the result tool says what it takes."""
+    """Whether the run has a result schema: its result is described by more than words, or may be given up."""
     tool = next((tool for tool in request.tools if tool.name == request.result_tool), None)
-    properties = tool.schema.get("properties") if tool else None
-    return isinstance(properties, dict) and bool(properties.get("result"))
+    if tool is None:
+        return False
+    properties = tool.schema.get("properties")
+    wanted = properties.get("result") if isinstance(properties, dict) else None
+    is_shaped = isinstance(wanted, dict) and bool(wanted.keys() - _ANNOTATIONS)
+    return is_shaped or _give_up_tool(request) is not None
+
+
+def _give_up_tool(request: ModelRequest) -> str | None:
+    return next((tool.name for tool in request.tools if tool.name.endswith("_give_up")), None)
 
 
 def _give_up(request: ModelRequest, reason: str) -> Step:
-    tool = next((tool.name for tool in request.tools if tool.name.endswith("_give_up")), None)
+    tool = _give_up_tool(request)
     if tool is None:
         return Step(text=reason)
     return Step(calls=[Call(function=tool, input={"reason": reason})])
