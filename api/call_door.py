@@ -145,6 +145,10 @@ class CallDoor:
         machine.pending += 1
         try:
             await self._hand_out(machine, task)
+        except Exception:
+            machine.room += 1
+            await self._queue.fail(task.token, NOT_DELIVERED, "it could not be written", delay=1.0)
+            raise
         finally:
             machine.pending -= 1
             machine.changed.set()

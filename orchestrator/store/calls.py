@@ -52,6 +52,7 @@ class Unwanted:
 class Finished:
     """What the poster of a result must see done: the activity's token, and what to tell Temporal."""
 
+    run: RunRef
     call: CallRecord
     token: bytes
     verdict: Settled | Again
@@ -163,7 +164,7 @@ class CallStore:
             raise SupersededError(
                 f"The run is {run.status.value}; the result is not wanted any more."
             )
-        return Finished(call, token, verdict)
+        return Finished(run.ref, call, token, verdict)
 
     async def supersede(self, call: CallRecord) -> None:
         """Take a result back that Temporal refused: the call was given to somebody else already."""

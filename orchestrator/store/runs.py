@@ -209,6 +209,13 @@ class RunStore:
             await run.save()
         return await self.get(ref)
 
+    async def wish(self, ref: RunRef) -> None:
+        """Have the sweeper nudge the run's workflow, because something could not be told to Temporal."""
+        async with self._database.write() as write:
+            run = await OpenRun.lock(write, ref)
+            run.wish()
+            await run.save()
+
     async def settle(self, ref: RunRef, move: Move, reason: str) -> bool:
         """End the turn from outside the model loop, where it has not ended by itself; True if it did so.
 

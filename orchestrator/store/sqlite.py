@@ -11,6 +11,7 @@ A transaction begins by itself with the first statement: BEGIN IMMEDIATE for the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -163,9 +164,10 @@ class SqliteConnection:
     def _settle(
         self, future: asyncio.Future[Any] | None, result: object, error: BaseException | None
     ) -> None:
-        if future is None or self._loop.is_closed():
+        if future is None:
             return
-        self._loop.call_soon_threadsafe(_resolve, future, result, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
+            self._loop.call_soon_threadsafe(_resolve, future, result, error)
 
     def _open(self) -> None:
         raw = connect(self._path)

@@ -1,0 +1,48 @@
+"""The API, put together."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from api import calls, events, health, machines, messages, runs, services as services_module
+from api.deps import ApiServices
+from api.errors import install_error_handlers
+from api.openapi import install_openapi
+
+_DESCRIPTION = """\
+Durable agent runs: a run that was accepted is finished, reported and kept, whatever dies on the way.
+
+Every request but `/live` and `/ready` carries an API key, which belongs to one cluster. Names are camelCase, times
+are UTC, errors are `application/problem+json` (RFC 9457) with a stable `code`. Unknown fields are refused by name.
+"""
+
+
+def create_app(services: ApiServices) -> FastAPI:
+    """The ASGI application over these services. It opens and closes none of them."""
+    app = FastAPI(
+        title="Perdure",
+        summary="Durable agent runs",
+        description=_DESCRIPTION,
+        version=version("perdure-server"),
+        redirect_slashes=False,
+        telemetry={"auto_configure": False},
+    )
+    app.state.services = services
+    install_error_handlers(app)
+    for router in (
+        health.router,
+        health.keyed,
+        runs.router,
+        messages.router,
+        events.streams,
+        events.router,
+        services_module.router,
+        machines.router,
+        calls.router,
+        calls.results,
+    ):
+        app.include_router(router)
+    install_openapi(app)
+    return app

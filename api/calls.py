@@ -1,0 +1,230 @@
+"""Calls, from the side of a function worker: wait for one, keep it, answer it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import override
+
+from api.deps import (
+    ApiServices,
+    Cluster,
+    Held,
+    KeyedRoute,
+    MachineId,
+    Services,
+    services_of,
+)
+from api.errors import ApiError
+from api.openapi import problems
+from api.replies import reply
+from orchestrator.errors import OrchestratorError, UnknownServiceError
+from orchestrator.store.call_rows import queue_name
+from orchestrator.store.records import KeyRecord
+from perdure.contract import (
+    MAX_FUNCTIONS_PER_SERVICE,
+    MAX_RESULT_BYTES,
+    FunctionCall,
+    Heartbeat,
+    HeartbeatReply,
+    PostResult,
+    ServiceName,
+)
+
+MAX_WAIT = 20
+"""Seconds that a poll may wait."""
+MAX_CALLS = 20
+_SILENCE = 15.0
+"""Seconds within which a machine that polls or works is heard of again."""
+_NAMES = rf"^[A-Za-z0-9_-]{{1,64}}(,[A-Za-z0-9_-]{{1,64}}){{0,{MAX_FUNCTIONS_PER_SERVICE - 1}}}$"
+
+router = APIRouter(
+    prefix="/clusters/{clusterId}/calls", tags=["function workers"], route_class=KeyedRoute
+)
+
+
+class _ResultRoute(KeyedRoute):
+    """A route for what a function returned, NUL and lone surrogates included.
+
+    A result that cannot be taken is the call's failure: the model is told, and nobody waits for the timeout.
+    """
+
+    max_bytes = MAX_RESULT_BYTES + 64 * 1024
+    any_text = True
+
+    @override
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_result(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except ApiError as error:
+                await _refuse(request, error)
+                raise
+
+        return handle_result
+
+
+results = APIRouter(
+    prefix="/clusters/{clusterId}/calls", tags=["function workers"], route_class=_ResultRoute
+)
+
+
+async def _refuse(request: Request, error: ApiError) -> None:
+    key: KeyRecord | None = getattr(request.state, "key", None)
+    machine_id = request.headers.get("x-machine-id")
+    if key is not None and machine_id:
+        with contextlib.suppress(OrchestratorError):  # not this machine's call: nothing to tell
+            await services_of(request).calls.refuse_result(
+                key.cluster_id,
+                request.path_params["callId"],
+                machine_id,
+                f"The result was not taken: {error.detail}",
+            )
+
+
+class PollCalls(BaseModel):
+    """Which calls a machine has room for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    service: ServiceName
+    functions: Annotated[
+        str | None,
+        Field(
+            pattern=_NAMES,
+            description="Names separated by commas: those with room. Default: all that this machine registered.",
+        ),
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=MAX_CALLS)] = 10
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT, description="Seconds to wait for a call.")] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """A machine at the door."""
+
+    cluster_id: str
+    id: str
+
+
+@router.get(
+    "",
+    operation_id="poll_calls",
+    summary="Wait for calls",
+    response_model=list[FunctionCall],
+    responses={
+        200: {"headers": {"Retry-After": {"schema": {"type": "string"}}}},
+        **problems(404, 410),
+    },
+)
+async def poll_calls(
+    cluster_id: Cluster,
+    machine_id: MachineId,
+    wanted: Annotated[PollCalls, Query()],
+    services: Services,
+    request: Request,
+) -> Response:
+    """Take calls of a service's functions, as soon as there is one. Ask again at once; an empty list is no error.
+
+    Acknowledge each call by a heartbeat at once, then go on with one every few seconds. A machine must have
+    registered what it asks for (410 otherwise).
+    """
+    machine = _Machine(cluster_id, machine_id)
+    names = await _registered(services, machine, wanted)
+    wait = min(wanted.wait, services.settings.max_wait_seconds)
+    await services.presence.note(cluster_id, machine_id, heartbeats=True, seconds=wait + _SILENCE)
+    gone = asyncio.Event()
+    watch = asyncio.create_task(_watch(request, services, machine, gone))
+    try:
+        calls = await services.door.take(
+            machine_id,
+            [queue_name(cluster_id, wanted.service, name) for name in names],
+            limit=wanted.limit,
+            wait=wait,
+            gone=gone,
+        )
+    finally:
+        watch.cancel()
+    return reply(calls, headers={"Retry-After": "0"})
+
+
+async def _registered(
+    services: ApiServices, machine: _Machine, wanted: PollCalls
+) -> frozenset[str]:
+    """Names of the functions to wait for. Raises `UnknownServiceError` for one that is not registered."""
+    known = await services.store.functions.registered(
+        machine.cluster_id, machine.id, wanted.service
+    )
+    names = known if wanted.functions is None else frozenset(wanted.functions.split(","))
+    if not known or not names <= known:
+        missing = ", ".join(sorted(names - known)[:5]) or "any function"
+        raise UnknownServiceError(
+            f"This machine has not registered {missing} of service {wanted.service!r}: POST /machines first."
+        )
+    return names
+
+
+async def _watch(
+    request: Request, services: ApiServices, machine: _Machine, gone: asyncio.Event
+) -> None:
+    """Notice that nobody waits for the answer any more: the connection was closed, or this process is to end."""
+    stop = asyncio.ensure_future(services.stopping.wait())
+    left = asyncio.ensure_future(_disconnect(request))
+    try:
+        await asyncio.wait({stop, left}, return_when=asyncio.FIRST_COMPLETED)
+        gone.set()
+        if left.done():
+            await services.presence.drop(machine.cluster_id, machine.id, heartbeats=True)
+    finally:
+        stop.cancel()
+        left.cancel()
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@router.post(
+    "/{callId}/heartbeat",
+    operation_id="keep_call",
+    summary="Keep a call",
+    response_model=HeartbeatReply,
+    responses=problems(404, 409, 503, body=True),
+)
+async def keep_call(held: Held, services: Services, request: Heartbeat | None = None) -> Response:
+    """Say that the function still runs. The first time acknowledges the call, which counts as an attempt.
+
+    The answer says whether to stop. 409: the call is not this machine's any more.
+    """
+    await services.presence.note(
+        held.cluster_id, held.machine_id, heartbeats=True, seconds=_SILENCE
+    )
+    attempt = request.attempt if request is not None else None
+    cancelled = await services.calls.heartbeat(
+        held.cluster_id, held.call_id, held.machine_id, attempt
+    )
+    return reply(HeartbeatReply(cancelled=cancelled))
+
+
+@results.post(
+    "/{callId}/result",
+    operation_id="post_result",
+    summary="Answer a call",
+    status_code=204,
+    responses=problems(404, 409, body=True),
+)
+async def post_result(held: Held, request: PostResult, services: Services) -> Response:
+    """Hand in what a function returned or raised. 409: too late, a second time, or from another machine; the result
+    was not taken.
+    """
+    await services.calls.post_result(held.cluster_id, held.call_id, held.machine_id, request)
+    return Response(status_code=204)

@@ -1,0 +1,37 @@
+"""Function workers register here what they offer."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from api.deps import Key, KeyedRoute, MachineId, Services
+from api.openapi import problems
+from api.replies import reply
+from orchestrator.clock import now_ms
+from perdure.contract import Registered, RegisterMachine
+
+router = APIRouter(tags=["function workers"], route_class=KeyedRoute)
+
+_FIRST_POLL_MS = 30_000
+"""A machine that registered is expected to ask for calls within this time."""
+
+
+@router.post(
+    "/machines",
+    operation_id="register_machine",
+    summary="Register functions",
+    response_model=Registered,
+    responses=problems(409, body=True),
+)
+async def register_machine(
+    request: RegisterMachine, machine_id: MachineId, services: Services, key: Key
+) -> Response:
+    """Replace what this machine offers of a service; other machines' functions of it stay as they are.
+
+    `{}` registers nothing and answers which cluster the key belongs to.
+    """
+    await services.operations.register(
+        key.cluster_id, machine_id, request, alive_until=now_ms() + _FIRST_POLL_MS
+    )
+    services.presence.forget(key.cluster_id, machine_id)
+    return reply(Registered(cluster_id=key.cluster_id))

@@ -1,0 +1,42 @@
+"""Which machines are there: noted in the store, but not on every request."""
+
+from __future__ import annotations
+
+from orchestrator.clock import now_ms
+from orchestrator.store.functions import FunctionStore
+
+_MARGIN_MS = 10_000
+"""A machine's row is written again when what it says will run out within this time."""
+
+
+class Presence:
+    """Keeps the rows of machines fresh. A machine is alive until the time that its row says."""
+
+    def __init__(self, functions: FunctionStore) -> None:
+        self._functions = functions
+        self._alive_until: dict[tuple[str, str], int] = {}
+
+    async def note(
+        self, cluster_id: str, machine_id: str, *, heartbeats: bool, seconds: float
+    ) -> None:
+        """The machine is there, and will be heard of again within so many seconds."""
+        machine, now = (cluster_id, machine_id), now_ms()
+        until = now + int(seconds * 1000)
+        known = self._alive_until.get(machine, 0)
+        if until <= known or known - now > _MARGIN_MS:
+            return
+        self._alive_until[machine] = until
+        await self._functions.touch(
+            cluster_id, machine_id, heartbeats=heartbeats, alive_until=until
+        )
+
+    async def drop(self, cluster_id: str, machine_id: str, *, heartbeats: bool) -> None:
+        """The machine has gone: its connection closed."""
+        self._alive_until.pop((cluster_id, machine_id), None)
+        await self._functions.touch(
+            cluster_id, machine_id, heartbeats=heartbeats, alive_until=now_ms()
+        )
+
+    def forget(self, cluster_id: str, machine_id: str) -> None:
+        """Its row was written by somebody else."""
+        self._alive_until.pop((cluster_id, machine_id), None)

@@ -1,0 +1,208 @@
+"""Runs: create, list, look at, cancel, resume."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from api.cursors import MAX_CURSOR, from_cursor, to_cursor
+from api.deps import Cluster, KeyedRoute, Ref, Services
+from api.openapi import problems
+from api.presentation import present_run
+from api.replies import reply
+from api.waiting import wait_for_change
+from orchestrator.store.runs import RunFilter
+from perdure.contract import (
+    MAX_METADATA_KEY,
+    MAX_METADATA_PAIRS,
+    MAX_METADATA_VALUE,
+    MAX_WAIT_SECONDS,
+    CancelRun,
+    CreateRun,
+    Run,
+    RunPage,
+    RunStatus,
+)
+
+router = APIRouter(prefix="/clusters/{clusterId}/runs", tags=["runs"], route_class=KeyedRoute)
+
+_PAIR = re.compile(r"((?:[^:\\]|\\.)+):(.*)", re.DOTALL)
+
+
+def _check_pair(pair: str) -> str:
+    if not _PAIR.fullmatch(pair) or "\0" in pair:
+        raise ValueError("must be key:value (a colon in the key is written as \\:)")
+    return pair
+
+
+_Pair = Annotated[
+    str, Field(max_length=2 * (MAX_METADATA_KEY + MAX_METADATA_VALUE)), AfterValidator(_check_pair)
+]
+
+
+class ListRuns(BaseModel):
+    """Which runs to list. Metadata pairs must all match."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: RunStatus | None = None
+    metadata: Annotated[
+        list[_Pair],
+        Field(
+            max_length=MAX_METADATA_PAIRS,
+            description="`key:value`, repeated for several pairs, which must all match. A colon in the key is written `\\:`.",
+            examples=[["team:sales"]],
+        ),
+    ] = []
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: Annotated[
+        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
+    ] = None
+
+    def to_filter(self) -> RunFilter:
+        """The same as the store wants it, for one run more than the page holds."""
+        before = None
+        if self.cursor is not None:
+            created_at, key = from_cursor(self.cursor, parts=2)
+            before = (created_at, key)
+        return RunFilter(
+            status=self.status,
+            metadata=tuple(_split_pair(pair) for pair in self.metadata),
+            before=before,
+            limit=self.limit + 1,
+        )
+
+
+def _split_pair(pair: str) -> tuple[str, str]:
+    found = _PAIR.fullmatch(pair)
+    if found is None:  # it was checked
+        raise ValueError(pair)
+    return re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL), found[2]
+
+
+class Look(BaseModel):
+    """How to look at a run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wait: Annotated[
+        float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for a change.")
+    ] = 0
+    after: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=2**53,
+            description="The `version` last seen; default: the run's version when it is asked for.",
+        ),
+    ] = None
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=256,
+        pattern=r"^[\x20-\x7e]+$",
+        description="Sending the same request with the same key again returns the same run.",
+    ),
+]
+
+
+@router.post(
+    "",
+    operation_id="create_run",
+    summary="Start a run",
+    status_code=201,
+    response_model=Run,
+    responses=problems(404, body=True),
+)
+async def create_run(
+    cluster_id: Cluster,
+    request: CreateRun,
+    services: Services,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Accept a run: once this answers, the run is kept and will be finished and reported, whatever dies meanwhile.
+
+    The same `id` or `Idempotency-Key` again returns the same run; with a different request it is an error (422,
+    `idempotency_mismatch`).
+    """
+    record, _ = await services.operations.create_run(
+        cluster_id, request, idempotency_key=idempotency_key
+    )
+    return reply(present_run(record), 201)
+
+
+@router.get(
+    "",
+    operation_id="list_runs",
+    summary="List runs",
+    response_model=RunPage,
+    responses=problems(404),
+)
+async def list_runs(
+    cluster_id: Cluster, wanted: Annotated[ListRuns, Query()], services: Services
+) -> Response:
+    """Runs, newest first, a page at a time."""
+    found = await services.store.runs.list(cluster_id, wanted.to_filter())
+    page = found[: wanted.limit]
+    more = len(found) > wanted.limit
+    return reply(
+        RunPage(
+            items=[present_run(record) for record in page],
+            next_cursor=to_cursor(page[-1].created_at, page[-1].key) if more else None,
+        )
+    )
+
+
+@router.get(
+    "/{runId}",
+    operation_id="get_run",
+    summary="Look at a run, or wait for it to change",
+    response_model=Run,
+    responses=problems(404),
+)
+async def get_run(ref: Ref, look: Annotated[Look, Query()], services: Services) -> Response:
+    """The run as it stands. With `wait` it answers the moment the run's `version` moves past `after`.
+
+    When the time is over the answer is the run as it is, unchanged: ask again.
+    """
+    record = await services.store.runs.get(ref)
+    seen = record.version if look.after is None else look.after
+    if look.wait and record.version <= seen:
+        await wait_for_change(services, record.key, after=seen, seconds=look.wait)
+        record = await services.store.runs.get(ref)
+    return reply(present_run(record))
+
+
+@router.post(
+    "/{runId}/cancel",
+    operation_id="cancel_run",
+    summary="Cancel a run",
+    response_model=Run,
+    responses=problems(404, 409, body=True),
+)
+async def cancel_run(ref: Ref, services: Services, request: CancelRun | None = None) -> Response:
+    """Stop a run. One that works is asked to stop, model call and functions included, and is cancelled soon after.
+
+    Cancelling a cancelled run is no error; a run that is done or failed is a conflict (`run_is_final`).
+    """
+    reason = request.reason if request is not None else None
+    return reply(present_run(await services.operations.cancel_run(ref, reason)))
+
+
+@router.post(
+    "/{runId}/resume",
+    operation_id="resume_run",
+    summary="Resume a paused run",
+    response_model=Run,
+    responses=problems(404, 409),
+)
+async def resume_run(ref: Ref, services: Services) -> Response:
+    """Let a paused run go on, when what it paused for was seen to."""
+    return reply(present_run(await services.operations.resume_run(ref)))

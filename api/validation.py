@@ -1,0 +1,124 @@
+"""What pydantic says about a request, for the person who wrote the request."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast, get_args
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from orchestrator.schema import to_pointer
+from perdure.contract import FieldProblem
+
+MAX_PROBLEMS = 20
+_KEY_MARK = "[key]"
+_SUBJECT = re.compile(r"^(Input|String|Value|List|Dictionary|Object|Data|Tuple|Set) should ")
+
+
+def explain(error: RequestValidationError, route: object) -> list[FieldProblem]:
+    """Each thing that is wrong, with a JSON Pointer into the body; at most `MAX_PROBLEMS`.
+
+    A parameter of the query, the path or a header has no pointer; it is named in the words. Values are never
+    repeated: they may be secret.
+    """
+    found: dict[tuple[str, str], FieldProblem] = {}
+    for item in cast("Sequence[Mapping[str, Any]]", error.errors()):
+        source, *location = cast("tuple[str | int, ...]", item["loc"])
+        field = (
+            _in_the_body(item, location, error.body, route)
+            if source == "body"
+            else FieldProblem(pointer="", detail=_of_parameter(item, str(source), location, route))
+        )
+        found.setdefault((field.pointer, field.detail), field)
+    return list(found.values())[:MAX_PROBLEMS]
+
+
+def _in_the_body(
+    item: Mapping[str, Any], location: Sequence[str | int], body: object, route: object
+) -> FieldProblem:
+    path = _in_body(location, body, missing=item["type"] == "missing")
+    if item["type"] == "extra_forbidden":
+        words = _unknown("field", str(location[-1]), _fields_at(location[:-1], _body_model(route)))
+    else:
+        words = _say(f"`{'.'.join(map(str, path))}`" if path else "The body", item)
+    return FieldProblem(pointer=to_pointer(path), detail=words)
+
+
+def _of_parameter(
+    item: Mapping[str, Any], source: str, location: Sequence[str | int], route: object
+) -> str:
+    name = ".".join(map(str, location))
+    if item["type"] == "extra_forbidden":
+        return _unknown(f"{source} parameter", name, _fields_at((), _query_model(route)))
+    return _say(f"The {source} parameter `{name}`", item)
+
+
+def _say(subject: str, item: Mapping[str, Any]) -> str:
+    if item["type"] == "missing":
+        return f"{subject} is required."
+    words, changed = _SUBJECT.subn("must ", str(item["msg"]))
+    given = item.get("input")
+    if item["type"] in {"string_too_long", "too_long"} and isinstance(given, str | list | dict):
+        words += f", not {len(cast('str', given)):,}"
+    return f"{subject}{'' if changed else ':'} {words.rstrip('.')}."
+
+
+def _unknown(kind: str, name: str, allowed: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, allowed, n=1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    known = f" Allowed: {', '.join(allowed)}." if allowed else ""
+    return f"There is no {kind} `{name[:100]}` here.{hint}{known}"
+
+
+def _in_body(
+    location: Sequence[str | int], body: object, *, missing: bool
+) -> tuple[str | int, ...]:
+    """The location without the marks that pydantic adds for the members of a union and for keys."""
+    path: list[str | int] = []
+    here = body
+    for position, token in enumerate(location):
+        if isinstance(here, dict) and token in here:
+            here = cast("dict[str | int, object]", here)[token]
+        elif isinstance(here, list) and isinstance(token, int):
+            here = cast("list[object]", here)[token]
+        elif not (missing and position == len(location) - 1):
+            continue
+        path.append(token)
+    return tuple(path)
+
+
+def _fields_at(location: Sequence[str | int], model: object) -> list[str]:
+    """Names of the fields of the model that stands at a location."""
+    models = list(_models_in(model))
+    for token in location:
+        inside = [m for kind in models for m in _models_of_field(kind, token)]
+        named = [m for m in models if m.__name__ == token]
+        models = inside or named or models
+    return [field.alias or name for kind in models for name, field in kind.model_fields.items()]
+
+
+def _models_of_field(model: type[BaseModel], token: str | int) -> Iterator[type[BaseModel]]:
+    for name, field in model.model_fields.items():
+        if (field.alias or name) == token:
+            yield from _models_in(field.annotation)
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def _body_model(route: object) -> object:
+    field = route.body_field if isinstance(route, APIRoute) else None
+    return None if field is None else field.field_info.annotation
+
+
+def _query_model(route: object) -> object:
+    fields = route.dependant.query_params if isinstance(route, APIRoute) else []
+    return fields[0].field_info.annotation if fields else None

@@ -1,0 +1,1 @@
+"""What Perdure costs, measured against a raw Temporal loop on the same server in the same minutes."""

@@ -1,0 +1,96 @@
+"""What the store's floor costs: `python benchmarks/store.py sqlite:////tmp/bench.db` (or a PostgreSQL URL, empty database).
+
+Prints one JSON line per figure, in microseconds: the median, and the 5th and 95th percentile as its spread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+
+import uvloop
+from sqlalchemy import insert, select, update
+
+from orchestrator.store.engine import Database, open_database
+from orchestrator.store.migrate import migrate
+from orchestrator.store.tables import clusters, events, runs
+
+ROUNDS = 500
+
+
+def report(figure: str, seconds: list[float]) -> None:
+    cuts = statistics.quantiles(seconds, n=20)
+    spread = [round(cut * 1e6) for cut in (cuts[0], cuts[-1])]
+    value = round(statistics.median(seconds) * 1e6)
+    print(json.dumps({"figure": figure, "unit": "us", "value": value, "spread": spread}))
+
+
+async def measure(figure: str, work: Callable[[], Awaitable[object]]) -> None:
+    seconds: list[float] = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        await work()
+        seconds.append(time.perf_counter() - started)
+    report(figure, seconds[ROUNDS // 10 :])
+
+
+async def prepare(database: Database) -> None:
+    await migrate(database)
+    async with database.write() as write:
+        await write.upsert(clusters, {"id": "c"}, {"name": "c", "created_at": 0}, update=["name"])
+        columns = {"cluster_id": "c", "id": "bench", "name": "bench", "model": "m"}
+        stamps = {"request_hash": "", "status": "running", "created_at": 0, "updated_at": 0}
+        values = {**columns, **stamps, "version": 0}
+        await write.upsert(runs, {"key": 1}, values, update=["status"])
+
+
+async def step(database: Database) -> None:
+    """What a run does all the time: lock its row, write an event, move its version."""
+    async with database.write() as write:
+        locked = select(runs.c.version).where(runs.c.key == 1).with_for_update()
+        version = (await write.execute(locked)).scalar_one() + 1
+        event = {"type": "bench", "data": "x" * 200, "created_at": 0}
+        await write.execute(insert(events).values(run_key=1, version=version, **event))
+        await write.execute(update(runs).where(runs.c.key == 1).values(version=version))
+        write.touch(1)
+
+
+async def look(database: Database) -> None:
+    async with database.read() as read:
+        await read.execute(select(runs.c.version).where(runs.c.key == 1))
+
+
+async def hear(database: Database, other: Database) -> float:
+    """Seconds from a commit elsewhere until a waiter here knows."""
+    version = await database.feed.wait(1, after=0, timeout=0)
+    waiting = asyncio.create_task(database.feed.wait(1, after=version, timeout=10))
+    await asyncio.sleep(0.003)
+    await step(other)
+    started = time.perf_counter()
+    await waiting
+    return time.perf_counter() - started
+
+
+async def main(url: str) -> None:
+    database, other = await open_database(url), await open_database(url)
+    await prepare(database)
+    await measure("store_write_us", lambda: step(database))
+    await measure("store_read_us", lambda: look(database))
+    report("store_feed_own_us", [await hear(database, database) for _ in range(ROUNDS // 5)])
+    report("store_feed_other_us", [await hear(database, other) for _ in range(ROUNDS // 5)])
+
+    async def both() -> None:
+        await asyncio.gather(step(database), step(other))
+
+    await measure("store_write_against_another_us", both)
+    await asyncio.gather(database.aclose(), other.aclose())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    uvloop.run(main(sys.argv[1]))

@@ -1,0 +1,78 @@
+"""One process after the other is killed in the middle of a run, and the run still ends right."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from perdure import AsyncPerdure, FunctionReference
+from perdure.contract import RunStatus
+from tests.end_to_end.conftest import World
+
+STEPS = 6
+pytestmark = pytest.mark.timeout(150)
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    """Wait until something is so; a test that waits in vain fails with what it waited for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        await asyncio.sleep(0.02)
+
+
+async def registered(world: World, client: AsyncPerdure) -> None:
+    deadline = time.monotonic() + 30
+    while not any(one.name == "e2e" for one in await client.services()):
+        assert time.monotonic() < deadline, "the function worker did not register"
+
+
+@pytest.mark.parametrize("victim", ["workers", "api", "function worker", "temporal"])
+async def test_a_run_survives_a_killed(victim: str, world: World, client: AsyncPerdure) -> None:
+    await registered(world, client)
+    name = f"kill-{victim.replace(' ', '-')}"
+    run = await client.create_run(
+        json.dumps({"run": name, "steps": STEPS, "delayMs": 80}),
+        model="scripted/billed",
+        functions=["e2e_work"],
+        on_status_change=FunctionReference(service="e2e", function="told"),
+    )
+    await until(lambda: len(world.noted("ended", name)) >= 2)
+    if victim == "function worker":
+        await until(lambda: len(world.noted("begun", name)) > len(world.noted("ended", name)))
+        world.replace_worker()
+    else:
+        world.kill(victim)
+
+    done = await run.poll(timeout=120)
+
+    assert done.status is RunStatus.DONE
+    assert done.result == f"{STEPS} steps"
+    await _check_events(world, run.id, client, name)
+
+
+async def _check_events(world: World, run_id: str, client: AsyncPerdure, name: str) -> None:
+    run = await client.get_run(run_id)
+    events = [event async for event in run.events()]
+    assert [event.version for event in events] == list(range(1, len(events) + 1))
+    recorded = [event.data["step"] for event in events if event.type == "step.recorded"]
+    assert recorded == list(range(1, STEPS + 2)), "one recorded reply per step"
+    results = Counter(event.data["callId"] for event in events if event.type == "call.finished")
+    assert len(results) == STEPS
+    assert set(results.values()) == {1}, "one result per call"
+
+    # An attempt beyond the first is paid only where the first one's reply was not recorded.
+    paid = Counter(line["step"] for line in world.billed(name))
+    attempts = {step: count for step, count in paid.items() if count > 1}
+    assert len(attempts) <= 1, f"steps paid more than once: {attempts}"
+
+    transitions = [event.data["transition"] for event in events if event.type == "run.status"]
+    assert transitions == [1, 2]
+    await until(lambda: {line["transition"] for line in world.noted("told", run_id)} == {1, 2})
+    order = list(dict.fromkeys(line["transition"] for line in world.noted("told", run_id)))
+    assert order == [1, 2], "told in order"
