@@ -59,14 +59,12 @@ def _as_schema(value: object, pointer: str) -> Schema:
 
 def _measure(schema: object, pointer: str) -> None:
     level, nodes = [schema], 1
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [child for value in level for child in _inside(value)]
         nodes += len(level)
         if nodes > MAX_NODES:
             raise _too_large(f"A schema may have at most {MAX_NODES:,} values in it.", pointer)
-        if not level:
-            break
-    else:
+    if any(isinstance(value, dict | list) for value in level):
         raise _too_large(f"A schema may be nested at most {MAX_DEPTH} levels deep.", pointer)
     try:
         size = len(

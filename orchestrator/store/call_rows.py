@@ -123,6 +123,8 @@ async def answer(run: OpenRun, call: CallRecord, kind: ResultType, content: str)
             task_token=None,
         )
     )
+    if call.kind != "function":
+        return False
     run.event(
         "call.finished",
         callId=call.id,
@@ -131,7 +133,7 @@ async def answer(run: OpenRun, call: CallRecord, kind: ResultType, content: str)
         resultType=kind.value,
         size=len(content),
     )
-    if call.kind == "function" and not summarize:
+    if not summarize:
         await show(run, call, kind, cut(content, call_id=call.id) if too_long else content)
     return summarize
 

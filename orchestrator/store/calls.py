@@ -259,8 +259,9 @@ async def _give(run: OpenRun, call: CallRecord, machine_id: str, token: bytes) -
             handed_out_at=run.now,
         )
     )
-    run.stop_waiting()
-    run.event("call.started", callId=call.id, machineId=machine_id, attempt=handout)
+    if call.kind == "function":
+        run.stop_waiting()
+        run.event("call.started", callId=call.id, machineId=machine_id, attempt=handout)
 
 
 async def _finish(
@@ -288,7 +289,8 @@ async def _finish(
             task_token=None,
         )
     )
-    run.event("call.retried", callId=call.id, attempt=call.handouts, error=reason, delay=delay)
+    if call.kind == "function":
+        run.event("call.retried", callId=call.id, attempt=call.handouts, error=reason, delay=delay)
     return Again(reason, delay)
 
 

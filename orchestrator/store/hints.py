@@ -16,10 +16,12 @@ from typing import Protocol
 
 import psycopg
 import structlog
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from orchestrator.store.postgres import LIVENESS
 from orchestrator.store.sqlite import connect
 
 CHANNEL = "perdure_runs"
@@ -27,7 +29,7 @@ _POLL_SECONDS = 0.01
 _NOTIFY_PAUSE_SECONDS = 0.005
 _KEYS_PER_NOTIFY = 350  # a payload may have 7,999 bytes, a key 19 digits
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-_CONNECT_TIMEOUT_SECONDS = 5
+_FAREWELL_SECONDS = 5
 
 _log = structlog.get_logger()
 
@@ -142,7 +144,7 @@ class NotifyHints:
         """Say what is still to be said, and hang up."""
         self.stop()
         if self._teller is not None:
-            await asyncio.wait([self._teller], timeout=_CONNECT_TIMEOUT_SECONDS)
+            await asyncio.wait([self._teller], timeout=_FAREWELL_SECONDS)
         for task in (self._teller, self._listener):
             if task is not None:
                 task.cancel()
@@ -187,13 +189,8 @@ class NotifyHints:
 
     async def _listen(self) -> None:
         connection = await psycopg.AsyncConnection.connect(
-            self._url,
+            make_conninfo(self._url, application_name="perdure listener", **LIVENESS),
             autocommit=True,
-            connect_timeout=_CONNECT_TIMEOUT_SECONDS,
-            keepalives_idle=15,
-            keepalives_interval=5,
-            keepalives_count=3,
-            application_name="perdure listener",
         )
         async with connection:
             await connection.execute(f"LISTEN {CHANNEL}".encode())

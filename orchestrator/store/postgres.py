@@ -10,7 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 _RETRY_STATES = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: the server undid the transaction, and asks to try it again."""
-_KEEPALIVES = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+LIVENESS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""Seconds (and a count), in libpq's words, after which a server that does not answer is given up."""
 
 
 def postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
@@ -18,7 +24,7 @@ def postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
 
     `?pooler=1` in the URL says that a transaction pooler (PgBouncer) stands between: no prepared statements then.
     """
-    arguments: dict[str, Any] = {"application_name": "perdure", **_KEEPALIVES}
+    arguments: dict[str, Any] = {"application_name": "perdure", **LIVENESS}
     if behind_pooler(url):
         arguments["prepare_threshold"] = None
     engine = create_async_engine(

@@ -97,7 +97,7 @@ class SqliteConnection:
         try:
             await self.submit(self._open)
         except BaseException:
-            self._jobs.put(None)
+            self.stop()
             raise
         return self
 

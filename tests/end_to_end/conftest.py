@@ -113,6 +113,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     finally:
         dev.terminate()
         dev.wait(60)
+        if dev.stdout is not None:
+            dev.stdout.close()
 
 
 @pytest.fixture
