@@ -142,7 +142,7 @@ async def poll_calls(
     wait = min(wanted.wait, services.settings.max_wait_seconds)
     await services.presence.note(cluster_id, machine_id, heartbeats=True, seconds=wait + _SILENCE)
     gone = asyncio.Event()
-    watch = asyncio.create_task(_watch(request, services, machine, gone))
+    watch = asyncio.create_task(_watch(request, services, gone))
     try:
         calls = await services.door.take(
             machine_id,
@@ -153,6 +153,8 @@ async def poll_calls(
         )
     finally:
         watch.cancel()
+    if gone.is_set() and not services.stopping.is_set():
+        await services.presence.drop(cluster_id, machine_id, heartbeats=True)
     return reply(calls, headers={"Retry-After": "0"})
 
 
@@ -172,17 +174,13 @@ async def _registered(
     return names
 
 
-async def _watch(
-    request: Request, services: ApiServices, machine: _Machine, gone: asyncio.Event
-) -> None:
+async def _watch(request: Request, services: ApiServices, gone: asyncio.Event) -> None:
     """Notice that nobody waits for the answer any more: the connection was closed, or this process is to end."""
     stop = asyncio.ensure_future(services.stopping.wait())
     left = asyncio.ensure_future(_disconnect(request))
     try:
         await asyncio.wait({stop, left}, return_when=asyncio.FIRST_COMPLETED)
         gone.set()
-        if left.done():
-            await services.presence.drop(machine.cluster_id, machine.id, heartbeats=True)
     finally:
         stop.cancel()
         left.cancel()

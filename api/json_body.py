@@ -166,7 +166,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _is_too_deep(value: object) -> bool:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [
             child for each in level for child in _children(each) if isinstance(child, dict | list)
         ]

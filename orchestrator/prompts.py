@@ -14,6 +14,8 @@ OWN_SERVICE = "perdure"
 RESULT_TOOL = f"{OWN_SERVICE}_return_result"
 GIVE_UP_TOOL = f"{OWN_SERVICE}_give_up"
 READ_TOOL = f"{OWN_SERVICE}_read_result"
+OWN_TOOLS = frozenset({RESULT_TOOL, GIVE_UP_TOOL, READ_TOOL})
+"""Reserved too: `perdure_return` could have a function `result`."""
 
 _INSTRUCTIONS = """\
 You work on a task by yourself. Use the functions you are given; several calls in one reply run at the same time.

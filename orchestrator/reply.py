@@ -10,7 +10,10 @@ from pydantic import JsonValue
 from orchestrator.agent import Offered, Said
 from orchestrator.conversation import Reply, Stop, Tool, ToolCall, ToolResult
 from orchestrator.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL
-from perdure.contract import INLINE_RESULT_CHARACTERS
+from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
+
+_BROKEN_OFF = frozenset({Stop.LENGTH, Stop.CONTEXT, Stop.REFUSAL})
+"""After these a call's input may be incomplete, and the model did not stop in order to have it made."""
 
 Check = Callable[[JsonValue], Sequence[str]]
 """A compiled schema: the problems of a value, none where it is valid."""
@@ -111,8 +114,8 @@ class _Sorter:
             self.refuse(call, "callId must be a string, offset and length whole numbers.")
         elif offset < 0 or not 1 <= length <= INLINE_RESULT_CHARACTERS:
             self.refuse(call, f"offset must be 0 or more, length 1 to {INLINE_RESULT_CHARACTERS}.")
-        else:
-            self.reads.append(Read(call, call_id, offset, length))
+        else:  # no result is longer; databases have no words for numbers of any size
+            self.reads.append(Read(call, call_id, min(offset, MAX_RESULT_BYTES), length))
 
     def _place_closing(self, call: ToolCall) -> None:
         if self.closing is not None:
@@ -143,7 +146,7 @@ def read_reply(
     """
     sorter = _Sorter(functions, check_input, check_result)
     for call in reply.calls:
-        if reply.stop is Stop.LENGTH:
+        if reply.stop in _BROKEN_OFF:
             sorter.refuse(
                 call, "Not called: the reply was cut off, so its input may be incomplete."
             )

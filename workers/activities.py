@@ -73,10 +73,12 @@ class Activities:
             return Standing(RunStatus.CANCELLED.value)
 
     async def _trouble(self, ref: RunRef, question: Question, error: ModelError) -> Standing:
-        if error.posture is Posture.PAUSE:
-            return await self._store.steps.break_off(ref, question.step, Move.PAUSE, error.reason)
-        if error.posture is Posture.FAIL:
-            return await self._store.steps.break_off(ref, question.step, Move.FAIL, error.reason)
+        attempt = activity.info().attempt
+        if error.posture is not Posture.RETRY:
+            move = Move.PAUSE if error.posture is Posture.PAUSE else Move.FAIL
+            return await self._store.steps.break_off(
+                ref, question.step, move, error.reason, attempt=attempt
+            )
         delay = error.retry_after
         retry_at = None if delay is None else now_ms() + int(delay * 1000)
         await self._store.steps.note_retry(ref, question.step, error.reason, retry_at)

@@ -107,7 +107,7 @@ class Thinker:
             tools=(*functions, *_own_tools(run.result_schema)),
             result_tool=RESULT_TOOL,
             max_output_tokens=self._max_output_tokens,
-            attempt=attempt,
+            attempt=run.tries + attempt,
         )
 
 

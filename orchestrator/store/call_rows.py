@@ -34,6 +34,11 @@ def queue_name(cluster_id: str, service: str, function: str) -> str:
     return f"{cluster_id}/{service}/{function}"
 
 
+def result_message_id(call: CallRecord) -> str:
+    """The id of the message that shows a call's result. No caller's own message id can hold a colon."""
+    return f"{call.id}:result"
+
+
 def order_of(call: CallRecord, now: int) -> CallOrder:
     """How the workflow schedules the call."""
     return CallOrder(
@@ -151,7 +156,7 @@ async def show(
     await run.write.execute(
         insert(tables.messages).values(
             run_key=run.key,
-            id=f"{call.id}-result",
+            id=result_message_id(call),
             turn=run.turn,
             step=call.step,
             type=MessageType.INVOCATION_RESULT.value,
@@ -181,7 +186,7 @@ async def read_part(read: Read, run_key: int, wanted: ReadPart) -> ToolResult:
         .join(calls, calls.c.key == call_results.c.call_key)
         .where(calls.c.run_key == run_key, calls.c.id == wanted.call_id)
     )
-    row = (await read.execute(statement)).tuples().one_or_none()
+    row = (await read.execute(statement)).one_or_none()
     call = wanted.tool_call
     if row is None:
         return ToolResult(

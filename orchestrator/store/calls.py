@@ -11,7 +11,14 @@ from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef, See
 from orchestrator.errors import NotFoundError, SupersededError
 from orchestrator.lifecycle import is_final
 from orchestrator.store import tables
-from orchestrator.store.call_rows import answer, exhausted, find_call, open_calls, show
+from orchestrator.store.call_rows import (
+    answer,
+    exhausted,
+    find_call,
+    open_calls,
+    result_message_id,
+    show,
+)
 from orchestrator.store.engine import Database
 from orchestrator.store.json_text import load, load_object, storable
 from orchestrator.store.open_run import OpenRun
@@ -177,7 +184,7 @@ class CallStore:
             await write.execute(delete(results).where(results.c.call_key == call.key))
             await write.execute(
                 delete(messages).where(
-                    messages.c.run_key == run.key, messages.c.id == f"{call.id}-result"
+                    messages.c.run_key == run.key, messages.c.id == result_message_id(call)
                 )
             )
             await write.execute(
@@ -227,7 +234,7 @@ class CallStore:
             .where(calls.c.cluster_id == ref.cluster_id, calls.c.id == call_id)
         )
         async with self._database.read() as read:
-            row = (await read.execute(statement)).tuples().one_or_none()
+            row = (await read.execute(statement)).one_or_none()
         return None if row is None else (row[0], not row[1])
 
     async def show_summary(self, ref: RunRef, call_id: str, content: str, size: int) -> None:
@@ -271,7 +278,9 @@ async def _finish(
     rejected = kind is ResultType.REJECTION
     if not (rejected and (call.max_attempts == 0 or attempts < call.max_attempts)):
         await run.write.execute(
-            update(calls).where(calls.c.key == call.key).values(attempts=attempts)
+            update(calls)
+            .where(calls.c.key == call.key)
+            .values(attempts=attempts, acknowledged=True)
         )
         if call.kind == "handler":
             await _delivered(run, call)

@@ -78,5 +78,5 @@ async def _bury(run: OpenRun, call_id: str) -> None:
         .values(status="dead", settled_at=run.now)
         .returning(deliveries.c.transition)
     )
-    for (transition,) in buried.tuples():
+    for (transition,) in buried:
         run.event("delivery.dead", transition=transition, callId=call_id)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from orchestrator.clock import now_ms
 from orchestrator.conversation import Tool
 from orchestrator.errors import ConflictError, InvalidRequestError
-from orchestrator.prompts import OWN_SERVICE
+from orchestrator.prompts import OWN_SERVICE, OWN_TOOLS
 from orchestrator.reply import OfferedFunction
 from orchestrator.store import tables
 from orchestrator.store.engine import Database, Read, Write
@@ -138,6 +138,7 @@ class FunctionStore:
         _check_names(service, definitions)
         try:
             async with self._database.write() as write:
+                await _take_turn(write, cluster_id)
                 await touch_machine(
                     write, cluster_id, machine_id, heartbeats=heartbeats, alive_until=alive_until
                 )
@@ -227,7 +228,7 @@ class FunctionStore:
         )
         async with self._database.read() as read:
             rows = await read.execute(statement)
-            return {(service, function): count for service, function, count in rows.tuples()}
+            return {(service, function): count for service, function, count in rows}
 
 
 def _same_machine() -> ColumnElement[bool]:
@@ -277,6 +278,12 @@ async def touch_machine(
     )
 
 
+async def _take_turn(write: Write, cluster_id: str) -> None:
+    """Machines that register at the same moment do so one after the other: they replace each other's rows."""
+    cluster = select(tables.clusters.c.id).where(tables.clusters.c.id == cluster_id)
+    await write.execute(cluster.with_for_update(key_share=True))
+
+
 async def _drop_forgotten(
     write: Write, cluster_id: str, service: str, redefined: Sequence[str]
 ) -> None:
@@ -306,6 +313,11 @@ def _check_names(service: str, definitions: Sequence[FunctionDefinition]) -> Non
         )
     seen: set[str] = set()
     for index, definition in enumerate(definitions):
+        if tool_name(service, definition.name) in OWN_TOOLS:
+            raise InvalidRequestError(
+                f"The name {tool_name(service, definition.name)!r} is reserved. Choose another.",
+                pointer=f"/functions/{index}/name",
+            )
         if definition.name in seen:
             raise InvalidRequestError(
                 f"The function {definition.name!r} is given twice.",

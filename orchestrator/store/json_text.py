@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
+from typing import Any, NoReturn
 
 from pydantic import JsonValue
 
 
 def dump(value: object) -> str:
-    """Compact JSON text. NUL and lone surrogates stay escaped, so the text is valid in every database."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text if _is_storable(text) else json.dumps(value, separators=(",", ":"), allow_nan=False)
+    """Compact JSON text. NUL and lone surrogates stay escaped, so the text is valid in every database.
+
+    NaN and infinities, which some parsers let pass in a model's words, become null: JSON does not have them.
+    """
+    try:
+        text = _dumped(value, ensure_ascii=False)
+    except ValueError:
+        value = _finite(value)
+        text = _dumped(value, ensure_ascii=False)
+    return text if _is_storable(text) else _dumped(value, ensure_ascii=True)
 
 
 def dump_optional(value: object | None) -> str | None:
@@ -18,7 +27,11 @@ def dump_optional(value: object | None) -> str | None:
 
 
 def load(text: str) -> JsonValue:
-    value: JsonValue = json.loads(text)
+    """Read JSON. Raises `ValueError`, also for numbers that JSON does not have and for nesting without an end."""
+    try:
+        value: JsonValue = json.loads(text, parse_constant=_refuse, parse_float=_finite_float)
+    except RecursionError as error:
+        raise ValueError("The JSON is nested too deeply.") from error
     return value
 
 
@@ -37,6 +50,27 @@ def load_optional(text: str | None) -> JsonValue:
 def storable(text: str) -> str:
     """Plain text with what databases refuse (NUL, lone surrogates) written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\u0000")
+
+
+def _dumped(value: object, *, ensure_ascii: bool) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, separators=(",", ":"), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON.")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
 
 
 def _is_storable(text: str) -> bool:

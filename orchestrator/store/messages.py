@@ -28,7 +28,7 @@ async def entries_after(read: Read, run_key: int, key: int) -> list[Entry]:
         .where(messages.c.run_key == run_key, messages.c.key > key)
         .order_by(messages.c.key)
     )
-    rows = (await read.execute(statement)).tuples()
+    rows = await read.execute(statement)
     return [Entry(key, MessageType(kind), load_object(data)) for key, kind, data in rows]
 
 

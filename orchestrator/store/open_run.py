@@ -141,6 +141,14 @@ class OpenRun:
         change = self._status_change(previous, result, null_reason, reason if failed else None)
         await self._plan_delivery(change)
 
+    async def break_off(self, move: Move, reason: str) -> None:
+        """Pause or end the turn from outside; a cancel that was wished for goes before, with its own reason."""
+        wish = self.record.cancel_reason
+        if wish is not None:
+            await self.move(Move.CANCEL, reason=wish)
+        else:
+            await self.move(move, reason=reason)
+
     def _status_change(
         self,
         previous: RunStatus,

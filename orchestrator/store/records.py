@@ -28,6 +28,7 @@ class RunRecord:
     turn: int
     step: int
     corrections: int
+    tries: int
     version: int
     transition: int
     wake_wanted: int

@@ -72,14 +72,14 @@ class RunStore:
                 await self._insert(write, new)
         except IntegrityError:
             existing = await self._existing(new)
-            if existing is None:
+            if not existing:
                 raise
-            if existing.request_hash != new.request_hash:
+            if len(existing) > 1 or existing[0].request_hash != new.request_hash:
                 raise InvalidRequestError(
                     "This id or idempotency key was used with another request before. Use a new one.",
                     code="idempotency_mismatch",
                 ) from None
-            return existing, False
+            return existing[0], False
         return await self.get(RunRef(new.cluster_id, new.id)), True
 
     async def _insert(self, write: Write, new: NewRun) -> None:
@@ -140,14 +140,14 @@ class RunStore:
         )
         write.touch(key)
 
-    async def _existing(self, new: NewRun) -> RunRecord | None:
+    async def _existing(self, new: NewRun) -> list[RunRecord]:
+        """The runs that have this id or this idempotency key: two, if they are not the same one's."""
         same = [runs.c.id == new.id]
         if new.idempotency_key is not None:
             same.append(runs.c.idempotency_key == new.idempotency_key)
-        statement = select(runs).where(runs.c.cluster_id == new.cluster_id, or_(*same)).limit(1)
+        statement = select(runs).where(runs.c.cluster_id == new.cluster_id, or_(*same))
         async with self._database.read() as read:
-            row = (await read.execute(statement)).mappings().one_or_none()
-        return None if row is None else RunRecord(**row)
+            return [RunRecord(**row) for row in (await read.execute(statement)).mappings()]
 
     async def get(self, ref: RunRef) -> RunRecord:
         """The run as it stands. Raises `NotFoundError`."""
@@ -179,11 +179,11 @@ class RunStore:
     async def cancel(self, ref: RunRef, reason: str) -> RunRecord:
         """Wish for an end. A run that never started is cancelled at once.
 
-        Raises `ConflictError` where the turn is over already; a second cancel is no error.
+        Raises `ConflictError` where the turn is over already; a second cancel is no error and changes nothing.
         """
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
-            if run.status is RunStatus.CANCELLED:
+            if run.status is RunStatus.CANCELLED or run.record.cancel_reason is not None:
                 return run.record
             if is_final(run.status):
                 raise ConflictError(f"The run is {run.status.value} already.", code="run_is_final")
@@ -217,17 +217,15 @@ class RunStore:
             await run.save()
 
     async def settle(self, ref: RunRef, move: Move, reason: str) -> bool:
-        """End the turn from outside the model loop, where it has not ended by itself; True if it did so.
+        """End the turn from outside the model loop, where it has not ended by itself; True if a handler is to be told.
 
-        A cancel takes its reason from the wish.
+        A cancel takes its reason from the wish; a turn that was to be cancelled does not fail instead.
         """
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
             if not can(run.status, move):
                 return False
-            if move is Move.CANCEL:
-                reason = run.record.cancel_reason or "cancelled"
-            await run.move(move, reason=reason)
+            await run.break_off(move, reason)
             run.read_wishes()
             await run.save()
         return run.has_handler

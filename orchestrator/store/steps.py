@@ -119,7 +119,7 @@ class StepStore:
         """
         async with self._database.write() as write:
             run = await OpenRun.lock(write, RunRef(question.run.cluster_id, question.run.id))
-            if run.record.step >= question.step or is_final(run.status):
+            if _is_late(run, question):
                 run.event("step.dropped", step=question.step, usage=_usage_data(plan))
                 await run.save()
                 return await standing_of(write, run.key, run.status, run.record.step, run.now)
@@ -143,20 +143,32 @@ class StepStore:
         """The provider is in trouble and the step will be tried again: say so on the run."""
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
-            if is_final(run.status):
+            if run.status is not RunStatus.RUNNING or run.record.step >= step:
                 return
             when = None if retry_at is None else to_datetime(retry_at).isoformat()
             run.wait_for("model", reason, retryAt=when, step=step)
             await run.save()
 
-    async def break_off(self, ref: RunRef, step: int, move: Move, reason: str) -> Standing:
+    async def break_off(
+        self, ref: RunRef, step: int, move: Move, reason: str, *, attempt: int
+    ) -> Standing:
         """Pause or fail a turn because of what the provider said, unless the step was recorded meanwhile."""
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
             if run.record.step < step and run.status is RunStatus.RUNNING:
-                await run.move(move, reason=reason)
+                await run.break_off(move, reason)
+                run.set(tries=run.record.tries + attempt)
                 await run.save()
             return await standing_of(write, run.key, run.status, run.record.step, run.now)
+
+
+def _is_late(run: OpenRun, question: Question) -> bool:
+    """Whether the turn moved on, ended or was broken off while the model answered."""
+    return (
+        run.status is not RunStatus.RUNNING
+        or run.record.step >= question.step
+        or run.turn != question.run.turn
+    )
 
 
 async def _write_step(
@@ -182,6 +194,7 @@ async def _write_step(
     )
     run.set(
         step=step,
+        tries=0,
         input_tokens=record.input_tokens + usage.input_tokens,
         output_tokens=record.output_tokens + usage.output_tokens,
         cache_read_tokens=record.cache_read_tokens + usage.cache_read_tokens,
@@ -249,7 +262,7 @@ async def _has_unread(read: Read, run_key: int, seen: int) -> bool:
 
 
 async def _steps_of_turn(read: Read, run: OpenRun) -> int:
-    if run.record.step < agent.MAX_STEPS_PER_TURN:
+    if run.record.step + 1 < agent.MAX_STEPS_PER_TURN:
         return run.record.step + 1  # no turn can have more than the run; counting is for long runs
     statement = select(func.count()).where(
         tables.steps.c.run_key == run.key, tables.steps.c.turn == run.turn

@@ -85,7 +85,7 @@ class SweepStore:
     async def _refs(self, statement: Select[str, str]) -> list[RunRef]:
         async with self._database.read() as read:
             rows = await read.execute(statement)
-            return [RunRef(cluster_id, run_id) for cluster_id, run_id in rows.tuples()]
+            return [RunRef(cluster_id, run_id) for cluster_id, run_id in rows]
 
     async def calls_without_machine(self, before: int) -> list[WaitingCall]:
         """Calls that have waited since before that time although no live machine offers their function."""
@@ -109,7 +109,7 @@ class SweepStore:
             .limit(BATCH)
         )
         async with self._database.read() as read:
-            rows = (await read.execute(statement)).tuples()
+            rows = await read.execute(statement)
             return [WaitingCall(run_key, call_id) for run_key, call_id in rows]
 
     async def note_waiting(self, waiting: WaitingCall) -> RunRef | None:
@@ -122,6 +122,8 @@ class SweepStore:
             call = await find_call(write, run.record.cluster_id, waiting.call_id)
             if call is None or call.result_type is not None or is_final(run.status):
                 return None
+            if call.handed_out_at is not None and call.handed_out_at > run.now - LOST_AFTER_MS:
+                return None  # a machine came in between
             reason = exhausted(call)
             if reason is not None:
                 await answer(run, call, ResultType.REJECTION, reason)
@@ -148,11 +150,13 @@ class SweepStore:
         return await self._mark(statement.limit(BATCH), parked=True)
 
     async def unpark(self) -> list[RunRef]:
-        """Let go on what waited for a function worker, where one came."""
+        """Let go on what waited for a function worker, where one came or the call's time is up."""
+        now = now_ms()
+        over = calls.c.created_at + calls.c.deadline_ms < now
         statement = select(runs.c.key).where(
             runs.c.status == RunStatus.RUNNING.value,
             runs.c.parked.is_(True),
-            _waits_for_function(has_live_machine(now_ms())),
+            _waits_for_function(or_(has_live_machine(now), over)),
         )
         return await self._mark(statement.limit(BATCH), parked=False)
 

@@ -94,6 +94,7 @@ runs = Table(
     Column("turn", Integer, nullable=False, server_default="1"),
     Column("step", Integer, nullable=False, server_default="0"),
     Column("corrections", Integer, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
     Column("version", Integer, nullable=False, server_default="0"),
     Column("transition", Integer, nullable=False, server_default="0"),
     Column("wake_wanted", Integer, nullable=False, server_default="0"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +53,17 @@ class World:
         self.worker.wait()
         self.worker = start_worker(self.environment)
 
+    def stop(self) -> None:
+        """End the function worker, then the stack, as a user would."""
+        for process in (self.worker, self.dev):
+            process.terminate()
+            process.wait(60)
+
     def billed(self, run: str) -> list[dict[str, int]]:
         return [line for line in read_lines(self.ledger) if line["run"] == run]
+
+    def lines(self, run: str) -> list[dict[str, int]]:
+        return [line for line in read_lines(self.diary) if line["run"] == run]
 
     def noted(self, kind: str, run: str) -> list[dict[str, int]]:
         return [
@@ -69,55 +80,74 @@ def start_worker(environment: dict[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, cwd=REPOSITORY)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("world")
-    ledger, diary = folder / "ledger", folder / "diary"
+def environment_for(folder: Path) -> dict[str, str]:
+    """The environment of a stack whose model and functions write down what they did."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PERDURE_")},
-        LEDGER: str(ledger),
-        DIARY: str(diary),
+        LEDGER: str(folder / "ledger"),
+        DIARY: str(folder / "diary"),
         "PERDURE_SCRIPTED_POLICIES": "billed=tests.end_to_end.policies:billed",
         "PYTHONPATH": str(REPOSITORY),
     }
     environment.pop("ANTHROPIC_API_KEY", None)
+    return environment
+
+
+def start_stack(folder: Path, environment: dict[str, str]) -> World:
+    """`perdure dev` in that folder, and a function worker."""
     command = [
         *(str(Path(sys.executable).with_name("perdure")), "dev", "--json"),
         *("--port", "0", "--state-dir", str(folder / "state")),
     ]
     dev = subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.PIPE)
+    assert dev.stdout is not None
+    with dev.stdout as output:
+        facts = json.loads(output.readline())
+    reach = environment | {
+        "PERDURE_URL": facts["url"],
+        "PERDURE_API_KEY": facts["apiKey"],
+        "PERDURE_CLUSTER_ID": facts["clusterId"],
+    }
+    return World(
+        url=facts["url"],
+        api_key=facts["apiKey"],
+        cluster_id=facts["clusterId"],
+        state_dir=folder / "state",
+        ledger=folder / "ledger",
+        diary=folder / "diary",
+        environment=reach,
+        dev=dev,
+        worker=start_worker(reach),
+    )
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("world")
+    made = start_stack(folder, environment_for(folder))
     try:
-        assert dev.stdout is not None
-        facts = json.loads(dev.stdout.readline())
-        environment |= {
-            "PERDURE_URL": facts["url"],
-            "PERDURE_API_KEY": facts["apiKey"],
-            "PERDURE_CLUSTER_ID": facts["clusterId"],
-        }
-        made = World(
-            url=facts["url"],
-            api_key=facts["apiKey"],
-            cluster_id=facts["clusterId"],
-            state_dir=folder / "state",
-            ledger=ledger,
-            diary=diary,
-            environment=environment,
-            dev=dev,
-            worker=start_worker(environment),
-        )
-        try:
-            yield made
-        finally:
-            made.worker.terminate()
-            made.worker.wait(30)
+        yield made
     finally:
-        dev.terminate()
-        dev.wait(60)
-        if dev.stdout is not None:
-            dev.stdout.close()
+        made.stop()
 
 
 @pytest.fixture
 async def client(world: World) -> AsyncIterator[AsyncPerdure]:
     async with AsyncPerdure(url=world.url, api_key=world.api_key) as client:
+        await registered(client)
         yield client
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    """Wait until something is so; a test that waits in vain fails."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        await asyncio.sleep(0.02)
+
+
+async def registered(client: AsyncPerdure) -> None:
+    """Until the function worker has registered."""
+    deadline = time.monotonic() + 30
+    while not any(one.name == "e2e" for one in await client.services()):
+        assert time.monotonic() < deadline, "the function worker did not register"

@@ -28,6 +28,51 @@ async def work(run: str, step: int, context: Context) -> str:
     return f"{run}/{step}"
 
 
+@service.function(timeout=60)
+async def raises() -> str:
+    """Fail as functions do."""
+    raise ValueError("the stock is empty")
+
+
+@service.function(timeout=2)
+async def hangs() -> str:
+    """Never return."""
+    await asyncio.Event().wait()
+    return "never"
+
+
+@service.function(timeout=60, retries=1)
+def exits(run: str) -> str:
+    """End the process the first time."""
+    note("begun", run=run)
+    if sum(1 for line in Path(os.environ[DIARY]).read_text().splitlines() if run in line) == 1:
+        os._exit(3)
+    return "second time"
+
+
+@service.function(timeout=60)
+async def returns(size: int) -> str:
+    """Return so many characters."""
+    return "abcdefghij" * (size // 10)
+
+
+@service.function(timeout=60)
+async def returns_an_object() -> object:
+    """Return what JSON does not know."""
+    return object()
+
+
+@service.function(timeout=60)
+async def waits(run: str, context: Context) -> str:
+    """Run until cancelled."""
+    note("begun", run=run)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        note("cancelled", run=run, cancelled=context.cancelled.is_set())
+    return "never"
+
+
 @service.on_status_change
 async def told(change: StatusChange) -> None:
     note(

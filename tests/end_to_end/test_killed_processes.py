@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections import Counter
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from perdure import AsyncPerdure, FunctionReference
 from perdure.contract import RunStatus
-from tests.end_to_end.conftest import World
+from tests.end_to_end.conftest import World, environment_for, registered, start_stack, until
 
 STEPS = 6
 pytestmark = pytest.mark.timeout(150)
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
-    """Wait until something is so; a test that waits in vain fails with what it waited for."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
-        await asyncio.sleep(0.02)
-
-
-async def registered(world: World, client: AsyncPerdure) -> None:
-    deadline = time.monotonic() + 30
-    while not any(one.name == "e2e" for one in await client.services()):
-        assert time.monotonic() < deadline, "the function worker did not register"
-
-
 @pytest.mark.parametrize("victim", ["workers", "api", "function worker", "temporal"])
 async def test_a_run_survives_a_killed(victim: str, world: World, client: AsyncPerdure) -> None:
-    await registered(world, client)
     name = f"kill-{victim.replace(' ', '-')}"
     run = await client.create_run(
         json.dumps({"run": name, "steps": STEPS, "delayMs": 80}),
@@ -76,3 +59,29 @@ async def _check_events(world: World, run_id: str, client: AsyncPerdure, name: s
     await until(lambda: {line["transition"] for line in world.noted("told", run_id)} == {1, 2})
     order = list(dict.fromkeys(line["transition"] for line in world.noted("told", run_id)))
     assert order == [1, 2], "told in order"
+
+
+async def test_a_run_survives_a_killed_supervisor(tmp_path: Path) -> None:
+    environment = environment_for(tmp_path)
+    before = start_stack(tmp_path, environment)
+    async with AsyncPerdure(url=before.url, api_key=before.api_key) as client:
+        await registered(client)
+        run = await client.create_run(
+            json.dumps({"run": "supervisor", "steps": STEPS, "delayMs": 80}),
+            model="scripted/billed",
+            functions=["e2e_work"],
+        )
+        await until(lambda: len(before.noted("ended", "supervisor")) >= 2)
+        before.dev.kill()
+        before.dev.wait()
+        before.worker.kill()
+        before.worker.wait()
+
+    after = start_stack(tmp_path, environment)
+    try:
+        async with AsyncPerdure(url=after.url, api_key=after.api_key) as client:
+            done = await (await client.get_run(run.id)).poll(timeout=90)
+            assert done.result == f"{STEPS} steps"
+            assert after.api_key == before.api_key
+    finally:
+        after.stop()

@@ -23,6 +23,7 @@ MAX_METADATA_VALUE = 1_024
 MAX_ATTACHED_FUNCTIONS = 128
 MAX_FUNCTIONS_PER_SERVICE = 256
 MAX_DESCRIPTION = 4_096
+MAX_REASON = 1_024
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Bytes of any request body except a call's result."""
 MAX_RESULT_BYTES = 16 * 1024 * 1024
@@ -120,22 +121,27 @@ class CreateRun(Request):
     )
     name: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)] | None = None
     model: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
-        default=None, description="`provider/model`, or a model id alone; default: the server's setting."
+        default=None,
+        description="`provider/model`, or a model id alone; default: the server's setting.",
     )
     result_schema: dict[str, JsonValue] | bool | None = Field(
         default=None, description="A JSON Schema (draft 7 or 2020-12) that the result must satisfy."
     )
     attached_functions: (
         Annotated[
-            list[FunctionReference | Annotated[str, StringConstraints(min_length=3, max_length=115)]],
+            list[
+                FunctionReference | Annotated[str, StringConstraints(min_length=3, max_length=115)]
+            ],
             Field(min_length=1, max_length=MAX_ATTACHED_FUNCTIONS),
         ]
         | None
-    ) = Field(default=None, description="Default: every function of the cluster that is not private.")
+    ) = Field(
+        default=None, description="Default: every function of the cluster that is not private."
+    )
     on_status_change: StatusChangeTarget | None = None
-    metadata: Annotated[
-        dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_PAIRS)
-    ] = Field(default_factory=dict)
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_PAIRS)] = (
+        Field(default_factory=dict)
+    )
     context: dict[str, JsonValue] | None = Field(
         default=None, description="Passed to every function and handler; never to the model."
     )
@@ -177,7 +183,8 @@ class Run(Reply):
     transition: int
     result: JsonValue = None
     result_null_reason: str | None = Field(
-        default=None, description="Why a run that is done has no result although a schema was given."
+        default=None,
+        description="Why a run that is done has no result although a schema was given.",
     )
     failure_reason: str | None = None
     paused_reason: str | None = None
@@ -194,6 +201,12 @@ class Run(Reply):
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None = None
+
+
+class CancelRun(Request):
+    """Stop a run; functions at work learn it from the answer to their next heartbeat."""
+
+    reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] | None = None
 
 
 class RunPage(Reply):
@@ -273,7 +286,8 @@ class FunctionConfig(Request):
         default=None, description="Seconds one attempt may run; default 300."
     )
     retries: Annotated[int, Field(ge=0, le=100)] | None = Field(
-        default=None, description="Further attempts after one that raised, timed out or was lost; default 0."
+        default=None,
+        description="Further attempts after one that raised, timed out or was lost; default 0.",
     )
     deadline_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = Field(
         default=None, description="Seconds a call may take over all, waiting for a worker included."
@@ -281,7 +295,8 @@ class FunctionConfig(Request):
     retry_count_on_stall: Annotated[int, Field(ge=0, le=100)] | None = None
     private: bool = False
     handler: bool = Field(
-        default=False, description="A status-change handler: private, and never offered to the model."
+        default=False,
+        description="A status-change handler: private, and never offered to the model.",
     )
 
 
@@ -289,7 +304,9 @@ class FunctionDefinition(Request):
     name: FunctionName
     description: Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION)] | None = None
     schema_: dict[str, JsonValue] | str | None = Field(
-        default=None, alias="schema", description="JSON Schema of the input object, also as a string."
+        default=None,
+        alias="schema",
+        description="JSON Schema of the input object, also as a string.",
     )
     config: FunctionConfig | None = None
 
@@ -344,7 +361,9 @@ class ServiceFunction(Reply):
     description: str | None = None
     schema_: dict[str, JsonValue] | None = Field(default=None, alias="schema")
     config: FunctionConfig | None = None
-    live_machines: int = Field(default=0, description="Function workers that offer it at the moment.")
+    live_machines: int = Field(
+        default=0, description="Function workers that offer it at the moment."
+    )
 
 
 class ServiceDescription(Reply):
@@ -385,4 +404,4 @@ class Problem(Reply):
     status: int
     code: str
     detail: str
-    errors: list[FieldProblem] = Field(default_factory=list)
+    errors: list[FieldProblem] = Field(default_factory=list[FieldProblem])

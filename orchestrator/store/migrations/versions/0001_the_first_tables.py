@@ -112,6 +112,7 @@ def upgrade() -> None:
         sa.Column("turn", sa.Integer(), server_default="1", nullable=False),
         sa.Column("step", sa.Integer(), server_default="0", nullable=False),
         sa.Column("corrections", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("transition", sa.Integer(), server_default="0", nullable=False),
         sa.Column("wake_wanted", sa.Integer(), server_default="0", nullable=False),

@@ -1,0 +1,47 @@
+"""How long to wait before the next try."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from secrets import SystemRandom
+
+_random = SystemRandom()
+
+
+class Backoff:
+    """Delays in seconds that double from `first` to `longest`, each shortened at random by up to a half.
+
+    The randomness keeps clients that lost the server at the same moment from coming back at the same moment.
+    """
+
+    def __init__(self, first: float = 0.2, longest: float = 10.0) -> None:
+        self._first = first
+        self._longest = longest
+        self._next = first
+
+    def delay(self) -> float:
+        """Seconds to wait now; the following wait is twice as long."""
+        current = self._next
+        self._next = min(current * 2, self._longest)
+        return current * _random.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """Something succeeded: begin again with the shortest delay."""
+        self._next = self._first
+
+
+def read_retry_after(value: str | None) -> float | None:
+    """Seconds that a `Retry-After` header asks for, as a number or a date; None when it says neither."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,1 @@
+"""The commands of `perdure`, one module each; `output` says how they speak."""

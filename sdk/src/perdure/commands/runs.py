@@ -1,0 +1,54 @@
+"""`perdure runs`: list, look at, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from perdure import Perdure, RunStatus
+from perdure.commands.output import answer, answer_json, plain_errors, say
+from perdure.commands.pairs import read_pairs
+from perdure.contract import Run
+
+runs = typer.Typer(no_args_is_help=True, help="List runs, look at one, cancel one.")
+
+
+@runs.command("list")
+def list_runs(
+    status: Annotated[RunStatus | None, typer.Option(help="Only runs in this status.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="May be given again.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="As a JSON list.")] = False,
+) -> None:
+    """Show the newest runs."""
+    with plain_errors(), Perdure() as client:
+        found = client.list_runs(status=status, metadata=read_pairs(metadata), limit=limit)
+        snapshots = [run.snapshot for run in found]
+    if as_json:
+        answer_json([_as_json(each) for each in snapshots])
+        return
+    for each in snapshots:
+        answer(f"{each.id}  {each.status:<9}  {each.created_at:%Y-%m-%d %H:%M:%S}  {each.name}")
+
+
+@runs.command("get")
+def get_run(run_id: str) -> None:
+    """Show one run as JSON."""
+    with plain_errors(), Perdure() as client:
+        answer_json(_as_json(client.get_run(run_id).snapshot))
+
+
+@runs.command("cancel")
+def cancel_run(
+    run_id: str, reason: Annotated[str | None, typer.Option(help="Kept with the run.")] = None
+) -> None:
+    """Stop a run; functions at work are told."""
+    with plain_errors(), Perdure() as client:
+        say(f"{run_id} is {client.cancel_run(run_id, reason).status.value}.")
+
+
+def _as_json(run: Run) -> dict[str, Any]:
+    return run.model_dump(mode="json", by_alias=True, exclude_none=True)

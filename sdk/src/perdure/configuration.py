@@ -1,0 +1,80 @@
+"""Where the API is and which key opens it: arguments, then the environment, then the local stack."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from perdure.errors import ConfigurationError
+
+CONNECTION_FILE = Path(".perdure") / "connection.json"
+"""Written by `perdure dev` in the folder it runs in."""
+
+
+class Connection(BaseModel):
+    """An API's address and the key to it. Without a cluster id the server is asked whose key it is."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+    url: str
+    api_key: str = Field(repr=False)
+    cluster_id: str | None = None
+
+
+def find_connection(
+    url: str | None = None,
+    api_key: str | None = None,
+    cluster_id: str | None = None,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    folder: Path | None = None,
+) -> Connection:
+    """Complete what the caller gave from `PERDURE_*` variables and from the stack running in this folder.
+
+    The local stack's key is only ever used with the local stack's address. Raises `ConfigurationError`.
+    """
+    url = url or environment.get("PERDURE_URL")
+    api_key = api_key or environment.get("PERDURE_API_KEY")
+    cluster_id = cluster_id or environment.get("PERDURE_CLUSTER_ID")
+    if not (url and api_key):
+        local = _read_local((folder or Path.cwd()) / CONNECTION_FILE)
+        if local and _same(url or local.url, local.url):
+            cluster_id = cluster_id or (None if api_key else local.cluster_id)
+            url, api_key = local.url, api_key or local.api_key
+    if not url:
+        raise ConfigurationError(
+            "No Perdure API is known: start one here with `perdure dev`, or set PERDURE_URL and"
+            " PERDURE_API_KEY, or pass url= and api_key=."
+        )
+    if not api_key:
+        raise ConfigurationError(
+            f"No API key for {url} is known: set PERDURE_API_KEY or pass api_key=."
+        )
+    return Connection(url=_checked(url), api_key=api_key, cluster_id=cluster_id)
+
+
+def _read_local(file: Path) -> Connection | None:
+    try:
+        return Connection.model_validate_json(file.read_bytes())
+    except OSError:
+        return None
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{file} cannot be understood: delete it and start `perdure dev` again."
+        ) from error
+
+
+def _same(one: str, other: str) -> bool:
+    return one.rstrip("/") == other.rstrip("/")
+
+
+def _checked(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"{url!r} is no address of an API: it begins with http:// or https://."
+        )
+    return url.rstrip("/")

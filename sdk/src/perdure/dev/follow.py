@@ -1,0 +1,60 @@
+"""The logs of all parts as one stream, each line with the name of its part."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+_LOOK_EVERY = 0.1
+
+
+class LogFollower:
+    """Gives `write` whatever is added to the logs in a folder from now on, a line at a time."""
+
+    def __init__(self, folder: Path, write: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._write = write
+        self._open: dict[int, tuple[str, IO[bytes]]] = {}
+        self._rest: dict[int, bytes] = {}
+        self._find(from_end=True)
+
+    async def run(self) -> None:
+        """Follow until cancelled; what was written by then is still given."""
+        try:
+            while True:
+                self.look()
+                await asyncio.sleep(_LOOK_EVERY)
+        finally:
+            self.look()
+            self.close()
+
+    def close(self) -> None:
+        for _, log in self._open.values():
+            log.close()
+
+    def look(self) -> None:
+        """Give what was added since the last look."""
+        self._find(from_end=False)
+        for inode, (name, log) in self._open.items():
+            *lines, rest = (self._rest.get(inode, b"") + log.read()).split(b"\n")
+            self._rest[inode] = rest
+            for line in lines:
+                self._write(f"{name:<9} | {line.decode(errors='replace')}")
+
+    def _find(self, *, from_end: bool) -> None:
+        # By inode: a log that was put aside is read to its end under its old name.
+        for file in self._folder.glob("*.log"):
+            with suppress(FileNotFoundError):  # put aside just now: its old name is open already
+                self._add(file, from_end=from_end)
+
+    def _add(self, file: Path, *, from_end: bool) -> None:
+        if file.stat().st_ino in self._open:
+            return
+        log = file.open("rb")
+        if from_end:
+            log.seek(0, os.SEEK_END)
+        self._open[os.fstat(log.fileno()).st_ino] = (file.stem, log)

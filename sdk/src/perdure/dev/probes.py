@@ -1,0 +1,71 @@
+"""Is Temporal, is the API ready?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+_TIMEOUT = 2.0
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What `GET /ready` said; `missing` names the parts it waits for, `said` is for people."""
+
+    ready: bool
+    missing: tuple[str, ...] = ()
+    said: str = ""
+
+
+async def temporal_answers(binary: Path, address: str, environment: Mapping[str, str]) -> bool:
+    """Whether a Temporal server serves at `host:port`, asked with the server's own command line."""
+    process = await asyncio.create_subprocess_exec(
+        str(binary),
+        *("operator", "cluster", "health", "--address", address),
+        *("--command-timeout", f"{_TIMEOUT:g}s", "--disable-config-file"),
+        env=dict(environment),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    output, _ = await process.communicate()
+    return process.returncode == 0 and b"SERVING" in output.split()
+
+
+async def read_readiness(url: str) -> Readiness:
+    """Ask the API at `url`; an API that cannot be reached is not ready."""
+    return await asyncio.to_thread(read_readiness_now, url)
+
+
+def read_readiness_now(url: str) -> Readiness:
+    """`read_readiness` for code that is not async."""
+    try:
+        with _direct.open(f"{url}/ready", timeout=_TIMEOUT):
+            return Readiness(ready=True)
+    except HTTPError as error:
+        with error:
+            missing = _missing(error.read())
+        return Readiness(ready=False, missing=missing, said=_sentence(error.code, missing))
+    except OSError:
+        return Readiness(ready=False, missing=("api",), said="the API does not answer")
+
+
+def _missing(body: bytes) -> tuple[str, ...]:
+    try:
+        report: Any = json.loads(body)
+        return tuple(str(part) for part in report["missing"])
+    except (ValueError, KeyError, TypeError):
+        return ()
+
+
+def _sentence(status: int, missing: tuple[str, ...]) -> str:
+    if missing:
+        return f"the API still misses: {', '.join(missing)}"
+    return f"the API answers {status} to /ready"

@@ -1,0 +1,251 @@
+"""The life of one local stack: lock the folder, start the parts in order, say when ready, stop on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perdure.dev.child import Child
+from perdure.dev.errors import NotReadyError, StackError
+from perdure.dev.key import ensure_key
+from perdure.dev.lock import locked
+from perdure.dev.plan import (
+    Addresses,
+    Commands,
+    StackOptions,
+    answering_model,
+    choose_addresses,
+    find_temporal,
+    function_worker_child,
+    server_environment,
+    temporal_child,
+    temporal_environment,
+)
+from perdure.dev.probes import Readiness, read_readiness, temporal_answers
+from perdure.dev.record import ProcessRecord
+from perdure.dev.state import LocalConnection, StateFolder
+from perdure.dev.supervisor import Supervisor
+
+DEATHS_BEFORE_READY = 5
+"""A part that died so often before the stack was ready will not come up by waiting."""
+_PROBE_EVERY = 0.1
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What is to be said when the stack is ready."""
+
+    connection: LocalConnection
+    model: str
+    state: StateFolder
+    temporal_ui: str | None
+
+
+async def run_stack(
+    options: StackOptions,
+    environment: Mapping[str, str],
+    *,
+    say: Callable[[str], None],
+    when_ready: Callable[[Summary], None],
+    commands: Commands | None = None,
+) -> None:
+    """Run the stack until SIGINT, SIGTERM or SIGHUP; a second signal kills what has not stopped yet.
+
+    `say` hears what happens, a line at a time; `when_ready` is called once. Call it from the main thread.
+    Raises `StackError` when the stack cannot start; everything started is stopped then.
+    """
+    state = StateFolder.create(options.state_dir)
+    with locked(state) as lock:
+        record = ProcessRecord(state.process_record)
+        for name in record.end_leftovers():
+            say(f"{name} was left over from an earlier start: ended.")
+        addresses = choose_addresses(options, environment, state.read_connection())
+        lock.announce(addresses.url)
+        supervisor = Supervisor(state, record, say)
+        stack = _Stack(
+            options=options,
+            commands=commands or Commands(),
+            environment=environment,
+            state=state,
+            addresses=addresses,
+            supervisor=supervisor,
+        )
+        with _stop_requests(supervisor, say) as asked:
+            async with _stopped_at_the_end(supervisor):
+                await _unless(asked, stack.start(when_ready))
+                await asked.wait()
+
+
+class _Stack:
+    def __init__(
+        self,
+        *,
+        options: StackOptions,
+        commands: Commands,
+        environment: Mapping[str, str],
+        state: StateFolder,
+        addresses: Addresses,
+        supervisor: Supervisor,
+    ) -> None:
+        self._options = options
+        self._commands = commands
+        self._environment = environment
+        self._server_environment = server_environment(environment, state, addresses)
+        self._state = state
+        self._addresses = addresses
+        self._supervisor = supervisor
+        self._seen = Readiness(ready=False)
+
+    async def start(self, when_ready: Callable[[Summary], None]) -> None:
+        try:
+            async with asyncio.timeout(self._options.ready_timeout):
+                connection = await self._start_server()
+                await self._start_functions(connection)
+        except TimeoutError:
+            raise self._late(self._suspect()) from None
+        ui = self._addresses.ui_port
+        when_ready(
+            Summary(
+                connection=connection,
+                model=answering_model(self._environment),
+                state=self._state,
+                temporal_ui=f"http://127.0.0.1:{ui}" if ui else None,
+            )
+        )
+
+    async def _start_server(self) -> LocalConnection:
+        binary = self._keep_temporal()
+        key = await ensure_key(self._commands.ensure_key, self._state, self._server_environment)
+        if binary:
+            await self._temporal_ready(binary)
+        self._keep("api", self._commands.api)
+        self._keep("workers", self._commands.workers)
+        await self._api_ready()
+        connection = LocalConnection(
+            url=self._addresses.url,
+            api_key=key.read(),
+            cluster_id=key.cluster_id,
+            temporal_address=self._addresses.temporal,
+        )
+        self._state.write_connection(connection)
+        return connection
+
+    def _keep_temporal(self) -> Path | None:
+        if self._addresses.temporal_port is None:
+            return None
+        binary = self._commands.temporal or find_temporal()
+        self._supervisor.keep(
+            temporal_child(binary, self._state, self._addresses, self._environment)
+        )
+        return binary
+
+    def _keep(self, name: str, argv: tuple[str, ...]) -> None:
+        self._supervisor.keep(
+            Child(name=name, argv=argv, environment=self._server_environment, grace=22.0)
+        )
+
+    async def _start_functions(self, connection: LocalConnection) -> None:
+        """Start the users' own functions. One that does not come up hinders nobody: its death was said."""
+        for number, target in enumerate(self._options.functions, start=1):
+            name = "functions" if number == 1 else f"functions-{number}"
+            ready = self._state.ready_file(name)
+            ready.unlink(missing_ok=True)
+            self._supervisor.keep(
+                function_worker_child(
+                    target,
+                    name,
+                    command=self._commands.function_worker,
+                    ready_file=ready,
+                    environment=self._environment,
+                    connection=connection,
+                )
+            )
+            while not ready.exists() and not self._supervisor.deaths.get(name):  # noqa: ASYNC110 - another process's file
+                await asyncio.sleep(_PROBE_EVERY)
+
+    async def _temporal_ready(self, binary: Path) -> None:
+        environment = temporal_environment(self._environment)
+        while not await temporal_answers(binary, self._addresses.temporal, environment):
+            self._fail_if_hopeless()
+            await asyncio.sleep(_PROBE_EVERY)
+
+    async def _api_ready(self) -> None:
+        while not self._seen.ready:
+            self._fail_if_hopeless()
+            await asyncio.sleep(_PROBE_EVERY)
+            self._seen = await read_readiness(self._addresses.url)
+
+    def _fail_if_hopeless(self) -> None:
+        for name, deaths in self._supervisor.deaths.items():
+            if deaths >= DEATHS_BEFORE_READY:
+                raise NotReadyError(
+                    f"{name} does not come up: it ended {deaths} times. Its log:"
+                    f" {self._state.log_file(name)}",
+                    self._state.log_tail(name),
+                )
+
+    def _suspect(self) -> str:
+        """The part to look at first: the one that died most, or one /ready misses, else the API."""
+        deaths = self._supervisor.deaths
+        if deaths:
+            return max(deaths, key=lambda name: deaths[name])
+        known = ("temporal", "workers")
+        return next((name for name in known if name in self._seen.missing), "api")
+
+    def _late(self, suspect: str) -> StackError:
+        said = f": {self._seen.said}" if self._seen.said else ""
+        return NotReadyError(
+            f"The stack was not ready after {self._options.ready_timeout:g} s{said}. Look first at"
+            f" {self._state.log_file(suspect)}",
+            self._state.log_tail(suspect),
+        )
+
+
+@contextmanager
+def _stop_requests(supervisor: Supervisor, say: Callable[[str], None]) -> Generator[asyncio.Event]:
+    """Turns the signals into an event; whoever signals again wants it over at once."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        if asked.is_set():
+            supervisor.kill()
+            return
+        say("Stopping; once more to stop at once.")
+        asked.set()
+
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, ask)
+    try:
+        yield asked
+    finally:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def _stopped_at_the_end(supervisor: Supervisor) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        await supervisor.stop()
+
+
+async def _unless(asked: asyncio.Event, starting: Coroutine[Any, Any, None]) -> None:
+    """Carry the start through, or give it up as soon as a stop is asked for."""
+    start_task = asyncio.create_task(starting)
+    ask_task = asyncio.create_task(asked.wait())
+    try:
+        await asyncio.wait({start_task, ask_task}, return_when=asyncio.FIRST_COMPLETED)
+        if start_task.done():
+            await start_task
+    finally:
+        for task in (start_task, ask_task):
+            task.cancel()
+        await asyncio.gather(start_task, ask_task, return_exceptions=True)

@@ -1,0 +1,119 @@
+"""Keeps a stack's processes running: what dies is started again, what is stopped is stopped in order.
+
+Runs in the main thread: children ask the kernel to die with the thread that forked them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from perdure.backoff import Backoff
+from perdure.dev.child import Child, describe_end, kill_group, start
+from perdure.dev.record import ProcessRecord
+from perdure.dev.state import StateFolder
+
+STEADY_SECONDS = 10.0
+"""A process that lived this long died of something new: it comes back without delay again."""
+
+
+class Supervisor:
+    """Holds the children of one stack.
+
+    `say` hears one line about each death. `deaths` counts them by name. Delays before a process is started again
+    double from `first_delay` to `longest_delay` seconds.
+    """
+
+    def __init__(
+        self,
+        state: StateFolder,
+        record: ProcessRecord,
+        say: Callable[[str], None],
+        *,
+        first_delay: float = 0.2,
+        longest_delay: float = 5.0,
+    ) -> None:
+        self._state = state
+        self._record = record
+        self._say = say
+        self._delays = (first_delay, longest_delay)
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._children: dict[str, Child] = {}
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._stopping = asyncio.Event()
+        self.deaths: dict[str, int] = {}
+
+    def pid(self, name: str) -> int | None:
+        """The pid of a child as it runs now; None while it does not."""
+        process = self._running.get(name)
+        return process.pid if process else None
+
+    def keep(self, child: Child) -> None:
+        """Start a child and keep it running until `stop`."""
+        self._children[child.name] = child
+        self._keepers[child.name] = asyncio.create_task(self._keep(child), name=child.name)
+
+    async def stop(self) -> None:
+        """Stop the children, the last one first, each with its grace between SIGTERM and SIGKILL."""
+        self._stopping.set()
+        for name in reversed(self._keepers):
+            await self._stop_one(name)
+
+    def kill(self) -> None:
+        """Kill all children at once; a `stop` under way then ends quickly."""
+        self._stopping.set()
+        for process in self._running.values():
+            _signal(process, signal.SIGKILL)
+
+    async def _stop_one(self, name: str) -> None:
+        keeper = self._keepers[name]
+        if process := self._running.get(name):
+            _signal(process, signal.SIGTERM)
+        _, late = await asyncio.wait({keeper}, timeout=self._children[name].grace)
+        if late and (process := self._running.get(name)):
+            self._say(f"{name} does not stop: killed.")
+            _signal(process, signal.SIGKILL)
+        await keeper
+
+    async def _keep(self, child: Child) -> None:
+        backoff = Backoff(*self._delays)
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            end = await self._run_once(child)
+            if self._stopping.is_set():
+                return
+            if time.monotonic() - began > STEADY_SECONDS:
+                backoff.reset()
+            delay = backoff.delay()
+            self.deaths[child.name] = self.deaths.get(child.name, 0) + 1
+            self._say(
+                f"{child.name} {end}: starting it again in {delay:.1f} s."
+                f" Its log: {self._state.log_file(child.name)}"
+            )
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+
+    async def _run_once(self, child: Child) -> str:
+        """Run the child to its end; returns how that reads."""
+        try:
+            with self._state.open_log(child.name) as log:
+                process = await start(child, log)
+        except OSError as error:
+            return f"cannot be started ({error.strerror})"
+        self._running[child.name] = process
+        self._record.add(child.name, process.pid)
+        if self._stopping.is_set():  # asked while the process was being made
+            _signal(process, signal.SIGTERM)
+        returncode = await process.wait()
+        del self._running[child.name]
+        kill_group(process.pid)
+        self._record.remove(process.pid)
+        return describe_end(returncode)
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(number)

@@ -1,0 +1,166 @@
+"""What can go wrong, as a tree; catching a branch catches everything below it.
+
+PerdureError
+├── ConfigurationError           no address or no key was found, or a name leads nowhere
+├── ConnectionFailedError        the API could not be reached, or went silent
+├── ApiError                     the API said no: .status .code .detail .errors .retry_after
+│   ├── AuthenticationError      401, 403
+│   ├── NotFoundError            404; what belongs to another cluster looks the same
+│   ├── ConflictError            409
+│   ├── GoneError                410
+│   ├── TooLargeError            413
+│   ├── InvalidRequestError      400, 422; also what the SDK itself refuses to send
+│   ├── RateLimitedError         429
+│   └── ServerError              500 and above
+├── RunFailedError               the run failed: .run
+├── RunCancelledError            the run was cancelled: .run
+├── PollTimeoutError             the run is not finished yet: .run (a TimeoutError too)
+└── ResultError                  there is no result, or it is not of the type asked for: .run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import ValidationError
+
+from perdure.contract import FieldProblem, Problem, Run
+
+
+class PerdureError(Exception):
+    """Whatever this package raises on its own account."""
+
+
+class ConfigurationError(PerdureError):
+    """Something that must be known is not; the message says where to set it."""
+
+
+class ConnectionFailedError(PerdureError):
+    """The API could not be reached, or did not answer in time, for as long as the client tried."""
+
+
+class ApiError(PerdureError):
+    """An answer with an error in it (RFC 9457).
+
+    `code` is stable, `detail` is for people, `errors` point into the request, `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        errors: Sequence[FieldProblem] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        fields = "".join(f"\n  {error.pointer}: {error.detail}" for error in errors)
+        super().__init__(f"{detail} [{status} {code}]{fields}")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.retry_after = retry_after
+
+
+class AuthenticationError(ApiError):
+    """The key is missing, wrong or revoked, or may not do this."""
+
+
+class NotFoundError(ApiError):
+    """There is no such thing in this cluster."""
+
+
+class ConflictError(ApiError):
+    """The thing is in a state that does not allow this."""
+
+
+class GoneError(ApiError):
+    """The server has forgotten this; a function worker registers again."""
+
+
+class TooLargeError(ApiError):
+    """The body is over the limit; `detail` names it."""
+
+
+class InvalidRequestError(ApiError):
+    """The request breaks a rule; `errors` say which field breaks which."""
+
+    @classmethod
+    def unsendable(cls, error: ValidationError) -> InvalidRequestError:
+        """The same error as the server's, for a request that was not worth sending."""
+        errors = [
+            FieldProblem(
+                pointer="".join(f"/{part}" for part in problem["loc"]), detail=problem["msg"]
+            )
+            for problem in error.errors(include_url=False, include_input=False)
+        ]
+        return cls(422, "invalid_request", "The request was not sent: it breaks a rule.", errors)
+
+
+class RateLimitedError(ApiError):
+    """Too many requests; `retry_after` says how many seconds to wait."""
+
+
+class ServerError(ApiError):
+    """The server failed; the same request may succeed later."""
+
+
+class _RunError(PerdureError):
+    """An error about one run, which it carries as last seen."""
+
+    says: ClassVar[str]
+
+    def __init__(self, run: Run, reason: str | None = None) -> None:
+        super().__init__(f"Run {run.id} {self.says}" + (f": {reason}" if reason else "."))
+        self.run = run
+
+
+class RunFailedError(_RunError):
+    """The run ended without a result; `run.failure_reason` says why."""
+
+    says = "failed"
+
+
+class RunCancelledError(_RunError):
+    """The run was cancelled."""
+
+    says = "was cancelled"
+
+
+class PollTimeoutError(_RunError, TimeoutError):
+    """The run had not finished when the time given to `poll` was over. It goes on; poll again."""
+
+    says = "has not finished yet"
+
+
+class ResultError(_RunError):
+    """The run is done, but what it brought is nothing, or not of the type that was asked for."""
+
+    says = "has no usable result"
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: InvalidRequestError,
+    401: AuthenticationError,
+    403: AuthenticationError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: GoneError,
+    413: TooLargeError,
+    422: InvalidRequestError,
+    429: RateLimitedError,
+}
+_FIRST_SERVER_ERROR = 500
+_LONGEST_EXCERPT = 300
+
+
+def api_error(status: int, body: bytes, retry_after: float | None = None) -> ApiError:
+    """Turn an error's status and body into the exception for it, also when the body is not a problem."""
+    kind = _BY_STATUS.get(status, ServerError if status >= _FIRST_SERVER_ERROR else ApiError)
+    try:
+        problem = Problem.model_validate_json(body)
+    except ValidationError:
+        excerpt = body.decode(errors="replace").strip()[:_LONGEST_EXCERPT]
+        return kind(status, f"http_{status}", excerpt or "No explanation.", (), retry_after)
+    return kind(status, problem.code, problem.detail, problem.errors, retry_after)

@@ -1,0 +1,77 @@
+"""Python values to JSON bytes and JSON schemas, the way the wire wants them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+from pydantic_core import core_schema
+from typing_extensions import override
+
+from perdure.contract import Request
+from perdure.errors import InvalidRequestError
+
+RequestT = TypeVar("RequestT", bound=Request)
+
+_DECIMAL = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+"""Without look-around: the server's validator takes only expressions that run in linear time."""
+
+
+class WireSchema(GenerateJsonSchema):
+    """JSON Schema that a model reads: no titles made from names, decimals that must be numbers."""
+
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {  # noqa: RUF012 - as its base class has it
+        "skipped-choice",
+        "non-serializable-default",
+    }
+
+    @override
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    @override
+    def get_decimal_pattern(self, schema: core_schema.DecimalSchema) -> str | None:
+        return _DECIMAL
+
+
+def json_schema(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    """The JSON Schema of what the adapter accepts."""
+    return adapter.json_schema(schema_generator=WireSchema, mode="validation")
+
+
+def encode(value: object) -> bytes:
+    """Compact JSON in UTF-8; lone surrogates, which UTF-8 does not know, stay escaped.
+
+    Raises ValueError on NaN and the infinities, TypeError on what is not JSON.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+
+
+def encode_request(request: Request) -> bytes:
+    """A request's body. Raises `InvalidRequestError` for numbers that JSON does not have."""
+    try:
+        return encode(request.model_dump(mode="json", by_alias=True, exclude_unset=True))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(
+            422, "invalid_request", f"The request was not sent: it is not JSON ({error})."
+        ) from error
+
+
+def build(kind: type[RequestT], fields: Mapping[str, object]) -> RequestT:
+    """Make a request of what is not None. Raises `InvalidRequestError` naming the fields as the wire does."""
+    given = {
+        kind.model_fields[name].alias or name: value
+        for name, value in fields.items()
+        if value is not None
+    }
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise InvalidRequestError.unsendable(error) from error

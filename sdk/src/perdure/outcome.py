@@ -1,0 +1,90 @@
+"""What came of a call, as the body that is posted."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
+
+from perdure.contract import MAX_RESULT_BYTES, PostResult, ResultType
+from perdure.json_wire import encode
+
+_LONGEST_MESSAGE = 8_000
+_STACK_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why there is no result; the model reads it and may try something else."""
+
+    name: str
+    message: str
+    stack: str | None = None
+
+    @classmethod
+    def of(cls, error: BaseException) -> Rejection:
+        """What a function raised, with the last lines of its traceback."""
+        try:
+            message = str(error)
+        except Exception:  # noqa: BLE001 - an exception's own text may raise anything
+            message = "(an error without a readable text)"
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        stack = "\n".join(lines[-_STACK_LINES:])
+        return cls(type(error).__name__, _cut(message), _cut(stack))
+
+    def body(self, attempt: int, milliseconds: int) -> bytes:
+        """The `PostResult` as JSON."""
+        value: dict[str, JsonValue] = {"name": self.name, "message": self.message}
+        if self.stack is not None:
+            value["stack"] = self.stack
+        return encode({"result": value, **_envelope(ResultType.REJECTION, attempt, milliseconds)})
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A result, as JSON already: it was measured that way."""
+
+    json: bytes
+
+    def body(self, attempt: int, milliseconds: int) -> bytes:
+        """The `PostResult` as JSON, put together without encoding a large result again."""
+        envelope = encode(_envelope(ResultType.RESOLUTION, attempt, milliseconds))
+        return envelope[:-1] + b',"result":' + self.json + b"}"
+
+
+Outcome = Resolution | Rejection
+
+
+def outcome_of(returned: object, limit: int = MAX_RESULT_BYTES) -> Outcome:
+    """Turn what a function returned into JSON; what cannot be is rejected with the reason.
+
+    pydantic knows models, dataclasses, decimals, times and the like. NaN and the infinities are not JSON.
+    """
+    try:
+        encoded = encode(to_jsonable_python(returned))
+    except Exception as error:  # noqa: BLE001 - a value's own serializer may raise anything
+        return Rejection("ResultNotSerializable", _cut(f"The result is not JSON: {error}"))
+    if len(encoded) > limit:
+        return too_large(len(encoded), limit)
+    return Resolution(encoded)
+
+
+def too_large(size: int, limit: int = MAX_RESULT_BYTES) -> Rejection:
+    """A result that nobody will get."""
+    return Rejection(
+        "ResultTooLarge",
+        f"The result has {size:,} bytes as JSON; at most {limit:,} are taken. Return less of it.",
+    )
+
+
+def _envelope(kind: ResultType, attempt: int, milliseconds: int) -> dict[str, object]:
+    posted = PostResult(
+        result_type=kind, attempt=attempt, meta={"functionExecutionTime": milliseconds}
+    )
+    return posted.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " … (cut)"

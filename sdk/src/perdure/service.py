@@ -1,0 +1,188 @@
+"""`Service`: the decorators that turn Python functions into functions of a run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
+from typing import ParamSpec, TypeVar, overload
+
+from perdure.client import AsyncPerdure, Perdure
+from perdure.context import Context
+from perdure.contract import FunctionReference, StatusChange
+from perdure.functions import (
+    DEFAULT_CONCURRENCY,
+    Function,
+    ServiceDefinition,
+    StatusChangeHandler,
+    define,
+)
+from perdure.signature import InputObject, StatusChangeInput
+from perdure.worker import Worker, serve
+
+__all__ = ["Context", "Function", "Service", "StatusChange", "StatusChangeHandler"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_MISSING_FRAME: Mapping[str, object] = {}
+
+
+class Service(ServiceDefinition):
+    """Functions under one name. A run calls them wherever a process serves them.
+
+    The name has at most 50 letters, digits, `_` and `-`. Raises ValueError for another.
+    """
+
+    @overload
+    def function(self, function: Callable[P, R], /) -> Function[P, R]: ...
+    @overload
+    def function(
+        self,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        deadline: float | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        private: bool = False,
+    ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
+    def function(
+        self,
+        function: Callable[P, R] | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        deadline: float | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        private: bool = False,
+    ) -> Function[P, R] | Callable[[Callable[P, R]], Function[P, R]]:
+        """Offer a function, `def` or `async def`, to the model.
+
+        Its input schema comes from the type hints, its description from the docstring, a parameter's from
+        `Annotated[..., Field(description=...)]`. `timeout` is the seconds one attempt may take (default 300),
+        `retries` how often an attempt that failed is repeated (default 0), `deadline` the seconds for all of
+        it, `concurrency` how many calls this process works on at once, `private` keeps it from the model. An async function that blocks holds up its whole process: write `def` instead.
+        Raises TypeError for a signature that JSON cannot fill, ValueError for a value over its limit.
+        """
+        config = {
+            "timeout_seconds": timeout,
+            "retries": retries,
+            "deadline_seconds": deadline,
+            "private": private,
+        }
+        namespace = _caller_names()
+
+        def decorate(plain: Callable[P, R]) -> Function[P, R]:
+            taken = InputObject(plain, namespace)
+            text = inspect.getdoc(plain) if description is None else description
+            definition = define(name or _name_of(plain), text, taken.schema, config)
+            offered = Function(
+                plain, self._reference(definition.name), definition, taken, concurrency
+            )
+            self.add(offered)
+            return offered
+
+        return decorate if function is None else decorate(function)
+
+    @overload
+    def on_status_change(self, function: Callable[P, R], /) -> StatusChangeHandler[P, R]: ...
+    @overload
+    def on_status_change(
+        self,
+        *,
+        name: str | None = None,
+        timeout: float | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> Callable[[Callable[P, R]], StatusChangeHandler[P, R]]: ...
+    def on_status_change(
+        self,
+        function: Callable[P, R] | None = None,
+        *,
+        name: str | None = None,
+        timeout: float | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> StatusChangeHandler[P, R] | Callable[[Callable[P, R]], StatusChangeHandler[P, R]]:
+        """Offer a handler that takes a `StatusChange`, for `create_run(on_status_change=...)`.
+
+        It gets every change of a run, in order and at least once: `change.id` tells a repetition. While it
+        raises it is called again. Raises as `function` does.
+        """
+        config = {"timeout_seconds": timeout, "private": True, "handler": True}
+        namespace = _caller_names()
+
+        def decorate(plain: Callable[P, R]) -> StatusChangeHandler[P, R]:
+            taken = StatusChangeInput(plain, namespace)
+            definition = define(name or _name_of(plain), inspect.getdoc(plain), None, config)
+            offered = StatusChangeHandler(
+                plain, self._reference(definition.name), definition, taken, concurrency
+            )
+            self.add(offered)
+            return offered
+
+        return decorate if function is None else decorate(function)
+
+    @overload
+    def running(self, client: Perdure) -> AbstractContextManager[None]: ...
+    @overload
+    def running(self, client: AsyncPerdure) -> AbstractAsyncContextManager[None]: ...
+    def running(
+        self, client: Perdure | AsyncPerdure
+    ) -> AbstractContextManager[None] | AbstractAsyncContextManager[None]:
+        """Serve the functions from this process while the body runs: `with` or `async with`, as the client.
+
+        When the body starts they are registered and calls are taken; at its end those under way may finish.
+        Raises what keeps it from starting: a wrong key at once, an API that is away after 30 s.
+        """
+        if isinstance(client, Perdure):
+            return _running(self, client)
+        return _running_async(self, client)
+
+    def run(self) -> None:
+        """Serve the functions until SIGTERM or Ctrl-C; see `perdure.worker.serve`."""
+        serve([self])
+
+    def _reference(self, name: str) -> FunctionReference:
+        return FunctionReference(service=self.name, function=name)
+
+
+@contextmanager
+def _running(service: Service, client: Perdure) -> Generator[None]:
+    worker = Worker([service], client.aio)
+    client.portal.call(worker.start())
+    try:
+        yield
+    finally:
+        client.portal.call(worker.stop())
+
+
+@asynccontextmanager
+async def _running_async(service: Service, client: AsyncPerdure) -> AsyncGenerator[None]:
+    worker = Worker([service], client)
+    await worker.start()
+    try:
+        yield
+    finally:
+        await worker.stop()
+
+
+def _name_of(function: Callable[..., object]) -> str:
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        raise TypeError(f"{function!r} has no name; give it one with name=.")
+    return name
+
+
+def _caller_names() -> Mapping[str, object]:
+    """Names where the decorator stands, for annotations that are strings and types made in a function."""
+    frame = inspect.currentframe()
+    decorator = frame.f_back if frame else None
+    caller = decorator.f_back if decorator else None
+    return dict(caller.f_locals) if caller else _MISSING_FRAME

@@ -1,0 +1,125 @@
+"""Where event loops and threads meet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def in_daemon_thread(function: Callable[[], T]) -> T:
+    """Run a blocking function in a thread of its own; cancelling the wait abandons the thread.
+
+    A pool would not do: a function that never returns would keep its slot, and the process from ending.
+    Whatever the function raises, SystemExit included, is raised here.
+    """
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:  # noqa: BLE001 - handed to the one who waits
+            errors.append(error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(ended.set)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), daemon=True, name="perdure-function").start()
+    await ended.wait()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+class Portal:
+    """A background thread with an event loop: coroutines go in, results come out.
+
+    The thread starts with the first use. Calling it from a coroutine that runs on it would wait for itself for
+    ever and raises RuntimeError instead.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run the coroutine and return its result; a KeyboardInterrupt meanwhile cancels it."""
+        try:
+            loop = self._running_loop()
+        except RuntimeError:
+            coroutine.close()
+            raise
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        """The items one by one; leaving the loop early closes the generator."""
+        try:
+            while True:
+                try:
+                    item = self.call(_next(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            if not self._closed:
+                self.call(items.aclose())
+
+    def close(self) -> None:
+        """Cancel what still runs, stop the thread and wait for its end. May be called again."""
+        with self._lock:
+            self._closed = True
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("This client is closed.")
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_run_loop, args=(self._loop,), daemon=True, name="perdure"
+                )
+                self._thread.start()
+            elif threading.current_thread() is self._thread:
+                raise RuntimeError(
+                    "Inside an async function use AsyncPerdure: Perdure would wait for itself."
+                )
+            return self._loop
+
+
+async def _next(items: AsyncGenerator[T, None]) -> T:
+    # StopAsyncIteration may leave a coroutine (StopIteration may not)
+    return await anext(items)
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        leftovers = asyncio.all_tasks(loop)
+        for task in leftovers:
+            task.cancel()
+        if leftovers:
+            loop.run_until_complete(asyncio.wait(leftovers, timeout=5.0))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()

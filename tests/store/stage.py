@@ -1,0 +1,234 @@
+"""Plays runs against the store: what the API, the workflow, the model and the machines do to it, one move a method."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import ColumnElement, Table, select, update
+
+from orchestrator.activity_interface import CallOrder, CallTicket, LostCall, RunRef, Standing
+from orchestrator.clock import now_ms
+from orchestrator.conversation import Reply, Stop, ToolCall, Usage
+from orchestrator.prompts import RESULT_TOOL
+from orchestrator.reply import Plan, read_reply
+from orchestrator.schema import compile_schema
+from orchestrator.store import tables
+from orchestrator.store.calls import Finished
+from orchestrator.store.json_text import dump, load, load_object
+from orchestrator.store.records import MessageRecord, RunRecord
+from orchestrator.store.runs import NewRun
+from orchestrator.store.steps import Question
+from orchestrator.store.store import Store
+from perdure.contract import (
+    FunctionCall,
+    FunctionConfig,
+    FunctionDefinition,
+    FunctionReference,
+    MessageType,
+    ResultType,
+    StatusChangeTarget,
+)
+
+USAGE = Usage(input_tokens=10, output_tokens=5, cache_read_tokens=3, cache_write_tokens=2)
+HANDLER = StatusChangeTarget(function=FunctionReference(service="sales", function="announce"))
+_numbers = itertools.count(1)
+
+
+def new_run(cluster_id: str, run_id: str = "", **changes: Any) -> NewRun:
+    """A run that was checked; its prompt is "go"."""
+    plain = NewRun(
+        cluster_id=cluster_id,
+        id=run_id or f"run-{next(_numbers)}",
+        message_id=f"message-{next(_numbers)}",
+        prompt="go",
+        name="a run",
+        model="scripted/inline",
+        system_prompt=None,
+        result_schema=None,
+        attached_functions=None,
+        on_status_change=None,
+        metadata={},
+        context=None,
+        interactive=True,
+        call_summarization=True,
+        idempotency_key=None,
+        request_hash="same",
+    )
+    return replace(plain, **changes)
+
+
+def calls_for(*names: str) -> Reply:
+    """A reply that calls these tools, in this order."""
+    asked = [ToolCall(f"tool-{next(_numbers)}", name, {}) for name in names]
+    return Reply("", Stop.CALLS, tuple(asked), usage=USAGE)
+
+
+def result_of(value: JsonValue) -> Reply:
+    """A reply that gives a result."""
+    call = ToolCall(f"tool-{next(_numbers)}", RESULT_TOOL, {"result": value})
+    return Reply("", Stop.CALLS, (call,), usage=USAGE)
+
+
+def text_of(text: str) -> Reply:
+    return Reply(text, Stop.END, usage=USAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One cluster of a store."""
+
+    store: Store
+    cluster_id: str
+
+    # -- what callers do ---------------------------------------------------------------------------
+
+    async def run(self, **changes: Any) -> RunRef:
+        record, is_new = await self.store.runs.create(new_run(self.cluster_id, **changes))
+        assert is_new
+        return RunRef(self.cluster_id, record.id)
+
+    async def send(self, ref: RunRef, text: str, message_id: str = "") -> MessageRecord:
+        message_id = message_id or f"message-{next(_numbers)}"
+        record, _ = await self.store.messages.add(ref, message_id, MessageType.HUMAN, text)
+        return record
+
+    # -- what the workflow and the model do --------------------------------------------------------
+
+    async def begin(
+        self, ref: RunRef, step: int = 0, *, attempt: int = 1, lost: Sequence[LostCall] = ()
+    ) -> Question | Standing:
+        return await self.store.steps.begin(
+            ref, step, lost=list(lost), attempt=attempt, known=(0, 0)
+        )
+
+    async def ask(self, ref: RunRef, step: int = 0, *, attempt: int = 1) -> Question:
+        """Begin a step of which one knows that it is the model's turn."""
+        question = await self.begin(ref, step, attempt=attempt)
+        assert isinstance(question, Question)
+        return question
+
+    async def record(self, question: Question, reply: Reply, *, attempt: int = 1) -> Standing:
+        return await self.store.steps.record(
+            question,
+            plan_of(question, reply),
+            seen=question.entries[-1].key,
+            attempt=attempt,
+            duration_ms=7,
+        )
+
+    async def think(self, ref: RunRef, reply: Reply) -> Standing:
+        """One whole step."""
+        return await self.record(await self.ask(ref), reply)
+
+    async def finished(self, **changes: Any) -> RunRef:
+        """A run that is done."""
+        ref = await self.run(**changes)
+        standing = await self.think(ref, text_of("the answer"))
+        assert standing.status == "done"
+        return ref
+
+    async def called(self, ref: RunRef, *names: str) -> list[CallOrder]:
+        """The model calls these functions; how they are to be scheduled."""
+        return (await self.think(ref, calls_for(*(names or ("sales_query",))))).orders
+
+    # -- what machines do --------------------------------------------------------------------------
+
+    async def register(
+        self,
+        *names: str,
+        service: str = "sales",
+        machine: str = "m1",
+        heartbeats: bool = True,
+        alive_for: int = 60_000,
+        config: FunctionConfig | None = None,
+    ) -> None:
+        definitions = [FunctionDefinition(name=name, config=config) for name in names]
+        await self.store.functions.register(
+            self.cluster_id,
+            machine,
+            service,
+            definitions,
+            heartbeats=heartbeats,
+            alive_until=now_ms() + alive_for,
+        )
+
+    async def hand_out(
+        self, ref: RunRef, call_id: str, machine: str = "m1", token: bytes = b"token"
+    ) -> FunctionCall:
+        """Give the call to a machine, which takes it."""
+        given = await self.store.calls.hand_out(CallTicket(ref, call_id), machine, token)
+        assert isinstance(given, FunctionCall)
+        return given
+
+    async def acknowledge(
+        self, call_id: str, machine: str = "m1", attempt: int | None = None
+    ) -> tuple[bytes, bool]:
+        return await self.store.calls.acknowledge(self.cluster_id, call_id, machine, attempt)
+
+    async def finish(
+        self,
+        call_id: str,
+        content: str = '"ok"',
+        *,
+        machine: str = "m1",
+        attempt: int | None = None,
+        kind: ResultType = ResultType.RESOLUTION,
+    ) -> Finished:
+        return await self.store.calls.finish(
+            self.cluster_id, call_id, machine, attempt, kind=kind, content=content
+        )
+
+    async def answer(self, ref: RunRef, call_id: str, content: str = '"ok"') -> Finished:
+        """Hand the call out and take its result."""
+        await self.hand_out(ref, call_id)
+        return await self.finish(call_id, content)
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    async def look(self, ref: RunRef) -> RunRecord:
+        return await self.store.runs.get(ref)
+
+    async def events(self, ref: RunRef, kind: str = "") -> list[dict[str, Any]]:
+        """The data of the run's events, of one type or all."""
+        found = await self.store.runs.events(ref, after=0, limit=10_000)
+        return [load_object(event.data) for event in found if kind in {"", event.type}]
+
+    async def event_types(self, ref: RunRef) -> list[str]:
+        return [event.type for event in await self.store.runs.events(ref, after=0, limit=10_000)]
+
+    async def messages(self, ref: RunRef) -> list[tuple[str, dict[str, Any]]]:
+        found = await self.store.messages.list(ref, after=0, limit=10_000)
+        return [(message.type, load_object(message.data)) for message in found]
+
+    async def rows(self, table: Table, *where: ColumnElement[bool]) -> list[dict[str, Any]]:
+        statement = select(table).where(*where).order_by(*table.primary_key.columns)
+        async with self.store.database.read() as read:
+            return [dict(row) for row in (await read.execute(statement)).mappings()]
+
+    async def call_row(self, call_id: str) -> dict[str, Any]:
+        (row,) = await self.rows(tables.calls, tables.calls.c.id == call_id)
+        return row
+
+    async def alter(self, table: Table, *where: ColumnElement[bool], **values: object) -> None:
+        """Let time pass, or something go wrong: change rows behind the store's back."""
+        async with self.store.database.write() as write:
+            await write.execute(update(table).where(*where).values(**values))
+
+
+def plan_of(question: Question, reply: Reply) -> Plan:
+    """What the reply asks for, as a worker reads it."""
+    schema = question.run.result_schema
+    return read_reply(
+        reply,
+        {function.tool.name: function for function in question.functions},
+        check_input=lambda function, value: (),
+        check_result=None if schema is None else compile_schema(schema).problems,
+        parse=load,
+    )
+
+
+WHOLE_NUMBER = dump({"type": "integer"})
