@@ -73,14 +73,18 @@ class RunWorkflow:
                 workflow.continue_as_new(ref)
 
     async def _work(self, ref: RunRef) -> bool:
-        """Drive the run until it rests or a fresh history is due; True when it rests and nobody nudged."""
+        """Drive the run until it rests or a fresh history is due; True when it rests and nobody nudged.
+
+        A look reads wishes that the step under way may not have seen, so after one the run is driven once more.
+        """
         driver = asyncio.create_task(self._drive(ref))
+        looked = False
         while True:
             await workflow.wait_condition(lambda: self._nudged or driver.done())
             if driver.done():
-                return await driver and not self._take_nudge()
+                return await driver and not self._take_nudge() and not looked
             self._take_nudge()
-            seen = await self._look(ref)
+            seen, looked = await self._look(ref), True
             if driver.done():
                 continue
             if seen.cancel_wanted or seen.parked:

@@ -24,8 +24,10 @@ LOST_AFTER_MS = 15_000
 """A handed-out call counts as lost when its machine is gone and Temporal's heartbeat timeout has passed too."""
 PARK_AFTER_MS = 60_000
 """A run that waits this long for a function worker closes its workflow; it is revived when one comes."""
+UNBEGUN_AFTER_MS = 15_000
+"""A pending run that nothing happened to for this long is nudged even though its wishes were read."""
 STUCK_AFTER_MS = 10 * 60_000
-"""An unfinished run in which nothing happened for this long is nudged, in case its workflow is gone."""
+"""A running run in which nothing happened for this long is nudged, in case its workflow is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +55,26 @@ class SweepStore:
         return await self._refs(statement)
 
     async def stuck_runs(self) -> list[RunRef]:
-        """Unfinished, unpaused runs in which nothing happened for long and no call is open."""
+        """Unfinished, unpaused runs without an open call in which nothing happened for long."""
         open_call = (
             select(calls.c.key)
             .where(calls.c.run_key == runs.c.key, calls.c.result_type.is_(None))
             .exists()
         )
+        now = now_ms()
         statement = (
             select(runs.c.cluster_id, runs.c.id)
             .where(
-                runs.c.status.in_([RunStatus.PENDING.value, RunStatus.RUNNING.value]),
-                runs.c.updated_at < now_ms() - STUCK_AFTER_MS,
-                runs.c.wake_at < now_ms() - STUCK_AFTER_MS,
+                or_(
+                    and_(
+                        runs.c.status == RunStatus.PENDING.value,
+                        runs.c.updated_at < now - UNBEGUN_AFTER_MS,
+                    ),
+                    and_(
+                        runs.c.status == RunStatus.RUNNING.value,
+                        runs.c.updated_at < now - STUCK_AFTER_MS,
+                    ),
+                ),
                 ~open_call,
             )
             .limit(BATCH)

@@ -63,6 +63,9 @@ async def test_follow_ups_while_busy_are_queued_and_read_in_order(client: AsyncP
     run = await client.create_run(
         json.dumps([{"text": "first", "delayMs": 600}]), model="scripted/inline"
     )
+    async for event in run.events():
+        if event.type == "run.status":
+            break
     sent = [json.dumps([{"text": f"follow-up {number}"}]) for number in range(3)]
     for message in sent:
         await run.send(message)
