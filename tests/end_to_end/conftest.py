@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,19 +60,19 @@ class World:
             process.terminate()
             process.wait(60)
 
-    def billed(self, run: str) -> list[dict[str, int]]:
+    def billed(self, run: str) -> list[dict[str, Any]]:
         return [line for line in read_lines(self.ledger) if line["run"] == run]
 
-    def lines(self, run: str) -> list[dict[str, int]]:
+    def lines(self, run: str) -> list[dict[str, Any]]:
         return [line for line in read_lines(self.diary) if line["run"] == run]
 
-    def noted(self, kind: str, run: str) -> list[dict[str, int]]:
+    def noted(self, kind: str, run: str) -> list[dict[str, Any]]:
         return [
             line for line in read_lines(self.diary) if line["kind"] == kind and line["run"] == run
         ]
 
 
-def read_lines(path: Path) -> list[dict[str, int]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 

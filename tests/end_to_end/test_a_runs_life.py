@@ -36,7 +36,7 @@ async def test_a_typed_result_is_repaired_until_it_satisfies_its_schema(
 
 
 async def test_a_result_that_cannot_be_had_is_null_with_the_reason(client: AsyncPerdure) -> None:
-    script = [{"result": {}}] * 4
+    script: list[dict[str, dict[str, str]]] = [{"result": {}}] * 4
     run = await client.create_run(
         json.dumps(script), model="scripted/inline", result_schema=Finding
     )
