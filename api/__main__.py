@@ -32,6 +32,8 @@ _GRACE_SECONDS = 5
 _POLLS_RUN_OUT_SECONDS = 3.0
 """How long calls that are on their way from Temporal are still taken, to be given back at once."""
 _KEEP_ALIVE_SECONDS = 75
+_HEAD_BYTES = 256 * 1024
+"""Of a request's line and headers: the longest question for metadata fits."""
 
 
 class ApiServer(uvicorn.Server):
@@ -90,6 +92,7 @@ async def serve(settings: Settings) -> None:
             log_config=None,
             proxy_headers=False,
             server_header=False,
+            h11_max_incomplete_event_size=_HEAD_BYTES,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )

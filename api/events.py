@@ -92,7 +92,7 @@ async def stream_events(
             continue
         if is_final(run.run_status) and not wanted.follow:
             return
-        await wait_for_change(services, run.key, after=position, seconds=MAX_WAIT_SECONDS)
+        await wait_for_change(services, run, after=position, seconds=MAX_WAIT_SECONDS)
     yield ServerSentEvent(comment="the server stops; connect again", retry=_RECONNECT_MS)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -13,11 +13,10 @@ from api.deps import Cluster, KeyedRoute, Ref, Services
 from api.openapi import problems
 from api.presentation import present_run
 from api.replies import reply
-from api.waiting import wait_for_change
+from api.waiting import wait_for_change, wait_for_end
 from orchestrator.store.runs import RunFilter
 from perdure.contract import (
     MAX_METADATA_KEY,
-    MAX_METADATA_PAIRS,
     MAX_METADATA_VALUE,
     MAX_WAIT_SECONDS,
     CancelRun,
@@ -29,6 +28,8 @@ from perdure.contract import (
 
 router = APIRouter(prefix="/clusters/{clusterId}/runs", tags=["runs"], route_class=KeyedRoute)
 
+_MAX_PAIRS = 8
+"""Metadata pairs that one question may name: they travel in the address."""
 _PAIR = re.compile(r"((?:[^:\\]|\\.)+):(.*)", re.DOTALL)
 
 
@@ -39,7 +40,9 @@ def _check_pair(pair: str) -> str:
 
 
 _Pair = Annotated[
-    str, Field(max_length=2 * (MAX_METADATA_KEY + MAX_METADATA_VALUE)), AfterValidator(_check_pair)
+    str,
+    Field(max_length=2 * MAX_METADATA_KEY + 1 + MAX_METADATA_VALUE),
+    AfterValidator(_check_pair),
 ]
 
 
@@ -52,7 +55,7 @@ class ListRuns(BaseModel):
     metadata: Annotated[
         list[_Pair],
         Field(
-            max_length=MAX_METADATA_PAIRS,
+            max_length=_MAX_PAIRS,
             description="`key:value`, repeated for several pairs, which must all match. A colon in the key is written `\\:`.",
             examples=[["team:sales"]],
         ),
@@ -99,6 +102,10 @@ class Look(BaseModel):
             description="The `version` last seen; default: the run's version when it is asked for.",
         ),
     ] = None
+    until: Annotated[
+        Literal["change", "final"],
+        Field(description="`final`: wait for the end of the turn, not for the next change."),
+    ] = "change"
 
 
 IdempotencyKey = Annotated[
@@ -168,16 +175,20 @@ async def list_runs(
     responses=problems(404),
 )
 async def get_run(ref: Ref, look: Annotated[Look, Query()], services: Services) -> Response:
-    """The run as it stands. With `wait` it answers the moment the run's `version` moves past `after`.
+    """The run as it stands. With `wait` it answers the moment the run's `version` moves past `after`, or, with
+    `until=final`, the moment its turn is done, failed or cancelled.
 
-    When the time is over the answer is the run as it is, unchanged: ask again.
+    When the time is over the answer is the run as it is: ask again.
     """
     record = await services.store.runs.get(ref)
-    seen = record.version if look.after is None else look.after
-    if look.wait and record.version <= seen:
-        await wait_for_change(services, record.key, after=seen, seconds=look.wait)
-        record = await services.store.runs.get(ref)
-    return reply(present_run(record))
+    if not look.wait:
+        return reply(present_run(record))
+    if look.until == "final":
+        waited = await wait_for_end(services, record, seconds=look.wait)
+    else:
+        seen = record.version if look.after is None else look.after
+        waited = await wait_for_change(services, record, after=seen, seconds=look.wait)
+    return reply(present_run(await services.store.runs.get(ref) if waited else record))
 
 
 @router.post(

@@ -5,24 +5,44 @@ from __future__ import annotations
 import asyncio
 
 from api.deps import ApiServices
+from orchestrator.lifecycle import is_final
+from orchestrator.store.records import RunRecord
 
 
 async def wait_for_change(
-    services: ApiServices, run_key: int, *, after: int, seconds: float
-) -> None:
+    services: ApiServices, run: RunRecord, *, after: int, seconds: float
+) -> bool:
     """Return when the run's version is past `after`, when the time is over, or when the process is to end.
 
-    Raises the store's error where it cannot be read.
+    False where nothing was waited for: the record is as new as anything. Raises the store's error where it cannot be
+    read.
     """
-    if services.stopping.is_set():
-        return
-    limit = min(seconds, services.settings.max_wait_seconds)
-    change = asyncio.ensure_future(services.store.feed.wait(run_key, after, limit))
+    if run.version > after or services.stopping.is_set():
+        return False
+    await _next_version(services, run.key, after, min(seconds, services.settings.max_wait_seconds))
+    return True
+
+
+async def wait_for_end(services: ApiServices, run: RunRecord, *, seconds: float) -> bool:
+    """The same, but return when the run's turn has ended, however often it changes before."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + min(seconds, services.settings.max_wait_seconds)
+    status, version = run.run_status, run.version
+    while not is_final(status) and not services.stopping.is_set():
+        left = deadline - clock()
+        if left <= 0:
+            break
+        version = await _next_version(services, run.key, version, left)
+        status = await services.store.runs.status_of(run.key)
+    return version > run.version
+
+
+async def _next_version(services: ApiServices, run_key: int, after: int, seconds: float) -> int:
+    change = asyncio.ensure_future(services.store.feed.wait(run_key, after, seconds))
     stop = asyncio.ensure_future(services.stopping.wait())
     try:
         await asyncio.wait({change, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if change.done():
-            change.result()
+        return change.result() if change.done() else after
     finally:
         stop.cancel()
         change.cancel()

@@ -9,7 +9,7 @@ from datetime import timedelta
 from temporalio.client import Client, TLSConfig, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.converter import DataConverter
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -58,7 +58,10 @@ def data_converter(settings: Settings) -> DataConverter:
 
 
 async def connect(settings: Settings, *, lazy: bool = False) -> Client:
-    """Connect by the settings. Not lazy: raises `RuntimeError` where nobody answers."""
+    """Connect by the settings. Not lazy: raises `RuntimeError` where nobody answers.
+
+    Messages are small by design, so compressing them costs more than it saves.
+    """
     key = settings.temporal_api_key
     return await Client.connect(
         settings.temporal_address,
@@ -66,6 +69,7 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
         api_key=None if key is None else key.get_secret_value(),
         tls=_tls(settings),
         data_converter=data_converter(settings),
+        grpc_compression=GrpcCompression.NONE,
         lazy=lazy,
     )
 

@@ -247,7 +247,10 @@ class ApiDouble:
             return problem(404, "not_found", "There is no such run.")
         after = int(seen.query.get("after", -1))
         wait = 0.0 if self.answers_early else float(seen.query.get("wait", 0))
-        await self._wait(lambda: run.fields["version"] > after, wait)
+        if seen.query.get("until") == "final":
+            await self._wait(run.final, wait)
+        else:
+            await self._wait(lambda: run.fields["version"] > after, wait)
         return JSONResponse(run.fields)
 
     async def _cancel(self, seen: Seen, run_id: str) -> Response:

@@ -55,7 +55,7 @@ async def test_poll_answers_at_once_when_the_run_ends(api: ApiDouble, client: As
     assert len(api.requests("GET .*/runs/")) == 1
 
 
-async def test_poll_asks_for_what_comes_after_the_last_seen_version(
+async def test_poll_waits_for_the_end_and_not_for_every_change(
     api: ApiDouble, client: AsyncPerdure
 ) -> None:
     run = await client.create_run("Who?")
@@ -63,9 +63,8 @@ async def test_poll_asks_for_what_comes_after_the_last_seen_version(
     ending = asyncio.create_task(finish(api.runs[run.id]))
     await run.poll()
     await ending
-    asked = [seen.query for seen in api.requests("GET .*/runs/")]
-    assert [query["after"] for query in asked] == ["1", "2"]
-    assert {query["wait"] for query in asked} == {"30"}
+    (asked,) = api.requests("GET .*/runs/")
+    assert asked.query == {"wait": "30", "until": "final"}
 
 
 async def test_poll_is_no_busy_loop_when_the_server_does_not_wait(

@@ -11,7 +11,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+)
 from pydantic.alias_generators import to_camel
 
 MAX_PROMPT = 500_000
@@ -145,8 +153,8 @@ class CreateRun(Request):
     context: dict[str, JsonValue] | None = Field(
         default=None, description="Passed to every function and handler; never to the model."
     )
-    interactive: bool = True
-    call_summarization: bool = True
+    interactive: StrictBool = True
+    call_summarization: StrictBool = True
 
 
 class Usage(Reply):
@@ -282,19 +290,19 @@ class StatusChange(Reply):
 class FunctionConfig(Request):
     """How the server treats a function's calls."""
 
-    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = Field(
+    timeout_seconds: Annotated[float, Field(strict=True, gt=0, le=86_400)] | None = Field(
         default=None, description="Seconds one attempt may run; default 300."
     )
-    retries: Annotated[int, Field(ge=0, le=100)] | None = Field(
+    retries: Annotated[int, Field(strict=True, ge=0, le=100)] | None = Field(
         default=None,
         description="Further attempts after one that raised, timed out or was lost; default 0.",
     )
-    deadline_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = Field(
+    deadline_seconds: Annotated[float, Field(strict=True, gt=0, le=30 * 86_400)] | None = Field(
         default=None, description="Seconds a call may take over all, waiting for a worker included."
     )
-    retry_count_on_stall: Annotated[int, Field(ge=0, le=100)] | None = None
-    private: bool = False
-    handler: bool = Field(
+    retry_count_on_stall: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
+    private: StrictBool = False
+    handler: StrictBool = Field(
         default=False,
         description="A status-change handler: private, and never offered to the model.",
     )
@@ -344,12 +352,12 @@ class PostResult(Request):
 
     result: JsonValue = None
     result_type: ResultType
-    attempt: int | None = None
+    attempt: StrictInt | None = None
     meta: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Heartbeat(Request):
-    attempt: int | None = None
+    attempt: StrictInt | None = None
 
 
 class HeartbeatReply(Reply):

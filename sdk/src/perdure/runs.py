@@ -183,7 +183,7 @@ class AsyncRun(Generic[T]):
         return await self._look(wait=wait if left is None else min(wait, left), patience=patience)
 
     async def _look(self, wait: float, patience: float | None) -> RunSnapshot:
-        query = {"wait": round(wait, 3), "after": self._snapshot.version} if wait else None
+        query = {"wait": round(wait, 3), "until": "final"} if wait else None
         response = await self._transport.send(
             "GET", self._path, query=query, wait=wait, patience=patience
         )

@@ -71,6 +71,10 @@ def dev(
         fail(f"{error}\n{error.log}".rstrip())
     except StackError as error:
         fail(str(error))
+    except OSError as error:  # a full disk, a file of somebody else in the state folder
+        fail(
+            f"{error.filename or state_dir}: {error.strerror or error}. Free it, or give another --state-dir."
+        )
 
 
 async def _run(

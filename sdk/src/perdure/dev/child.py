@@ -51,7 +51,10 @@ def bound_command(argv: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def kill_group(pid: int) -> None:
-    """End what a process left behind in its own group, such as subprocesses of a user's function."""
+    """End what a process left behind in its own group, such as subprocesses of a user's function.
+
+    As long as anything is left in the group its number is not given to anybody else.
+    """
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

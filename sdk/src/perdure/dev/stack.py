@@ -63,8 +63,7 @@ async def run_stack(
     state = StateFolder.create(options.state_dir)
     with locked(state) as lock:
         record = ProcessRecord(state.process_record)
-        for name in record.end_leftovers():
-            say(f"{name} was left over from an earlier start: ended.")
+        _end_leftovers(record, say)
         addresses = choose_addresses(options, environment, state.read_connection())
         lock.announce(addresses.url)
         supervisor = Supervisor(state, record, say)
@@ -80,6 +79,14 @@ async def run_stack(
             async with _stopped_at_the_end(supervisor):
                 await _unless(asked, stack.start(when_ready))
                 await asked.wait()
+
+
+def _end_leftovers(record: ProcessRecord, say: Callable[[str], None]) -> None:
+    try:
+        for name in record.end_leftovers():
+            say(f"{name} was left over from an earlier start: ended.")
+    except TimeoutError as error:
+        raise StackError(f"A leftover of an earlier start does not end: {error}.") from error
 
 
 class _Stack:
