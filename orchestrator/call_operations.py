@@ -30,9 +30,9 @@ class CallOperations:
 
         Raises `NotFoundError`, `SupersededError` where the call is no longer this machine's.
         """
-        token, unwanted = await self._store.calls.acknowledge(
-            cluster_id, call_id, machine_id, attempt
-        )
+        if await self._store.calls.acknowledge(cluster_id, call_id, machine_id, attempt):
+            return False  # the lease began with the hand-out, a moment ago
+        token, unwanted = await self._store.calls.lease(cluster_id, call_id, machine_id, attempt)
         lease = await self._queue.heartbeat(token)
         if lease is Lease.LOST and not unwanted:
             raise SupersededError(

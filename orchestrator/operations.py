@@ -111,9 +111,15 @@ class Operations:
         return record
 
     async def register(
-        self, cluster_id: str, machine_id: str, request: RegisterMachine, *, alive_until: int
+        self,
+        cluster_id: str,
+        machine_id: str,
+        request: RegisterMachine,
+        *,
+        heartbeats: bool,
+        alive_until: int,
     ) -> None:
-        """Take what a machine offers. Raises `InvalidRequestError` and its kin, naming the function."""
+        """Take what a machine offers, which keeps its calls by `heartbeats` or is believed. Raises `InvalidRequestError` and its kin, naming the function."""
         if request.service is None:
             if request.functions:
                 raise InvalidRequestError("Functions need a service name.", pointer="/service")
@@ -123,7 +129,7 @@ class Operations:
             machine_id,
             request.service,
             [_checked(definition, index) for index, definition in enumerate(request.functions)],
-            heartbeats=True,
+            heartbeats=heartbeats,
             alive_until=alive_until,
         )
 

@@ -12,7 +12,7 @@ from orchestrator.ids import new_id
 from orchestrator.reply import NewCall, Read as ReadPart
 from orchestrator.store import tables
 from orchestrator.store.engine import Read
-from orchestrator.store.json_text import dump
+from orchestrator.store.json_text import dump, storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
 from orchestrator.transcript import cut, is_oversized, part, result_data
@@ -107,28 +107,38 @@ async def insert_calls(run: OpenRun, step: int, wanted: Sequence[NewCall]) -> tu
     return tuple(str(row["id"]) for row in rows)
 
 
-async def answer(run: OpenRun, call: CallRecord, kind: ResultType, content: str) -> bool:
+async def answer(
+    run: OpenRun,
+    call: CallRecord,
+    kind: ResultType,
+    content: str,
+    *,
+    attempts: int | None = None,
+) -> bool:
     """Write a call's result, and show it to the model unless it must be summarized first; True in that case.
 
-    `content` is what the model is to read: JSON text, or a plain string's characters.
+    `content` is what the model is to read: JSON text, or a plain string's characters. `attempts`: as they count now.
     """
     rejected = kind is ResultType.REJECTION
     too_long = is_oversized(content)
-    summarize = too_long and not rejected and run.record.call_summarization
+    for_model = call.kind == "function"
+    summarize = for_model and too_long and not rejected and run.record.call_summarization
     await run.write.execute(insert(call_results).values(call_key=call.key, content=content))
     await run.write.execute(
         update(calls)
         .where(calls.c.key == call.key)
         .values(
             status=(CallStatus.FAILURE if rejected else CallStatus.SUCCESS).value,
+            attempts=call.attempts if attempts is None else attempts,
             result_type=kind.value,
             result_size=len(content),
             oversized=too_long,
+            shown=for_model and not summarize,
             finished_at=run.now,
             task_token=None,
         )
     )
-    if call.kind != "function":
+    if not for_model:
         return False
     run.event(
         "call.finished",
@@ -139,14 +149,20 @@ async def answer(run: OpenRun, call: CallRecord, kind: ResultType, content: str)
         size=len(content),
     )
     if not summarize:
-        await show(run, call, kind, cut(content, call_id=call.id) if too_long else content)
+        shown = cut(content, call_id=call.id) if too_long else content
+        await _write_message(run, call, kind, shown, summarized=False)
     return summarize
 
 
-async def show(
-    run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, summarized: bool = False
+async def show(run: OpenRun, call: CallRecord, kind: ResultType, content: str) -> None:
+    """Show the model a summary of a call's result."""
+    await _write_message(run, call, kind, content, summarized=True)
+    await run.write.execute(update(calls).where(calls.c.key == call.key).values(shown=True))
+
+
+async def _write_message(
+    run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, summarized: bool
 ) -> None:
-    """Write the message by which the model sees the call's result."""
     result = ToolResult(
         id=call.tool_call_id or call.id,
         name=call.tool_name or call.function,
@@ -164,7 +180,6 @@ async def show(
             created_at=run.now,
         )
     )
-    await run.write.execute(update(calls).where(calls.c.key == call.key).values(shown=True))
 
 
 async def answer_lost(run: OpenRun, lost: LostCall) -> None:
@@ -184,7 +199,7 @@ async def read_part(read: Read, run_key: int, wanted: ReadPart) -> ToolResult:
             calls.c.result_size,
         )
         .join(calls, calls.c.key == call_results.c.call_key)
-        .where(calls.c.run_key == run_key, calls.c.id == wanted.call_id)
+        .where(calls.c.run_key == run_key, calls.c.id == storable(wanted.call_id))
     )
     row = (await read.execute(statement)).one_or_none()
     call = wanted.tool_call

@@ -111,27 +111,36 @@ class CallStore:
 
     async def acknowledge(
         self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None
-    ) -> tuple[bytes, bool]:
-        """A machine says that it works on the call: counts the function's attempt on the first time.
+    ) -> bool:
+        """A machine says for the first time that it works on this hand-out: the function's attempt counts.
 
-        Returns the activity's token and whether the run wants the call cancelled. Raises `NotFoundError`,
-        `SupersededError`.
+        False where that is known already, or is not so.
+        """
+        first = (
+            update(calls)
+            .where(
+                calls.c.id == call_id,
+                calls.c.cluster_id == cluster_id,
+                calls.c.machine_id == machine_id,
+                calls.c.handouts == (calls.c.handouts if attempt is None else attempt),
+                calls.c.status == CallStatus.RUNNING.value,
+                calls.c.acknowledged.is_(False),
+            )
+            .values(acknowledged=True, attempts=calls.c.attempts + 1)
+        )
+        async with self._database.write() as write:
+            return (await write.execute(first)).rowcount == 1
+
+    async def lease(
+        self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None
+    ) -> tuple[bytes, bool]:
+        """The token of a call that this machine holds, and whether its run wants it cancelled.
+
+        Raises `NotFoundError`, `SupersededError`.
         """
         async with self._database.read() as read:
-            call = await find_call(read, cluster_id, call_id)
-        call, token = _held(call, call_id, machine_id, attempt)
-        if not call.acknowledged:
-            statement = (
-                update(calls)
-                .where(
-                    calls.c.key == call.key,
-                    calls.c.handouts == call.handouts,
-                    calls.c.acknowledged.is_(False),
-                )
-                .values(acknowledged=True, attempts=calls.c.attempts + 1)
-            )
-            async with self._database.write() as write:
-                await write.execute(statement)
+            found = await find_call(read, cluster_id, call_id)
+        call, token = _held(found, call_id, machine_id, attempt)
         return token, call.kind == "function" and await self._is_unwanted(call.run_key)
 
     async def _is_unwanted(self, run_key: int) -> bool:
@@ -154,11 +163,8 @@ class CallStore:
         A rejection with attempts left is not a result yet. Raises `NotFoundError`, `SupersededError`; a result that
         comes after the run's end is kept as an event.
         """
-        async with self._database.read() as read:
-            found = await find_call(read, cluster_id, call_id)
-        found, _ = _held(found, call_id, machine_id, attempt)
         async with self._database.write() as write:
-            run = await OpenRun.lock_key(write, found.run_key)
+            run = await OpenRun.lock_call(write, cluster_id, call_id)
             current = await find_call(write, cluster_id, call_id)
             call, token = _held(current, call_id, machine_id, attempt)
             if call.kind == "function" and is_final(run.status):
@@ -180,6 +186,8 @@ class CallStore:
             current = await find_call(write, call.cluster_id, call.id)
             if current is None or current.handouts != call.handouts or current.result_type is None:
                 return
+            if current.step is not None and run.record.step > current.step:
+                return  # the model has read it
             results, messages = tables.call_results, tables.messages
             await write.execute(delete(results).where(results.c.call_key == call.key))
             await write.execute(
@@ -245,7 +253,7 @@ class CallStore:
             if call is None or call.shown or call.result_type is None:
                 return
             text = summarized_text(storable(content), size=size, call_id=call_id)
-            await show(run, call, ResultType(call.result_type), text, summarized=True)
+            await show(run, call, ResultType(call.result_type), text)
             run.event("call.summarized", callId=call_id, size=size, summarySize=len(content))
             await run.save()
 
@@ -277,14 +285,10 @@ async def _finish(
     attempts = call.attempts + int(not call.acknowledged)
     rejected = kind is ResultType.REJECTION
     if not (rejected and (call.max_attempts == 0 or attempts < call.max_attempts)):
-        await run.write.execute(
-            update(calls)
-            .where(calls.c.key == call.key)
-            .values(attempts=attempts, acknowledged=True)
-        )
         if call.kind == "handler":
             await _delivered(run, call)
-        return Settled(CallOutcome(call.id, await answer(run, call, kind, content)))
+        oversized = await answer(run, call, kind, content, attempts=attempts)
+        return Settled(CallOutcome(call.id, oversized))
     delay = min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2 ** min(attempts - 1, 10))
     reason = storable(content)[:2_000]
     await run.write.execute(

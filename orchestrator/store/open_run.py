@@ -51,6 +51,21 @@ class OpenRun:
         return cls(write, RunRecord(**row))
 
     @classmethod
+    async def lock_call(cls, write: Write, cluster_id: str, call_id: str) -> OpenRun:
+        """Lock the run of a call. Raises `NotFoundError` where the cluster has no such call."""
+        calls = tables.calls
+        statement = (
+            select(tables.runs)
+            .join(calls, calls.c.run_key == tables.runs.c.key)
+            .where(calls.c.cluster_id == cluster_id, calls.c.id == call_id)
+            .with_for_update(of=tables.runs)
+        )
+        row = (await write.execute(statement)).mappings().one_or_none()
+        if row is None:
+            raise NotFoundError(f"There is no call {call_id!r}.")
+        return cls(write, RunRecord(**row))
+
+    @classmethod
     async def lock_key(cls, write: Write, run_key: int) -> OpenRun:
         """Lock a run of which the store itself has the key."""
         statement = select(tables.runs).where(tables.runs.c.key == run_key).with_for_update()

@@ -245,7 +245,7 @@ async def _situation(run: OpenRun, plan: Plan, call_ids: tuple[str, ...], seen: 
         cancel_wanted=run.record.cancel_reason is not None,
         unanswered=call_ids,
         said=plan.said,
-        unread=await _has_unread(run.write, run.key, seen),
+        unread=not call_ids and await _has_unread(run.write, run.key, seen),
         wants_schema=run.record.result_schema is not None,
         corrections=run.record.corrections,
         steps=await _steps_of_turn(run.write, run),

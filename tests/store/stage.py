@@ -166,8 +166,13 @@ class Stage:
 
     async def acknowledge(
         self, call_id: str, machine: str = "m1", attempt: int | None = None
-    ) -> tuple[bytes, bool]:
+    ) -> bool:
         return await self.store.calls.acknowledge(self.cluster_id, call_id, machine, attempt)
+
+    async def lease(
+        self, call_id: str, machine: str = "m1", attempt: int | None = None
+    ) -> tuple[bytes, bool]:
+        return await self.store.calls.lease(self.cluster_id, call_id, machine, attempt)
 
     async def finish(
         self,

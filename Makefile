@@ -1,0 +1,48 @@
+# Everything a newcomer needs. `make demo` and `make test` set up what they need, once.
+
+VENV := .venv
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test check bench clean
+
+help:
+	@echo 'make demo    run the example on an embedded stack'
+	@echo 'make dev     keep the stack running until Ctrl-C (ARGS="--port 0 --verbose")'
+	@echo 'make test    all tests (ARGS="tests/stack -x" for some of them)'
+	@echo 'make check   formatting, lint, types, layers'
+	@echo 'make bench   measure against a hand-written Temporal loop'
+	@echo 'make setup   only build $(VENV)'
+	@echo 'make clean   remove what was built; runs and their data in .perdure/ stay'
+
+setup: $(READY)
+
+demo: $(READY)
+	@$(VENV)/bin/python -m examples.demo $(ARGS)
+
+dev: $(READY)
+	@exec $(VENV)/bin/perdure dev $(ARGS)
+
+test: $(READY)
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/pyright
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(READY)
+	@$(VENV)/bin/python -m benchmarks $(ARGS)
+
+# Written last, so that an interrupted installation is taken up again.
+$(READY): constraints.txt pyproject.toml sdk/pyproject.toml .ci/setup
+	@sh .ci/setup $(VENV)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name '*.egg-info' -type d -prune -exec rm -rf {} +

@@ -1,0 +1,462 @@
+"""Model steps: paid once where recorded, dropped where late, whatever races."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import insert
+
+from orchestrator import agent
+from orchestrator.activity_interface import LostCall, RunRef, Standing
+from orchestrator.conversation import AssistantTurn, Reply, Stop, ToolCall, UserTurn
+from orchestrator.lifecycle import Move
+from orchestrator.prompts import READ_TOOL, RESULT_TOOL
+from orchestrator.store import tables
+from orchestrator.store.json_text import load, load_object
+from orchestrator.store.steps import Question
+from orchestrator.transcript import turns
+from perdure.contract import FunctionReference
+from tests.store.stage import HANDLER, WHOLE_NUMBER, Stage, calls_for, result_of, text_of
+
+
+async def test_the_first_step_begins_the_turn(stage: Stage) -> None:
+    ref = await stage.run()
+    question = await stage.ask(ref)
+    assert (question.step, turns(question.entries)) == (1, (UserTurn((), ("go",)),))
+    run = await stage.look(ref)
+    assert (run.status, run.wake_read) == ("running", run.wake_wanted)
+
+
+async def test_a_step_that_is_begun_again_begins_no_second_turn(stage: Stage) -> None:
+    ref = await stage.run()
+    await stage.ask(ref)
+    again = await stage.ask(ref, attempt=2)
+    assert again.step == 1
+    assert len(await stage.events(ref, "run.status")) == 1
+    assert await stage.events(ref, "step.attempted") == [{"step": 1, "attempt": 2}]
+
+
+async def test_a_recorded_step_is_not_asked_again(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    standing = await stage.think(ref, calls_for("sales_query"))
+    again = await stage.begin(ref, 1, attempt=2)
+    assert isinstance(again, Standing)
+    assert (again.step, [order.call_id for order in again.orders]) == (
+        1,
+        [order.call_id for order in standing.orders],
+    )
+
+
+async def test_nobody_asks_the_model_when_there_is_nothing_to_do(stage: Stage) -> None:
+    ref = await stage.finished()
+    before = await stage.look(ref)
+    assert await stage.begin(ref) == Standing("done", 1)
+    assert await stage.look(ref) == before
+
+
+async def test_a_reply_is_recorded_with_its_usage_calls_and_events(stage: Stage) -> None:
+    await stage.register("query", "count")
+    ref = await stage.run()
+    standing = await stage.think(ref, calls_for("sales_query", "sales_count", "sales_query"))
+    assert standing.status == "running"
+    assert [order.name for order in standing.orders] == [
+        "sales_query",
+        "sales_count",
+        "sales_query",
+    ]
+    run = await stage.look(ref)
+    assert (run.step, run.model_calls) == (1, 1)
+    tokens = (run.input_tokens, run.output_tokens, run.cache_read_tokens, run.cache_write_tokens)
+    assert tokens == (10, 5, 3, 2)
+    (step,) = await stage.rows(tables.steps)
+    assert (step["step"], step["turn"], step["stop"], step["duration_ms"]) == (1, 1, "calls", 7)
+    kinds = await stage.event_types(ref)
+    assert kinds == ["run.created", "run.status", "step.recorded", *["call.created"] * 3]
+
+
+async def test_the_second_of_two_replies_is_dropped_and_its_price_noted(stage: Stage) -> None:
+    ref = await stage.run()
+    question, rival = await stage.ask(ref), await stage.ask(ref, attempt=2)
+    first = await stage.record(question, text_of("first"))
+    second = await stage.record(rival, text_of("second"), attempt=2)
+    assert second == first
+    run = await stage.look(ref)
+    assert (run.result, run.model_calls, run.input_tokens) == ('"first"', 1, 10)
+    assert await stage.events(ref, "step.dropped") == [
+        {
+            "step": 1,
+            "usage": {
+                "inputTokens": 10,
+                "outputTokens": 5,
+                "cacheReadTokens": 3,
+                "cacheWriteTokens": 2,
+            },
+        }
+    ]
+
+
+async def test_of_many_records_of_one_step_exactly_one_counts(
+    stage: Stage, elsewhere: Stage
+) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    question = await stage.ask(ref)
+    standings = await asyncio.gather(
+        *(place.record(question, calls_for("sales_query")) for place in [stage, elsewhere] * 3)
+    )
+    assert len({standing.orders[0].call_id for standing in standings}) == 1
+    assert len(await stage.rows(tables.steps)) == 1
+    assert len(await stage.rows(tables.calls)) == 1
+    assert len(await stage.events(ref, "step.dropped")) == 5
+    run = await stage.look(ref)
+    assert (run.step, run.model_calls) == (1, 1)
+    assert [e.version for e in await stage.store.runs.events(ref, after=0, limit=50)] == list(
+        range(1, run.version + 1)
+    )
+
+
+async def test_a_reply_after_a_cancel_is_dropped(stage: Stage) -> None:
+    ref = await stage.run()
+    question = await stage.ask(ref)
+    await stage.store.runs.cancel(ref, "enough")
+    await stage.store.runs.settle(ref, Move.CANCEL, "")
+    assert await stage.record(question, text_of("too late")) == Standing("cancelled", 0)
+    assert await stage.event_types(ref) == [
+        *("run.created", "run.status", "run.cancel_requested", "run.status", "step.dropped")
+    ]
+    assert [kind for kind, _ in await stage.messages(ref)] == ["human"]
+
+
+async def test_a_reply_that_meets_the_wish_to_cancel_carries_it_out(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    question = await stage.ask(ref)
+    await stage.store.runs.cancel(ref, "enough")
+    assert await stage.record(question, text_of("the answer")) == Standing("cancelled", 1)
+    run = await stage.look(ref)
+    assert (run.result, run.failure_reason, run.model_calls) == (None, "enough", 1)
+
+
+async def test_a_reply_from_before_a_pause_is_dropped(stage: Stage) -> None:
+    """One attempt lost its worker's heartbeat and went on; the next one met a spend limit."""
+    ref = await stage.run()
+    lost = await stage.ask(ref)
+    await stage.ask(ref, attempt=2)
+    await stage.store.steps.break_off(ref, 1, Move.PAUSE, "no money", attempt=2)
+    assert await stage.record(lost, text_of("the answer")) == Standing("paused", 0)
+    await stage.store.runs.resume(ref)
+    assert (await stage.think(ref, text_of("the answer"))).status == "done"
+
+
+async def test_a_reply_from_a_turn_that_failed_meanwhile_is_dropped(stage: Stage) -> None:
+    ref = await stage.run()
+    lost = await stage.ask(ref)
+    await stage.store.runs.settle(ref, Move.FAIL, "the model could not be reached")
+    await stage.send(ref, "again")
+    assert (await stage.record(lost, text_of("old"))).status == "pending"
+    question = await stage.ask(ref)
+    assert (await stage.record(lost, text_of("old"))).status == "running"
+    assert (await stage.record(question, text_of("new"))).status == "done"
+    assert len(await stage.events(ref, "step.dropped")) == 2
+
+
+async def test_a_cancel_is_carried_out_by_whoever_comes_first(stage: Stage) -> None:
+    ref = await stage.run()
+    await stage.ask(ref)
+    await stage.store.runs.cancel(ref, "enough")
+    assert await stage.begin(ref, 1, attempt=2) == Standing("cancelled", 0)
+    assert (await stage.look(ref)).failure_reason == "enough"
+
+
+def _ref_of(question: Question) -> RunRef:
+    return RunRef(question.run.cluster_id, question.run.id)
+
+
+# -- the quick way in the middle of a turn ---------------------------------------------------------
+
+
+async def _answered(stage: Stage) -> Question:
+    """A run that is about to take its second step; the question of that step."""
+    await stage.register("query")
+    ref = await stage.run()
+    (order,) = await stage.called(ref)
+    await stage.answer(ref, order.call_id)
+    return await stage.ask(ref, 2)
+
+
+async def test_a_quiet_step_writes_nothing(stage: Stage) -> None:
+    question = await _answered(stage)
+    ref = _ref_of(question)
+    before = await stage.look(ref)
+    again = await stage.ask(ref, 2)
+    assert (again.step, again.entries) == (2, question.entries)
+    assert [type(turn) for turn in turns(again.entries)] == [UserTurn, AssistantTurn, UserTurn]
+    assert await stage.look(ref) == before
+
+
+async def test_a_worker_is_given_only_the_entries_it_does_not_know(stage: Stage) -> None:
+    whole = await _answered(stage)
+    ref = _ref_of(whole)
+    for known in (whole.entries[0].key, whole.entries[-1].key):
+        some = await stage.store.steps.begin(
+            ref, 2, lost=[], attempt=1, known=(whole.run.key, known)
+        )
+        assert isinstance(some, Question)
+        assert some.after == known
+        assert some.entries == tuple(entry for entry in whole.entries if entry.key > known)
+
+
+async def test_a_transcript_of_another_run_of_that_name_is_not_trusted(stage: Stage) -> None:
+    whole = await _answered(stage)
+    question = await stage.store.steps.begin(
+        _ref_of(whole), 2, lost=[], attempt=1, known=(whole.run.key + 1, 10**6)
+    )
+    assert isinstance(question, Question)
+    assert (question.after, question.entries) == (0, whole.entries)
+
+
+async def test_the_quick_way_does_not_overlook_a_wish(stage: Stage) -> None:
+    question = await _answered(stage)
+    ref = _ref_of(question)
+    await stage.send(ref, "one more thing")
+    (*_, last) = turns((await stage.ask(ref, 2)).entries)
+    assert isinstance(last, UserTurn)
+    assert last.texts == ("one more thing",)
+    run = await stage.look(ref)
+    assert run.wake_read == run.wake_wanted
+    await stage.store.runs.cancel(ref, "enough")
+    assert await stage.begin(ref, 2) == Standing("cancelled", 1)
+
+
+async def test_the_quick_way_does_not_overlook_an_open_call(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    orders = await stage.called(ref, "sales_query", "sales_query")
+    await stage.answer(ref, orders[0].call_id)
+    standing = await stage.begin(ref, 2)
+    assert isinstance(standing, Standing)
+    assert [order.call_id for order in standing.orders] == [orders[1].call_id]
+
+
+# -- what a reply means ----------------------------------------------------------------------------
+
+
+async def test_calls_that_temporal_gave_up_on_are_answered_with_a_failure(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    kept, lost = await stage.called(ref, "sales_query", "sales_query")
+    await stage.answer(ref, kept.call_id)
+    given_up = [LostCall(lost.call_id, "deadline"), LostCall(kept.call_id, "deadline")]
+    question = await stage.begin(ref, 2, lost=given_up)
+    assert isinstance(question, Question)
+    last = turns(question.entries)[-1]
+    assert isinstance(last, UserTurn)
+    assert [(r.is_error, r.content) for r in last.results] == [
+        (False, '"ok"'),
+        (True, "The call did not finish in time: deadline"),
+    ]
+    again = await stage.begin(ref, 2, lost=given_up, attempt=2)
+    assert isinstance(again, Question)
+    assert again.entries == question.entries
+
+
+async def test_a_lost_call_of_another_run_is_left_alone(stage: Stage) -> None:
+    await stage.register("query")
+    ref, other = await stage.run(), await stage.run()
+    (order,) = await stage.called(other)
+    await stage.begin(ref, 0, lost=[LostCall(order.call_id, "deadline")])
+    assert (await stage.call_row(order.call_id))["result_type"] is None
+
+
+async def test_a_wrong_result_goes_back_with_its_errors_and_is_given_up_at_last(
+    stage: Stage,
+) -> None:
+    ref = await stage.run(result_schema=WHOLE_NUMBER)
+    for number in range(agent.MAX_CORRECTIONS):
+        standing = await stage.think(ref, result_of("seven"))
+        assert standing == Standing("running", number + 1)
+    assert await stage.think(ref, result_of("seven")) == Standing("done", 4)
+    run = await stage.look(ref)
+    assert run.result is None
+    assert run.result_null_reason is not None
+    assert "integer" in run.result_null_reason
+    answers = [data for kind, data in await stage.messages(ref) if kind == "invocation-result"]
+    assert [answer["resultType"] for answer in answers] == ["rejection"] * 3 + ["resolution"]
+    assert "integer" in answers[0]["result"]
+    assert len(await stage.events(ref, "reply.corrected")) == 3
+
+
+async def test_a_wrong_text_is_answered_in_words(stage: Stage) -> None:
+    ref = await stage.run(result_schema=WHOLE_NUMBER)
+    await stage.think(ref, text_of("seven"))
+    last = turns((await stage.ask(ref)).entries)[-1]
+    assert isinstance(last, UserTurn)
+    assert RESULT_TOOL in last.texts[0]
+    await stage.think(ref, text_of("7"))
+    assert (await stage.look(ref)).result == "7"
+
+
+async def test_a_result_beside_calls_waits_for_their_results(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    question = await stage.ask(ref)
+    calls = calls_for("sales_query").calls + result_of(7).calls
+    standing = await stage.record(question, Reply("", Stop.CALLS, calls))
+    assert len(standing.orders) == 1
+    await stage.answer(ref, standing.orders[0].call_id)
+    last = turns((await stage.ask(ref)).entries)[-1]
+    assert isinstance(last, UserTurn)
+    assert [result.is_error for result in last.results] == [False, True]
+    assert "Not taken" in last.results[1].content
+
+
+async def test_every_call_of_a_reply_is_answered_before_the_model_speaks_again(
+    stage: Stage,
+) -> None:
+    await stage.register("query")
+    ref = await stage.run(result_schema=WHOLE_NUMBER)
+    question = await stage.ask(ref)
+    asked = [
+        *calls_for("sales_query", "no_such_function").calls,
+        *result_of("wrong").calls,
+        *result_of(2).calls,
+        ToolCall("r", READ_TOOL, {"callId": "nothing"}),
+        ToolCall("bad", READ_TOOL, {}),
+    ]
+    standing = await stage.record(question, Reply("", Stop.CALLS, tuple(asked)))
+    await stage.answer(ref, standing.orders[0].call_id)
+    last = turns((await stage.ask(ref)).entries)[-1]
+    assert isinstance(last, UserTurn)
+    assert [result.id for result in last.results] == [call.id for call in asked]
+    assert [result.is_error for result in last.results] == [False, *[True] * 5]
+
+
+async def test_a_reply_that_was_cut_off_is_answered_call_by_call(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    question = await stage.ask(ref)
+    reply = calls_for("sales_query", "sales_query")
+    standing = await stage.record(question, Reply("", Stop.LENGTH, reply.calls))
+    assert standing == Standing("running", 1)
+    last = turns((await stage.ask(ref)).entries)[-1]
+    assert isinstance(last, UserTurn)
+    assert [result.is_error for result in last.results] == [True, True]
+    assert last.texts == ()
+
+
+@pytest.mark.parametrize("stop", [Stop.REFUSAL, Stop.CONTEXT])
+async def test_a_refusal_fails_the_turn_whatever_it_called(stage: Stage, stop: Stop) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    question = await stage.ask(ref)
+    standing = await stage.record(question, Reply("", stop, calls_for("sales_query").calls))
+    assert (standing.status, standing.orders) == ("failed", [])
+    await stage.send(ref, "go on")
+    assert isinstance(turns((await stage.ask(ref)).entries)[-1], UserTurn)
+
+
+@pytest.mark.parametrize("text", ["NaN", "[1e999]", '{"a":-Infinity}'])
+async def test_a_result_that_is_no_json_fails_no_run(stage: Stage, text: str) -> None:
+    ref = await stage.run(result_schema="true")
+    assert (await stage.think(ref, text_of(text))).status == "running"
+
+
+async def test_a_number_that_json_does_not_have_is_kept_as_null(stage: Stage) -> None:
+    """A provider's own parser may let it pass."""
+    ref = await stage.run(on_status_change=HANDLER)
+    await stage.think(ref, result_of([float("inf"), 1.5]))
+    assert (await stage.look(ref)).result == "[null,1.5]"
+
+
+async def test_odd_characters_in_a_result_reach_the_handler(stage: Stage) -> None:
+    ref = await stage.run(on_status_change=HANDLER)
+    result = {"value": "NUL \0, half \ud800"}
+    await stage.think(ref, result_of({**result}))
+    assert load((await stage.look(ref)).result or "") == result
+    call = (await stage.rows(tables.calls))[-1]
+    assert load_object(call["input"])["result"] == result
+
+
+async def test_only_what_is_attached_and_not_private_is_offered_in_a_stable_order(
+    stage: Stage,
+) -> None:
+    await stage.register("zebra", "query")
+    await stage.register("apple", service="fruit")
+    names = [f.tool.name for f in (await stage.ask(await stage.run())).functions]
+    assert names == ["fruit_apple", "sales_query", "sales_zebra"]
+    attached = [FunctionReference(service="sales", function=name) for name in ("zebra", "gone")]
+    ref = await stage.run(attached_functions=attached)
+    assert [f.tool.name for f in (await stage.ask(ref)).functions] == ["sales_zebra"]
+
+
+async def test_a_turn_without_an_end_fails_and_a_new_turn_counts_from_one(stage: Stage) -> None:
+    ref = await stage.run()
+    runs = tables.runs
+    await stage.ask(ref)
+    await stage.alter(runs, runs.c.id == ref.run_id, step=agent.MAX_STEPS_PER_TURN - 1)
+    assert (await stage.think(ref, Reply("so far", Stop.PAUSE))).status == "running"
+    await _fill_turn(stage, ref)
+    assert (await stage.think(ref, Reply("so far", Stop.PAUSE))).status == "failed"
+    await stage.send(ref, "again")
+    assert (await stage.think(ref, Reply("so far", Stop.PAUSE))).status == "running"
+
+
+async def _fill_turn(stage: Stage, ref: RunRef) -> None:
+    """Write the steps that this turn would have taken before its last one."""
+    (last,) = await stage.rows(tables.steps)
+    rows = [{**last, "step": number} for number in range(1, last["step"])]
+    async with stage.store.database.write() as write:
+        await write.execute(insert(tables.steps), rows)
+
+
+# -- trouble with the model ------------------------------------------------------------------------
+
+
+async def test_a_retry_is_shown_on_the_run_until_the_reply_comes(stage: Stage) -> None:
+    ref = await stage.run()
+    question = await stage.ask(ref)
+    await stage.store.steps.note_retry(ref, 1, "overloaded", 86_400_000)
+    waiting = load_object((await stage.look(ref)).waiting_for or "")
+    assert (waiting["kind"], waiting["detail"]) == ("model", "overloaded")
+    assert waiting["retryAt"] == "1970-01-02T00:00:00+00:00"
+    await stage.record(question, text_of("the answer"))
+    assert (await stage.look(ref)).waiting_for is None
+
+
+async def test_trouble_with_a_step_that_is_recorded_already_is_no_trouble(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    await stage.called(ref)
+    before = await stage.look(ref)
+    await stage.store.steps.note_retry(ref, 1, "overloaded", None)
+    for move in (Move.PAUSE, Move.FAIL):
+        standing = await stage.store.steps.break_off(ref, 1, move, "no", attempt=2)
+        assert standing.status == "running"
+        assert len(standing.orders) == 1
+    assert await stage.look(ref) == before
+
+
+async def test_a_spend_limit_pauses_and_a_bad_request_fails(stage: Stage) -> None:
+    for move, status, reason in (
+        (Move.PAUSE, "paused", "paused_reason"),
+        (Move.FAIL, "failed", "failure_reason"),
+    ):
+        ref = await stage.run()
+        await stage.ask(ref)
+        standing = await stage.store.steps.break_off(ref, 1, move, "why", attempt=1)
+        assert standing == Standing(status, 0)
+        assert getattr(await stage.look(ref), reason) == "why"
+
+
+@pytest.mark.parametrize("move", [Move.PAUSE, Move.FAIL])
+async def test_trouble_with_the_model_does_not_undo_a_cancel(stage: Stage, move: Move) -> None:
+    ref = await stage.run()
+    await stage.ask(ref)
+    await stage.store.runs.cancel(ref, "enough")
+    assert (await stage.store.calls.look(ref)).cancel_wanted
+    standing = await stage.store.steps.break_off(ref, 1, move, "no money", attempt=1)
+    assert standing.status == "cancelled"
+    run = await stage.look(ref)
+    assert (run.failure_reason, run.paused_reason) == ("enough", None)

@@ -1,0 +1,297 @@
+"""What the sweeper finds: everything that would otherwise stand still, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.clock import now_ms
+from orchestrator.conversation import UserTurn
+from orchestrator.lifecycle import Move
+from orchestrator.store import tables
+from orchestrator.store.json_text import load_object
+from orchestrator.store.sweeps import (
+    LOST_AFTER_MS,
+    PARK_AFTER_MS,
+    STUCK_AFTER_MS,
+    SweepStore,
+    WaitingCall,
+)
+from orchestrator.transcript import turns
+from perdure.contract import FunctionConfig
+from tests.store.stage import HANDLER, Stage, text_of
+
+runs, calls = tables.runs, tables.calls
+LONG_AGO = 60_000
+
+
+@pytest.fixture
+def sweeps(stage: Stage) -> SweepStore:
+    return stage.store.sweeps
+
+
+def _soon() -> int:
+    """Just after everything that was written so far."""
+    return now_ms() + 1
+
+
+async def _waits(
+    stage: Stage, *, machine_alive: bool = False, retries: int = 0
+) -> tuple[RunRef, str]:
+    """A run whose call nobody took yet."""
+    config = FunctionConfig(retries=retries)
+    await stage.register("query", config=config, alive_for=60_000 if machine_alive else -1)
+    ref = await stage.run()
+    (order,) = await stage.called(ref)
+    return ref, order.call_id
+
+
+async def _noted(stage: Stage) -> tuple[RunRef, str]:
+    """A run that says that it waits for a function worker."""
+    ref, call_id = await _waits(stage)
+    for waiting in await stage.store.sweeps.calls_without_machine(_soon()):
+        await stage.store.sweeps.note_waiting(waiting)
+    return ref, call_id
+
+
+async def _parked(stage: Stage) -> tuple[RunRef, str]:
+    ref, call_id = await _noted(stage)
+    await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 1)
+    assert await stage.store.sweeps.park() == [ref]
+    return ref, call_id
+
+
+# -- wishes nobody read ----------------------------------------------------------------------------
+
+
+async def test_a_wish_that_no_workflow_read_is_found_until_one_does(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    ref = await stage.run()
+    assert await sweeps.unheard_runs(_soon()) == [ref]
+    await stage.ask(ref)
+    assert await sweeps.unheard_runs(_soon()) == []
+    await stage.send(ref, "more")
+    assert await sweeps.unheard_runs(_soon()) == [ref]
+    await stage.store.calls.look(ref)
+    assert await sweeps.unheard_runs(_soon()) == []
+
+
+async def test_a_young_wish_is_left_to_its_own_nudge(stage: Stage, sweeps: SweepStore) -> None:
+    await stage.run()
+    assert await sweeps.unheard_runs(now_ms() - LONG_AGO) == []
+
+
+async def test_nobody_is_nudged_for_a_run_that_has_ended(stage: Stage, sweeps: SweepStore) -> None:
+    ref = await stage.run()
+    await stage.store.runs.cancel(ref, "enough")
+    assert await sweeps.unheard_runs(_soon()) == []
+
+
+@pytest.mark.parametrize("wish", ["message", "cancel", "resume"])
+async def test_every_wish_survives_the_loss_of_its_nudge(
+    stage: Stage, sweeps: SweepStore, wish: str
+) -> None:
+    ref = await stage.run()
+    await stage.ask(ref)
+    if wish == "message":
+        await stage.send(ref, "more")
+    elif wish == "cancel":
+        await stage.store.runs.cancel(ref, "enough")
+    else:
+        await stage.store.steps.break_off(ref, 1, Move.PAUSE, "no money", attempt=1)
+        await stage.store.runs.resume(ref)
+    assert await sweeps.unheard_runs(_soon()) == [ref]
+
+
+async def test_runs_in_which_nothing_happens_for_long_are_found(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    stuck, ended, fresh = await stage.run(), await stage.finished(), await stage.run()
+    waiting, _ = await _waits(stage)
+    await stage.ask(stuck)
+    past = now_ms() - STUCK_AFTER_MS - 1
+    for ref in (stuck, ended, waiting):
+        await stage.alter(runs, runs.c.id == ref.run_id, updated_at=past, wake_at=past)
+    assert fresh not in await sweeps.stuck_runs()
+    assert await sweeps.stuck_runs() == [stuck]
+
+
+async def test_deliveries_that_nobody_drives_are_found_until_they_are_settled(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    ref = await stage.finished(on_status_change=HANDLER)
+    assert await sweeps.undelivered_runs(now_ms() - LONG_AGO) == []
+    assert await sweeps.undelivered_runs(_soon()) == [ref]
+    first, second = await stage.store.deliveries.waiting(ref, [])
+    await stage.answer(ref, first.call_id, "null")
+    assert await sweeps.undelivered_runs(_soon()) == [ref]
+    await stage.store.deliveries.waiting(ref, [second.call_id])
+    assert await sweeps.undelivered_runs(_soon()) == []
+
+
+# -- calls nobody takes ----------------------------------------------------------------------------
+
+
+async def test_a_call_without_a_machine_is_said_to_wait_once(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    ref, call_id = await _waits(stage)
+    (waiting,) = await sweeps.calls_without_machine(_soon())
+    assert waiting.call_id == call_id
+    await asyncio.gather(*(sweeps.note_waiting(waiting) for _ in range(3)))
+    assert await sweeps.calls_without_machine(_soon()) == []
+    (event,) = await stage.events(ref, "run.waiting")
+    assert event == load_object((await stage.look(ref)).waiting_for or "")
+    assert event["detail"] == "No function worker offers sales.query."
+    assert (event["kind"], event["service"], event["function"], event["callId"]) == (
+        *("function", "sales", "query", call_id),
+    )
+    assert (await stage.look(ref)).status == "running"
+
+
+async def test_a_call_with_a_live_machine_or_a_young_one_is_left_alone(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    await _waits(stage, machine_alive=True)
+    assert await sweeps.calls_without_machine(_soon()) == []
+    await stage.alter(tables.machines, alive_until=0)
+    assert await sweeps.calls_without_machine(now_ms() - LONG_AGO) == []
+    assert len(await sweeps.calls_without_machine(_soon())) == 1
+
+
+async def test_a_machine_of_another_service_or_cluster_is_no_help(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    await _waits(stage)
+    await stage.register("query", service="other", machine="m2")
+    ours = Stage(stage.store, await stage.store.keys.ensure_cluster("ours"))
+    await ours.register("query")
+    assert len(await sweeps.calls_without_machine(_soon())) == 1
+
+
+async def test_a_call_is_waiting_again_when_its_machine_was_lost(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    ref, call_id = await _waits(stage, retries=1)
+    await stage.hand_out(ref, call_id)
+    await stage.acknowledge(call_id)
+    assert await sweeps.calls_without_machine(_soon()) == []
+    await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 1_000)
+    (waiting,) = await sweeps.calls_without_machine(_soon())
+    assert await sweeps.note_waiting(waiting) is None
+    assert (await stage.look(ref)).waiting_for is not None
+
+
+async def test_a_lost_call_without_attempts_left_is_answered_at_once(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    ref, call_id = await _waits(stage)
+    await stage.hand_out(ref, call_id)
+    await stage.acknowledge(call_id)
+    await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 1_000)
+    (waiting,) = await sweeps.calls_without_machine(_soon())
+    assert await sweeps.note_waiting(waiting) == ref
+    assert await sweeps.note_waiting(waiting) is None
+    run = await stage.look(ref)
+    assert run.wake_wanted > run.wake_read
+    last = turns((await stage.ask(ref)).entries)[-1]
+    assert isinstance(last, UserTurn)
+    assert last.results[0].is_error
+    assert "did not return after 1 attempt:" in last.results[0].content
+
+
+async def test_a_machine_that_comes_in_between_is_noticed(stage: Stage, sweeps: SweepStore) -> None:
+    ref, call_id = await _waits(stage)
+    (waiting,) = await sweeps.calls_without_machine(_soon())
+    await stage.hand_out(ref, call_id)
+    assert await sweeps.note_waiting(waiting) is None
+    assert (await stage.look(ref)).waiting_for is None
+
+
+async def test_a_call_that_ended_in_between_waits_for_nobody(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    ref, call_id = await _waits(stage)
+    (waiting,) = await sweeps.calls_without_machine(_soon())
+    await stage.answer(ref, call_id)
+    version = (await stage.look(ref)).version
+    assert await sweeps.note_waiting(waiting) is None
+    assert await sweeps.note_waiting(WaitingCall(waiting.run_key, "gone")) is None
+    assert (await stage.look(ref)).version == version
+
+
+async def test_a_run_stops_waiting_when_its_call_is_taken(stage: Stage) -> None:
+    ref, call_id = await _noted(stage)
+    await stage.hand_out(ref, call_id)
+    run = await stage.look(ref)
+    assert (run.waiting_for, run.waiting_since) == (None, None)
+
+
+async def test_a_handler_that_is_away_does_not_make_its_run_wait(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    ref = await stage.run(on_status_change=HANDLER)
+    await stage.ask(ref)
+    assert await sweeps.calls_without_machine(_soon()) == []
+
+
+# -- parked ----------------------------------------------------------------------------------------
+
+
+async def test_a_run_that_waits_for_long_is_parked_once(stage: Stage, sweeps: SweepStore) -> None:
+    ref, _ = await _noted(stage)
+    assert await sweeps.park() == []
+    await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 1)
+    assert await sweeps.park() == [ref]
+    assert await sweeps.park() == []
+    run = await stage.look(ref)
+    assert run.wake_wanted > run.wake_read
+    assert (await stage.store.calls.look(ref)).parked
+
+
+async def test_a_parked_run_goes_on_when_a_machine_comes(stage: Stage, sweeps: SweepStore) -> None:
+    ref, call_id = await _parked(stage)
+    assert await sweeps.unpark() == []
+    await stage.register("query", machine="m2")
+    assert await sweeps.unpark() == [ref]
+    assert await sweeps.unpark() == []
+    run = await stage.look(ref)
+    assert (run.parked, run.waiting_for) == (False, None)
+    standing = await stage.begin(ref)
+    assert [order.call_id for order in getattr(standing, "orders", [])] == [call_id]
+
+
+async def test_a_parked_run_goes_on_when_its_calls_time_is_up(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    """Its workflow is closed, so no timer of Temporal's would say that the call's deadline passed."""
+    ref, call_id = await _parked(stage)
+    await stage.alter(calls, calls.c.id == call_id, deadline_ms=0)
+    assert await sweeps.unpark() == [ref]
+    standing = await stage.begin(ref)
+    (order,) = getattr(standing, "orders", [])
+    assert order.deadline == 1.0
+
+
+async def test_a_parked_run_can_be_cancelled(stage: Stage, sweeps: SweepStore) -> None:
+    ref, _ = await _parked(stage)
+    await stage.store.calls.look(ref)
+    await stage.store.runs.cancel(ref, "enough")
+    assert await sweeps.unheard_runs(_soon()) == [ref]
+    await stage.begin(ref)
+    assert (await stage.look(ref)).status == "cancelled"
+    assert await sweeps.unpark() == []
+
+
+async def test_a_run_that_waits_for_its_model_is_not_parked(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    ref = await stage.run()
+    await stage.ask(ref)
+    await stage.store.steps.note_retry(ref, 1, "overloaded", None)
+    await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 1)
+    assert await sweeps.park() == []
+    assert (await stage.think(ref, text_of("the answer"))).status == "done"
