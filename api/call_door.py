@@ -110,9 +110,16 @@ class CallDoor:
         self._somebody_came.set()
         for queue in machine.queues:
             if queue not in self._pollers:
-                poller = asyncio.create_task(self._poll(queue), name=f"poll {queue}")
+                poller = asyncio.create_task(self._poll(queue), name=queue)
                 self._pollers[queue] = poller
-                poller.add_done_callback(lambda _, q=queue: self._pollers.pop(q, None))
+                poller.add_done_callback(self._forget)
+
+    def _forget(self, poller: asyncio.Task[None]) -> None:
+        self._pollers.pop(poller.get_name(), None)
+
+    def is_waiting(self, machine_id: str) -> bool:
+        """Whether this machine waits here for calls of any of its services."""
+        return any(machine.machine_id == machine_id for machine in self._waiting)
 
     def _is_wanted(self, queue: str) -> bool:
         return any(machine.wants(queue) for machine in self._waiting)

@@ -59,7 +59,7 @@ async def _list(store: Store, args: argparse.Namespace) -> list[dict[str, object
             "createdAt": record.created_at,
             "revokedAt": record.revoked_at,
         }
-        for record in await store.keys.list(cluster_id)
+        for record in await store.keys.all_of(cluster_id)
     ]
 
 

@@ -44,7 +44,7 @@ async def list_messages(
 ) -> Response:
     """Messages, oldest first, a page at a time."""
     (after,) = (0,) if wanted.cursor is None else from_cursor(wanted.cursor, parts=1)
-    found = await services.store.messages.list(ref, after=after, limit=wanted.limit + 1)
+    found = await services.store.messages.page(ref, after=after, limit=wanted.limit + 1)
     page = found[: wanted.limit]
     return reply(
         MessagePage(

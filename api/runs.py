@@ -156,7 +156,7 @@ async def list_runs(
     cluster_id: Cluster, wanted: Annotated[ListRuns, Query()], services: Services
 ) -> Response:
     """Runs, newest first, a page at a time."""
-    found = await services.store.runs.list(cluster_id, wanted.to_filter())
+    found = await services.store.runs.page(cluster_id, wanted.to_filter())
     page = found[: wanted.limit]
     more = len(found) > wanted.limit
     return reply(

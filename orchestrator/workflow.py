@@ -129,7 +129,7 @@ class RunWorkflow:
 
     async def _think(self, question: ThinkInput) -> Standing:
         try:
-            return await workflow.execute_activity(
+            standing: Standing = await workflow.execute_activity(
                 activities.THINK,
                 question,
                 result_type=Standing,
@@ -144,6 +144,7 @@ class RunWorkflow:
             reason = str(error.cause or error)
             await self._settle(question.run, "fail", f"The model could not be reached: {reason}")
             return Standing("failed")
+        return standing
 
     async def _call(
         self, ref: RunRef, orders: list[CallOrder]
@@ -191,13 +192,14 @@ class RunWorkflow:
 
     @staticmethod
     async def _look(ref: RunRef) -> Seen:
-        return await workflow.execute_activity(
+        seen: Seen = await workflow.execute_activity(
             activities.LOOK,
             ref,
             result_type=Seen,
             start_to_close_timeout=activities.BOOKKEEPING_TIMEOUT,
             retry_policy=activities.BOOKKEEPING_RETRY,
         )
+        return seen
 
     @staticmethod
     async def _settle(ref: RunRef, move: str, reason: str) -> None:
@@ -239,13 +241,14 @@ class DeliverWorkflow:
 
     @staticmethod
     async def _next(ref: RunRef, dead: list[str]) -> Deliveries:
-        return await workflow.execute_activity(
+        waiting: Deliveries = await workflow.execute_activity(
             activities.NEXT_DELIVERIES,
             DeliveriesInput(ref, dead),
             result_type=Deliveries,
             start_to_close_timeout=activities.BOOKKEEPING_TIMEOUT,
             retry_policy=activities.BOOKKEEPING_RETRY,
         )
+        return waiting
 
     @staticmethod
     async def _deliver(ref: RunRef, order: CallOrder) -> bool:

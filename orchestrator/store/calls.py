@@ -20,11 +20,12 @@ from orchestrator.store.call_rows import (
     show,
 )
 from orchestrator.store.engine import Database
+from orchestrator.store.functions import retries_after_errors
 from orchestrator.store.json_text import load, load_object, storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
 from orchestrator.transcript import summarized as summarized_text
-from perdure.contract import CallStatus, FunctionCall, ResultType
+from perdure.contract import CallStatus, FunctionCall, FunctionReference, ResultType
 
 calls = tables.calls
 
@@ -107,6 +108,7 @@ class CallStore:
             run_context=None if run.record.context is None else load_object(run.record.context),
             attempt=call.handouts + 1,
             timeout_seconds=call.timeout_ms / 1000,
+            handler=call.kind == "handler",
         )
 
     async def acknowledge(
@@ -211,6 +213,15 @@ class CallStore:
             run.event("call.superseded", callId=call.id, attempt=call.handouts)
             await run.save()
 
+    async def note_superseded(self, cluster_id: str, call_id: str, machine_id: str) -> None:
+        """Say on a run that goes on that a result was not taken, where its poster cannot be told."""
+        async with self._database.write() as write:
+            run = await OpenRun.lock_call(write, cluster_id, call_id)
+            call = await find_call(write, cluster_id, call_id)
+            if call is not None and call.kind == "function" and not is_final(run.status):
+                run.event("call.superseded", callId=call_id, machineId=storable(machine_id))
+                await run.save()
+
     async def look(self, ref: RunRef) -> Seen:
         """Read the wishes of a run: what its workflow must know while it waits for activities."""
         async with self._database.write() as write:
@@ -260,15 +271,13 @@ class CallStore:
 
 async def _give(run: OpenRun, call: CallRecord, machine_id: str, token: bytes) -> None:
     handout = call.handouts + 1
-    acknowledged = not call.heartbeats  # who cannot acknowledge has done so when it was answered
     await run.write.execute(
         update(calls)
         .where(calls.c.key == call.key)
         .values(
             status=CallStatus.RUNNING.value,
             handouts=handout,
-            acknowledged=acknowledged,
-            attempts=call.attempts + int(acknowledged),
+            acknowledged=False,
             machine_id=machine_id,
             task_token=token,
             handed_out_at=run.now,
@@ -283,8 +292,7 @@ async def _finish(
     run: OpenRun, call: CallRecord, kind: ResultType, content: str
 ) -> Settled | Again:
     attempts = call.attempts + int(not call.acknowledged)
-    rejected = kind is ResultType.REJECTION
-    if not (rejected and (call.max_attempts == 0 or attempts < call.max_attempts)):
+    if not (kind is ResultType.REJECTION and await _may_try_again(run, call, attempts)):
         if call.kind == "handler":
             await _delivered(run, call)
         oversized = await answer(run, call, kind, content, attempts=attempts)
@@ -305,6 +313,14 @@ async def _finish(
     if call.kind == "function":
         run.event("call.retried", callId=call.id, attempt=call.handouts, error=reason, delay=delay)
     return Again(reason, delay)
+
+
+async def _may_try_again(run: OpenRun, call: CallRecord, attempts: int) -> bool:
+    """A function that raised is tried again as often as `retries` says, whatever is allowed to one that was lost."""
+    if call.max_attempts == 0 or attempts >= call.max_attempts:
+        return call.max_attempts == 0
+    reference = FunctionReference(service=call.service, function=call.function)
+    return attempts <= await retries_after_errors(run.write, call.cluster_id, reference)
 
 
 async def _delivered(run: OpenRun, call: CallRecord) -> None:

@@ -65,6 +65,13 @@ def _settings(record: FunctionRecord) -> CallSettings:
     return CallSettings(retries + 1, timeout, deadline, record.heartbeats)
 
 
+async def retries_after_errors(read: Read, cluster_id: str, ref: FunctionReference) -> int:
+    """How often a function that raised is tried again; `retryCountOnStall` is for those that were lost only."""
+    record = await find(read, cluster_id, ref)
+    config = {} if record is None else load_object(record.config)
+    return FunctionConfig.model_validate(config).retries or 0
+
+
 async def call_settings(read: Read, cluster_id: str, ref: FunctionReference) -> CallSettings:
     """Settings of a function's calls; the defaults where it is not registered (any more)."""
     record = await find(read, cluster_id, ref)
@@ -148,11 +155,17 @@ class FunctionStore:
                     registrations.c.service == service,
                 )
                 await write.execute(delete(registrations).where(mine))
+                silent = await _silently_offered(write, cluster_id, service)
                 await _drop_forgotten(write, cluster_id, service, [d.name for d in definitions])
                 if definitions:
                     await write.execute(
                         insert(functions),
-                        [_function_row(cluster_id, service, d, heartbeats) for d in definitions],
+                        [
+                            _function_row(
+                                cluster_id, service, d, heartbeats and d.name not in silent
+                            )
+                            for d in definitions
+                        ],
                     )
                     await write.execute(
                         insert(registrations),
@@ -282,6 +295,21 @@ async def _take_turn(write: Write, cluster_id: str) -> None:
     """Machines that register at the same moment do so one after the other: they replace each other's rows."""
     cluster = select(tables.clusters.c.id).where(tables.clusters.c.id == cluster_id)
     await write.execute(cluster.with_for_update(key_share=True))
+
+
+async def _silently_offered(read: Read, cluster_id: str, service: str) -> frozenset[str]:
+    """Functions that some machine offers which sends no heartbeats: none can be demanded of their calls."""
+    statement = (
+        select(registrations.c.function)
+        .join(machines, _same_machine())
+        .where(
+            registrations.c.cluster_id == cluster_id,
+            registrations.c.service == service,
+            machines.c.heartbeats.is_(False),
+            machines.c.alive_until > now_ms() - FORGOTTEN_AFTER_MS,
+        )
+    )
+    return frozenset((await read.execute(statement)).scalars())
 
 
 async def _drop_forgotten(

@@ -84,7 +84,7 @@ class KeyStore:
             row = (await read.execute(statement)).mappings().one_or_none()
         return None if row is None else KeyRecord(**row)
 
-    async def list(self, cluster_id: str) -> list[KeyRecord]:
+    async def all_of(self, cluster_id: str) -> list[KeyRecord]:
         """All keys of the cluster, revoked ones included, oldest first."""
         statement = (
             select(*_COLUMNS)

@@ -105,7 +105,7 @@ class MessageStore:
                 code="too_many_queued",
             )
 
-    async def list(self, ref: RunRef, *, after: int, limit: int) -> list[MessageRecord]:
+    async def page(self, ref: RunRef, *, after: int, limit: int) -> list[MessageRecord]:
         """Messages with a key greater than `after`, oldest first. Raises `NotFoundError`."""
         statement = (
             select(messages)

@@ -165,7 +165,7 @@ class RunStore:
             status = (await read.execute(statement)).scalar_one_or_none()
         return RunStatus.CANCELLED if status is None else RunStatus(status)
 
-    async def list(self, cluster_id: str, wanted: RunFilter) -> list[RunRecord]:
+    async def page(self, cluster_id: str, wanted: RunFilter) -> list[RunRecord]:
         """Runs, newest first, at most `limit`."""
         async with self._database.read() as read:
             rows = (await read.execute(_listing(cluster_id, wanted))).mappings()

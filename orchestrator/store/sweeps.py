@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, or_, select
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.clock import now_ms
@@ -14,6 +14,7 @@ from orchestrator.store.call_rows import answer, exhausted, find_call
 from orchestrator.store.engine import Database
 from orchestrator.store.functions import has_live_machine
 from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import CallRecord
 from perdure.contract import CallStatus, ResultType, RunStatus
 
 runs, calls, deliveries = tables.runs, tables.calls, tables.deliveries
@@ -21,7 +22,8 @@ runs, calls, deliveries = tables.runs, tables.calls, tables.deliveries
 BATCH = 200
 """Rows of one kind looked at in one sweep; the next sweep takes the next ones."""
 LOST_AFTER_MS = 15_000
-"""A handed-out call counts as lost when its machine is gone and Temporal's heartbeat timeout has passed too."""
+"""A handed-out call counts as lost when its machine is gone and Temporal's heartbeat timeout has passed too; one of a
+machine that sends no heartbeats, when its own timeout has."""
 PARK_AFTER_MS = 60_000
 """A run that waits this long for a function worker closes its workflow; it is revived when one comes."""
 UNBEGUN_AFTER_MS = 15_000
@@ -109,7 +111,7 @@ class SweepStore:
                     and_(calls.c.status == CallStatus.PENDING.value, calls.c.created_at < before),
                     and_(
                         calls.c.status == CallStatus.RUNNING.value,
-                        calls.c.handed_out_at < before - LOST_AFTER_MS,
+                        calls.c.handed_out_at + _PATIENCE < before,
                     ),
                 ),
                 runs.c.status == RunStatus.RUNNING.value,
@@ -132,7 +134,7 @@ class SweepStore:
             call = await find_call(write, run.record.cluster_id, waiting.call_id)
             if call is None or call.result_type is not None or is_final(run.status):
                 return None
-            if call.handed_out_at is not None and call.handed_out_at > run.now - LOST_AFTER_MS:
+            if call.handed_out_at is not None and run.now < call.handed_out_at + _patience(call):
                 return None  # a machine came in between
             reason = exhausted(call)
             if reason is not None:
@@ -187,6 +189,15 @@ class SweepStore:
                 await run.save()
             marked.append(run.ref)
         return marked
+
+
+def _patience(call: CallRecord) -> int:
+    """Milliseconds from a hand-out until a call whose machine is gone counts as lost."""
+    return LOST_AFTER_MS + (0 if call.heartbeats else call.timeout_ms)
+
+
+_PATIENCE = LOST_AFTER_MS + case((calls.c.heartbeats, 0), else_=calls.c.timeout_ms)
+"""SQL: the same."""
 
 
 def _waits_for_function(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -206,7 +206,7 @@ class Stage:
         return [event.type for event in await self.store.runs.events(ref, after=0, limit=10_000)]
 
     async def messages(self, ref: RunRef) -> list[tuple[str, dict[str, Any]]]:
-        found = await self.store.messages.list(ref, after=0, limit=10_000)
+        found = await self.store.messages.page(ref, after=0, limit=10_000)
         return [(message.type, load_object(message.data)) for message in found]
 
     async def rows(self, table: Table, *where: ColumnElement[bool]) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ async def test_a_revoked_key_identifies_nobody(stage: Stage) -> None:
     await keys.revoke(stage.cluster_id, record.id)
     assert await keys.identify(hash_key(key)) is None
     assert await keys.identify(hash_key(other_key)) == other
-    listed = await keys.list(stage.cluster_id)
+    listed = await keys.all_of(stage.cluster_id)
     assert [(one.name, one.revoked_at is None) for one in listed] == [("ci", False), ("dev", True)]
 
 
@@ -54,7 +54,7 @@ async def test_nobody_revokes_or_sees_the_keys_of_another_cluster(stage: Stage) 
     for key_id in (record.id, "unknown"):
         with pytest.raises(NotFoundError, match=f"no API key '{key_id}'"):
             await keys.revoke(ours, key_id)
-    assert await keys.list(ours) == []
+    assert await keys.all_of(ours) == []
     assert await keys.identify(hash_key(key)) == record
 
 

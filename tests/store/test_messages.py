@@ -202,11 +202,11 @@ async def test_messages_are_listed_oldest_first_in_pages(stage: Stage) -> None:
     ref = await stage.run()
     for text in ("one", "two", "three"):
         await stage.send(ref, text)
-    page = await stage.store.messages.list(ref, after=0, limit=3)
-    rest = await stage.store.messages.list(ref, after=page[-1].key, limit=3)
+    page = await stage.store.messages.page(ref, after=0, limit=3)
+    rest = await stage.store.messages.page(ref, after=page[-1].key, limit=3)
     texts = [load_object(message.data)["message"] for message in [*page, *rest]]
     assert texts == ["go", "one", "two", "three"]
-    assert await stage.store.messages.list(ref, after=rest[-1].key, limit=3) == []
+    assert await stage.store.messages.page(ref, after=rest[-1].key, limit=3) == []
 
 
 async def test_what_a_model_says_is_kept_whatever_characters_it_has(stage: Stage) -> None:

@@ -94,13 +94,13 @@ async def test_another_clusters_run_looks_like_an_unknown_one(stage: Stage) -> N
             runs.wish(foreign),
             runs.settle(foreign, Move.CANCEL, ""),
             messages.add(foreign, "message", MessageType.HUMAN, "hi"),
-            messages.list(foreign, after=0, limit=10),
+            messages.page(foreign, after=0, limit=10),
             stage.store.steps.begin(foreign, 0, lost=[], attempt=1, known=(0, 0)),
             stage.store.calls.look(foreign),
         ):
             with pytest.raises(NotFoundError, match=f"no run '{foreign.run_id}'"):
                 await attempt
-    assert await runs.list(ours, RunFilter()) == []
+    assert await runs.page(ours, RunFilter()) == []
     assert (await stage.look(ref)).version == 1
 
 
@@ -159,7 +159,7 @@ async def _pages(stage: Stage, limit: int) -> list[list[RunRecord]]:
     pages: list[list[RunRecord]] = []
     before = None
     while True:
-        page = await stage.store.runs.list(stage.cluster_id, RunFilter(before=before, limit=limit))
+        page = await stage.store.runs.page(stage.cluster_id, RunFilter(before=before, limit=limit))
         if not page:
             return pages
         pages.append(page)
@@ -178,17 +178,17 @@ async def test_pages_show_every_run_once_newest_first(stage: Stage) -> None:
 
 async def test_a_run_made_meanwhile_moves_no_page(stage: Stage) -> None:
     made = [(await stage.run()).run_id for _ in range(4)]
-    first = await stage.store.runs.list(stage.cluster_id, RunFilter(limit=2))
+    first = await stage.store.runs.page(stage.cluster_id, RunFilter(limit=2))
     await stage.run()
     before = (first[-1].created_at, first[-1].key)
-    second = await stage.store.runs.list(stage.cluster_id, RunFilter(before=before, limit=2))
+    second = await stage.store.runs.page(stage.cluster_id, RunFilter(before=before, limit=2))
     assert [run.id for run in [*first, *second]] == made[::-1]
 
 
 async def test_runs_are_listed_by_status(stage: Stage) -> None:
     pending, done = await stage.run(), await stage.finished()
     for status, ref in ((RunStatus.PENDING, pending), (RunStatus.DONE, done)):
-        found = await stage.store.runs.list(stage.cluster_id, RunFilter(status=status))
+        found = await stage.store.runs.page(stage.cluster_id, RunFilter(status=status))
         assert [run.id for run in found] == [ref.run_id]
 
 
@@ -199,7 +199,7 @@ async def test_metadata_is_matched_character_by_character(stage: Stage, value: s
     ref = await stage.run(metadata={"k'e\"y:": value, "other": "x"})
     await stage.run(metadata={"k'e\"y:": value + "x", "other": "x"})
     await stage.run(metadata={"other": value})
-    found = await stage.store.runs.list(
+    found = await stage.store.runs.page(
         stage.cluster_id, RunFilter(metadata=(("k'e\"y:", value), ("other", "x")))
     )
     assert [run.id for run in found] == [ref.run_id]
@@ -209,9 +209,9 @@ async def test_all_metadata_pairs_must_match(stage: Stage) -> None:
     ref = await stage.run(metadata={"team": "sales", "region": "north"})
     await stage.run(metadata={"team": "sales"})
     both = RunFilter(metadata=(("team", "sales"), ("region", "north")))
-    assert [run.id for run in await stage.store.runs.list(stage.cluster_id, both)] == [ref.run_id]
+    assert [run.id for run in await stage.store.runs.page(stage.cluster_id, both)] == [ref.run_id]
     crossed = RunFilter(metadata=(("team", "north"),))
-    assert await stage.store.runs.list(stage.cluster_id, crossed) == []
+    assert await stage.store.runs.page(stage.cluster_id, crossed) == []
 
 
 # -- ended -----------------------------------------------------------------------------------------

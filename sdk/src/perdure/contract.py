@@ -345,6 +345,9 @@ class FunctionCall(Reply):
     approved: bool = False
     attempt: int = Field(description="Number of this hand-out; send it back with the result.")
     timeout_seconds: float
+    handler: bool = Field(
+        default=False, description="The function is a handler, and `input` a status change."
+    )
 
 
 class PostResult(Request):

@@ -183,9 +183,12 @@ class AsyncRun(Generic[T]):
         return await self._look(wait=wait if left is None else min(wait, left), patience=patience)
 
     async def _look(self, wait: float, patience: float | None) -> RunSnapshot:
-        query = {"wait": round(wait, 3), "until": "final"} if wait else None
         response = await self._transport.send(
-            "GET", self._path, query=query, wait=wait, patience=patience
+            "GET",
+            self._path,
+            query={"wait": round(wait, 3), "until": "final"} if wait else None,
+            wait=wait,
+            patience=patience,
         )
         self._snapshot = read_reply(RunSnapshot, response)
         return self._snapshot
