@@ -1,0 +1,1 @@
+"""Programs that use Perdure the way its users do."""
