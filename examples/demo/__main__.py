@@ -21,7 +21,7 @@ from examples.demo.stack import Connection, DemoError, running_stack
 from examples.sales.database import DATABASE
 from examples.sales.functions import query_orders, service
 from examples.sales.make_data import SEED, make_data
-from perdure import Perdure, PerdureError, Run, StatusChange
+from perdure import Perdure, PerdureError, Run, StatusChange, StatusChangeHandler
 from perdure.contract import FINAL_STATUSES
 
 QUESTION = "Which customer grew most this quarter, and why?"
@@ -94,20 +94,24 @@ def _follow_one_run(narrator: Narrator, stack: Connection) -> None:
         _listening_to_functions(narrator),
     ):
         narrator.say(f"Functions  sales.query_orders, in this process ({os.getpid()})")
-        run = client.create_run(
-            QUESTION,
-            system_prompt=HINT,
-            functions=[query_orders],
-            result_schema=Finding,
-            on_status_change=narrate,
-            metadata={"team": "sales"},
-        )
+        run = _create_run(client, narrate)
         narrator.say(f"Model      {_who_answers(run.snapshot.model_identifier)}")
         narrator.say(f"Run        {run.id}: {QUESTION}\n")
         for event in run.events():
             narrator.say_event(event)
         told_the_end.wait(HANDLER_SECONDS)
         _say_result(narrator, run)
+
+
+def _create_run(client: Perdure, handler: StatusChangeHandler[..., None]) -> Run[Finding]:
+    return client.create_run(
+        QUESTION,
+        system_prompt=HINT,
+        functions=[query_orders],
+        result_schema=Finding,
+        on_status_change=handler,
+        metadata={"team": "sales"},
+    )
 
 
 def _say_result(narrator: Narrator, run: Run[Finding]) -> None:
