@@ -8,6 +8,8 @@ from fastapi import FastAPI
 
 from api import calls, events, health, machines, messages, runs, services as offered
 from api.deps import ApiServices
+from api.dialects.inferable_errors import install_dialect_errors
+from api.dialects.manner import OneSlash
 from api.errors import install_error_handlers
 from api.openapi import install_openapi
 
@@ -49,6 +51,8 @@ def assemble() -> FastAPI:
         telemetry={"auto_configure": False},
     )
     install_error_handlers(app)
+    install_dialect_errors(app)
+    app.add_middleware(OneSlash)
     for router in _ROUTERS:
         app.include_router(router)
     install_openapi(app)

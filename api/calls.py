@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask
 from typing_extensions import override
 
 from api.deps import (
@@ -21,10 +22,11 @@ from api.deps import (
     Services,
     services_of,
 )
+from api.dialects.manner import ClientManner, Manner
 from api.errors import ApiError
 from api.openapi import problems
 from api.replies import reply
-from orchestrator.errors import OrchestratorError, UnknownServiceError
+from orchestrator.errors import OrchestratorError, SupersededError, UnknownServiceError
 from orchestrator.store.call_rows import queue_name
 from orchestrator.store.records import KeyRecord
 from perdure.contract import (
@@ -113,6 +115,11 @@ class _Machine:
 
     cluster_id: str
     id: str
+    manner: Manner
+
+
+async def _machine_of(cluster_id: Cluster, machine_id: MachineId, manner: ClientManner) -> _Machine:
+    return _Machine(cluster_id, machine_id, manner)
 
 
 @router.get(
@@ -126,8 +133,7 @@ class _Machine:
     },
 )
 async def poll_calls(
-    cluster_id: Cluster,
-    machine_id: MachineId,
+    machine: Annotated[_Machine, Depends(_machine_of)],
     wanted: Annotated[PollCalls, Query()],
     services: Services,
     request: Request,
@@ -137,25 +143,48 @@ async def poll_calls(
     Acknowledge each call by a heartbeat at once, then go on with one every few seconds. A machine must have
     registered what it asks for (410 otherwise).
     """
-    machine = _Machine(cluster_id, machine_id)
     names = await _registered(services, machine, wanted)
     wait = min(wanted.wait, services.settings.max_wait_seconds)
-    await services.presence.note(cluster_id, machine_id, heartbeats=True, seconds=wait + _SILENCE)
+    heartbeats = machine.manner.heartbeats
+    await services.presence.note(
+        machine.cluster_id, machine.id, heartbeats=heartbeats, seconds=wait + _SILENCE
+    )
     gone = asyncio.Event()
     watch = asyncio.create_task(_watch(request, services, gone))
     try:
         calls = await services.door.take(
-            machine_id,
-            [queue_name(cluster_id, wanted.service, name) for name in names],
+            machine.id,
+            [queue_name(machine.cluster_id, wanted.service, name) for name in names],
             limit=wanted.limit,
             wait=wait,
             gone=gone,
+            gather=machine.manner.gather,
         )
     finally:
         watch.cancel()
-    if gone.is_set() and not services.stopping.is_set():
-        await services.presence.drop(cluster_id, machine_id, heartbeats=True)
-    return reply(calls, headers={"Retry-After": "0"})
+    stopping = services.stopping.is_set()
+    if gone.is_set() and not stopping and not services.door.is_waiting(machine.id):
+        await services.presence.drop(machine.cluster_id, machine.id, heartbeats=heartbeats)
+    response = reply(calls, headers={"Retry-After": "1" if stopping else "0"})
+    if calls and not heartbeats:
+        response.background = BackgroundTask(_acknowledge, services, machine, calls)
+    return response
+
+
+async def _acknowledge(
+    services: ApiServices, machine: _Machine, calls: Sequence[FunctionCall]
+) -> None:
+    """Calls that reached a machine which cannot acknowledge them, and which need not be heard of until it is done."""
+    await services.presence.hold(
+        machine.cluster_id,
+        machine.id,
+        heartbeats=False,
+        seconds=max(call.timeout_seconds for call in calls) + _SILENCE,
+    )
+    for call in calls:
+        await services.store.calls.acknowledge(
+            machine.cluster_id, call.id, machine.id, call.attempt
+        )
 
 
 async def _registered(
@@ -220,9 +249,16 @@ async def keep_call(held: Held, services: Services, request: Heartbeat | None = 
     status_code=204,
     responses=problems(404, 409, body=True),
 )
-async def post_result(held: Held, request: PostResult, services: Services) -> Response:
+async def post_result(
+    held: Held, request: PostResult, services: Services, manner: ClientManner
+) -> Response:
     """Hand in what a function returned or raised. 409: too late, a second time, or from another machine; the result
     was not taken.
     """
-    await services.calls.post_result(held.cluster_id, held.call_id, held.machine_id, request)
+    try:
+        await services.calls.post_result(held.cluster_id, held.call_id, held.machine_id, request)
+    except SupersededError:
+        if manner.hears_conflicts:
+            raise
+        await services.store.calls.note_superseded(held.cluster_id, held.call_id, held.machine_id)
     return Response(status_code=204)

@@ -16,11 +16,11 @@ from http import HTTPStatus
 from typing import Any, ClassVar, NoReturn, cast
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 from typing_extensions import override
 
+from api.dialects.route import DialectRoute
 from api.errors import ApiError
 from orchestrator.schema import to_pointer
 from perdure.contract import MAX_REQUEST_BYTES
@@ -41,7 +41,7 @@ _JSON_SUFFIX = re.compile(r"application/[\w.-]+\+json")
 Path = tuple[str | int, ...]
 
 
-class JsonRoute(APIRoute):
+class JsonRoute(DialectRoute):
     """A route whose body, if it takes one, is JSON of at most `max_bytes`."""
 
     max_bytes: ClassVar[int] = MAX_REQUEST_BYTES

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from api.deps import Key, KeyedRoute, MachineId, Services
+from api.dialects.manner import ClientManner
 from api.openapi import problems
 from api.replies import reply
 from orchestrator.clock import now_ms
@@ -24,14 +25,22 @@ _FIRST_POLL_MS = 30_000
     responses=problems(409, body=True),
 )
 async def register_machine(
-    request: RegisterMachine, machine_id: MachineId, services: Services, key: Key
+    request: RegisterMachine,
+    machine_id: MachineId,
+    services: Services,
+    key: Key,
+    manner: ClientManner,
 ) -> Response:
     """Replace what this machine offers of a service; other machines' functions of it stay as they are.
 
     `{}` registers nothing and answers which cluster the key belongs to.
     """
     await services.operations.register(
-        key.cluster_id, machine_id, request, alive_until=now_ms() + _FIRST_POLL_MS
+        key.cluster_id,
+        machine_id,
+        request,
+        heartbeats=manner.heartbeats,
+        alive_until=now_ms() + _FIRST_POLL_MS,
     )
     services.presence.forget(key.cluster_id, machine_id)
     return reply(Registered(cluster_id=key.cluster_id))

@@ -30,6 +30,17 @@ class Presence:
             cluster_id, machine_id, heartbeats=heartbeats, alive_until=until
         )
 
+    async def hold(
+        self, cluster_id: str, machine_id: str, *, heartbeats: bool, seconds: float
+    ) -> None:
+        """The machine is busy: it is there for so many seconds, although it may not be heard of."""
+        machine, until = (cluster_id, machine_id), now_ms() + int(seconds * 1000)
+        if until > self._alive_until.get(machine, 0):
+            self._alive_until[machine] = until
+            await self._functions.touch(
+                cluster_id, machine_id, heartbeats=heartbeats, alive_until=until
+            )
+
     async def drop(self, cluster_id: str, machine_id: str, *, heartbeats: bool) -> None:
         """The machine has gone: its connection closed."""
         self._alive_until.pop((cluster_id, machine_id), None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi.openapi.models import Example
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.cursors import MAX_CURSOR, from_cursor, to_cursor
@@ -108,6 +109,22 @@ class Look(BaseModel):
     ] = "change"
 
 
+_QUESTION: dict[str, Example] = {
+    "question": {
+        "summary": "A question with a typed answer",
+        "value": {
+            "initialPrompt": "Which customer grew most this quarter, and why?",
+            "attachedFunctions": [{"service": "sales", "function": "query_orders"}],
+            "resultSchema": {
+                "type": "object",
+                "properties": {"customer": {"type": "string"}, "why": {"type": "string"}},
+                "required": ["customer", "why"],
+            },
+            "metadata": {"team": "sales"},
+        },
+    }
+}
+
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -130,7 +147,7 @@ IdempotencyKey = Annotated[
 )
 async def create_run(
     cluster_id: Cluster,
-    request: CreateRun,
+    request: Annotated[CreateRun, Body(openapi_examples=_QUESTION)],
     services: Services,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast, get_args
 
 from fastapi.exceptions import RequestValidationError
@@ -40,9 +40,9 @@ def explain(error: RequestValidationError, route: object) -> list[FieldProblem]:
 def _in_the_body(
     item: Mapping[str, Any], location: Sequence[str | int], body: object, route: object
 ) -> FieldProblem:
-    path = _in_body(location, body, missing=item["type"] == "missing")
+    path = body_path(location, body, missing=item["type"] == "missing")
     if item["type"] == "extra_forbidden":
-        words = _unknown("field", str(location[-1]), _fields_at(location[:-1], _body_model(route)))
+        words = _unknown("field", str(location[-1]), _fields_at(location[:-1], body_model(route)))
     else:
         words = _say(f"`{'.'.join(map(str, path))}`" if path else "The body", item)
     return FieldProblem(pointer=to_pointer(path), detail=words)
@@ -53,7 +53,7 @@ def _of_parameter(
 ) -> str:
     name = ".".join(map(str, location))
     if item["type"] == "extra_forbidden":
-        return _unknown(f"{source} parameter", name, _fields_at((), _query_model(route)))
+        return _unknown(f"{source} parameter", name, query_names(route))
     return _say(f"The {source} parameter `{name}`", item)
 
 
@@ -74,10 +74,10 @@ def _unknown(kind: str, name: str, allowed: Sequence[str]) -> str:
     return f"There is no {kind} `{name[:100]}` here.{hint}{known}"
 
 
-def _in_body(
+def body_path(
     location: Sequence[str | int], body: object, *, missing: bool
 ) -> tuple[str | int, ...]:
-    """The location without the marks that pydantic adds for the members of a union and for keys."""
+    """The location in the body, without the marks that pydantic adds for the members of a union and for keys."""
     path: list[str | int] = []
     here = body
     for position, token in enumerate(location):
@@ -93,32 +93,42 @@ def _in_body(
 
 def _fields_at(location: Sequence[str | int], model: object) -> list[str]:
     """Names of the fields of the model that stands at a location."""
-    models = list(_models_in(model))
+    models = list(models_in(model))
     for token in location:
-        inside = [m for kind in models for m in _models_of_field(kind, token)]
+        inside = [m for kind in models for m in models_in(fields_of([kind]).get(str(token)))]
         named = [m for m in models if m.__name__ == token]
         models = inside or named or models
-    return [field.alias or name for kind in models for name, field in kind.model_fields.items()]
+    return list(fields_of(models))
 
 
-def _models_of_field(model: type[BaseModel], token: str | int) -> Iterator[type[BaseModel]]:
-    for name, field in model.model_fields.items():
-        if (field.alias or name) == token:
-            yield from _models_in(field.annotation)
+def fields_of(models: Iterable[type[BaseModel]]) -> dict[str, object]:
+    """Names of the models' fields on the wire, and what each may hold."""
+    return {
+        field.alias or name: field.annotation
+        for model in models
+        for name, field in model.model_fields.items()
+    }
 
 
-def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """Every model that a value of this annotation may be or hold, however deep the annotation is."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
-        yield from _models_in(part)
+        yield from models_in(part)
 
 
-def _body_model(route: object) -> object:
+def body_model(route: object) -> object:
+    """What a route takes as its body; None where it takes none."""
     field = route.body_field if isinstance(route, APIRoute) else None
     return None if field is None else field.field_info.annotation
 
 
-def _query_model(route: object) -> object:
+def query_names(route: object) -> list[str]:
+    """Names of the parameters that a route takes in its query."""
     fields = route.dependant.query_params if isinstance(route, APIRoute) else []
-    return fields[0].field_info.annotation if fields else None
+    return [
+        name
+        for field in fields
+        for name in fields_of(models_in(field.field_info.annotation)) or [field.alias]
+    ]

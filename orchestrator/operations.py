@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 from collections.abc import Awaitable, Iterable
 
@@ -246,5 +247,5 @@ def _checked(definition: FunctionDefinition, index: int) -> FunctionDefinition:
 
 def _hash(request: CreateRun) -> str:
     """Tells whether two requests ask for the same; fields left out and fields at their default are one."""
-    text = dump(request.model_dump(mode="json", by_alias=True, exclude_defaults=True))
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    asked = request.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

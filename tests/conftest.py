@@ -1,5 +1,5 @@
-"""What tests share: databases. Each test gets one of its own, on SQLite and again on PostgreSQL, made in milliseconds by
-copying one that was migrated once."""
+"""What tests share: databases. Each test gets one of its own, on SQLite and again on PostgreSQL, in milliseconds: a copy of
+one that was migrated once, or one that a former test has left and that was emptied."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pytest
 from psycopg import sql
 
 from orchestrator.store.engine import Database, open_database
-from orchestrator.store.migrate import migrate
+from orchestrator.store.migrate import expected_revision, migrate
 from orchestrator.store.store import Store
+from orchestrator.store.tables import metadata
 
 _SPEED_BEFORE_SAFETY = """
 fsync = off
@@ -44,6 +45,28 @@ class PostgresServer:
         like = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
         self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)) + like)
         return name
+
+    def empty(self, name: str) -> bool:
+        """Take every row out of a migrated database, ten times as quick as making another one.
+
+        False where a test has changed more than rows: that database is of no further use.
+        """
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            found = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            )
+            if {table for (table,) in found} != {*metadata.tables, "alembic_version"}:
+                return False
+            migrated = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            if migrated != (expected_revision(),):
+                return False
+            tables = sql.SQL(", ").join(sql.Identifier(table) for table in metadata.tables)
+            connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY").format(tables))
+        return True
 
     def drop(self, name: str) -> None:
         """Drop the database, whoever is still connected to it."""
@@ -92,6 +115,12 @@ def _postgres_template(postgres_server: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="session")
+def _postgres_spares() -> list[str]:
+    """Migrated databases that are empty again."""
+    return []
+
+
+@pytest.fixture(scope="session")
 def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
     asyncio.run(_migrate(f"sqlite:///{path}"))
@@ -119,9 +148,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[st
         yield f"sqlite:///{path}"
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.create(template=request.getfixturevalue("_postgres_template"))
+    spares: list[str] = request.getfixturevalue("_postgres_spares")
+    template: str = request.getfixturevalue("_postgres_template")
+    name = spares.pop() if spares else server.create(template=template)
     yield server.url(name)
-    server.drop(name)
+    if server.empty(name):
+        spares.append(name)
+    else:
+        server.drop(name)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from orchestrator.store.call_rows import (
     show,
 )
 from orchestrator.store.engine import Database
-from orchestrator.store.functions import retries_after_errors
+from orchestrator.store.functions import retries_stalls_only
 from orchestrator.store.json_text import load, load_object, storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
@@ -316,11 +316,13 @@ async def _finish(
 
 
 async def _may_try_again(run: OpenRun, call: CallRecord, attempts: int) -> bool:
-    """A function that raised is tried again as often as `retries` says, whatever is allowed to one that was lost."""
-    if call.max_attempts == 0 or attempts >= call.max_attempts:
-        return call.max_attempts == 0
+    """Whether a call whose function raised is handed out once more. A handler's always is, until its deadline."""
+    if call.max_attempts == 0:
+        return True
     reference = FunctionReference(service=call.service, function=call.function)
-    return attempts <= await retries_after_errors(run.write, call.cluster_id, reference)
+    return attempts < call.max_attempts and not await retries_stalls_only(
+        run.write, call.cluster_id, reference
+    )
 
 
 async def _delivered(run: OpenRun, call: CallRecord) -> None:

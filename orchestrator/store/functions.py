@@ -65,11 +65,13 @@ def _settings(record: FunctionRecord) -> CallSettings:
     return CallSettings(retries + 1, timeout, deadline, record.heartbeats)
 
 
-async def retries_after_errors(read: Read, cluster_id: str, ref: FunctionReference) -> int:
-    """How often a function that raised is tried again; `retryCountOnStall` is for those that were lost only."""
+async def retries_stalls_only(read: Read, cluster_id: str, ref: FunctionReference) -> bool:
+    """Whether a function is tried again when it was lost (`retryCountOnStall`) but not when it raised (`retries`)."""
     record = await find(read, cluster_id, ref)
-    config = {} if record is None else load_object(record.config)
-    return FunctionConfig.model_validate(config).retries or 0
+    if record is None:
+        return False
+    config = FunctionConfig.model_validate(load_object(record.config))
+    return config.retries is None and bool(config.retry_count_on_stall)
 
 
 async def call_settings(read: Read, cluster_id: str, ref: FunctionReference) -> CallSettings:

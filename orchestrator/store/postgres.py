@@ -32,6 +32,7 @@ def postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=0,
         query_cache_size=1_000,
+        hide_parameters=True,  # an error must not write what users sent into a log
         isolation_level="READ COMMITTED",
         use_native_hstore=False,
         connect_args=arguments,

@@ -269,7 +269,12 @@ def sqlite_engine(path: Path, readers: int, *, foreign_keys: bool = True) -> Asy
 
     url = make_url("sqlite+aiosqlite://").set(database=str(path))
     return create_async_engine(
-        url, async_creator=creator, pool_size=readers + 1, max_overflow=0, query_cache_size=1_000
+        url,
+        async_creator=creator,
+        pool_size=readers + 1,
+        max_overflow=0,
+        query_cache_size=1_000,
+        hide_parameters=True,  # an error must not write what users sent into a log
     )
 
 

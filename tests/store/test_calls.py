@@ -117,13 +117,13 @@ async def test_a_result_and_a_heartbeat_that_race_count_one_attempt(
         assert (row["attempts"], row["status"]) == (1, "success")
 
 
-async def test_a_machine_that_cannot_acknowledge_has_done_so_with_the_hand_out(
+async def test_a_hand_out_alone_counts_no_attempt_not_even_of_a_machine_without_heartbeats(
     stage: Stage,
 ) -> None:
     ref, call_id = await _called(stage, heartbeats=False)
     await stage.hand_out(ref, call_id)
     row = await stage.call_row(call_id)
-    assert (row["attempts"], row["acknowledged"]) == (1, True)
+    assert (row["attempts"], row["acknowledged"]) == (0, False)
 
 
 async def test_a_machine_learns_from_its_heartbeat_that_the_run_was_cancelled(

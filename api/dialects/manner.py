@@ -1,0 +1,57 @@
+"""In which manner a request is written: ours, or that of the Inferable clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+SDK_VERSION_HEADER = "x-machine-sdk-version"
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What can be expected of a client, as far as it is more than the form of its words."""
+
+    heartbeats: bool
+    """Its machines acknowledge a call and keep it. One that does not is believed until the call's timeout."""
+    hears_conflicts: bool
+    """It can be told that a result came too late; else it takes any refusal for a fault and reports that."""
+    gather: float
+    """Seconds to wait for further calls: its machines do not come back before all they took is done."""
+
+
+NATIVE = Manner(heartbeats=True, hears_conflicts=True, gather=0.0)
+INFERABLE = Manner(heartbeats=False, hears_conflicts=False, gather=0.02)
+
+
+def manner_of(headers: Headers) -> Manner:
+    """Who names the version of its SDK, or sends a key without a scheme, gets the Inferable manner."""
+    words = headers.get("authorization", "").split()
+    bare = len(words) == 1 and words[0].lower() != "bearer"
+    return INFERABLE if bare or SDK_VERSION_HEADER in headers else NATIVE
+
+
+async def _manner_of(request: Request) -> Manner:
+    return manner_of(request.headers)
+
+
+ClientManner = Annotated[Manner, Depends(_manner_of)]
+"""The manner of the request."""
+
+
+class OneSlash:
+    """Middleware: these clients put an address and a path together as they are, so a slash may be doubled."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, with one slash at its beginning where the manner allows two."""
+        doubled = scope["type"] == "http" and scope["path"].startswith("//")
+        if doubled and manner_of(Headers(scope=scope)) is INFERABLE:
+            scope = {**scope, "path": "/" + scope["path"].lstrip("/")}
+        await self._app(scope, receive, send)

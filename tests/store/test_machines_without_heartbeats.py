@@ -1,0 +1,86 @@
+"""Machines that send no heartbeats: they are believed until the call's timeout, and told of nothing."""
+
+from __future__ import annotations
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.clock import now_ms
+from orchestrator.lifecycle import Move
+from orchestrator.store import tables
+from orchestrator.store.calls import Again
+from orchestrator.store.sweeps import LOST_AFTER_MS
+from perdure.contract import FunctionConfig, ResultType
+from tests.store.stage import Stage
+
+calls = tables.calls
+REJECTED = ResultType.REJECTION
+
+
+async def _handed_out(stage: Stage, config: FunctionConfig) -> tuple[RunRef, str]:
+    """A call that a machine has which was not heard of since."""
+    await stage.register("query", config=config, heartbeats=False, alive_for=-1)
+    ref = await stage.run()
+    (order,) = await stage.called(ref)
+    assert order.heartbeat is None
+    await stage.hand_out(ref, order.call_id)
+    return ref, order.call_id
+
+
+async def test_a_call_of_a_silent_machine_counts_as_lost_when_its_timeout_has_passed(
+    stage: Stage,
+) -> None:
+    ref, call_id = await _handed_out(stage, FunctionConfig(timeout_seconds=100))
+    assert await stage.store.calls.acknowledge(stage.cluster_id, call_id, "m1", 1)
+    sweeps = stage.store.sweeps
+    await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 99_000)
+    assert await sweeps.calls_without_machine(now_ms()) == []
+
+    await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 100_001)
+    (waiting,) = await sweeps.calls_without_machine(now_ms())
+    assert await sweeps.note_waiting(waiting) == ref
+    assert (await stage.call_row(call_id))["status"] == "failure"
+
+
+async def test_a_call_found_lost_is_left_alone_when_it_was_handed_out_meanwhile(
+    stage: Stage,
+) -> None:
+    _, call_id = await _handed_out(stage, FunctionConfig(timeout_seconds=100))
+    await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 100_001)
+    (waiting,) = await stage.store.sweeps.calls_without_machine(now_ms())
+    await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 1)
+    assert await stage.store.sweeps.note_waiting(waiting) is None
+    assert (await stage.call_row(call_id))["status"] == "running"
+
+
+async def test_retries_on_stall_are_for_functions_that_were_lost_not_for_those_that_raised(
+    stage: Stage,
+) -> None:
+    _, call_id = await _handed_out(stage, FunctionConfig(retry_count_on_stall=2))
+    assert (await stage.call_row(call_id))["max_attempts"] == 3
+    await stage.finish(call_id, "no", kind=REJECTED)
+    assert (await stage.call_row(call_id))["status"] == "failure"
+
+
+async def test_retries_are_for_functions_that_raised_too(stage: Stage) -> None:
+    _, call_id = await _handed_out(stage, FunctionConfig(retries=2, retry_count_on_stall=1))
+    finished = await stage.finish(call_id, "no", kind=REJECTED)
+    assert isinstance(finished.verdict, Again)
+
+
+async def test_a_result_that_was_not_taken_is_an_event_of_a_run_that_goes_on(
+    stage: Stage,
+) -> None:
+    ref, call_id = await _handed_out(stage, FunctionConfig())
+    await stage.finish(call_id)
+    await stage.store.calls.note_superseded(stage.cluster_id, call_id, "m1")
+    noted = {"callId": call_id, "machineId": "m1"}
+    assert await stage.events(ref, "call.superseded") == [noted]
+
+
+async def test_nothing_is_noted_on_a_run_that_has_ended(stage: Stage) -> None:
+    ref, call_id = await _handed_out(stage, FunctionConfig())
+    await stage.finish(call_id)
+    await stage.store.steps.break_off(ref, 2, Move.FAIL, "enough", attempt=1)
+    version = (await stage.look(ref)).version
+    assert (await stage.look(ref)).status == "failed"
+    await stage.store.calls.note_superseded(stage.cluster_id, call_id, "m1")
+    assert (await stage.look(ref)).version == version
