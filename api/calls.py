@@ -146,6 +146,8 @@ async def poll_calls(
     names = await _registered(services, machine, wanted)
     wait = min(wanted.wait, services.settings.max_wait_seconds)
     heartbeats = machine.manner.heartbeats
+    if machine.manner.learns_pace and not services.presence.knows(machine.cluster_id, machine.id):
+        wait = 0
     await services.presence.note(
         machine.cluster_id, machine.id, heartbeats=heartbeats, seconds=wait + _SILENCE
     )
@@ -225,7 +227,7 @@ async def _disconnect(request: Request) -> None:
     operation_id="keep_call",
     summary="Keep a call",
     response_model=HeartbeatReply,
-    responses=problems(404, 409, 503, body=True),
+    responses=problems(404, 409, body=True),
 )
 async def keep_call(held: Held, services: Services, request: Heartbeat | None = None) -> Response:
     """Say that the function still runs. The first time acknowledges the call, which counts as an attempt.

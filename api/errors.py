@@ -8,12 +8,13 @@
 | NotFoundError | 404 |
 | ConflictError, SupersededError | 409 |
 | UnknownServiceError | 410 |
-| UnavailableError | 503 with Retry-After |
+| UnavailableError, a store that is away | 503 with Retry-After |
 | anything else | 500, and not a word of what it was |
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
@@ -33,7 +34,10 @@ from orchestrator.errors import (
     UnavailableError,
     UnknownServiceError,
 )
+from orchestrator.store.outage import OUTAGES
 from perdure.contract import FieldProblem, Problem
+
+_log = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -71,6 +75,8 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(OrchestratorError, _on_orchestrator_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    for kind in OUTAGES:
+        app.add_exception_handler(kind, _on_store_outage)
     app.add_exception_handler(Exception, _on_unforeseen_error)
 
 
@@ -149,6 +155,16 @@ def _methods_at(request: Request) -> str:
         if pattern.match(request.url.path):
             methods |= route.methods or set()
     return ", ".join(sorted(methods))
+
+
+async def _on_store_outage(_: Request, error: Exception) -> Response:
+    _log.error("the store does not answer: %s", type(error).__name__)
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        UnavailableError.code,
+        "The store does not answer. Nothing was lost; try again.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
 
 
 async def _on_unforeseen_error(_: Request, __: Exception) -> Response:

@@ -23,7 +23,7 @@ _REASONS = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of the server.",
     HTTPStatus.SERVICE_UNAVAILABLE: "A part of the engine is away. Repeat after `Retry-After` seconds.",
 }
-_ALWAYS = (401, 500)
+_ALWAYS = (401, 500, 503)
 _WITH_BODY = (400, 413, 415)
 _REF = "#/components/schemas/Problem"
 
