@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from orchestrator.activity_interface import CallOrder, LostCall
 from orchestrator.conversation import ToolResult
@@ -27,6 +27,25 @@ LOCAL_TIMEOUT_SLACK = 5.0
 
 MAX_UNACKNOWLEDGED = 10
 """Hand-outs that no machine acknowledged: beyond that the call itself seems to kill who takes it."""
+
+# Made once: building a statement costs more than sending it.
+_OPEN = (
+    select(calls)
+    .where(
+        calls.c.run_key == bindparam("of_run"),
+        calls.c.kind == "function",
+        calls.c.shown.is_(False),
+    )
+    .order_by(calls.c.key)
+)
+_FIND = select(calls).where(
+    calls.c.cluster_id == bindparam("of_cluster"), calls.c.id == bindparam("of_call")
+)
+UPDATE_CALL = update(calls).where(calls.c.key == bindparam("of_key"))
+"""Run with `of_key` and the columns to set."""
+_INSERT_CALLS = insert(calls)
+_INSERT_RESULT = insert(call_results)
+_INSERT_MESSAGE = insert(tables.messages)
 
 
 def queue_name(cluster_id: str, service: str, function: str) -> str:
@@ -53,21 +72,13 @@ def order_of(call: CallRecord, now: int) -> CallOrder:
 
 async def open_calls(read: Read, run_key: int) -> list[CallRecord]:
     """The model's calls without a result, or with one that is too long and not summarized yet; as asked."""
-    statement = (
-        select(calls)
-        .where(
-            calls.c.run_key == run_key,
-            calls.c.kind == "function",
-            calls.c.shown.is_(False),
-        )
-        .order_by(calls.c.key)
-    )
-    return [CallRecord(**row) for row in (await read.execute(statement)).mappings()]
+    found = await read.execute(_OPEN, {"of_run": run_key})
+    return [CallRecord(**row) for row in found.mappings()]
 
 
 async def find_call(read: Read, cluster_id: str, call_id: str) -> CallRecord | None:
-    statement = select(calls).where(calls.c.cluster_id == cluster_id, calls.c.id == call_id)
-    row = (await read.execute(statement)).mappings().one_or_none()
+    of_call = {"of_cluster": cluster_id, "of_call": call_id}
+    row = (await read.execute(_FIND, of_call)).mappings().one_or_none()
     return None if row is None else CallRecord(**row)
 
 
@@ -95,7 +106,7 @@ async def insert_calls(run: OpenRun, step: int, wanted: Sequence[NewCall]) -> tu
         for call in wanted
     ]
     if rows:
-        await run.write.execute(insert(calls), rows)
+        await run.write.execute(_INSERT_CALLS, rows)
     for row in rows:
         run.event(
             "call.created",
@@ -123,20 +134,20 @@ async def answer(
     too_long = is_oversized(content)
     for_model = call.kind == "function"
     summarize = for_model and too_long and not rejected and run.record.call_summarization
-    await run.write.execute(insert(call_results).values(call_key=call.key, content=content))
+    await run.write.execute(_INSERT_RESULT, {"call_key": call.key, "content": content})
     await run.write.execute(
-        update(calls)
-        .where(calls.c.key == call.key)
-        .values(
-            status=(CallStatus.FAILURE if rejected else CallStatus.SUCCESS).value,
-            attempts=call.attempts if attempts is None else attempts,
-            result_type=kind.value,
-            result_size=len(content),
-            oversized=too_long,
-            shown=for_model and not summarize,
-            finished_at=run.now,
-            task_token=None,
-        )
+        UPDATE_CALL,
+        {
+            "of_key": call.key,
+            "status": (CallStatus.FAILURE if rejected else CallStatus.SUCCESS).value,
+            "attempts": call.attempts if attempts is None else attempts,
+            "result_type": kind.value,
+            "result_size": len(content),
+            "oversized": too_long,
+            "shown": for_model and not summarize,
+            "finished_at": run.now,
+            "task_token": None,
+        },
     )
     if not for_model:
         return False
@@ -157,7 +168,7 @@ async def answer(
 async def show(run: OpenRun, call: CallRecord, kind: ResultType, content: str) -> None:
     """Show the model a summary of a call's result."""
     await _write_message(run, call, kind, content, summarized=True)
-    await run.write.execute(update(calls).where(calls.c.key == call.key).values(shown=True))
+    await run.write.execute(UPDATE_CALL, {"of_key": call.key, "shown": True})
 
 
 async def _write_message(
@@ -170,15 +181,16 @@ async def _write_message(
         is_error=kind is ResultType.REJECTION,
     )
     await run.write.execute(
-        insert(tables.messages).values(
-            run_key=run.key,
-            id=result_message_id(call),
-            turn=run.turn,
-            step=call.step,
-            type=MessageType.INVOCATION_RESULT.value,
-            data=dump(result_data(result, call_id=call.id, summarized=summarized)),
-            created_at=run.now,
-        )
+        _INSERT_MESSAGE,
+        {
+            "run_key": run.key,
+            "id": result_message_id(call),
+            "turn": run.turn,
+            "step": call.step,
+            "type": MessageType.INVOCATION_RESULT.value,
+            "data": dump(result_data(result, call_id=call.id, summarized=summarized)),
+            "created_at": run.now,
+        },
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pydantic import JsonValue
-from sqlalchemy import delete, select, update
+from sqlalchemy import Integer, bindparam, delete, func, select, update
 
 from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef, Seen
 from orchestrator.errors import NotFoundError, SupersededError
 from orchestrator.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.call_rows import (
+    UPDATE_CALL,
     answer,
     exhausted,
     find_call,
@@ -32,6 +33,21 @@ calls = tables.calls
 FIRST_RETRY_DELAY = 1.0
 MAX_RETRY_DELAY = 60.0
 """Seconds between a function's attempts: 1, 2, 4 … up to 60; for handlers too, until their deadline."""
+
+
+# Made once: building a statement costs more than sending it.
+_ACKNOWLEDGE = (
+    update(calls)
+    .where(
+        calls.c.id == bindparam("of_call"),
+        calls.c.cluster_id == bindparam("of_cluster"),
+        calls.c.machine_id == bindparam("of_machine"),
+        calls.c.handouts == func.coalesce(bindparam("of_attempt", type_=Integer), calls.c.handouts),
+        calls.c.status == CallStatus.RUNNING.value,
+        calls.c.acknowledged.is_(False),
+    )
+    .values(acknowledged=True, attempts=calls.c.attempts + 1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +134,14 @@ class CallStore:
 
         False where that is known already, or is not so.
         """
-        first = (
-            update(calls)
-            .where(
-                calls.c.id == call_id,
-                calls.c.cluster_id == cluster_id,
-                calls.c.machine_id == machine_id,
-                calls.c.handouts == (calls.c.handouts if attempt is None else attempt),
-                calls.c.status == CallStatus.RUNNING.value,
-                calls.c.acknowledged.is_(False),
-            )
-            .values(acknowledged=True, attempts=calls.c.attempts + 1)
-        )
+        holder = {
+            "of_call": call_id,
+            "of_cluster": cluster_id,
+            "of_machine": machine_id,
+            "of_attempt": attempt,
+        }
         async with self._database.write() as write:
-            return (await write.execute(first)).rowcount == 1
+            return (await write.execute(_ACKNOWLEDGE, holder)).rowcount == 1
 
     async def lease(
         self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None
@@ -198,17 +208,17 @@ class CallStore:
                 )
             )
             await write.execute(
-                update(calls)
-                .where(calls.c.key == call.key)
-                .values(
-                    status=CallStatus.PENDING.value,
-                    result_type=None,
-                    result_size=None,
-                    oversized=False,
-                    shown=False,
-                    finished_at=None,
-                    task_token=None,
-                )
+                UPDATE_CALL,
+                {
+                    "of_key": call.key,
+                    "status": CallStatus.PENDING.value,
+                    "result_type": None,
+                    "result_size": None,
+                    "oversized": False,
+                    "shown": False,
+                    "finished_at": None,
+                    "task_token": None,
+                },
             )
             run.event("call.superseded", callId=call.id, attempt=call.handouts)
             await run.save()
@@ -272,16 +282,16 @@ class CallStore:
 async def _give(run: OpenRun, call: CallRecord, machine_id: str, token: bytes) -> None:
     handout = call.handouts + 1
     await run.write.execute(
-        update(calls)
-        .where(calls.c.key == call.key)
-        .values(
-            status=CallStatus.RUNNING.value,
-            handouts=handout,
-            acknowledged=False,
-            machine_id=machine_id,
-            task_token=token,
-            handed_out_at=run.now,
-        )
+        UPDATE_CALL,
+        {
+            "of_key": call.key,
+            "status": CallStatus.RUNNING.value,
+            "handouts": handout,
+            "acknowledged": False,
+            "machine_id": machine_id,
+            "task_token": token,
+            "handed_out_at": run.now,
+        },
     )
     if call.kind == "function":
         run.stop_waiting()
@@ -300,15 +310,15 @@ async def _finish(
     delay = min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2 ** min(attempts - 1, 10))
     reason = storable(content)[:2_000]
     await run.write.execute(
-        update(calls)
-        .where(calls.c.key == call.key)
-        .values(
-            status=CallStatus.PENDING.value,
-            attempts=attempts,
-            acknowledged=True,
-            last_error=reason,
-            task_token=None,
-        )
+        UPDATE_CALL,
+        {
+            "of_key": call.key,
+            "status": CallStatus.PENDING.value,
+            "attempts": attempts,
+            "acknowledged": True,
+            "last_error": reason,
+            "task_token": None,
+        },
     )
     if call.kind == "function":
         run.event("call.retried", callId=call.id, attempt=call.handouts, error=reason, delay=delay)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
@@ -21,14 +21,17 @@ MAX_QUEUED = 1_000
 """Messages of one run that the model has not seen; a further one is refused."""
 
 
+# Made once: building a statement costs more than sending it.
+_AFTER = (
+    select(messages.c.key, messages.c.type, messages.c.data)
+    .where(messages.c.run_key == bindparam("of_run"), messages.c.key > bindparam("after"))
+    .order_by(messages.c.key)
+)
+
+
 async def entries_after(read: Read, run_key: int, key: int) -> list[Entry]:
     """Transcript entries written after that key, in the order they were written."""
-    statement = (
-        select(messages.c.key, messages.c.type, messages.c.data)
-        .where(messages.c.run_key == run_key, messages.c.key > key)
-        .order_by(messages.c.key)
-    )
-    rows = await read.execute(statement)
+    rows = await read.execute(_AFTER, {"of_run": run_key, "after": key})
     return [Entry(key, MessageType(kind), load_object(data)) for key, kind, data in rows]
 
 
@@ -104,6 +107,11 @@ class MessageStore:
                 f"{MAX_QUEUED} messages are queued already; wait until the run has read them.",
                 code="too_many_queued",
             )
+
+    async def transcript(self, run_key: int) -> list[Entry]:
+        """All entries of a run's transcript, in the order they were written."""
+        async with self._database.read() as read:
+            return await entries_after(read, run_key, 0)
 
     async def page(self, ref: RunRef, *, after: int, limit: int) -> list[MessageRecord]:
         """Messages with a key greater than `after`, oldest first. Raises `NotFoundError`."""

@@ -7,7 +7,7 @@ writes it with one UPDATE and one INSERT of events, numbered without a gap under
 from __future__ import annotations
 
 from pydantic import JsonValue
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from orchestrator import lifecycle
 from orchestrator.activity_interface import RunRef
@@ -21,6 +21,27 @@ from orchestrator.store.functions import call_settings
 from orchestrator.store.json_text import dump, load_object, load_optional, storable
 from orchestrator.store.records import RunRecord
 from perdure.contract import FunctionReference, RunStatus, StatusChange, StatusChangeTarget
+
+# Made once: building a statement costs more than sending it.
+_LOCK = (
+    select(tables.runs)
+    .where(
+        tables.runs.c.cluster_id == bindparam("of_cluster"), tables.runs.c.id == bindparam("of_run")
+    )
+    .with_for_update()
+)
+_LOCK_KEY = select(tables.runs).where(tables.runs.c.key == bindparam("of_key")).with_for_update()
+_LOCK_CALL = (
+    select(tables.runs)
+    .join(tables.calls, tables.calls.c.run_key == tables.runs.c.key)
+    .where(
+        tables.calls.c.cluster_id == bindparam("of_cluster"),
+        tables.calls.c.id == bindparam("of_call"),
+    )
+    .with_for_update(of=tables.runs)
+)
+_UPDATE = update(tables.runs).where(tables.runs.c.key == bindparam("of_key"))
+_INSERT_EVENTS = insert(tables.events)
 
 
 class OpenRun:
@@ -40,12 +61,8 @@ class OpenRun:
     @classmethod
     async def lock(cls, write: Write, ref: RunRef) -> OpenRun:
         """Lock the run's row. Raises `NotFoundError` where the cluster has no such run."""
-        statement = (
-            select(tables.runs)
-            .where(tables.runs.c.cluster_id == ref.cluster_id, tables.runs.c.id == ref.run_id)
-            .with_for_update()
-        )
-        row = (await write.execute(statement)).mappings().one_or_none()
+        of_run = {"of_cluster": ref.cluster_id, "of_run": ref.run_id}
+        row = (await write.execute(_LOCK, of_run)).mappings().one_or_none()
         if row is None:
             raise NotFoundError(f"There is no run {ref.run_id!r}.")
         return cls(write, RunRecord(**row))
@@ -53,14 +70,8 @@ class OpenRun:
     @classmethod
     async def lock_call(cls, write: Write, cluster_id: str, call_id: str) -> OpenRun:
         """Lock the run of a call. Raises `NotFoundError` where the cluster has no such call."""
-        calls = tables.calls
-        statement = (
-            select(tables.runs)
-            .join(calls, calls.c.run_key == tables.runs.c.key)
-            .where(calls.c.cluster_id == cluster_id, calls.c.id == call_id)
-            .with_for_update(of=tables.runs)
-        )
-        row = (await write.execute(statement)).mappings().one_or_none()
+        of_call = {"of_cluster": cluster_id, "of_call": call_id}
+        row = (await write.execute(_LOCK_CALL, of_call)).mappings().one_or_none()
         if row is None:
             raise NotFoundError(f"There is no call {call_id!r}.")
         return cls(write, RunRecord(**row))
@@ -68,8 +79,8 @@ class OpenRun:
     @classmethod
     async def lock_key(cls, write: Write, run_key: int) -> OpenRun:
         """Lock a run of which the store itself has the key."""
-        statement = select(tables.runs).where(tables.runs.c.key == run_key).with_for_update()
-        return cls(write, RunRecord(**(await write.execute(statement)).mappings().one()))
+        row = (await write.execute(_LOCK_KEY, {"of_key": run_key})).mappings().one()
+        return cls(write, RunRecord(**row))
 
     @property
     def key(self) -> int:
@@ -227,10 +238,8 @@ class OpenRun:
     async def save(self) -> None:
         """Write what changed. Whoever waits for the run is woken after the commit."""
         if self._events:
-            await self.write.execute(insert(tables.events), self._events)
+            await self.write.execute(_INSERT_EVENTS, self._events)
             self.set(version=self._version, updated_at=self.now)
             self.write.touch(self.key)
         if self._changes:
-            await self.write.execute(
-                update(tables.runs).where(tables.runs.c.key == self.key).values(**self._changes)
-            )
+            await self.write.execute(_UPDATE, {"of_key": self.key, **self._changes})

@@ -31,6 +31,9 @@ _NEW_MESSAGE = (
     "Not final: a new message arrived meanwhile. Take it into account, then give the result again."
 )
 
+# Made once: building a statement costs more than sending it.
+_INSERT = insert(tables.messages).returning(tables.messages.c.key)
+
 
 class ReplyWriter:
     """Writes one reply and its consequences into the open run."""
@@ -87,16 +90,14 @@ class ReplyWriter:
             )
 
     async def _write(self, message_id: str, kind: MessageType, data: str) -> int:
-        statement = insert(tables.messages).values(
-            run_key=self._run.key,
-            id=message_id,
-            turn=self._run.turn,
-            step=self._step,
-            type=kind.value,
-            data=data,
-            created_at=self._run.now,
-        )
-        key: int = (
-            await self._run.write.execute(statement.returning(tables.messages.c.key))
-        ).scalar_one()
+        row = {
+            "run_key": self._run.key,
+            "id": message_id,
+            "turn": self._run.turn,
+            "step": self._step,
+            "type": kind.value,
+            "data": data,
+            "created_at": self._run.now,
+        }
+        key: int = (await self._run.write.execute(_INSERT, row)).scalar_one()
         return key

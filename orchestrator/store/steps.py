@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 
 from orchestrator import agent
 from orchestrator.activity_interface import LostCall, RunRef, Standing
@@ -29,6 +29,12 @@ from orchestrator.store.records import RunRecord
 from orchestrator.store.replies import ReplyWriter
 from orchestrator.transcript import Entry
 from perdure.contract import FunctionReference, MessageType, RunStatus
+
+# Made once: building a statement costs more than sending it.
+_FIND = select(tables.runs).where(
+    tables.runs.c.cluster_id == bindparam("of_cluster"), tables.runs.c.id == bindparam("of_run")
+)
+_INSERT = insert(tables.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,21 +182,22 @@ async def _write_step(
 ) -> None:
     usage, record = plan.reply.usage, run.record
     await run.write.execute(
-        insert(tables.steps).values(
-            run_key=run.key,
-            step=step,
-            turn=run.turn,
-            attempt=attempt,
-            model=plan.reply.model or record.model,
-            stop=plan.reply.stop.value,
-            message_key=message_key,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cache_read_tokens=usage.cache_read_tokens,
-            cache_write_tokens=usage.cache_write_tokens,
-            duration_ms=duration_ms,
-            created_at=run.now,
-        )
+        _INSERT,
+        {
+            "run_key": run.key,
+            "step": step,
+            "turn": run.turn,
+            "attempt": attempt,
+            "model": plan.reply.model or record.model,
+            "stop": plan.reply.stop.value,
+            "message_key": message_key,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cache_read_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "duration_ms": duration_ms,
+            "created_at": run.now,
+        },
     )
     run.set(
         step=step,
@@ -212,10 +219,8 @@ async def _write_step(
 
 
 async def _find(read: Read, ref: RunRef) -> RunRecord:
-    statement = select(tables.runs).where(
-        tables.runs.c.cluster_id == ref.cluster_id, tables.runs.c.id == ref.run_id
-    )
-    row = (await read.execute(statement)).mappings().one_or_none()
+    of_run = {"of_cluster": ref.cluster_id, "of_run": ref.run_id}
+    row = (await read.execute(_FIND, of_run)).mappings().one_or_none()
     if row is None:
         raise NotFoundError(f"There is no run {ref.run_id!r}.")
     return RunRecord(**row)
