@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pydantic import JsonValue
-from sqlalchemy import Integer, bindparam, delete, func, select, update
+from sqlalchemy import Integer, bindparam, delete, exists, func, or_, select, update
 
 from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef, Seen
 from orchestrator.errors import NotFoundError, SupersededError
@@ -45,6 +45,12 @@ _ACKNOWLEDGE = (
         calls.c.handouts == func.coalesce(bindparam("of_attempt", type_=Integer), calls.c.handouts),
         calls.c.status == CallStatus.RUNNING.value,
         calls.c.acknowledged.is_(False),
+        or_(
+            calls.c.kind == "handler",  # a handler is told of a cancel, not stopped by it
+            ~exists().where(
+                tables.runs.c.key == calls.c.run_key, tables.runs.c.cancel_reason.is_not(None)
+            ),
+        ),
     )
     .values(acknowledged=True, attempts=calls.c.attempts + 1)
 )
@@ -132,7 +138,7 @@ class CallStore:
     ) -> bool:
         """A machine says for the first time that it works on this hand-out: the function's attempt counts.
 
-        False where that is known already, or is not so.
+        False where that is known already, or is not so, or the run is to be cancelled: look at the `lease`.
         """
         holder = {
             "of_call": call_id,
