@@ -16,6 +16,10 @@ class Presence:
         self._functions = functions
         self._alive_until: dict[tuple[str, str], int] = {}
 
+    def knows(self, cluster_id: str, machine_id: str) -> bool:
+        """Whether the machine asked for calls here since it last registered."""
+        return (cluster_id, machine_id) in self._alive_until
+
     async def note(
         self, cluster_id: str, machine_id: str, *, heartbeats: bool, seconds: float
     ) -> None:

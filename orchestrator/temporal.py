@@ -122,6 +122,10 @@ class Temporal:
         """Tell the run's workflow that something was written; starts it if none is open. Raises `UnavailableError`."""
         await self._start(RUN_WORKFLOW, run_workflow_id(ref), ref, signal=NUDGE)
 
+    async def start_delivery(self, ref: RunRef) -> None:
+        """Start the workflow that tells the run's handler, unless it is there. Raises `UnavailableError`."""
+        await self._start(DELIVER_WORKFLOW, delivery_workflow_id(ref), ref, signal=None)
+
     async def nudge_delivery(self, ref: RunRef) -> None:
         """The same for the workflow that tells the run's handler. Raises `UnavailableError`."""
         await self._start(DELIVER_WORKFLOW, delivery_workflow_id(ref), ref, signal=NUDGE)

@@ -42,16 +42,19 @@ class Sweeper:
             await asyncio.sleep(self._seconds * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
 
     async def sweep(self) -> None:
-        """One pass."""
+        """One pass.
+
+        What may stay as it is for hours is started and not nudged: a nudge each time would fill a history.
+        """
         before = now_ms() - GRACE_MS
         await self._nudge(await self._sweeps.unheard_runs(before), self._temporal.nudge_run)
         await self._nudge(
-            await self._sweeps.undelivered_runs(before), self._temporal.nudge_delivery
+            await self._sweeps.undelivered_runs(before), self._temporal.start_delivery
         )
         await self._note_waiting_calls()
         await self._nudge(await self._sweeps.park(), self._temporal.nudge_run)
         await self._nudge(await self._sweeps.unpark(), self._temporal.nudge_run)
-        await self._nudge(await self._sweeps.stuck_runs(), self._temporal.nudge_run)
+        await self._nudge(await self._sweeps.stuck_runs(), self._temporal.start_run)
 
     async def _note_waiting_calls(self) -> None:
         for waiting in await self._sweeps.calls_without_machine(now_ms() - UNTAKEN_MS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from pydantic import JsonValue
@@ -46,11 +46,13 @@ class Thinker:
         *,
         max_output_tokens: int,
         policies: Sequence[str] = (),
+        remembered_runs: int = _REMEMBERED_RUNS,
     ) -> None:
         self._store = store
         self._models = models
         self._max_output_tokens = max_output_tokens
         self._policies = tuple(policies)
+        self._remembered_runs = remembered_runs
         self._memories: OrderedDict[RunRef, _Memory] = OrderedDict()
 
     async def begin(self, question: ThinkInput, attempt: int) -> Question | Standing:
@@ -68,18 +70,27 @@ class Thinker:
         self, question: Question, *, attempt: int, progress: Callable[[], None]
     ) -> Standing:
         """Ask the model, and record what it says in the second transaction. Raises `ModelError`."""
-        memory = self._remember(question)
         model = await self._models.get(resolve_model(question.run.model, policies=self._policies))
+        memory = self._remember(await self._whole(question))
+        seen, request = memory.last_key, self._request(question, memory, attempt)
         started = time.monotonic()
-        reply = await model.reply(self._request(question, memory, attempt), progress)
+        reply = await model.reply(request, progress)
         duration = time.monotonic() - started
         return await self._store.steps.record(
             question,
             _read(question, reply),
-            seen=memory.last_key,
+            seen=seen,  # another attempt may have read more meanwhile
             attempt=attempt,
             duration_ms=int(duration * 1000),
         )
+
+    async def _whole(self, question: Question) -> Question:
+        """The question with all entries, where the memory of the earlier ones was given up since it was asked."""
+        memory = self._memories.get(RunRef(question.run.cluster_id, question.run.id))
+        if question.after == 0 or (memory is not None and memory.run_key == question.run.key):
+            return question
+        entries = await self._store.messages.transcript(question.run.key)
+        return replace(question, after=0, entries=tuple(entries))
 
     def _remember(self, question: Question) -> _Memory:
         """The run's conversation with what is new in it. Two attempts of one step may both come here."""
@@ -92,7 +103,7 @@ class Thinker:
                 memory.conversation.add(entry)
                 memory.last_key = entry.key
         self._memories.move_to_end(ref)
-        if len(self._memories) > _REMEMBERED_RUNS:
+        if len(self._memories) > self._remembered_runs:
             self._memories.popitem(last=False)
         return memory
 

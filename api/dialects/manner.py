@@ -20,12 +20,14 @@ class Manner:
     """Its machines acknowledge a call and keep it. One that does not is believed until the call's timeout."""
     hears_conflicts: bool
     """It can be told that a result came too late; else it takes any refusal for a fault and reports that."""
+    learns_pace: bool
+    """It learns from the first answer how soon to ask again, and without one waits long: answer the first at once."""
     gather: float
     """Seconds to wait for further calls: its machines do not come back before all they took is done."""
 
 
-NATIVE = Manner(heartbeats=True, hears_conflicts=True, gather=0.0)
-INFERABLE = Manner(heartbeats=False, hears_conflicts=False, gather=0.02)
+NATIVE = Manner(heartbeats=True, hears_conflicts=True, learns_pace=False, gather=0.0)
+INFERABLE = Manner(heartbeats=False, hears_conflicts=False, learns_pace=True, gather=0.02)
 
 
 def manner_of(headers: Headers) -> Manner:

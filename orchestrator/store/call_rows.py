@@ -165,6 +165,24 @@ async def answer(
     return summarize
 
 
+async def keep_late(run: OpenRun, call: CallRecord, kind: ResultType, content: str) -> None:
+    """Keep a result that came after the run's end as evidence; the model never sees it."""
+    await run.write.execute(_INSERT_RESULT, {"call_key": call.key, "content": content})
+    await run.write.execute(
+        UPDATE_CALL,
+        {
+            "of_key": call.key,
+            "status": CallStatus.FAILURE.value,
+            "result_type": kind.value,
+            "result_size": len(content),
+            "shown": True,
+            "finished_at": run.now,
+            "task_token": None,
+        },
+    )
+    run.event("call.late", callId=call.id, resultType=kind.value, size=len(content))
+
+
 async def show(run: OpenRun, call: CallRecord, kind: ResultType, content: str) -> None:
     """Show the model a summary of a call's result."""
     await _write_message(run, call, kind, content, summarized=True)

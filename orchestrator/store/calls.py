@@ -16,6 +16,7 @@ from orchestrator.store.call_rows import (
     answer,
     exhausted,
     find_call,
+    keep_late,
     open_calls,
     result_message_id,
     show,
@@ -179,14 +180,14 @@ class CallStore:
         """Take a result from the machine that holds the call, and from no other.
 
         A rejection with attempts left is not a result yet. Raises `NotFoundError`, `SupersededError`; a result that
-        comes after the run's end is kept as an event.
+        comes after the run's end is kept, but not shown.
         """
         async with self._database.write() as write:
             run = await OpenRun.lock_call(write, cluster_id, call_id)
             current = await find_call(write, cluster_id, call_id)
             call, token = _held(current, call_id, machine_id, attempt)
             if call.kind == "function" and is_final(run.status):
-                run.event("call.late", callId=call.id, resultType=kind.value, size=len(content))
+                await keep_late(run, call, kind, content)
                 verdict = None
             else:
                 verdict = await _finish(run, call, kind, content)

@@ -16,6 +16,7 @@ from api.__main__ import ApiServer, open_services
 from api.app import create_app
 from api.deps import ApiServices
 from orchestrator.settings import Settings
+from tests.api.inferable_client import MACHINE, SDK
 
 NOBODY = "127.0.0.1:1"
 """An address where nothing listens."""
@@ -104,3 +105,20 @@ def new_run(client: httpx2.AsyncClient, cluster: str) -> Callable[..., object]:
         return run_id
 
     return create
+
+
+@pytest.fixture
+def runs(cluster: str) -> str:
+    """The path of the cluster's runs."""
+    return f"/clusters/{cluster}/runs"
+
+
+@pytest.fixture
+async def theirs(services: ApiServices, key: str) -> AsyncGenerator[httpx2.AsyncClient]:
+    """A client that speaks as the Inferable SDK for Node does."""
+    transport = httpx2.ASGITransport(create_app(services), raise_app_exceptions=False)
+    headers = {"authorization": key, "x-machine-id": MACHINE, **SDK}
+    async with httpx2.AsyncClient(
+        transport=transport, base_url="http://api", headers=headers
+    ) as client:
+        yield client

@@ -1,0 +1,185 @@
+"""What a reply means for its run: answers, corrections, the end; whatever a model puts in it."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import insert
+
+from orchestrator import agent
+from orchestrator.activity_interface import LostCall, RunRef, Standing
+from orchestrator.conversation import Reply, Stop, ToolCall, UserTurn
+from orchestrator.prompts import READ_TOOL, RESULT_TOOL
+from orchestrator.store import tables
+from orchestrator.store.json_text import load, load_object
+from orchestrator.store.steps import Question
+from orchestrator.transcript import turns
+from perdure.contract import FunctionReference
+from tests.store.stage import HANDLER, WHOLE_NUMBER, Stage, calls_for, result_of, text_of
+
+
+async def test_calls_that_temporal_gave_up_on_are_answered_with_a_failure(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    kept, lost = await stage.called(ref, "sales_query", "sales_query")
+    await stage.answer(ref, kept.call_id)
+    given_up = [LostCall(lost.call_id, "deadline"), LostCall(kept.call_id, "deadline")]
+    question = await stage.begin(ref, 2, lost=given_up)
+    assert isinstance(question, Question)
+    last = turns(question.entries)[-1]
+    assert isinstance(last, UserTurn)
+    assert [(r.is_error, r.content) for r in last.results] == [
+        (False, '"ok"'),
+        (True, "The call did not finish in time: deadline"),
+    ]
+    again = await stage.begin(ref, 2, lost=given_up, attempt=2)
+    assert isinstance(again, Question)
+    assert again.entries == question.entries
+
+
+async def test_a_lost_call_of_another_run_is_left_alone(stage: Stage) -> None:
+    await stage.register("query")
+    ref, other = await stage.run(), await stage.run()
+    (order,) = await stage.called(other)
+    await stage.begin(ref, 0, lost=[LostCall(order.call_id, "deadline")])
+    assert (await stage.call_row(order.call_id))["result_type"] is None
+
+
+async def test_a_wrong_result_goes_back_with_its_errors_and_is_given_up_at_last(
+    stage: Stage,
+) -> None:
+    ref = await stage.run(result_schema=WHOLE_NUMBER)
+    for number in range(agent.MAX_CORRECTIONS):
+        standing = await stage.think(ref, result_of("seven"))
+        assert standing == Standing("running", number + 1)
+    assert await stage.think(ref, result_of("seven")) == Standing("done", 4)
+    run = await stage.look(ref)
+    assert run.result is None
+    assert run.result_null_reason is not None
+    assert "integer" in run.result_null_reason
+    answers = [data for kind, data in await stage.messages(ref) if kind == "invocation-result"]
+    assert [answer["resultType"] for answer in answers] == ["rejection"] * 3 + ["resolution"]
+    assert "integer" in answers[0]["result"]
+    assert len(await stage.events(ref, "reply.corrected")) == 3
+
+
+async def test_a_wrong_text_is_answered_in_words(stage: Stage) -> None:
+    ref = await stage.run(result_schema=WHOLE_NUMBER)
+    await stage.think(ref, text_of("seven"))
+    last = turns((await stage.ask(ref)).entries)[-1]
+    assert isinstance(last, UserTurn)
+    assert RESULT_TOOL in last.texts[0]
+    await stage.think(ref, text_of("7"))
+    assert (await stage.look(ref)).result == "7"
+
+
+async def test_a_result_beside_calls_waits_for_their_results(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    question = await stage.ask(ref)
+    calls = calls_for("sales_query").calls + result_of(7).calls
+    standing = await stage.record(question, Reply("", Stop.CALLS, calls))
+    assert len(standing.orders) == 1
+    await stage.answer(ref, standing.orders[0].call_id)
+    last = turns((await stage.ask(ref)).entries)[-1]
+    assert isinstance(last, UserTurn)
+    assert [result.is_error for result in last.results] == [False, True]
+    assert "Not taken" in last.results[1].content
+
+
+async def test_every_call_of_a_reply_is_answered_before_the_model_speaks_again(
+    stage: Stage,
+) -> None:
+    await stage.register("query")
+    ref = await stage.run(result_schema=WHOLE_NUMBER)
+    question = await stage.ask(ref)
+    asked = [
+        *calls_for("sales_query", "no_such_function").calls,
+        *result_of("wrong").calls,
+        *result_of(2).calls,
+        ToolCall("r", READ_TOOL, {"callId": "nothing"}),
+        ToolCall("bad", READ_TOOL, {}),
+    ]
+    standing = await stage.record(question, Reply("", Stop.CALLS, tuple(asked)))
+    await stage.answer(ref, standing.orders[0].call_id)
+    last = turns((await stage.ask(ref)).entries)[-1]
+    assert isinstance(last, UserTurn)
+    assert [result.id for result in last.results] == [call.id for call in asked]
+    assert [result.is_error for result in last.results] == [False, *[True] * 5]
+
+
+async def test_a_reply_that_was_cut_off_is_answered_call_by_call(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    question = await stage.ask(ref)
+    reply = calls_for("sales_query", "sales_query")
+    standing = await stage.record(question, Reply("", Stop.LENGTH, reply.calls))
+    assert standing == Standing("running", 1)
+    last = turns((await stage.ask(ref)).entries)[-1]
+    assert isinstance(last, UserTurn)
+    assert [result.is_error for result in last.results] == [True, True]
+    assert last.texts == ()
+
+
+@pytest.mark.parametrize("stop", [Stop.REFUSAL, Stop.CONTEXT])
+async def test_a_refusal_fails_the_turn_whatever_it_called(stage: Stage, stop: Stop) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    question = await stage.ask(ref)
+    standing = await stage.record(question, Reply("", stop, calls_for("sales_query").calls))
+    assert (standing.status, standing.orders) == ("failed", [])
+    await stage.send(ref, "go on")
+    assert isinstance(turns((await stage.ask(ref)).entries)[-1], UserTurn)
+
+
+@pytest.mark.parametrize("text", ["NaN", "[1e999]", '{"a":-Infinity}'])
+async def test_a_result_that_is_no_json_fails_no_run(stage: Stage, text: str) -> None:
+    ref = await stage.run(result_schema="true")
+    assert (await stage.think(ref, text_of(text))).status == "running"
+
+
+async def test_a_number_that_json_does_not_have_is_kept_as_null(stage: Stage) -> None:
+    """A provider's own parser may let it pass."""
+    ref = await stage.run(on_status_change=HANDLER)
+    await stage.think(ref, result_of([float("inf"), 1.5]))
+    assert (await stage.look(ref)).result == "[null,1.5]"
+
+
+async def test_odd_characters_in_a_result_reach_the_handler(stage: Stage) -> None:
+    ref = await stage.run(on_status_change=HANDLER)
+    result = {"value": "NUL \0, half \ud800"}
+    await stage.think(ref, result_of({**result}))
+    assert load((await stage.look(ref)).result or "") == result
+    call = (await stage.rows(tables.calls))[-1]
+    assert load_object(call["input"])["result"] == result
+
+
+async def test_only_what_is_attached_and_not_private_is_offered_in_a_stable_order(
+    stage: Stage,
+) -> None:
+    await stage.register("zebra", "query")
+    await stage.register("apple", service="fruit")
+    names = [f.tool.name for f in (await stage.ask(await stage.run())).functions]
+    assert names == ["fruit_apple", "sales_query", "sales_zebra"]
+    attached = [FunctionReference(service="sales", function=name) for name in ("zebra", "gone")]
+    ref = await stage.run(attached_functions=attached)
+    assert [f.tool.name for f in (await stage.ask(ref)).functions] == ["sales_zebra"]
+
+
+async def test_a_turn_without_an_end_fails_and_a_new_turn_counts_from_one(stage: Stage) -> None:
+    ref = await stage.run()
+    runs = tables.runs
+    await stage.ask(ref)
+    await stage.alter(runs, runs.c.id == ref.run_id, step=agent.MAX_STEPS_PER_TURN - 1)
+    assert (await stage.think(ref, Reply("so far", Stop.PAUSE))).status == "running"
+    await _fill_turn(stage, ref)
+    assert (await stage.think(ref, Reply("so far", Stop.PAUSE))).status == "failed"
+    await stage.send(ref, "again")
+    assert (await stage.think(ref, Reply("so far", Stop.PAUSE))).status == "running"
+
+
+async def _fill_turn(stage: Stage, ref: RunRef) -> None:
+    """Write the steps that this turn would have taken before its last one."""
+    (last,) = await stage.rows(tables.steps)
+    rows = [{**last, "step": number} for number in range(1, last["step"])]
+    async with stage.store.database.write() as write:
+        await write.execute(insert(tables.steps), rows)

@@ -1,0 +1,138 @@
+"""A sweep brings to the engine what the store has and nobody was told of."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from typing_extensions import override
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.clock import now_ms
+from orchestrator.errors import UnavailableError
+from orchestrator.settings import Settings
+from orchestrator.store import tables
+from orchestrator.store.sweeps import PARK_AFTER_MS, STUCK_AFTER_MS
+from orchestrator.temporal import Temporal
+from tests.store.stage import HANDLER, Stage
+from workers.sweeper import GRACE_MS, UNTAKEN_MS, Sweeper
+
+runs, calls, deliveries = tables.runs, tables.calls, tables.deliveries
+
+
+class Engine(Temporal):
+    """Writes down what it is told; or is away."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings())
+        self.told: list[tuple[str, str]] = []
+        self.heard = asyncio.Event()
+        self.away = False
+
+    def _hear(self, what: str, ref: RunRef) -> None:
+        if self.away:
+            raise UnavailableError("Temporal does not answer.")
+        self.told.append((what, ref.run_id))
+        self.heard.set()
+
+    @override
+    async def start_run(self, ref: RunRef) -> None:
+        self._hear("start run", ref)
+
+    @override
+    async def nudge_run(self, ref: RunRef) -> None:
+        self._hear("nudge run", ref)
+
+    @override
+    async def start_delivery(self, ref: RunRef) -> None:
+        self._hear("start delivery", ref)
+
+    @override
+    async def nudge_delivery(self, ref: RunRef) -> None:
+        self._hear("nudge delivery", ref)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def sweeper(stage: Stage, engine: Engine) -> Sweeper:
+    return Sweeper(stage.store, engine, seconds=0.01)
+
+
+async def _age(stage: Stage, milliseconds: int) -> None:
+    """Let all that was written so far be so old."""
+    past = now_ms() - milliseconds
+    await stage.alter(runs, wake_at=past, updated_at=past)
+    await stage.alter(calls, created_at=past)
+    await stage.alter(deliveries, created_at=past)
+
+
+async def test_a_wish_whose_nudge_was_lost_is_nudged_again(
+    stage: Stage, engine: Engine, sweeper: Sweeper
+) -> None:
+    ref = await stage.run()
+    await sweeper.sweep()
+    assert engine.told == []
+    await _age(stage, GRACE_MS + 500)
+    await sweeper.sweep()
+    assert engine.told == [("nudge run", ref.run_id)]
+
+
+async def test_a_delivery_nobody_drives_is_started_and_never_nudged(
+    stage: Stage, engine: Engine, sweeper: Sweeper
+) -> None:
+    """A handler may be away for a day; a signal at each sweep would fill the history by then."""
+    ref = await stage.finished(on_status_change=HANDLER)
+    await _age(stage, GRACE_MS + 500)
+    for _ in range(3):
+        await sweeper.sweep()
+    assert engine.told == [("start delivery", ref.run_id)] * 3
+
+
+async def test_a_run_in_which_nothing_happens_is_started_again(
+    stage: Stage, engine: Engine, sweeper: Sweeper
+) -> None:
+    ref = await stage.run()
+    await stage.ask(ref)
+    await _age(stage, STUCK_AFTER_MS + 500)
+    await sweeper.sweep()
+    assert engine.told == [("start run", ref.run_id)]
+
+
+async def test_a_run_without_a_function_worker_says_so_then_rests_until_one_comes(
+    stage: Stage, engine: Engine, sweeper: Sweeper
+) -> None:
+    await stage.register("query", alive_for=-1)
+    ref = await stage.run()
+    await stage.called(ref)
+    await _age(stage, UNTAKEN_MS + 500)
+    await sweeper.sweep()
+    assert (await stage.look(ref)).waiting_for is not None
+    assert engine.told == []
+    await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 500)
+    await sweeper.sweep()
+    assert engine.told == [("nudge run", ref.run_id)]
+    await stage.register("query", machine="m2")
+    await sweeper.sweep()
+    assert engine.told == [("nudge run", ref.run_id)] * 2
+    assert (await stage.look(ref)).waiting_for is None
+
+
+async def test_sweeping_goes_on_after_the_engine_was_away(
+    stage: Stage, engine: Engine, sweeper: Sweeper
+) -> None:
+    ref = await stage.run()
+    await _age(stage, GRACE_MS + 500)
+    engine.away = True
+    await sweeper.sweep()
+    task = asyncio.create_task(sweeper.run())
+    engine.away = False
+    async with asyncio.timeout(10):
+        await engine.heard.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine.told[0] == ("nudge run", ref.run_id)

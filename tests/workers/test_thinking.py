@@ -1,0 +1,153 @@
+"""A model step between its two transactions, when several of them are under way in one worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from typing_extensions import override
+
+from orchestrator.activity_interface import RunRef, Standing, ThinkInput
+from orchestrator.conversation import (
+    AssistantTurn,
+    Model,
+    ModelRequest,
+    Reply,
+    Stop,
+    ToolCall,
+    UserTurn,
+)
+from orchestrator.registry import ModelName
+from orchestrator.settings import Settings
+from orchestrator.store.steps import Question
+from tests.store.stage import Stage
+from workers.models import Models
+from workers.thinking import Thinker
+
+
+class Parrot:
+    """Answers when it is told to, in the order it was asked; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[ModelRequest] = []
+        self.replies: list[asyncio.Future[Reply]] = []
+        self.asked = asyncio.Condition()
+
+    async def reply(self, request: ModelRequest, progress: Callable[[], None]) -> Reply:
+        answer = asyncio.get_running_loop().create_future()
+        async with self.asked:
+            self.requests.append(request)
+            self.replies.append(answer)
+            self.asked.notify_all()
+        return await answer
+
+    async def summarize(self, text: str, limit: int) -> Reply:
+        return Reply(text[:limit], Stop.END)
+
+    async def was_asked(self, times: int) -> None:
+        async with self.asked, asyncio.timeout(10):
+            await self.asked.wait_for(lambda: len(self.requests) >= times)
+
+
+class ParrotModels(Models):
+    """Has one model."""
+
+    def __init__(self, parrot: Parrot) -> None:
+        super().__init__(Settings())
+        self._parrot = parrot
+
+    @override
+    async def get(self, name: ModelName) -> Model:
+        return self._parrot
+
+
+@pytest.fixture
+def parrot() -> Parrot:
+    return Parrot()
+
+
+def _thinker(stage: Stage, parrot: Parrot, *, remembered_runs: int = 8) -> Thinker:
+    return Thinker(
+        stage.store,
+        ParrotModels(parrot),
+        max_output_tokens=1_000,
+        remembered_runs=remembered_runs,
+    )
+
+
+async def _ask(thinker: Thinker, ref: RunRef, step: int = 0, attempt: int = 1) -> Question:
+    question = await thinker.begin(ThinkInput(ref, step), attempt)
+    assert isinstance(question, Question)
+    return question
+
+
+def _think(thinker: Thinker, question: Question, attempt: int = 1) -> asyncio.Task[Standing]:
+    return asyncio.create_task(thinker.think(question, attempt=attempt, progress=lambda: None))
+
+
+async def _first_step(stage: Stage, thinker: Thinker, parrot: Parrot) -> RunRef:
+    """A run that has taken one step: it called a function, which returned."""
+    await stage.register("query")
+    ref = await stage.run()
+    task = _think(thinker, await _ask(thinker, ref))
+    await parrot.was_asked(1)
+    parrot.replies[0].set_result(Reply("", Stop.CALLS, (ToolCall("t1", "sales_query", {}),)))
+    await stage.answer(ref, (await task).orders[0].call_id)
+    return ref
+
+
+async def test_the_model_is_sent_what_it_was_sent_before_and_what_is_new(
+    stage: Stage, parrot: Parrot
+) -> None:
+    thinker = _thinker(stage, parrot)
+    ref = await _first_step(stage, thinker, parrot)
+    question = await _ask(thinker, ref, 2)
+    assert len(question.entries) == 2, "the worker knows the beginning"
+    task = _think(thinker, question)
+    await parrot.was_asked(2)
+    first, second = parrot.requests
+    assert second.turns[: len(first.turns)] == first.turns
+    assert [type(turn) for turn in second.turns] == [UserTurn, AssistantTurn, UserTurn]
+    assert (second.system, second.tools) == (first.system, first.tools)
+    parrot.replies[1].set_result(Reply("the answer", Stop.END))
+    assert (await task).status == "done"
+
+
+async def test_a_run_that_the_worker_forgot_meanwhile_is_read_again_from_its_beginning(
+    stage: Stage, parrot: Parrot
+) -> None:
+    thinker = _thinker(stage, parrot, remembered_runs=1)
+    ref = await _first_step(stage, thinker, parrot)
+    question = await _ask(thinker, ref, 2)
+    assert question.after > 0
+    other = _think(thinker, await _ask(thinker, await stage.run()))
+    await parrot.was_asked(2)
+    task = _think(thinker, question)
+    await parrot.was_asked(3)
+    assert [type(turn) for turn in parrot.requests[2].turns] == [UserTurn, AssistantTurn, UserTurn]
+    assert parrot.requests[2].turns[0] == UserTurn((), ("go",))
+    for answer in parrot.replies[1:]:
+        answer.set_result(Reply("the answer", Stop.END))
+    assert [(await one).status for one in (other, task)] == ["done", "done"]
+
+
+async def test_a_message_that_only_the_second_attempt_saw_is_not_taken_as_read_by_the_first(
+    stage: Stage, parrot: Parrot
+) -> None:
+    thinker = _thinker(stage, parrot)
+    ref = await stage.run()
+    slow = _think(thinker, await _ask(thinker, ref))
+    await parrot.was_asked(1)
+    await stage.send(ref, "one more thing")
+    second = _think(thinker, await _ask(thinker, ref, 1, attempt=2), attempt=2)
+    await parrot.was_asked(2)
+    parrot.replies[0].set_result(Reply("the answer", Stop.END))
+    assert (await slow).status == "running", "the message would be lost"
+    parrot.replies[1].set_result(Reply("both answers", Stop.END))
+    assert (await second).status == "running", "the second reply is dropped: the step is recorded"
+    third = _think(thinker, await _ask(thinker, ref, 2))
+    await parrot.was_asked(3)
+    assert parrot.requests[2].turns[-1] == UserTurn((), ("one more thing",))
+    parrot.replies[2].set_result(Reply("both answers", Stop.END))
+    assert (await third).status == "done"

@@ -1,0 +1,25 @@
+"""A run workflow that looks before it thinks: what a careless change would make of running runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+
+from orchestrator.activity_interface import LOOK, RunRef, Seen
+from orchestrator.workflow import NUDGE, RUN_WORKFLOW
+
+
+@workflow.defn(name=RUN_WORKFLOW)
+class BrokenRunWorkflow:
+    """Not what the histories were made with."""
+
+    @workflow.signal(name=NUDGE)
+    def nudge(self) -> None:
+        """Takes what is sent."""
+
+    @workflow.run
+    async def run(self, ref: RunRef) -> None:
+        await workflow.execute_activity(
+            LOOK, ref, result_type=Seen, start_to_close_timeout=timedelta(seconds=30)
+        )

@@ -1,0 +1,48 @@
+"""How much memory a run costs a worker while it waits: `parked_runs.py <address>` prints KB per run.
+
+A process of its own, so that nothing else grows or shrinks meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+
+import psutil
+
+from orchestrator.activity_interface import RunRef, Standing
+from tests.workflow.play import CALL, Play
+from tests.workflow.server import connected
+
+_WARM_UP = 60
+_COUNTED = 200
+
+
+def _resident_kb() -> float:
+    gc.collect()
+    return psutil.Process().memory_info().rss / 1024
+
+
+async def _park(play: Play, first: int, count: int) -> None:
+    """Start runs that wait for a call which nobody takes."""
+    refs = [RunRef(play.ref.cluster_id, f"run-{first + number}") for number in range(count)]
+    for ref in refs:
+        await play.temporal.start_run(ref)
+    for ref in refs:
+        await play.scheduled(CALL, ref)
+
+
+async def main(address: str) -> None:
+    play = Play(await connected(address))
+    waits = Standing("running", 1, [play.order("waits", taken=False)])
+    play.standings += [waits] * (_WARM_UP + _COUNTED)
+    async with play.workers():
+        await _park(play, 0, _WARM_UP)
+        before = _resident_kb()
+        await _park(play, _WARM_UP, _COUNTED)
+        sys.stdout.write(f"{(_resident_kb() - before) / _COUNTED:.1f}\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

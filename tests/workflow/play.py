@@ -1,0 +1,230 @@
+"""Activities that answer from a script, and what the workflows made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+from temporalio import activity
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowHistory
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+from orchestrator.activity_interface import (
+    LOOK,
+    NEXT_DELIVERIES,
+    SETTLE,
+    SUMMARIZE,
+    THINK,
+    CallOrder,
+    CallOutcome,
+    CallTicket,
+    Deliveries,
+    DeliveriesInput,
+    RunRef,
+    Seen,
+    SettleInput,
+    Standing,
+    SummarizeInput,
+    ThinkInput,
+)
+from orchestrator.settings import Settings
+from orchestrator.temporal import (
+    TASK_QUEUE,
+    Temporal,
+    delivery_workflow_id,
+    run_workflow_id,
+    workflow_runner,
+)
+from orchestrator.workflow import DeliverWorkflow, RunWorkflow
+from tests.workflow.server import IDENTITY
+
+CALL = "sales_query"
+"""Name of the one function and of the one handler that there are."""
+_PATIENCE = 30.0
+Answer = TypeVar("Answer")
+
+
+class Play:
+    """One run: what its activities are to answer, and what they were asked, in order."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.temporal = Temporal(Settings(), client)
+        self.ref = RunRef(f"cluster-{secrets.token_hex(4)}", "run")
+        self.standings: deque[Standing | ApplicationError] = deque()
+        self.seen: deque[Seen] = deque()
+        self.deliveries: deque[Deliveries] = deque()
+        self.outcomes: dict[str, CallOutcome | ApplicationError] = {}
+        self.asked: list[object] = []
+        self._begun: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._gates: dict[str, asyncio.Event] = {}
+
+    # -- the activities ----------------------------------------------------------------------------
+
+    @activity.defn(name=THINK)
+    async def think(self, question: ThinkInput) -> Standing:
+        await self._pass(THINK, question)
+        return _answer(self.standings.popleft())
+
+    @activity.defn(name=SUMMARIZE)
+    async def summarize(self, wanted: SummarizeInput) -> None:
+        await self._pass(SUMMARIZE, wanted)
+
+    @activity.defn(name=LOOK)
+    async def look(self, ref: RunRef) -> Seen:
+        await self._pass(LOOK, ref)
+        return self.seen.popleft() if self.seen else Seen()
+
+    @activity.defn(name=SETTLE)
+    async def settle(self, wanted: SettleInput) -> None:
+        await self._pass(SETTLE, wanted)
+
+    @activity.defn(name=NEXT_DELIVERIES)
+    async def next_deliveries(self, wanted: DeliveriesInput) -> Deliveries:
+        await self._pass(NEXT_DELIVERIES, wanted)
+        return self.deliveries.popleft() if self.deliveries else Deliveries()
+
+    @activity.defn(name=CALL)
+    async def call(self, ticket: CallTicket) -> CallOutcome:
+        await self._pass(ticket.call_id, ticket)
+        outcome = self.outcomes.get(ticket.call_id, CallOutcome(ticket.call_id))
+        return _answer(outcome)
+
+    async def _pass(self, name: str, asked: object) -> None:
+        self.asked.append(asked)
+        self._begun[name].set()
+        if name in self._gates:
+            await self._gates[name].wait()
+
+    # -- directing ---------------------------------------------------------------------------------
+
+    def hold(self, name: str) -> None:
+        """Let this activity, or the call of this id, wait when it has begun."""
+        self._gates[name] = asyncio.Event()
+
+    def release(self, name: str) -> None:
+        self._gates.pop(name).set()
+
+    async def begun(self, name: str) -> None:
+        """Wait until the activity, or the call of this id, has begun since one last waited for it."""
+        async with asyncio.timeout(_PATIENCE):
+            await self._begun[name].wait()
+        self._begun[name].clear()
+
+    def order(self, call_id: str, *, deadline: float = 60.0, taken: bool = True) -> CallOrder:
+        """A call of the function; nobody polls for one that is not to be taken."""
+        queue = self.queue if taken else f"{self.queue}/nobody"
+        return CallOrder(call_id, queue, CALL, timeout=60.0, deadline=deadline, heartbeat=None)
+
+    @property
+    def queue(self) -> str:
+        return f"{self.ref.cluster_id}/sales/query"
+
+    @asynccontextmanager
+    async def workers(self) -> AsyncGenerator[None]:
+        """Workers for the workflows and for the function; what is still open afterwards is ended."""
+        ours = Worker(
+            self.client,
+            task_queue=TASK_QUEUE,
+            identity=IDENTITY,
+            workflows=[RunWorkflow, DeliverWorkflow],
+            activities=[
+                *(self.think, self.summarize, self.look),
+                *(self.settle, self.next_deliveries),
+            ],
+            workflow_runner=workflow_runner(),
+        )
+        functions = Worker(
+            self.client, task_queue=self.queue, identity=IDENTITY, activities=[self.call]
+        )
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(ours)
+            await stack.enter_async_context(functions)
+            try:
+                yield
+            finally:
+                await self._end_what_is_open()
+
+    async def _end_what_is_open(self) -> None:
+        for workflow_id in (run_workflow_id(self.ref), delivery_workflow_id(self.ref)):
+            try:
+                await self.client.get_workflow_handle(workflow_id).terminate()
+            except RPCError:  # it has ended, or never was
+                continue
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    async def scheduled(self, name: str, ref: RunRef | None = None) -> None:
+        """Wait until a run's workflow has asked for the activity, whoever takes it."""
+        async for event in self._events(ref or self.ref):
+            if event.activity_task_scheduled_event_attributes.activity_type.name == name:
+                return
+
+    async def completed(self, name: str) -> None:
+        """Wait until the answer to the activity is in the history of the run's workflow."""
+        asked: set[int] = set()
+        async for event in self._events(self.ref):
+            if event.activity_task_scheduled_event_attributes.activity_type.name == name:
+                asked.add(event.event_id)
+            if event.activity_task_completed_event_attributes.scheduled_event_id in asked:
+                return
+
+    async def _events(self, ref: RunRef) -> AsyncGenerator[HistoryEvent]:
+        """The history of a run's workflow, as it grows."""
+        handle = self.client.get_workflow_handle(run_workflow_id(ref))
+        async with asyncio.timeout(_PATIENCE):
+            async for event in handle.fetch_history_events(wait_new_event=True):
+                yield event
+
+    async def run_ended(self) -> list[WorkflowHistory]:
+        """Wait for the end of the run's workflow; the histories of its executions."""
+        return await self._ended(run_workflow_id(self.ref))
+
+    async def delivery_ended(self) -> list[WorkflowHistory]:
+        return await self._ended(delivery_workflow_id(self.ref))
+
+    async def _ended(self, workflow_id: str) -> list[WorkflowHistory]:
+        last = self.client.get_workflow_handle(workflow_id)
+        async with asyncio.timeout(_PATIENCE):
+            await last.result()
+        info = (await last.describe()).raw_description.workflow_execution_info
+        histories: list[WorkflowHistory] = []
+        run_id = info.first_run_id
+        while run_id:
+            handle = self.client.get_workflow_handle(workflow_id, run_id=run_id)
+            histories.append(await handle.fetch_history())
+            end = histories[-1].events[-1].workflow_execution_continued_as_new_event_attributes
+            run_id = end.new_execution_run_id
+        return histories
+
+
+def _answer(scripted: Answer | ApplicationError) -> Answer:
+    if isinstance(scripted, ApplicationError):
+        raise scripted
+    return scripted
+
+
+def commands(histories: list[WorkflowHistory]) -> list[str]:
+    """What the workflow asked for: activities by name, cancels of them, and fresh histories."""
+    asked: list[str] = []
+    for history in histories:
+        names: dict[int, str] = {}
+        for event in history.events:
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+                scheduled = event.activity_task_scheduled_event_attributes
+                names[event.event_id] = scheduled.activity_type.name
+                asked.append(scheduled.activity_type.name)
+            elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED:
+                cancel = event.activity_task_cancel_requested_event_attributes
+                asked.append(f"cancel {names[cancel.scheduled_event_id]}")
+            elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+                asked.append("continue as new")
+    return asked

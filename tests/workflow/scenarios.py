@@ -1,0 +1,221 @@
+"""Lives of runs and of deliveries, each played to its end. Tests look at them, `tests.histories.record` keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from temporalio.client import WorkflowHistory
+from temporalio.exceptions import ApplicationError
+
+from orchestrator.activity_interface import (
+    LOOK,
+    NEXT_DELIVERIES,
+    THINK,
+    CallOutcome,
+    Deliveries,
+    Seen,
+    Standing,
+)
+from tests.workflow.play import CALL, Play
+from tests.workflow.server import SUGGESTED_EVENTS
+
+Histories = list[WorkflowHistory]
+Scenario = Callable[[Play], Awaitable[Histories]]
+
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def scenario(play: Scenario) -> Scenario:
+    SCENARIOS[getattr(play, "__name__", "")] = play
+    return play
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+@scenario
+async def one_step(play: Play) -> Histories:
+    """The model answers at once."""
+    play.standings += [Standing("done", 1)]
+    await play.temporal.start_run(play.ref)
+    return await play.run_ended()
+
+
+@scenario
+async def calls_in_parallel(play: Play) -> Histories:
+    """Two calls of one reply; the later one returns first, with a result that is too long."""
+    orders = [play.order("first"), play.order("second")]
+    play.standings += [Standing("running", 1, orders), Standing("done", 2)]
+    play.outcomes["second"] = CallOutcome("second", oversized=True)
+    play.hold("first")
+    await play.temporal.start_run(play.ref)
+    await play.begun("second")
+    await play.begun("first")
+    play.release("first")
+    return await play.run_ended()
+
+
+@scenario
+async def taken_over(play: Play) -> Histories:
+    """A new execution finds a result that nobody summarized, then a reply that was sent back."""
+    play.standings += [
+        Standing("running", 4, oversized=["long"]),
+        Standing("running", 5),
+        Standing("done", 6),
+    ]
+    await play.temporal.nudge_run(play.ref)
+    return await play.run_ended()
+
+
+@scenario
+async def lost_call(play: Play) -> Histories:
+    """Nobody takes the first call before its deadline, and the second is given up for good."""
+    orders = [play.order("late", deadline=1.0, taken=False), play.order("given up")]
+    play.outcomes["given up"] = ApplicationError("gone", non_retryable=True)
+    play.standings += [Standing("running", 1, orders), Standing("done", 2)]
+    await play.temporal.start_run(play.ref)
+    return await play.run_ended()
+
+
+@scenario
+async def unreachable_model(play: Play) -> Histories:
+    """The model step is given up."""
+    play.standings += [ApplicationError("no route to the model", non_retryable=True)]
+    await play.temporal.start_run(play.ref)
+    return await play.run_ended()
+
+
+@scenario
+async def cancelled_during_calls(play: Play) -> Histories:
+    """A cancel arrives while one call is at work and nobody has taken the other."""
+    orders = [play.order("at work"), play.order("waiting", taken=False)]
+    play.standings += [Standing("running", 1, orders)]
+    play.seen += [Seen(cancel_wanted=True)]
+    play.hold("at work")
+    await play.temporal.start_run(play.ref)
+    await play.begun("at work")
+    await play.temporal.nudge_run(play.ref)
+    return await play.run_ended()
+
+
+@scenario
+async def cancelled_during_a_model_step(play: Play) -> Histories:
+    play.seen += [Seen(cancel_wanted=True)]
+    play.hold(THINK)
+    await play.temporal.start_run(play.ref)
+    await play.begun(THINK)
+    await play.temporal.nudge_run(play.ref)
+    return await play.run_ended()
+
+
+@scenario
+async def message_during_a_model_step(play: Play) -> Histories:
+    """The step that is under way does not know of it, so the run is driven once more."""
+    play.standings += [Standing("done", 1), Standing("done", 2)]
+    play.hold(THINK)
+    await play.temporal.start_run(play.ref)
+    await play.begun(THINK)
+    await play.temporal.nudge_run(play.ref)
+    await play.begun(LOOK)
+    play.release(THINK)
+    return await play.run_ended()
+
+
+@scenario
+async def cancel_read_at_the_end_of_a_step(play: Play) -> Histories:
+    """A look has read the wish, but the step ended before the look did."""
+    play.standings += [Standing("paused", 1), Standing("cancelled", 1)]
+    play.seen += [Seen(cancel_wanted=True)]
+    play.hold(THINK)
+    play.hold(LOOK)
+    await play.temporal.start_run(play.ref)
+    await play.begun(THINK)
+    await play.temporal.nudge_run(play.ref)
+    await play.begun(LOOK)
+    play.release(THINK)
+    await play.completed(THINK)
+    play.release(LOOK)
+    return await play.run_ended()
+
+
+@scenario
+async def settled_elsewhere(play: Play) -> Histories:
+    """The store has a call's result although its activity was never told."""
+    play.standings += [
+        Standing("running", 1, [play.order("known", taken=False)]),
+        Standing("done", 2),
+        Standing("done", 2),
+    ]
+    play.seen += [Seen(settled=[CallOutcome("known", oversized=True)])]
+    play.hold(THINK)
+    await play.temporal.start_run(play.ref)
+    await play.begun(THINK)
+    play.release(THINK)
+    await play.scheduled(CALL)
+    await play.temporal.nudge_run(play.ref)
+    return await play.run_ended()
+
+
+@scenario
+async def parked(play: Play) -> Histories:
+    """The run waits for a function worker for so long that its execution is closed."""
+    play.standings += [Standing("running", 1, [play.order("waiting", taken=False)])]
+    play.seen += [Seen(parked=True)]
+    await play.temporal.start_run(play.ref)
+    await play.scheduled(CALL)
+    await play.temporal.nudge_run(play.ref)
+    return await play.run_ended()
+
+
+@scenario
+async def many_steps(play: Play) -> Histories:
+    """So many steps that the server suggests a fresh history."""
+    steps = SUGGESTED_EVENTS // 4
+    play.standings += [Standing("running", step) for step in range(1, steps)]
+    play.standings += [Standing("done", steps)]
+    await play.temporal.start_run(play.ref)
+    return await play.run_ended()
+
+
+# -- deliveries ------------------------------------------------------------------------------------
+
+
+@scenario
+async def delivered_in_order(play: Play) -> Histories:
+    """Three transitions, written in two portions."""
+    play.deliveries += [
+        Deliveries([play.order("one"), play.order("two")]),
+        Deliveries([play.order("three")]),
+    ]
+    await play.temporal.nudge_delivery(play.ref)
+    return await play.delivery_ended()
+
+
+@scenario
+async def a_dead_delivery(play: Play) -> Histories:
+    """The handler of the first transition never comes; the second is told all the same."""
+    dead, two = play.order("dead", deadline=1.0, taken=False), play.order("two")
+    play.deliveries += [Deliveries([dead, two]), Deliveries([two])]
+    await play.temporal.nudge_delivery(play.ref)
+    return await play.delivery_ended()
+
+
+@scenario
+async def a_transition_while_asking(play: Play) -> Histories:
+    """A transition is written just when the workflow was told that there is none."""
+    play.deliveries += [Deliveries(), Deliveries([play.order("late")])]
+    play.hold(NEXT_DELIVERIES)
+    await play.temporal.nudge_delivery(play.ref)
+    await play.begun(NEXT_DELIVERIES)
+    await play.temporal.nudge_delivery(play.ref)
+    play.release(NEXT_DELIVERIES)
+    return await play.delivery_ended()
+
+
+@scenario
+async def many_transitions(play: Play) -> Histories:
+    """So many that the server suggests a fresh history."""
+    for number in range(SUGGESTED_EVENTS // 4):
+        play.deliveries.append(Deliveries([play.order(f"number {number}")]))
+    await play.temporal.nudge_delivery(play.ref)
+    return await play.delivery_ended()

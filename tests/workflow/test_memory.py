@@ -1,0 +1,27 @@
+"""A run that waits is cheap: its state is in the store, and the sandbox imports nothing anew for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from tests.workflow.server import temporal_server
+
+ROOT = Path(__file__).parents[2]
+LIMIT_KB = 200
+"""Measured: 65 KB. One third-party module that the sandbox imports per run makes it 787 KB."""
+
+
+async def test_a_waiting_run_costs_a_worker_less_than_200_kb() -> None:
+    with temporal_server() as address:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.workflow.parked_runs", address),
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'sdk/src'}"},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await process.communicate()
+    assert process.returncode == 0
+    assert 0 < float(said) < LIMIT_KB
