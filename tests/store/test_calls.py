@@ -293,17 +293,20 @@ async def test_a_call_of_another_cluster_looks_like_an_unknown_one(stage: Stage)
     assert await stage.store.calls.original(RunRef(ours.cluster_id, ref.run_id), call_id) is None
 
 
-async def test_a_result_after_the_end_is_refused_and_kept_as_an_event(stage: Stage) -> None:
+async def test_a_result_after_the_end_is_refused_and_kept_as_evidence_once(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.hand_out(ref, call_id)
     await stage.store.runs.cancel(ref, "enough")
     await stage.store.runs.settle(ref, Move.CANCEL, "")
     with pytest.raises(SupersededError, match="is cancelled"):
         await stage.finish(call_id, '"late"')
+    with pytest.raises(SupersededError, match="has its result"):
+        await stage.finish(call_id, '"later still"')
     assert await stage.events(ref, "call.late") == [
         {"callId": call_id, "resultType": "resolution", "size": 6}
     ]
-    assert (await stage.call_row(call_id))["result_type"] is None
+    assert await stage.store.calls.original(ref, call_id) == ('"late"', False)
+    assert await _shown(stage, ref) == []
 
 
 async def test_a_result_that_temporal_refused_is_taken_back(stage: Stage) -> None:
