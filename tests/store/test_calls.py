@@ -306,7 +306,10 @@ async def test_a_result_after_the_end_is_refused_and_kept_as_evidence_once(stage
         {"callId": call_id, "resultType": "resolution", "size": 6}
     ]
     assert await stage.store.calls.original(ref, call_id) == ('"late"', False)
-    assert await _shown(stage, ref) == []
+    assert [row.type for row in await stage.store.messages.page(ref, after=0, limit=9)] == [
+        "human",
+        "agent",
+    ], "the model is not shown it"
 
 
 async def test_a_result_that_temporal_refused_is_taken_back(stage: Stage) -> None:
