@@ -2,102 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
-import socket
-from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from orchestrator.conversation import (
     AssistantTurn,
-    ModelError,
-    ModelRequest,
-    Posture,
     Reply,
     Stop,
-    Tool,
     ToolCall,
     ToolResult,
     Turn,
     Usage,
     UserTurn,
 )
-from tests.models.anthropic_server import AnthropicServer, serving
-from workers.models.anthropic import MAX_SUMMARIZED, AnthropicModels
-
-KEY = "house-key-12345"
-TOOLS = (
-    Tool("shop_prices", "Prices.", {"properties": {"of": {"type": "string"}}}),
-    Tool("shop_stock", "Stock.", {"type": "object", "properties": {}, "required": []}),
+from tests.models.anthropic_server import AnthropicServer
+from tests.models.asking import (
+    KEY,
+    ask,
+    script,
+    unmarked,
 )
-OVERLOADED = {"type": "overloaded_error", "message": "Overloaded"}
-SPEND_LIMIT = {
-    "type": "rate_limit_error",
-    "message": "The limit of the month is reached.",
-    "details": {"error_code": "enforced_spend_limit_reached"},
-}
-
+from workers.models.anthropic import AnthropicModels
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def listening() -> AsyncGenerator[AnthropicServer]:
-    async with serving(AnthropicServer()) as server:
-        yield server
-
-
-@pytest.fixture
-def server(listening: AnthropicServer) -> AnthropicServer:
-    listening.forget()
-    return listening
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def provider(server: AnthropicServer) -> AsyncGenerator[AnthropicModels]:
-    provider = AnthropicModels(KEY, base_url=server.url, read_timeout=5)
-    yield provider
-    await provider.aclose()
-
-
-def request_of(*turns: Turn, **changes: Any) -> ModelRequest:
-    values: dict[str, Any] = {"system": "Be brief.", "tools": TOOLS, "max_output_tokens": 500}
-    return ModelRequest(model="claude-sonnet-5-5", turns=turns, **{**values, **changes})
-
-
-def script(*entries: Mapping[str, Any]) -> UserTurn:
-    return UserTurn(texts=(json.dumps(entries),))
-
-
-async def ask(provider: AnthropicModels, *turns: Turn, **changes: Any) -> Reply:
-    model = provider.model("claude-sonnet-5-5")
-    return await model.reply(request_of(*turns, **changes), lambda: None)
-
-
-async def refused(provider: AnthropicModels, *turns: Turn, **changes: Any) -> ModelError:
-    with pytest.raises(ModelError) as caught:
-        await ask(provider, *turns, **changes)
-    assert caught.value.__cause__ is None
-    return caught.value
-
-
-def unmarked(value: Any) -> Any:
-    """The value without cache marks, which move along with the conversation."""
-    if isinstance(value, list):
-        return [unmarked(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, dict):
-        return {k: unmarked(v) for k, v in value.items() if k != "cache_control"}  # pyright: ignore[reportUnknownVariableType]
-    return value
-
-
-# -- answers ---------------------------------------------------------------------------------------
 
 
 async def test_a_text_comes_back_with_its_usage_cache_tokens_included(
@@ -288,216 +218,3 @@ async def test_another_models_reply_and_empty_words_make_a_valid_request(
     assert body["messages"][0]["content"][0]["text"] == "(empty)"
     assert body["messages"][2]["content"][0]["content"] == "half a \ufffd and NUL \0"
     assert body["messages"][2]["content"][1]["text"] == "Continue."
-
-
-# -- mishaps ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "posture"),
-    [
-        (400, {"type": "invalid_request_error", "message": "bad"}, Posture.FAIL),
-        (403, {"type": "permission_error", "message": "no"}, Posture.FAIL),
-        (404, {"type": "not_found_error", "message": "model: claude-x"}, Posture.FAIL),
-        (413, {"type": "request_too_large", "message": "big"}, Posture.FAIL),
-        (422, {}, Posture.FAIL),
-        (408, {"type": "timeout_error", "message": "slow"}, Posture.RETRY),
-        (409, {"type": "conflict_error", "message": "busy"}, Posture.RETRY),
-        (429, {"type": "rate_limit_error", "message": "slow down"}, Posture.RETRY),
-        (500, {"type": "api_error", "message": "oops"}, Posture.RETRY),
-        (503, {}, Posture.RETRY),
-        (529, OVERLOADED, Posture.RETRY),
-        (402, {"type": "billing_error", "message": "pay"}, Posture.PAUSE),
-        (429, SPEND_LIMIT, Posture.PAUSE),
-        (400, {"message": "Your credit balance is too low to access the API."}, Posture.PAUSE),
-        (400, {"message": "You have reached your specified API usage limits."}, Posture.PAUSE),
-        (403, {"type": "billing_error", "message": "pay"}, Posture.PAUSE),
-    ],
-)
-async def test_each_refusal_has_its_posture_and_is_not_tried_again_here(
-    server: AnthropicServer,
-    provider: AnthropicModels,
-    status: int,
-    error: dict[str, Any],
-    posture: Posture,
-) -> None:
-    caught = await refused(provider, script({"status": status, "error": error}))
-    assert (caught.posture, caught.status) == (posture, status)
-    assert str(status) in caught.reason
-    assert str(error.get("message", "")).rstrip(".") in caught.reason
-    assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry-after": "7"}, 7.0),
-        ({"retry-after": "1.5"}, 1.5),
-        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
-        ({"retry-after": format_datetime(datetime.now(UTC) - timedelta(hours=1))}, 0.0),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "inf"}, None),
-        ({}, None),
-    ],
-)
-async def test_the_wait_that_the_provider_asks_for_is_kept(
-    provider: AnthropicModels, headers: dict[str, str], seconds: float | None
-) -> None:
-    entry = {"status": 429, "error": {"type": "rate_limit_error"}, "headers": headers}
-    caught = await refused(provider, script(entry))
-    assert (caught.posture, caught.retry_after) == (Posture.RETRY, seconds)
-
-
-@pytest.mark.parametrize("zone", ["GMT", "-0000"])
-async def test_the_wait_may_be_a_date(provider: AnthropicModels, zone: str) -> None:
-    moment = datetime.now(UTC) + timedelta(seconds=90)
-    header = moment.strftime(f"%a, %d %b %Y %H:%M:%S {zone}")
-    entry = {"status": 529, "error": OVERLOADED, "headers": {"retry-after": header}}
-    caught = await refused(provider, script(entry))
-    assert caught.retry_after is not None
-    assert 60 < caught.retry_after <= 90
-
-
-@pytest.mark.parametrize(
-    ("status", "advice", "posture"),
-    [
-        (409, "false", Posture.FAIL),
-        (400, "true", Posture.RETRY),
-        (529, "false", Posture.RETRY),
-    ],
-)
-async def test_the_providers_own_advice_on_trying_again_is_heard(
-    provider: AnthropicModels, status: int, advice: str, posture: Posture
-) -> None:
-    entry = {"status": status, "headers": {"x-should-retry": advice}, "error": {}}
-    assert (await refused(provider, script(entry))).posture is posture
-
-
-async def test_a_wrong_key_says_what_to_do_and_is_never_shown(server: AnthropicServer) -> None:
-    for key in ("opaque-wrong", "sk-ant-api03-very-wrong"):
-        provider = AnthropicModels(key, base_url=server.url)
-        caught = await refused(provider, script({"text": "hi"}))
-        await provider.aclose()
-        assert (caught.posture, caught.status) == (Posture.FAIL, 401)
-        assert "check ANTHROPIC_API_KEY" in caught.reason
-        assert key not in caught.reason
-        assert "wrong" not in caught.reason
-
-
-@pytest.mark.parametrize(
-    ("error", "posture", "status"),
-    [
-        (OVERLOADED, Posture.RETRY, 529),
-        ({"type": "api_error", "message": "oops"}, Posture.RETRY, 500),
-        ({"type": "rate_limit_error", "message": "slow"}, Posture.RETRY, 429),
-        ({"type": "never_heard_of", "message": "?"}, Posture.RETRY, 500),
-        ({"type": "billing_error", "message": "pay"}, Posture.PAUSE, 402),
-        (SPEND_LIMIT, Posture.PAUSE, 429),
-        ({"type": "invalid_request_error", "message": "bad"}, Posture.FAIL, 400),
-    ],
-)
-async def test_an_error_inside_the_stream_is_sorted_like_any_other(
-    provider: AnthropicModels, error: dict[str, Any], posture: Posture, status: int
-) -> None:
-    caught = await refused(provider, script({"text": "half an ans", "event_error": error}))
-    assert (caught.posture, caught.status) == (posture, status)
-
-
-@pytest.mark.parametrize("where", [{"cut": n} for n in range(7)] + [{"end": n} for n in range(6)])
-async def test_an_answer_that_breaks_off_is_tried_again(
-    provider: AnthropicModels, where: dict[str, int]
-) -> None:
-    caught = await refused(provider, script({"text": "half an answer", **where}))
-    assert caught.posture is Posture.RETRY
-    assert "half" not in caught.reason
-
-
-async def test_an_input_that_is_not_json_is_tried_again_without_being_quoted(
-    provider: AnthropicModels,
-) -> None:
-    block: dict[str, Any] = {
-        "type": "tool_use",
-        "id": "t",
-        "name": "n",
-        "input": {},
-        "partial_json": '{"a": ]!',
-    }
-    caught = await refused(provider, script({"content": [block]}))
-    assert caught.posture is Posture.RETRY
-    assert "]!" not in caught.reason
-
-
-async def test_neither_the_key_nor_what_is_said_is_logged(
-    provider: AnthropicModels, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    assert (await ask(provider, script({"text": "The answer."}))).text == "The answer."
-    await refused(provider, script({"status": 500, "error": OVERLOADED}))
-    assert caplog.messages
-    for secret in (KEY, "The answer.", "Be brief."):
-        assert secret not in caplog.text
-
-
-async def test_silence_ends_at_the_read_timeout_and_pings_are_signs_of_life(
-    server: AnthropicServer,
-) -> None:
-    provider = AnthropicModels(KEY, base_url=server.url, read_timeout=1.0)
-    signs: list[None] = []
-    request = request_of(script({"silent": True, "pings": 5}))
-    with pytest.raises(ModelError) as caught:
-        await provider.model("claude-sonnet-5-5").reply(request, lambda: signs.append(None))
-    await provider.aclose()
-    assert caught.value.posture is Posture.RETRY
-    assert "silent for too long" in caught.value.reason
-    assert len(signs) >= 2
-    await asyncio.wait_for(server.disconnected.wait(), 5)
-
-
-async def test_a_cancel_reaches_the_provider(
-    server: AnthropicServer, provider: AnthropicModels
-) -> None:
-    call = asyncio.create_task(ask(provider, script({"silent": True})))
-    await server.answering.wait()
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    await asyncio.wait_for(server.disconnected.wait(), 5)
-
-
-async def test_an_address_where_nobody_listens_is_tried_again_and_no_address_fails() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    for url, posture in ((f"http://127.0.0.1:{port}", Posture.RETRY), ("nowhere", Posture.FAIL)):
-        provider = AnthropicModels(KEY, base_url=url)
-        assert (await refused(provider, script({"text": "hi"}))).posture is posture
-        await provider.aclose()
-
-
-async def test_a_request_that_the_api_would_refuse_is_refused_by_the_server_too(
-    provider: AnthropicModels,
-) -> None:
-    asked = Reply("", Stop.CALLS, (ToolCall("t", "shop_stock", {}),))
-    caught = await refused(
-        provider, script({"text": "."}), AssistantTurn(asked), UserTurn(texts=("Well?",))
-    )
-    assert caught.status == 400
-    assert "tool_use ['t'] is answered by tool_result []" in caught.reason
-
-
-# -- summaries -------------------------------------------------------------------------------------
-
-
-async def test_a_summary_is_asked_for_as_data_and_a_huge_text_is_shown_in_part(
-    server: AnthropicServer, provider: AnthropicModels
-) -> None:
-    server.script = lambda body: {"text": "Three rows."}
-    model = provider.model("claude-haiku-5-5")
-    reply = await model.summarize("a" * MAX_SUMMARIZED + "b" * MAX_SUMMARIZED, 2_000)
-    assert reply.text == "Three rows."
-    body = server.requests[0]
-    shown = body["messages"][0]["content"][0]["text"]
-    assert body["model"] == "claude-haiku-5-5"
-    assert MAX_SUMMARIZED < len(shown) < MAX_SUMMARIZED + 500
-    assert shown.endswith("b")
-    assert f"{MAX_SUMMARIZED} characters left out" in shown
-    assert "2000 characters" in shown

@@ -45,7 +45,7 @@ HEARTBEAT_SECONDS = 4.0
 
 RunId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z\-_.]{4,128}$")]
 """A run's id: given by the caller, or made by the server (26 characters, sorted by time)."""
-MessageId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z\-_.]{4,128}$")]
+MessageId = RunId
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,50}$")]
 FunctionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=MAX_METADATA_KEY)]
@@ -103,9 +103,6 @@ class MessageType(StrEnum):
     INVOCATION_RESULT = "invocation-result"
 
 
-# -- runs ------------------------------------------------------------------------------------------
-
-
 class FunctionReference(Request):
     """A function by its service and name."""
 
@@ -119,6 +116,13 @@ class StatusChangeTarget(Request):
     function: FunctionReference
 
 
+FullName = Annotated[str, StringConstraints(min_length=3, max_length=115)]
+"""A function by one name, `service_function`."""
+AttachedFunctions = Annotated[
+    list[FunctionReference | FullName], Field(min_length=1, max_length=MAX_ATTACHED_FUNCTIONS)
+]
+
+
 class CreateRun(Request):
     """Start a run. Only `initialPrompt` is required."""
 
@@ -129,21 +133,12 @@ class CreateRun(Request):
     )
     name: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)] | None = None
     model: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
-        default=None,
-        description="`provider/model`, or a model id alone; default: the server's setting.",
+        default=None, description="`provider/model` or a model id; default: the server's setting."
     )
     result_schema: dict[str, JsonValue] | bool | None = Field(
         default=None, description="A JSON Schema (draft 7 or 2020-12) that the result must satisfy."
     )
-    attached_functions: (
-        Annotated[
-            list[
-                FunctionReference | Annotated[str, StringConstraints(min_length=3, max_length=115)]
-            ],
-            Field(min_length=1, max_length=MAX_ATTACHED_FUNCTIONS),
-        ]
-        | None
-    ) = Field(
+    attached_functions: AttachedFunctions | None = Field(
         default=None, description="Default: every function of the cluster that is not private."
     )
     on_status_change: StatusChangeTarget | None = None
@@ -191,8 +186,7 @@ class Run(Reply):
     transition: int
     result: JsonValue = None
     result_null_reason: str | None = Field(
-        default=None,
-        description="Why a run that is done has no result although a schema was given.",
+        default=None, description="Why a run that is done has no result for its schema."
     )
     failure_reason: str | None = None
     paused_reason: str | None = None
@@ -284,9 +278,6 @@ class StatusChange(Reply):
     created_at: datetime
 
 
-# -- function workers ------------------------------------------------------------------------------
-
-
 class FunctionConfig(Request):
     """How the server treats a function's calls."""
 
@@ -294,8 +285,7 @@ class FunctionConfig(Request):
         default=None, description="Seconds one attempt may run; default 300."
     )
     retries: Annotated[int, Field(strict=True, ge=0, le=100)] | None = Field(
-        default=None,
-        description="Further attempts after one that raised, timed out or was lost; default 0.",
+        default=None, description="Further attempts after one that raised or was lost; default 0."
     )
     deadline_seconds: Annotated[float, Field(strict=True, gt=0, le=30 * 86_400)] | None = Field(
         default=None, description="Seconds a call may take over all, waiting for a worker included."
@@ -303,8 +293,7 @@ class FunctionConfig(Request):
     retry_count_on_stall: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     private: StrictBool = False
     handler: StrictBool = Field(
-        default=False,
-        description="A status-change handler: private, and never offered to the model.",
+        default=False, description="A status-change handler: private, never offered to the model."
     )
 
 
@@ -312,9 +301,7 @@ class FunctionDefinition(Request):
     name: FunctionName
     description: Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION)] | None = None
     schema_: dict[str, JsonValue] | str | None = Field(
-        default=None,
-        alias="schema",
-        description="JSON Schema of the input object, also as a string.",
+        default=None, alias="schema", description="JSON Schema of the input; also as a string."
     )
     config: FunctionConfig | None = None
 
@@ -372,9 +359,7 @@ class ServiceFunction(Reply):
     description: str | None = None
     schema_: dict[str, JsonValue] | None = Field(default=None, alias="schema")
     config: FunctionConfig | None = None
-    live_machines: int = Field(
-        default=0, description="Function workers that offer it at the moment."
-    )
+    live_machines: int = Field(default=0, description="Function workers that offer it just now.")
 
 
 class ServiceDescription(Reply):
@@ -385,9 +370,6 @@ class ServiceDescription(Reply):
 class ServicePage(Reply):
     items: list[ServiceDescription]
     next_cursor: str | None = None
-
-
-# -- the rest --------------------------------------------------------------------------------------
 
 
 class Identity(Reply):
