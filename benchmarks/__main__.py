@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from benchmarks.figures import Report
 from benchmarks.sides import PerdureSide, RawSide, wait_for_function
-from benchmarks.stack import Stack, resident_mib, running_stack
+from benchmarks.stack import Stack, cpu_ms, resident_mib, running_stack
 from perdure import AsyncPerdure
 
 STEPS = (1, 5, 20)
@@ -32,6 +32,18 @@ async def _ms_per_step(report: Report, raw: RawSide, ours: PerdureSide, rounds: 
         ratios = [mine / theirs for mine, theirs in zip(our_ms, raw_ms, strict=True)]
         name = "step_ratio" if steps == max(STEPS) else f"step_ratio_{steps}"
         report.add(name, ratios, "perdure / raw", steps=steps)
+
+
+async def _cpu_per_step(report: Report, ours: PerdureSide, stack: Stack, rounds: int) -> None:
+    steps = max(STEPS)
+    used: dict[str, list[float]] = {name: [] for name in stack.processes if "raw" not in name}
+    for _ in range(rounds):
+        before = {name: cpu_ms(stack.processes[name]) for name in used}
+        await ours.run(steps)
+        for name, samples in used.items():
+            samples.append((cpu_ms(stack.processes[name]) - before[name]) / steps)
+    for name, samples in used.items():
+        report.add(f"cpu_ms_per_step_{name.replace(' ', '_')}", samples, "ms")
 
 
 async def _runs_per_second(report: Report, raw: RawSide, ours: PerdureSide, rounds: int) -> None:
@@ -69,6 +81,7 @@ async def _measure(stack: Stack, rounds: int) -> Report:
             await raw.run(3)
             await ours.run(3)
         await _ms_per_step(report, raw, ours, rounds)
+        await _cpu_per_step(report, ours, stack, rounds)
         await _latencies(report, ours, rounds)
         report.add("history_bytes_per_10_calls", [float(await ours.history_bytes(10))], "bytes")
         await _runs_per_second(report, raw, ours, max(3, rounds // 2))

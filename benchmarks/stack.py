@@ -94,6 +94,12 @@ def _line(process: subprocess.Popen[bytes]) -> str:
     return line
 
 
+def cpu_ms(pid: int) -> float:
+    """Processor time a process has used so far, in milliseconds, its threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
 def resident_mib(pid: int) -> float:
     """Resident memory of a process in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
