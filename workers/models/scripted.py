@@ -116,7 +116,8 @@ def load_policy(name: str, further: Mapping[str, str]) -> Policy:
 
 
 async def _wait(seconds: float, progress: Callable[[], None]) -> None:
-    progress()
+    if seconds > 0:  # without a wait there is no sign to give: each costs the server a write
+        progress()
     while seconds > 0:
         await asyncio.sleep(min(seconds, _SIGN_OF_LIFE_SECONDS))
         seconds -= _SIGN_OF_LIFE_SECONDS
