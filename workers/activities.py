@@ -26,7 +26,6 @@ from orchestrator.lifecycle import Move
 from orchestrator.store.steps import Question
 from orchestrator.store.store import Store
 from orchestrator.temporal import Temporal
-from orchestrator.transcript import cut
 from perdure.contract import RunStatus
 from workers.heartbeat import heartbeating
 from workers.summaries import Summarizer
@@ -97,13 +96,14 @@ class Activities:
             return
         content, _ = found
         try:
-            text = await self._summarizer.summarize(wanted.run, content)
+            summary = await self._summarizer.summarize(wanted.run, content)
         except ModelError as error:
             if error.posture is Posture.RETRY and activity.info().attempt < _SUMMARY_ATTEMPTS:
                 raise ApplicationError(error.reason, type="ModelUnavailable") from error
             _log.warning("no summary for call %s: %s", wanted.call_id, error.reason)
-            text = cut(content, call_id=wanted.call_id)
-        await self._store.calls.show_summary(wanted.run, wanted.call_id, text, len(content))
+            await self._store.calls.show_beginning(wanted.run, wanted.call_id, content)
+            return
+        await self._store.calls.show_summary(wanted.run, wanted.call_id, summary, len(content))
 
     @activity.defn(name=interface.LOOK)
     async def look(self, ref: RunRef) -> Seen:

@@ -183,9 +183,11 @@ async def keep_late(run: OpenRun, call: CallRecord, kind: ResultType, content: s
     run.event("call.late", callId=call.id, resultType=kind.value, size=len(content))
 
 
-async def show(run: OpenRun, call: CallRecord, kind: ResultType, content: str) -> None:
-    """Show the model a summary of a call's result."""
-    await _write_message(run, call, kind, content, summarized=True)
+async def show(
+    run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, summarized: bool
+) -> None:
+    """Show the model something shorter than a call's result."""
+    await _write_message(run, call, kind, content, summarized=summarized)
     await run.write.execute(UPDATE_CALL, {"of_key": call.key, "shown": True})
 
 

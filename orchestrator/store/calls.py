@@ -26,7 +26,7 @@ from orchestrator.store.functions import retries_stalls_only
 from orchestrator.store.json_text import load, load_object, storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
-from orchestrator.transcript import summarized as summarized_text
+from orchestrator.transcript import cut, summarized as summarized_text
 from perdure.contract import CallStatus, FunctionCall, FunctionReference, ResultType
 
 calls = tables.calls
@@ -273,16 +273,30 @@ class CallStore:
             row = (await read.execute(statement)).one_or_none()
         return None if row is None else (row[0], not row[1])
 
-    async def show_summary(self, ref: RunRef, call_id: str, content: str, size: int) -> None:
+    async def show_summary(self, ref: RunRef, call_id: str, summary: str, size: int) -> None:
         """Show the model a summary instead of the result; once."""
+        text = summarized_text(storable(summary), size=size, call_id=call_id)
+        await self._show_instead(ref, call_id, text, summarized=True)
+
+    async def show_beginning(self, ref: RunRef, call_id: str, content: str) -> None:
+        """Show the model the beginning of a result of which no summary could be had; once."""
+        await self._show_instead(ref, call_id, cut(content, call_id=call_id), summarized=False)
+
+    async def _show_instead(
+        self, ref: RunRef, call_id: str, text: str, *, summarized: bool
+    ) -> None:
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
             call = await find_call(write, ref.cluster_id, call_id)
             if call is None or call.shown or call.result_type is None:
                 return
-            text = summarized_text(storable(content), size=size, call_id=call_id)
-            await show(run, call, ResultType(call.result_type), text)
-            run.event("call.summarized", callId=call_id, size=size, summarySize=len(content))
+            await show(run, call, ResultType(call.result_type), text, summarized=summarized)
+            run.event(
+                "call.summarized" if summarized else "call.cut",
+                callId=call_id,
+                size=call.result_size,
+                shownSize=len(text),
+            )
             await run.save()
 
 

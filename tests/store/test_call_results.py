@@ -63,6 +63,16 @@ async def test_a_result_that_is_too_long_waits_for_its_summary(stage: Stage) -> 
     assert await stage.store.calls.original(ref, call_id) == (LONG, False)
 
 
+async def test_where_no_summary_can_be_had_the_beginning_is_shown_as_such(stage: Stage) -> None:
+    ref, call_id = await _called(stage)
+    await stage.finish(call_id, LONG)
+    await stage.store.calls.show_beginning(ref, call_id, LONG)
+    shown = await _shown(stage, ref)
+    assert shown.startswith(LONG[:INLINE_RESULT_CHARACTERS] + "\n[cut: 10000 of 14000")
+    assert "summary" not in shown
+    assert await stage.store.calls.original(ref, call_id) == (LONG, False)
+
+
 async def test_a_summary_is_shown_once(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.finish(call_id, LONG)
