@@ -236,6 +236,7 @@ def begin_immediate(raw: sqlite3.Connection) -> None:
         except sqlite3.OperationalError as error:
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
+            # In the connection's own thread; SQLite tells nobody when a lock is free, so one has to ask.
             time.sleep(_BUSY_PAUSE_SECONDS)
         else:
             return

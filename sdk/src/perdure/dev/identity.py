@@ -25,7 +25,7 @@ def start_mark(pid: int) -> str | None:
     """What tells this process from any other that ever had its pid; None when there is no such process."""
     if sys.platform.startswith("linux"):
         return _mark_from_proc(pid)
-    answer = subprocess.run(  # noqa: S603
+    answer = subprocess.run(  # noqa: S603 - a fixed command and a number
         ["/bin/ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
     return answer.stdout.strip() or None
