@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -14,11 +15,16 @@ from orchestrator.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.engine import Database
 from orchestrator.store.records import KeyRecord
+from perdure.contract import Scope
+
+DEFAULT_SCOPES = frozenset({Scope.ADMIN, Scope.CLIENT, Scope.MACHINE})
 
 _COLUMNS = (
     tables.api_keys.c.id,
     tables.api_keys.c.cluster_id,
     tables.api_keys.c.name,
+    tables.api_keys.c.scopes,
+    tables.api_keys.c.created_by,
     tables.api_keys.c.created_at,
     tables.api_keys.c.revoked_at,
 )
@@ -59,10 +65,17 @@ class KeyStore:
             cluster_id: str | None = (await read.execute(statement)).scalar_one_or_none()
             return cluster_id
 
-    async def create(self, cluster_id: str, name: str) -> tuple[KeyRecord, str]:
+    async def create(
+        self,
+        cluster_id: str,
+        name: str,
+        *,
+        scopes: Iterable[Scope] = DEFAULT_SCOPES,
+        created_by: str | None = None,
+    ) -> tuple[KeyRecord, str]:
         """Make a key. The second value is the key itself: nobody can read it again."""
         key = f"sk_{secrets.token_urlsafe(32)}"
-        record = KeyRecord(new_id(), cluster_id, name, now_ms(), None)
+        record = KeyRecord(new_id(), cluster_id, name, _written(scopes), created_by, now_ms(), None)
         async with self._database.write() as write:
             await write.execute(
                 insert(tables.api_keys).values(
@@ -70,15 +83,23 @@ class KeyStore:
                     cluster_id=cluster_id,
                     name=name,
                     key_hash=hash_key(key),
+                    scopes=record.scopes,
+                    created_by=created_by,
                     created_at=record.created_at,
                 )
             )
         return record, key
 
     async def identify(self, key_hash: str) -> KeyRecord | None:
-        """The key of that hash, unless it is unknown or revoked."""
-        statement = select(*_COLUMNS).where(
-            tables.api_keys.c.key_hash == key_hash, tables.api_keys.c.revoked_at.is_(None)
+        """The key of that hash, unless it is unknown or revoked, or its cluster was deleted."""
+        statement = (
+            select(*_COLUMNS)
+            .join(tables.clusters, tables.clusters.c.id == tables.api_keys.c.cluster_id)
+            .where(
+                tables.api_keys.c.key_hash == key_hash,
+                tables.api_keys.c.revoked_at.is_(None),
+                tables.clusters.c.deleted_at.is_(None),
+            )
         )
         async with self._database.read() as read:
             row = (await read.execute(statement)).mappings().one_or_none()
@@ -94,13 +115,38 @@ class KeyStore:
         async with self._database.read() as read:
             return [KeyRecord(**row) for row in (await read.execute(statement)).mappings()]
 
-    async def revoke(self, cluster_id: str, key_id: str) -> None:
-        """Make a key worthless. Raises `NotFoundError`; revoking twice is no error."""
+    async def page(self, cluster_id: str, *, after: str, limit: int) -> list[KeyRecord]:
+        """Keys with an id after that one, revoked ones included, oldest first."""
         statement = (
-            update(tables.api_keys)
-            .where(tables.api_keys.c.cluster_id == cluster_id, tables.api_keys.c.id == key_id)
-            .values(revoked_at=now_ms())
+            select(*_COLUMNS)
+            .where(tables.api_keys.c.cluster_id == cluster_id, tables.api_keys.c.id > after)
+            .order_by(tables.api_keys.c.id)
+            .limit(limit)
         )
+        async with self._database.read() as read:
+            return [KeyRecord(**row) for row in (await read.execute(statement)).mappings()]
+
+    async def give_scopes(self, key_id: str, scopes: Iterable[Scope]) -> None:
+        """Let a key do exactly this from now on."""
+        statement = update(tables.api_keys).where(tables.api_keys.c.id == key_id)
         async with self._database.write() as write:
-            if (await write.execute(statement)).rowcount == 0:
+            await write.execute(statement.values(scopes=_written(scopes)))
+
+    async def revoke(self, cluster_id: str, key_id: str) -> None:
+        """Make a key worthless. Raises `NotFoundError`; revoking twice is no error and changes nothing."""
+        keys = tables.api_keys
+        mine = (keys.c.cluster_id == cluster_id, keys.c.id == key_id)
+        async with self._database.write() as write:
+            if (await write.execute(select(keys.c.id).where(*mine))).one_or_none() is None:
                 raise NotFoundError(f"There is no API key {key_id!r}.")
+            statement = update(keys).where(*mine, keys.c.revoked_at.is_(None))
+            await write.execute(statement.values(revoked_at=now_ms()))
+
+
+def scopes_in(written: str) -> frozenset[Scope]:
+    """The scopes of a key's record."""
+    return frozenset(Scope(word) for word in written.split(",") if word)
+
+
+def _written(scopes: Iterable[Scope]) -> str:
+    return ",".join(sorted(set(scopes)))

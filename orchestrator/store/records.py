@@ -22,6 +22,19 @@ class RunRecord:
     context: str | None
     interactive: bool
     call_summarization: bool
+    kind: str
+    test: bool
+    mocks: str | None
+    tags: str
+    reasoning_traces: bool
+    priority: int
+    deadline_at: int | None
+    budget: str | None
+    config_id: str | None
+    config_version: int | None
+    name_source: str
+    auth_context: str | None
+    auth_token_hash: str | None
     idempotency_key: str | None
     request_hash: str
     status: str
@@ -35,6 +48,7 @@ class RunRecord:
     wake_read: int
     wake_at: int
     seen_message: int
+    rewinds: int
     cancel_reason: str | None
     waiting_for: str | None
     waiting_since: int | None
@@ -43,11 +57,16 @@ class RunRecord:
     result_null_reason: str | None
     failure_reason: str | None
     paused_reason: str | None
+    paused_for: str | None
+    feedback_comment: str | None
+    feedback_score: float | None
     input_tokens: int
     output_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
     model_calls: int
+    function_calls: int
+    cost_micros: int
     created_at: int
     updated_at: int
     finished_at: int | None
@@ -66,6 +85,7 @@ class MessageRecord:
     step: int | None
     type: str
     data: str
+    replaced_by: str | None
     created_at: int
 
 
@@ -82,6 +102,9 @@ class CallRecord:
     step: int | None
     tool_call_id: str | None
     tool_name: str | None
+    reasoning: str | None
+    config: str
+    cache_key: str | None
     max_attempts: int
     timeout_ms: int
     deadline_ms: int
@@ -93,13 +116,51 @@ class CallRecord:
     machine_id: str | None
     task_token: bytes | None
     last_error: str | None
+    interruptions: int
+    approval_requested_at: int | None
+    approval_expires_at: int | None
+    approval_message: str | None
+    approved: bool | None
+    decided_at: int | None
+    decided_by: str | None
+    decision_reason: str | None
+    original_input: str | None
     result_type: str | None
     result_size: int | None
+    result_is_text: bool
+    cached_from: str | None
     oversized: bool
     shown: bool
     created_at: int
     handed_out_at: int | None
     finished_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """A delivery with what its call says of it. `kind`: "handler" or "webhook"."""
+
+    transition: int
+    status: str
+    kind: str
+    service: str
+    function: str
+    call_id: str
+    attempts: int
+    last_error: str | None
+    created_at: int
+    settled_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSecretRecord:
+    """A secret that signs webhooks, as it is kept; `expires_at` is set once a newer one has taken over."""
+
+    id: str
+    cluster_id: str
+    value: bytes
+    created_at: int
+    expires_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,5 +191,7 @@ class KeyRecord:
     id: str
     cluster_id: str
     name: str
+    scopes: str
+    created_by: str | None
     created_at: int
     revoked_at: int | None

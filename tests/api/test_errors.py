@@ -51,7 +51,7 @@ def make_app() -> FastAPI:
 
     @router.post("/runs")
     async def create(body: CreateRun) -> str:
-        return body.initial_prompt
+        return body.initial_prompt or ""
 
     @router.get("/runs")
     async def find(wanted: Annotated[Filter, Query()]) -> int:

@@ -141,7 +141,9 @@ async def test_upsert_inserts_once_and_then_updates_only_what_it_is_told(
             values = {"name": name, "created_at": created_at}
             await write.upsert(clusters, {"id": "c"}, values, update=["name"])
     async with database.read() as read:
-        rows = (await read.execute(select(clusters))).all()
+        rows = (
+            await read.execute(select(clusters.c.id, clusters.c.name, clusters.c.created_at))
+        ).all()
     assert [tuple(row) for row in rows] == [("c", "new", 1)]
 
 

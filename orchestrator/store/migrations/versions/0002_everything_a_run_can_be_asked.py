@@ -1,0 +1,381 @@
+"""everything a run can be asked
+
+Revision: 0002, after 0001.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:  # noqa: PLR0915 - one statement per change, as Alembic writes them
+    op.create_table(
+        "audit_entries",
+        sa.Column(
+            "key",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("cluster_id", sa.String(length=64), nullable=False),
+        sa.Column("actor", sa.String(length=256), nullable=False),
+        sa.Column("operation", sa.String(length=64), nullable=False),
+        sa.Column("target", sa.String(length=512), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_audit_entries")),
+    )
+    with op.batch_alter_table("audit_entries", schema=None) as batch_op:
+        batch_op.create_index("ix_audit_entries_cluster", ["cluster_id", "key"], unique=False)
+
+    op.create_table(
+        "cluster_contexts",
+        sa.Column("cluster_id", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("content", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["cluster_id"], ["clusters.id"], name=op.f("fk_cluster_contexts_cluster_id")
+        ),
+        sa.PrimaryKeyConstraint("cluster_id", "version", name=op.f("pk_cluster_contexts")),
+    )
+    op.create_table(
+        "function_notes",
+        sa.Column("cluster_id", sa.String(length=64), nullable=False),
+        sa.Column("service", sa.String(length=50), nullable=False),
+        sa.Column("function", sa.String(length=64), nullable=False),
+        sa.Column("additional_context", sa.Text(), nullable=True),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["cluster_id"], ["clusters.id"], name=op.f("fk_function_notes_cluster_id")
+        ),
+        sa.PrimaryKeyConstraint(
+            "cluster_id", "service", "function", name=op.f("pk_function_notes")
+        ),
+    )
+    op.create_table(
+        "run_config_versions",
+        sa.Column("cluster_id", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.String(length=128), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=256), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["cluster_id"], ["clusters.id"], name=op.f("fk_run_config_versions_cluster_id")
+        ),
+        sa.PrimaryKeyConstraint("cluster_id", "id", "version", name=op.f("pk_run_config_versions")),
+    )
+    op.create_table(
+        "run_configs",
+        sa.Column("cluster_id", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.String(length=128), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=256), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("deleted_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["cluster_id"], ["clusters.id"], name=op.f("fk_run_configs_cluster_id")
+        ),
+        sa.PrimaryKeyConstraint("cluster_id", "id", name=op.f("pk_run_configs")),
+    )
+    op.create_table(
+        "usage_days",
+        sa.Column("cluster_id", sa.String(length=64), nullable=False),
+        sa.Column("day", sa.String(length=10), nullable=False),
+        sa.Column("model", sa.String(length=160), nullable=False),
+        sa.Column("input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("output_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cache_read_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cache_write_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cost_micros", sa.BigInteger(), nullable=False),
+        sa.Column("model_calls", sa.Integer(), nullable=False),
+        sa.Column("runs", sa.Integer(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(
+            ["cluster_id"], ["clusters.id"], name=op.f("fk_usage_days_cluster_id")
+        ),
+        sa.PrimaryKeyConstraint("cluster_id", "day", "model", name=op.f("pk_usage_days")),
+    )
+    op.create_table(
+        "webhook_secrets",
+        sa.Column("cluster_id", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["cluster_id"], ["clusters.id"], name=op.f("fk_webhook_secrets_cluster_id")
+        ),
+        sa.PrimaryKeyConstraint("cluster_id", "id", name=op.f("pk_webhook_secrets")),
+    )
+    op.create_table(
+        "run_tags",
+        sa.Column("run_key", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("tag", sa.String(length=64), nullable=False),
+        sa.Column("cluster_id", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_key"], ["runs.key"], name=op.f("fk_run_tags_run_key"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("run_key", "tag", name=op.f("pk_run_tags")),
+    )
+    with op.batch_alter_table("run_tags", schema=None) as batch_op:
+        batch_op.create_index("ix_run_tags_tag", ["cluster_id", "tag", "run_key"], unique=False)
+
+    op.create_table(
+        "blobs",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("run_key", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("call_key", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("cluster_id", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=256), nullable=False),
+        sa.Column("type", sa.String(length=64), nullable=False),
+        sa.Column("encoding", sa.String(length=16), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["call_key"], ["calls.key"], name=op.f("fk_blobs_call_key"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["run_key"], ["runs.key"], name=op.f("fk_blobs_run_key"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_blobs")),
+    )
+    with op.batch_alter_table("blobs", schema=None) as batch_op:
+        batch_op.create_index("ix_blobs_run", ["run_key", "id"], unique=False)
+
+    with op.batch_alter_table("api_keys", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column(
+                "scopes",
+                sa.String(length=64),
+                server_default="admin,client,machine",
+                nullable=False,
+            )
+        )
+        batch_op.add_column(sa.Column("created_by", sa.String(length=256), nullable=True))
+
+    with op.batch_alter_table("calls", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("reasoning", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("config", sa.Text(), server_default="{}", nullable=False))
+        batch_op.add_column(sa.Column("cache_key", sa.String(length=64), nullable=True))
+        batch_op.add_column(
+            sa.Column("interruptions", sa.Integer(), server_default="0", nullable=False)
+        )
+        batch_op.add_column(sa.Column("approval_requested_at", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("approval_expires_at", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("approval_message", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("approved", sa.Boolean(), nullable=True))
+        batch_op.add_column(sa.Column("decided_at", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("decided_by", sa.String(length=256), nullable=True))
+        batch_op.add_column(sa.Column("decision_reason", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("original_input", sa.Text(), nullable=True))
+        batch_op.add_column(
+            sa.Column("result_is_text", sa.Boolean(), server_default=sa.false(), nullable=False)
+        )
+        batch_op.add_column(sa.Column("cached_from", sa.String(length=26), nullable=True))
+        batch_op.create_index(
+            "ix_calls_approval",
+            ["approval_expires_at"],
+            unique=False,
+            sqlite_where=sa.text("approval_expires_at IS NOT NULL"),
+            postgresql_where=sa.text("approval_expires_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_calls_cache",
+            ["cache_key", "cluster_id", "finished_at"],
+            unique=False,
+            sqlite_where=sa.text("cache_key IS NOT NULL"),
+            postgresql_where=sa.text("cache_key IS NOT NULL"),
+        )
+
+    with op.batch_alter_table("clusters", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("description", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("additional_context", sa.Text(), nullable=True))
+        batch_op.add_column(
+            sa.Column("debug", sa.Boolean(), server_default=sa.false(), nullable=False)
+        )
+        batch_op.add_column(
+            sa.Column("custom_auth", sa.Boolean(), server_default=sa.false(), nullable=False)
+        )
+        batch_op.add_column(sa.Column("updated_at", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("deleted_at", sa.BigInteger(), nullable=True))
+
+    op.create_index(
+        "ix_events_created", "events", ["created_at", "run_key", "version"], unique=False
+    )
+    with op.batch_alter_table("machines", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("ip", sa.String(length=64), nullable=True))
+        batch_op.add_column(sa.Column("sdk", sa.String(length=64), nullable=True))
+        batch_op.add_column(sa.Column("last_seen_at", sa.BigInteger(), nullable=True))
+
+    with op.batch_alter_table("messages", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("replaced_by", sa.String(length=128), nullable=True))
+
+    with op.batch_alter_table("runs", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column("kind", sa.String(length=16), server_default="run", nullable=False)
+        )
+        batch_op.add_column(
+            sa.Column("test", sa.Boolean(), server_default=sa.false(), nullable=False)
+        )
+        batch_op.add_column(sa.Column("mocks", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("tags", sa.Text(), server_default="[]", nullable=False))
+        batch_op.add_column(
+            sa.Column("reasoning_traces", sa.Boolean(), server_default=sa.true(), nullable=False)
+        )
+        batch_op.add_column(sa.Column("priority", sa.Integer(), server_default="3", nullable=False))
+        batch_op.add_column(sa.Column("deadline_at", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("budget", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("config_id", sa.String(length=128), nullable=True))
+        batch_op.add_column(sa.Column("config_version", sa.Integer(), nullable=True))
+        batch_op.add_column(
+            sa.Column("name_source", sa.String(length=16), server_default="given", nullable=False)
+        )
+        batch_op.add_column(sa.Column("auth_context", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("auth_token_hash", sa.String(length=64), nullable=True))
+        batch_op.add_column(sa.Column("rewinds", sa.Integer(), server_default="0", nullable=False))
+        batch_op.add_column(sa.Column("paused_for", sa.String(length=16), nullable=True))
+        batch_op.add_column(sa.Column("feedback_comment", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("feedback_score", sa.Float(), nullable=True))
+        batch_op.add_column(
+            sa.Column("function_calls", sa.Integer(), server_default="0", nullable=False)
+        )
+        batch_op.add_column(
+            sa.Column("cost_micros", sa.BigInteger(), server_default="0", nullable=False)
+        )
+        batch_op.create_index(
+            "ix_runs_config",
+            ["config_id", "cluster_id", "created_at"],
+            unique=False,
+            sqlite_where=sa.text("config_id IS NOT NULL"),
+            postgresql_where=sa.text("config_id IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_runs_deadline",
+            ["deadline_at"],
+            unique=False,
+            sqlite_where=sa.text("deadline_at IS NOT NULL"),
+            postgresql_where=sa.text("deadline_at IS NOT NULL"),
+        )
+
+    with op.batch_alter_table("steps", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column("cost_micros", sa.BigInteger(), server_default="0", nullable=False)
+        )
+
+    op.drop_index("ix_deliveries_open", table_name="deliveries")
+    op.create_index("ix_deliveries_open", "deliveries", ["status", "run_key"], unique=False)
+
+
+def downgrade() -> None:  # noqa: PLR0915 - the same backwards
+    op.drop_index("ix_deliveries_open", table_name="deliveries")
+    op.create_index("ix_deliveries_open", "deliveries", ["status", "created_at"], unique=False)
+
+    with op.batch_alter_table("steps", schema=None) as batch_op:
+        batch_op.drop_column("cost_micros")
+
+    with op.batch_alter_table("runs", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_runs_deadline",
+            sqlite_where=sa.text("deadline_at IS NOT NULL"),
+            postgresql_where=sa.text("deadline_at IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_runs_config",
+            sqlite_where=sa.text("config_id IS NOT NULL"),
+            postgresql_where=sa.text("config_id IS NOT NULL"),
+        )
+        batch_op.drop_column("cost_micros")
+        batch_op.drop_column("function_calls")
+        batch_op.drop_column("feedback_score")
+        batch_op.drop_column("feedback_comment")
+        batch_op.drop_column("paused_for")
+        batch_op.drop_column("rewinds")
+        batch_op.drop_column("auth_token_hash")
+        batch_op.drop_column("auth_context")
+        batch_op.drop_column("name_source")
+        batch_op.drop_column("config_version")
+        batch_op.drop_column("config_id")
+        batch_op.drop_column("budget")
+        batch_op.drop_column("deadline_at")
+        batch_op.drop_column("priority")
+        batch_op.drop_column("reasoning_traces")
+        batch_op.drop_column("tags")
+        batch_op.drop_column("mocks")
+        batch_op.drop_column("test")
+        batch_op.drop_column("kind")
+
+    with op.batch_alter_table("messages", schema=None) as batch_op:
+        batch_op.drop_column("replaced_by")
+
+    with op.batch_alter_table("machines", schema=None) as batch_op:
+        batch_op.drop_column("last_seen_at")
+        batch_op.drop_column("sdk")
+        batch_op.drop_column("ip")
+
+    op.drop_index("ix_events_created", "events")
+    with op.batch_alter_table("clusters", schema=None) as batch_op:
+        batch_op.drop_column("deleted_at")
+        batch_op.drop_column("updated_at")
+        batch_op.drop_column("custom_auth")
+        batch_op.drop_column("debug")
+        batch_op.drop_column("additional_context")
+        batch_op.drop_column("description")
+
+    with op.batch_alter_table("calls", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_calls_cache",
+            sqlite_where=sa.text("cache_key IS NOT NULL"),
+            postgresql_where=sa.text("cache_key IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_calls_approval",
+            sqlite_where=sa.text("approval_expires_at IS NOT NULL"),
+            postgresql_where=sa.text("approval_expires_at IS NOT NULL"),
+        )
+        batch_op.drop_column("cached_from")
+        batch_op.drop_column("result_is_text")
+        batch_op.drop_column("original_input")
+        batch_op.drop_column("decision_reason")
+        batch_op.drop_column("decided_by")
+        batch_op.drop_column("decided_at")
+        batch_op.drop_column("approved")
+        batch_op.drop_column("approval_message")
+        batch_op.drop_column("approval_expires_at")
+        batch_op.drop_column("approval_requested_at")
+        batch_op.drop_column("interruptions")
+        batch_op.drop_column("cache_key")
+        batch_op.drop_column("config")
+        batch_op.drop_column("reasoning")
+
+    with op.batch_alter_table("api_keys", schema=None) as batch_op:
+        batch_op.drop_column("created_by")
+        batch_op.drop_column("scopes")
+
+    with op.batch_alter_table("blobs", schema=None) as batch_op:
+        batch_op.drop_index("ix_blobs_run")
+
+    op.drop_table("blobs")
+    with op.batch_alter_table("run_tags", schema=None) as batch_op:
+        batch_op.drop_index("ix_run_tags_tag")
+
+    op.drop_table("run_tags")
+    op.drop_table("webhook_secrets")
+    op.drop_table("usage_days")
+    op.drop_table("run_configs")
+    op.drop_table("run_config_versions")
+    op.drop_table("function_notes")
+    op.drop_table("cluster_contexts")
+    with op.batch_alter_table("audit_entries", schema=None) as batch_op:
+        batch_op.drop_index("ix_audit_entries_cluster")
+
+    op.drop_table("audit_entries")

@@ -1,0 +1,68 @@
+"""The tables, and nothing else. Times are milliseconds since the epoch (UTC); JSON is kept as text.
+
+JSON stays text on both databases on purpose: what a function or a model wrote must come back as it was written,
+and PostgreSQL's `jsonb` refuses some of it (NUL escapes) and reorders the rest.
+
+A run has two names: `id` is what the world says, unique within its cluster; `key` is a number that never leaves
+the store and that everything belonging to the run refers to.
+"""
+
+from __future__ import annotations
+
+from orchestrator.store.tables.base import (
+    metadata,
+)
+from orchestrator.store.tables.calls import (
+    blobs,
+    call_results,
+    calls,
+    deliveries,
+    function_notes,
+    functions,
+    machines,
+    registrations,
+)
+from orchestrator.store.tables.clusters import (
+    api_keys,
+    audit_entries,
+    cluster_contexts,
+    clusters,
+    usage_days,
+    webhook_secrets,
+)
+from orchestrator.store.tables.runs import (
+    events,
+    messages,
+    run_config_versions,
+    run_configs,
+    run_metadata,
+    run_tags,
+    runs,
+    steps,
+)
+
+__all__ = [
+    "api_keys",
+    "audit_entries",
+    "blobs",
+    "call_results",
+    "calls",
+    "cluster_contexts",
+    "clusters",
+    "deliveries",
+    "events",
+    "function_notes",
+    "functions",
+    "machines",
+    "messages",
+    "metadata",
+    "registrations",
+    "run_config_versions",
+    "run_configs",
+    "run_metadata",
+    "run_tags",
+    "runs",
+    "steps",
+    "usage_days",
+    "webhook_secrets",
+]

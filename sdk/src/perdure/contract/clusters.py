@@ -1,0 +1,134 @@
+"""Clusters (tenants), their API keys, and what is said to the model in their name."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StrictBool, StringConstraints
+
+from perdure.contract.limits import MAX_DESCRIPTION, MAX_NAME
+from perdure.contract.wire import Reply, Request
+
+MAX_ADDITIONAL_CONTEXT = 100_000
+"""Characters of what operators say to the model about a cluster or a function."""
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, strict=True)]
+Description = Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION, strict=True)]
+AdditionalContext = Annotated[
+    str, StringConstraints(max_length=MAX_ADDITIONAL_CONTEXT, strict=True)
+]
+
+
+class Scope(StrEnum):
+    """What an API key may do. No scope contains another, but for `management`."""
+
+    MACHINE = "machine"
+    """Register functions, take calls and answer them."""
+    CLIENT = "client"
+    """Create, read and steer runs; make and decide calls."""
+    ADMIN = "admin"
+    """The cluster's settings, keys, function notes, webhook secrets and audit trail."""
+    MANAGEMENT = "management"
+    """List, create and delete clusters; admin and client in all of them. Given on the command line only."""
+
+
+class CreateCluster(Request):
+    name: Name | None = Field(default=None, description="Unique; default: made from the id.")
+    description: Description | None = None
+
+
+class UpdateCluster(Request):
+    """Fields left out stay as they are; null empties `description` and `additionalContext`."""
+
+    name: Name | None = None
+    description: Description | None = None
+    additional_context: AdditionalContext | None = Field(
+        default=None, description="Told to the model in every run; former versions are kept."
+    )
+    debug: StrictBool | None = None
+    enable_custom_auth: StrictBool | None = Field(
+        default=None,
+        description="Take `Authorization: custom TOKEN`, which the function `default.handleCustomAuth` judges.",
+    )
+
+
+class Cluster(Reply):
+    """A tenant: runs, functions and keys of different clusters do not see each other."""
+
+    id: str
+    name: str
+    description: str | None = None
+    additional_context: str | None = None
+    debug: bool = False
+    enable_custom_auth: bool = False
+    created_at: datetime
+    updated_at: datetime | None = None
+
+
+class ClusterPage(Reply):
+    """Clusters, oldest first."""
+
+    items: list[Cluster]
+    next_cursor: str | None = None
+
+
+class ContextVersion(Reply):
+    """What a cluster's `additionalContext` was from then on."""
+
+    version: int
+    content: str | None
+    created_at: datetime
+
+
+class ContextVersionPage(Reply):
+    """Versions, newest first."""
+
+    items: list[ContextVersion]
+    next_cursor: str | None = None
+
+
+class CreateApiKey(Request):
+    name: Name = Field(description="What the key is for; it stands in the audit trail.")
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))] | None = Field(
+        default=None,
+        description="Default: those of admin, client and machine that the asking key has.",
+    )
+
+
+class ApiKey(Reply):
+    id: str
+    name: str
+    scopes: list[Scope]
+    created_by: str | None = Field(default=None, description="The key that made it.")
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+
+class CreatedApiKey(ApiKey):
+    """A new key. `key` is shown this once and kept nowhere."""
+
+    key: str
+
+
+class ApiKeyPage(Reply):
+    """Keys, revoked ones included, oldest first."""
+
+    items: list[ApiKey]
+    next_cursor: str | None = None
+
+
+class SetFunctionNote(Request):
+    additional_context: AdditionalContext | None = Field(
+        default=None, description="Added to the function's description, for the model."
+    )
+
+
+class FunctionNote(Reply):
+    """What operators say to the model about a function."""
+
+    service: str
+    function: str
+    additional_context: str | None
+    updated_at: datetime

@@ -1,0 +1,48 @@
+"""What happened to a run: events, and the transitions that handlers are told."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field, JsonValue
+
+from perdure.contract.statuses import RunStatus
+from perdure.contract.wire import Reply
+
+
+class Event(Reply):
+    """One numbered thing that happened to a run; `version` is gapless from 1."""
+
+    version: int
+    type: str
+    data: dict[str, Any]
+    created_at: datetime
+
+
+class EventPage(Reply):
+    """Events after `after`, in order. `version` is the last one listed: pass it as the next `after`."""
+
+    items: list[Event]
+    version: int
+    has_more: bool = False
+
+
+class StatusChange(Reply):
+    """What a status-change handler receives, at least once per transition and in order.
+
+    `id` is `runId:transition`: the same id twice is the same transition twice.
+    """
+
+    id: str
+    run_id: str
+    cluster_id: str
+    transition: int
+    turn: int
+    previous: RunStatus
+    status: RunStatus
+    result: JsonValue = None
+    result_null_reason: str | None = None
+    failure_reason: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    created_at: datetime
