@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check bench clean
+.PHONY: help setup demo dev test check bench faults clean
 
 help:
 	@echo 'make demo    run the example on an embedded stack'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test    all tests (ARGS="tests/stack -x" for some of them)'
 	@echo 'make check   formatting, lint, types, layers'
 	@echo 'make bench   measure against a hand-written Temporal loop'
+	@echo 'make faults  kill, starve and cut off every part, and look at what survives (ARGS="kill-api --runs 8")'
 	@echo 'make setup   only build $(VENV)'
 	@echo 'make clean   remove what was built; runs and their data in .perdure/ stay'
 
@@ -36,6 +37,9 @@ check: $(READY)
 
 bench: $(READY)
 	@$(VENV)/bin/python -m benchmarks $(ARGS)
+
+faults: $(READY)
+	@$(VENV)/bin/python -m tests.faults $(ARGS)
 
 # Written last, so that an interrupted installation is taken up again.
 $(READY): constraints.txt pyproject.toml sdk/pyproject.toml .ci/setup

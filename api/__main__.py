@@ -6,18 +6,25 @@ import asyncio
 import logging
 import os
 import platform
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from socket import socket
+from types import FrameType
 
 import uvicorn
 import uvloop
 from typing_extensions import override
 
 from api.app import create_app
+from api.audit_trail import AuditTrail
+from api.auth_function import AuthFunction
 from api.call_door import CallDoor
-from api.deps import ApiServices, Keyring
+from api.composition import ApiServices
+from api.custom_auth import CustomAuth
+from api.keyring import Keyring, Roster
 from api.presence import Presence
+from api.throttle import Throttle
 from orchestrator.call_operations import CallOperations
 from orchestrator.call_queue import CallQueue
 from orchestrator.logs import configure_logging
@@ -25,12 +32,14 @@ from orchestrator.operations import Operations
 from orchestrator.settings import Settings
 from orchestrator.store.store import open_store
 from orchestrator.temporal import Temporal
+from orchestrator.webhooks import Webhooks
 
 _log = logging.getLogger("api")
 _GRACE_SECONDS = 5
 """How long requests may still take when the process is asked to end. Long polls and streams end at once."""
-_POLLS_RUN_OUT_SECONDS = 3.0
-"""How long calls that are on their way from Temporal are still taken, to be given back at once."""
+_POLLS_RUN_OUT_SECONDS = 6.0
+"""How long calls that are on their way from Temporal are still taken, to be given back at once: as long as a poll lasts
+at a server that cannot end it before."""
 _KEEP_ALIVE_SECONDS = 75
 _HEAD_BYTES = 256 * 1024
 """Of a request's line and headers: the longest question for metadata fits."""
@@ -42,6 +51,14 @@ class ApiServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self._stopping = stopping
+        self.ended_by: int | None = None
+
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Uvicorn would raise the signal once more after serving, and end the process before its services are closed."""
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()
+        self.ended_by = sig
 
     @override
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
@@ -61,6 +78,10 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
         queue = CallQueue(temporal, identity=f"api-{platform.node()}-{os.getpid()}")
         door = CallDoor(queue, store.calls)
         stack.push_async_callback(_close_door, door)
+        custom_auth = CustomAuth(AuthFunction(store, operations).ask)
+        stack.push_async_callback(custom_auth.aclose)
+        trail = AuditTrail(store.audit)
+        stack.push_async_callback(trail.aclose)
         yield ApiServices(
             settings=settings,
             store=store,
@@ -70,6 +91,14 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
             door=door,
             presence=Presence(store.functions),
             keyring=Keyring(store.keys),
+            roster=Roster(store.clusters),
+            custom_auth=custom_auth,
+            throttle=Throttle(
+                per_second=settings.max_requests_per_second,
+                at_once=settings.max_concurrent_requests,
+            ),
+            trail=trail,
+            webhooks=Webhooks(store, settings),
         )
 
 
@@ -80,8 +109,8 @@ async def _close_door(door: CallDoor) -> None:
         _log.debug("polls at Temporal are left open; the server ends them")
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; then requests end, long polls and streams at once."""
+async def serve(settings: Settings) -> int | None:
+    """Serve until SIGTERM or SIGINT, which is returned; then requests end, long polls and streams at once."""
     async with open_services(settings) as services:
         config = uvicorn.Config(
             create_app(services),
@@ -96,14 +125,19 @@ async def serve(settings: Settings) -> None:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        await ApiServer(config, services.stopping).serve()
+        server = ApiServer(config, services.stopping)
+        await server.serve()
+        return server.ended_by
 
 
 def main() -> None:
-    """Run the process. Ends by the signal that it was sent."""
+    """Run the process. Ends by the signal that it was sent, once everything is closed."""
     settings = Settings()
     configure_logging(settings, "api")
-    uvloop.run(serve(settings))
+    ended_by = uvloop.run(serve(settings))
+    if ended_by is not None:
+        signal.signal(ended_by, signal.SIG_DFL)
+        signal.raise_signal(ended_by)
 
 
 if __name__ == "__main__":

@@ -6,36 +6,87 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import calls, events, health, machines, messages, runs, services as offered
+from api import (
+    api_keys,
+    approvals,
+    audit,
+    blobs,
+    call_lookup,
+    calls,
+    cluster_events,
+    clusters,
+    deletion,
+    deliveries,
+    document,
+    events,
+    feedback,
+    function_notes,
+    health,
+    machine_list,
+    machines,
+    messages,
+    retries,
+    run_configs,
+    runs,
+    services as offered,
+    structured_output,
+    timeline,
+    usage,
+    webhook_secrets,
+)
+from api.cors import Cors
 from api.deps import ApiServices
 from api.dialects.inferable_errors import install_dialect_errors
 from api.dialects.manner import OneSlash
+from api.endings import Endings
 from api.errors import install_error_handlers
 from api.openapi import install_openapi
 
 _DESCRIPTION = """\
 Durable agent runs: a run that was accepted is finished, reported and kept, whatever dies on the way.
 
-Every request but `/live` and `/ready` carries an API key, which belongs to one cluster. Names are camelCase, times
+Every request but `/live`, `/ready`, `/public/oas.json` and `/contract` carries an API key, which belongs to one cluster
+and has scopes: machine, client, admin, management. Names are camelCase, times
 are UTC, errors are `application/problem+json` (RFC 9457) with a stable `code`. Unknown fields are refused by name.
 """
 _ROUTERS = (
     health.router,
     health.keyed,
+    document.router,
+    clusters.router,
+    api_keys.router,
+    usage.router,
+    audit.router,
+    machine_list.router,
+    function_notes.router,
+    cluster_events.router,
     runs.router,
     messages.router,
+    deletion.router,
+    retries.router,
+    feedback.router,
+    timeline.router,
     events.streams,
     events.router,
     offered.router,
     machines.router,
     calls.router,
+    call_lookup.router,
+    blobs.uploads,
+    blobs.router,
     calls.results,
+    approvals.router,
+    deliveries.router,
+    webhook_secrets.router,
+    run_configs.router,
+    structured_output.router,
 )
 
 
 def create_app(services: ApiServices) -> FastAPI:
     """The ASGI application over these services. It opens and closes none of them."""
     app = assemble()
+    app.add_middleware(Cors, origins=services.settings.cors_origins)
     app.state.services = services
     return app
 
@@ -53,6 +104,7 @@ def assemble() -> FastAPI:
     install_error_handlers(app)
     install_dialect_errors(app)
     app.add_middleware(OneSlash)
+    app.add_middleware(Endings)
     for router in _ROUTERS:
         app.include_router(router)
     install_openapi(app)

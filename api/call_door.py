@@ -12,9 +12,12 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from api.call_gates import LOOK_AGAIN, Gates
 from orchestrator.call_queue import NOT_DELIVERED, UNWANTED, CallQueue, CallTask
 from orchestrator.errors import UnavailableError
-from orchestrator.store.calls import CallStore, Settled, Unwanted
+from orchestrator.failpoints import Point, reach
+from orchestrator.store.call_verdicts import Full, HandedOut, Settled, Unwanted
+from orchestrator.store.calls import CallStore
 from perdure.contract import FunctionCall
 
 _log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ class CallDoor:
     def __init__(self, queue: CallQueue, calls: CallStore) -> None:
         self._queue = queue
         self._calls = calls
+        self._gates = Gates(calls)
         self._waiting: list[_Waiting] = []
         self._somebody_came = asyncio.Event()
         self._pollers: dict[str, asyncio.Task[None]] = {}
@@ -117,6 +121,10 @@ class CallDoor:
     def _forget(self, poller: asyncio.Task[None]) -> None:
         self._pollers.pop(poller.get_name(), None)
 
+    def free(self) -> None:
+        """A call has ended: there may be room for another one of its function."""
+        self._gates.free()
+
     def is_waiting(self, machine_id: str) -> bool:
         """Whether this machine waits here for calls of any of its services."""
         return any(machine.machine_id == machine_id for machine in self._waiting)
@@ -129,8 +137,12 @@ class CallDoor:
         failures = 0
         while self._is_wanted(queue):
             try:
+                if not await self._gates.is_open(queue):
+                    await self._gates.wait()
+                    continue
                 task = await self._queue.poll(queue)
                 if task is not None:
+                    reach(Point.CALL_WAITING)
                     await self._deliver(queue, task)
                 failures = 0
             except Exception as error:  # noqa: BLE001 # whatever it was, machines still wait
@@ -151,7 +163,7 @@ class CallDoor:
         machine.room -= 1
         machine.pending += 1
         try:
-            await self._hand_out(machine, task)
+            await self._hand_out(queue, machine, task)
         except Exception:
             machine.room += 1
             await self._queue.fail(task.token, NOT_DELIVERED, "it could not be written", delay=1.0)
@@ -160,12 +172,19 @@ class CallDoor:
             machine.pending -= 1
             machine.changed.set()
 
-    async def _hand_out(self, machine: _Waiting, task: CallTask) -> None:
+    async def _hand_out(self, queue: str, machine: _Waiting, task: CallTask) -> None:
         answer = await self._calls.hand_out(task.ticket, machine.machine_id, task.token)
         match answer:
-            case FunctionCall():
-                machine.calls.append(answer)
+            case HandedOut(call, limit):
+                self._gates.learn(queue, limit)
+                machine.calls.append(call)
                 machine.tokens.append(task.token)
+            case Full(limit):
+                machine.room += 1
+                self._gates.learn(queue, limit)
+                await self._queue.fail(
+                    task.token, NOT_DELIVERED, "as many are at work as may be", delay=LOOK_AGAIN
+                )
             case Settled(outcome):
                 machine.room += 1
                 await self._queue.complete(task.token, outcome)
@@ -186,13 +205,14 @@ class CallDoor:
                 return None
 
     async def aclose(self) -> None:
-        """Let the open polls run out; what they bring meanwhile goes back to its queue."""
+        """End the open polls; what they bring meanwhile goes back to its queue."""
         for machine in list(self._waiting):
             machine.room = 0
             machine.changed.set()
-        pollers = list(self._pollers.values())
+        pollers = dict(self._pollers)
         if pollers:
-            await asyncio.wait(pollers)
+            await asyncio.gather(*map(self._queue.end_polls, pollers))
+            await asyncio.wait(pollers.values())
 
 
 async def _when(gone: asyncio.Event, wake: asyncio.Event) -> None:

@@ -148,13 +148,17 @@ def _of_routing(request: Request, error: HTTPException) -> tuple[str, str]:
 
 
 def _methods_at(request: Request) -> str:
-    """All methods of the path; Starlette names those of one route only."""
-    methods: set[str] = set()
+    """All methods of the path; Starlette names those of one route only.
+
+    Of two paths that fit, such as `/x/search` and `/x/{id}`, the first is meant.
+    """
+    methods: dict[str, set[str]] = {}
     for route in iter_route_contexts(request.app.routes):
-        pattern, *_ = compile_path(route.path_format or "")
+        path = route.path_format or ""
+        pattern, *_ = compile_path(path)
         if pattern.match(request.url.path):
-            methods |= route.methods or set()
-    return ", ".join(sorted(methods))
+            methods.setdefault(path, set()).update(route.methods or set())
+    return ", ".join(sorted(next(iter(methods.values()), set())))
 
 
 async def _on_store_outage(_: Request, error: Exception) -> Response:

@@ -23,6 +23,7 @@ from api.presentation import present_event
 from api.replies import encode, reply
 from api.waiting import wait_for_change
 from orchestrator.activity_interface import RunRef
+from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import is_final
 from orchestrator.store.records import RunRecord
 from perdure.contract import MAX_WAIT_SECONDS, EventPage
@@ -73,7 +74,12 @@ async def _existing_run(ref: Ref, services: Services) -> RunRecord:
     return await services.store.runs.get(ref)
 
 
-@streams.get(_PATH, response_class=EventSourceResponse, include_in_schema=False)
+@streams.get(
+    _PATH,
+    operation_id="stream_events",
+    response_class=EventSourceResponse,
+    include_in_schema=False,
+)
 async def stream_events(
     run: Annotated[RunRecord, Depends(_existing_run)],
     wanted: Annotated[ListEvents, Query()],
@@ -84,8 +90,12 @@ async def stream_events(
     ref = RunRef(run.cluster_id, run.id)
     position = wanted.after if last_event_id is None else last_event_id
     while not services.stopping.is_set():
-        run = await services.store.runs.get(ref)
-        for record in await services.store.runs.events(ref, after=position, limit=_BATCH):
+        try:
+            run = await services.store.runs.get(ref)
+            found = await services.store.runs.events(ref, after=position, limit=_BATCH)
+        except NotFoundError:  # deleted meanwhile: nothing more will come
+            return
+        for record in found:
             position = record.version
             yield ServerSentEvent(raw_data=encode(present_event(record)).decode(), id=str(position))
         if position < run.version:

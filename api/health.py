@@ -13,6 +13,7 @@ from temporalio.service import RPCError
 from api.deps import Key, KeyedRoute, Services
 from api.openapi import problems
 from api.replies import reply
+from api.scopes import held
 from orchestrator.errors import UnavailableError
 from orchestrator.temporal import TASK_QUEUE, Temporal
 from perdure.contract import Health, Identity
@@ -82,5 +83,6 @@ async def _workers_poll(temporal: Temporal) -> bool:
     responses=problems(fields=False),
 )
 async def get_identity(key: Key) -> Response:
-    """The cluster that the key belongs to, and the key's name."""
-    return reply(Identity(cluster_id=key.cluster_id, key_name=key.name))
+    """The cluster that the key belongs to, the key's name, and what it may do there."""
+    scopes = sorted(held(key, key.cluster_id))
+    return reply(Identity(cluster_id=key.cluster_id, key_name=key.name, scopes=scopes))

@@ -14,26 +14,25 @@ from pathlib import Path
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings
-from orchestrator.store.keys import hash_key
+from orchestrator.store.keys import DEFAULT_SCOPES, hash_key, scopes_in
 from orchestrator.store.store import Store, open_store
+from perdure.contract import Scope
 
 
 async def ensure(store: Store, cluster: str, name: str, key_file: Path) -> dict[str, object]:
-    """See to it that the file holds a valid key of the cluster; it is readable by its owner alone."""
+    """See to it that the file holds a valid key of the cluster with all scopes; it is readable by its owner alone."""
     cluster_id = await store.keys.ensure_cluster(cluster)
-    if not await _is_valid(store, cluster_id, _read(key_file)):
-        _, key = await store.keys.create(cluster_id, name)
+    record = await store.keys.identify(hash_key(_read(key_file)))
+    if record is None or record.cluster_id != cluster_id:
+        record, key = await store.keys.create(cluster_id, name, scopes=Scope)
         _write_private(key_file, key)
+    if scopes_in(record.scopes) != frozenset(Scope):
+        await store.keys.give_scopes(record.id, Scope)
     return {"clusterId": cluster_id, "keyFile": str(key_file)}
 
 
 def _read(key_file: Path) -> str:
     return key_file.read_text().strip() if key_file.exists() else ""
-
-
-async def _is_valid(store: Store, cluster_id: str, key: str) -> bool:
-    record = await store.keys.identify(hash_key(key))
-    return record is not None and record.cluster_id == cluster_id
 
 
 def _write_private(path: Path, key: str) -> None:
@@ -46,8 +45,26 @@ def _write_private(path: Path, key: str) -> None:
 
 async def _create(store: Store, args: argparse.Namespace) -> dict[str, object]:
     cluster_id = await store.keys.ensure_cluster(args.cluster)
-    record, key = await store.keys.create(cluster_id, args.name)
-    return {"clusterId": cluster_id, "id": record.id, "name": record.name, "key": key}
+    scopes = _scopes(args.scopes)
+    record, key = await store.keys.create(
+        cluster_id, args.name, scopes=scopes, created_by="command line"
+    )
+    return {
+        "clusterId": cluster_id,
+        "id": record.id,
+        "name": record.name,
+        "scopes": record.scopes.split(","),
+        "key": key,
+    }
+
+
+def _scopes(words: str) -> frozenset[Scope]:
+    """Raises `ValueError` for a word that is no scope."""
+    known = ", ".join(Scope)
+    given = [word.strip() for word in words.split(",") if word.strip()]
+    if not given or not {*given} <= {*Scope}:
+        raise ValueError(f"--scopes takes words of {known}, separated by commas, not {words!r}")
+    return frozenset(Scope(word) for word in given)
 
 
 async def _list(store: Store, args: argparse.Namespace) -> list[dict[str, object]]:
@@ -56,6 +73,7 @@ async def _list(store: Store, args: argparse.Namespace) -> list[dict[str, object
         {
             "id": record.id,
             "name": record.name,
+            "scopes": record.scopes.split(","),
             "createdAt": record.created_at,
             "revokedAt": record.revoked_at,
         }
@@ -83,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--cluster", default=argparse.SUPPRESS, help="name of the cluster")
         if name in {"ensure", "create"}:
             command.add_argument("--name", default="default", help="what the key is for")
+        if name == "create":
+            command.add_argument(
+                "--scopes",
+                default=",".join(sorted(DEFAULT_SCOPES)),
+                help=f"what the key may do: {', '.join(Scope)}; separated by commas",
+            )
         if name == "ensure":
             command.add_argument("--key-file", type=Path, required=True)
         if name == "revoke":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from api.admission import forbidden
 from api.deps import Key, KeyedRoute, MachineId, Services
 from api.dialects.manner import ClientManner
 from api.openapi import problems
 from api.replies import reply
+from api.scopes import held
 from orchestrator.clock import now_ms
-from perdure.contract import Registered, RegisterMachine
+from perdure.contract import Registered, RegisterMachine, Scope
 
 router = APIRouter(tags=["function workers"], route_class=KeyedRoute)
 
@@ -33,8 +35,10 @@ async def register_machine(
 ) -> Response:
     """Replace what this machine offers of a service; other machines' functions of it stay as they are.
 
-    `{}` registers nothing and answers which cluster the key belongs to.
+    `{}` registers nothing and answers which cluster the key belongs to; that takes no more than the scope `client`.
     """
+    if request.service is not None and Scope.MACHINE not in held(key, key.cluster_id):
+        raise forbidden("To register functions takes a key with the scope `machine`.")
     await services.operations.register(
         key.cluster_id,
         machine_id,

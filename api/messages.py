@@ -1,10 +1,10 @@
-"""Messages of a run: read the conversation, add a follow-up."""
+"""Messages of a run: read the conversation, add a follow-up, edit what was said."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.cursors import MAX_CURSOR, from_cursor, to_cursor
@@ -12,7 +12,7 @@ from api.deps import KeyedRoute, Ref, Services
 from api.openapi import problems
 from api.presentation import present_message
 from api.replies import reply
-from perdure.contract import CreateMessage, Message, MessagePage
+from perdure.contract import CreateMessage, EditMessage, Message, MessagePage
 
 router = APIRouter(
     prefix="/clusters/{clusterId}/runs/{runId}/messages",
@@ -30,6 +30,24 @@ class ListMessages(BaseModel):
     cursor: Annotated[
         str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
     ] = None
+    replaced: Annotated[
+        Literal["false", "true", "all"],
+        Field(description="`true`: those that an edit or retry took out; `all`: both."),
+    ] = "false"
+
+    def wants_replaced(self) -> bool | None:
+        return None if self.replaced == "all" else self.replaced == "true"
+
+
+MessageIdOfPath = Annotated[
+    str,
+    Path(
+        alias="messageId",
+        max_length=128,
+        pattern=r"^[^\x00]*$",
+        description="The message's id.",
+    ),
+]
 
 
 @router.get(
@@ -42,9 +60,13 @@ class ListMessages(BaseModel):
 async def list_messages(
     ref: Ref, wanted: Annotated[ListMessages, Query()], services: Services
 ) -> Response:
-    """Messages, oldest first, a page at a time."""
+    """Messages of the conversation as it is, oldest first, a page at a time. What an edit or a retry has taken out of
+    it is kept, and marked by `replacedBy`: ask with `replaced`.
+    """
     (after,) = (0,) if wanted.cursor is None else from_cursor(wanted.cursor, parts=1)
-    found = await services.store.messages.page(ref, after=after, limit=wanted.limit + 1)
+    found = await services.store.messages.page(
+        ref, after=after, limit=wanted.limit + 1, replaced=wanted.wants_replaced()
+    )
     page = found[: wanted.limit]
     return reply(
         MessagePage(
@@ -68,3 +90,22 @@ async def create_message(ref: Ref, request: CreateMessage, services: Services) -
     """
     record, _ = await services.operations.add_message(ref, request)
     return reply(present_message(record), 201)
+
+
+@router.put(
+    "/{messageId}",
+    operation_id="edit_message",
+    summary="Edit a message and begin again from there",
+    response_model=Message,
+    responses=problems(404, 409, body=True),
+)
+async def edit_message(
+    ref: Ref, message_id: MessageIdOfPath, request: EditMessage, services: Services
+) -> Response:
+    """Give a message that was sent to an interactive run another text. What came after it is taken out of the
+    conversation, kept and marked; the run begins again from there. The same text again changes nothing.
+
+    409: the run is not interactive or cancelled, or the message was not sent to it or is replaced itself.
+    """
+    record = await services.operations.edit_message(ref, message_id, request.message)
+    return reply(present_message(record))

@@ -14,16 +14,19 @@ from perdure.contract import Problem
 _REASONS = {
     HTTPStatus.BAD_REQUEST: "The body is not JSON.",
     HTTPStatus.UNAUTHORIZED: "The API key is missing, unknown or revoked.",
+    HTTPStatus.FORBIDDEN: "The key lacks a scope that this takes; `detail` names it.",
     HTTPStatus.NOT_FOUND: "Unknown, or not this key's.",
+    HTTPStatus.REQUEST_TIMEOUT: "Not done yet. It goes on; `detail` says where to look.",
     HTTPStatus.CONFLICT: "Not possible as things stand now; `code` says why.",
     HTTPStatus.GONE: "This machine has not registered what it asks for: `POST /machines` first.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Over a limit, which `detail` names.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not sent as plain JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A field or parameter breaks a rule; `errors` names each.",
+    HTTPStatus.TOO_MANY_REQUESTS: "More than the cluster may ask; `detail` names the limit.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of the server.",
     HTTPStatus.SERVICE_UNAVAILABLE: "A part of the engine is away. Repeat after `Retry-After` seconds.",
 }
-_ALWAYS = (401, 500, 503)
+_ALWAYS = (401, 403, 429, 500, 503)
 _WITH_BODY = (400, 413, 415)
 _REF = "#/components/schemas/Problem"
 
@@ -44,6 +47,7 @@ def _response(status: HTTPStatus) -> dict[str, Any]:
     }
     header = {
         HTTPStatus.UNAUTHORIZED: "WWW-Authenticate",
+        HTTPStatus.TOO_MANY_REQUESTS: "Retry-After",
         HTTPStatus.SERVICE_UNAVAILABLE: "Retry-After",
     }.get(status)
     if header is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.clock import now_ms
 from orchestrator.store.functions import FunctionStore
 
+_MOST_KNOWN = 50_000
 _MARGIN_MS = 10_000
 """A machine's row is written again when what it says will run out within this time."""
 
@@ -15,6 +16,19 @@ class Presence:
     def __init__(self, functions: FunctionStore) -> None:
         self._functions = functions
         self._alive_until: dict[tuple[str, str], int] = {}
+        self._whence: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+
+    def introduce(self, cluster_id: str, machine_id: str, ip: str | None, sdk: str | None) -> None:
+        """Where the machine is and what it runs: kept here, and written when its row is written next."""
+        machine = (cluster_id, machine_id)
+        self._whence.pop(machine, None)
+        while len(self._whence) >= _MOST_KNOWN:
+            self._whence.pop(next(iter(self._whence)))
+        self._whence[machine] = (ip, sdk)
+
+    def whence(self, cluster_id: str, machine_id: str) -> tuple[str | None, str | None]:
+        """Address and client of a machine, as far as it introduced itself."""
+        return self._whence.get((cluster_id, machine_id), (None, None))
 
     def knows(self, cluster_id: str, machine_id: str) -> bool:
         """Whether the machine asked for calls here since it last registered."""
@@ -30,9 +44,7 @@ class Presence:
         if until <= known or known - now > _MARGIN_MS:
             return
         self._alive_until[machine] = until
-        await self._functions.touch(
-            cluster_id, machine_id, heartbeats=heartbeats, alive_until=until
-        )
+        await self._write(cluster_id, machine_id, heartbeats=heartbeats, alive_until=until)
 
     async def hold(
         self, cluster_id: str, machine_id: str, *, heartbeats: bool, seconds: float
@@ -41,15 +53,19 @@ class Presence:
         machine, until = (cluster_id, machine_id), now_ms() + int(seconds * 1000)
         if until > self._alive_until.get(machine, 0):
             self._alive_until[machine] = until
-            await self._functions.touch(
-                cluster_id, machine_id, heartbeats=heartbeats, alive_until=until
-            )
+            await self._write(cluster_id, machine_id, heartbeats=heartbeats, alive_until=until)
 
     async def drop(self, cluster_id: str, machine_id: str, *, heartbeats: bool) -> None:
         """The machine has gone: its connection closed."""
         self._alive_until.pop((cluster_id, machine_id), None)
+        await self._write(cluster_id, machine_id, heartbeats=heartbeats, alive_until=now_ms())
+
+    async def _write(
+        self, cluster_id: str, machine_id: str, *, heartbeats: bool, alive_until: int
+    ) -> None:
+        ip, sdk = self.whence(cluster_id, machine_id)
         await self._functions.touch(
-            cluster_id, machine_id, heartbeats=heartbeats, alive_until=now_ms()
+            cluster_id, machine_id, heartbeats=heartbeats, alive_until=alive_until, ip=ip, sdk=sdk
         )
 
     def forget(self, cluster_id: str, machine_id: str) -> None:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import JsonValue, TypeAdapter
 
 from orchestrator.clock import to_datetime
-from orchestrator.store.json_text import load_object, load_optional
-from orchestrator.store.records import EventRecord, MessageRecord, RunRecord
+from orchestrator.store.call_queries import ShownCall
+from orchestrator.store.json_text import load, load_object, load_optional
+from orchestrator.store.records import BlobRecord, CallRecord, EventRecord, MessageRecord, RunRecord
 from orchestrator.transcript import public_data
 from perdure.contract import (
+    Blob,
+    BlobType,
+    Budget,
+    Call,
+    CallApproval,
+    CallStatus,
     Event,
     FunctionReference,
     Message,
     MessageType,
+    PausedFor,
+    ResultType,
     Run,
     StatusChangeTarget,
     Usage,
@@ -21,6 +32,7 @@ from perdure.contract import (
 
 _REFERENCES = TypeAdapter(list[FunctionReference])
 _METADATA = TypeAdapter(dict[str, str])
+_TAGS = TypeAdapter(list[str])
 _SCHEMA: TypeAdapter[dict[str, JsonValue] | bool] = TypeAdapter(dict[str, JsonValue] | bool)
 
 
@@ -38,6 +50,7 @@ def present_run(record: RunRecord) -> Run:
         result_null_reason=record.result_null_reason,
         failure_reason=record.failure_reason,
         paused_reason=record.paused_reason,
+        paused_for=None if record.paused_for is None else PausedFor(record.paused_for),
         waiting_for=_waiting_for(record),
         model_identifier=record.model,
         system_prompt=record.system_prompt,
@@ -53,11 +66,25 @@ def present_run(record: RunRecord) -> Run:
         metadata=_METADATA.validate_json(record.metadata),
         interactive=record.interactive,
         call_summarization=record.call_summarization,
+        reasoning_traces=record.reasoning_traces,
+        test=record.test,
+        tags=_TAGS.validate_json(record.tags),
+        config_id=record.config_id,
+        config_version=record.config_version,
+        priority=record.priority,
+        deadline=_time(record.deadline_at),
+        budget=None if record.budget is None else Budget.model_validate_json(record.budget),
+        feedback_comment=record.feedback_comment,
+        feedback_score=record.feedback_score,
         usage=_usage(record),
         created_at=to_datetime(record.created_at),
         updated_at=to_datetime(record.updated_at),
-        finished_at=None if record.finished_at is None else to_datetime(record.finished_at),
+        finished_at=_time(record.finished_at),
     )
+
+
+def _time(ms: int | None) -> datetime | None:
+    return None if ms is None else to_datetime(ms)
 
 
 def _usage(record: RunRecord) -> Usage:
@@ -67,6 +94,7 @@ def _usage(record: RunRecord) -> Usage:
         cache_read_tokens=record.cache_read_tokens,
         cache_write_tokens=record.cache_write_tokens,
         model_calls=record.model_calls,
+        cost_usd=record.cost_micros / 1_000_000,
     )
 
 
@@ -83,6 +111,65 @@ def present_message(record: MessageRecord) -> Message:
         type=MessageType(record.type),
         data=public_data(load_object(record.data)),
         turn=record.turn,
+        created_at=to_datetime(record.created_at),
+        replaced_by=record.replaced_by,
+    )
+
+
+def present_approval(call: CallRecord, requested_at: int) -> CallApproval:
+    """A person's word on a call, asked for at that time (ms) and perhaps given."""
+    return CallApproval(
+        message=call.approval_message,
+        requested_at=to_datetime(requested_at),
+        expires_at=_time(call.approval_expires_at),
+        approved=call.approved,
+        decided_at=_time(call.decided_at),
+        decided_by=call.decided_by,
+        reason=call.decision_reason,
+        original_input=load_optional(call.original_input),
+    )
+
+
+def present_call(shown: ShownCall) -> Call:
+    """A call with its result, where that is there and not too long."""
+    call = shown.call
+    requested_at = call.approval_requested_at
+    return Call(
+        id=call.id,
+        run_id=shown.run_id,
+        service=call.service,
+        function=call.function,
+        status=CallStatus(call.status),
+        input=load(call.input),
+        reasoning=call.reasoning,
+        result=_result(shown),
+        result_type=None if call.result_type is None else ResultType(call.result_type),
+        result_size=call.result_size,
+        attempts=call.attempts,
+        machine_id=call.machine_id,
+        approval=None if requested_at is None else present_approval(call, requested_at),
+        cached_from=call.cached_from,
+        blobs=[present_blob(blob) for blob in shown.blobs],
+        created_at=to_datetime(call.created_at),
+        started_at=_time(call.handed_out_at),
+        finished_at=_time(call.finished_at),
+    )
+
+
+def _result(shown: ShownCall) -> JsonValue:
+    if shown.content is None:
+        return None
+    return shown.content if shown.call.result_is_text else load(shown.content)
+
+
+def present_blob(record: BlobRecord) -> Blob:
+    """A blob without its content."""
+    return Blob(
+        id=record.id,
+        call_id=record.call_id,
+        name=record.name,
+        type=BlobType(record.type),
+        size=record.size,
         created_at=to_datetime(record.created_at),
     )
 

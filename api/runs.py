@@ -10,27 +10,33 @@ from fastapi.openapi.models import Example
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.cursors import MAX_CURSOR, from_cursor, to_cursor
-from api.deps import Cluster, KeyedRoute, Ref, Services
+from api.deps import Asker, Cluster, KeyedRoute, Ref, Services
 from api.openapi import problems
 from api.presentation import present_run
 from api.replies import reply
 from api.waiting import wait_for_change, wait_for_end
-from orchestrator.store.runs import RunFilter
+from orchestrator.run_admission import Caller
+from orchestrator.store.run_lists import RunFilter
 from perdure.contract import (
     MAX_METADATA_KEY,
     MAX_METADATA_VALUE,
     MAX_WAIT_SECONDS,
     CancelRun,
     CreateRun,
+    ResumeRun,
     Run,
+    RunConfigId,
     RunPage,
     RunStatus,
+    Tag,
 )
 
 router = APIRouter(prefix="/clusters/{clusterId}/runs", tags=["runs"], route_class=KeyedRoute)
 
 _MAX_PAIRS = 8
 """Metadata pairs that one question may name: they travel in the address."""
+_MAX_TAGS = 8
+_TEST = {"false": False, "true": True, "all": None}
 _PAIR = re.compile(r"((?:[^:\\]|\\.)+):(.*)", re.DOTALL)
 
 
@@ -61,13 +67,28 @@ class ListRuns(BaseModel):
             examples=[["team:sales"]],
         ),
     ] = []
+    tag: Annotated[
+        list[Tag],
+        Field(
+            max_length=_MAX_TAGS,
+            description="Repeated for several tags, which the run must all have.",
+        ),
+    ] = []
+    test: Annotated[
+        Literal["false", "true", "all"],
+        Field(description="Test runs are hidden unless they are asked for."),
+    ] = "false"
+    config_id: Annotated[
+        RunConfigId | None,
+        Field(alias="configId", description="Only runs made from this run configuration."),
+    ] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 50
     cursor: Annotated[
         str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
     ] = None
 
-    def to_filter(self) -> RunFilter:
-        """The same as the store wants it, for one run more than the page holds."""
+    def to_filter(self, asker: Caller) -> RunFilter:
+        """The same as the store wants it, for one run more than the page holds; a user sees only their own."""
         before = None
         if self.cursor is not None:
             created_at, key = from_cursor(self.cursor, parts=2)
@@ -75,6 +96,10 @@ class ListRuns(BaseModel):
         return RunFilter(
             status=self.status,
             metadata=tuple(_split_pair(pair) for pair in self.metadata),
+            tags=tuple(self.tag),
+            test=_TEST[self.test],
+            config_id=self.config_id,
+            auth_token_hash=asker.auth_token_hash,
             before=before,
             limit=self.limit + 1,
         )
@@ -149,6 +174,7 @@ async def create_run(
     cluster_id: Cluster,
     request: Annotated[CreateRun, Body(openapi_examples=_QUESTION)],
     services: Services,
+    asker: Asker,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Accept a run: once this answers, the run is kept and will be finished and reported, whatever dies meanwhile.
@@ -157,7 +183,7 @@ async def create_run(
     `idempotency_mismatch`).
     """
     record, _ = await services.operations.create_run(
-        cluster_id, request, idempotency_key=idempotency_key
+        cluster_id, request, idempotency_key=idempotency_key, caller=asker
     )
     return reply(present_run(record), 201)
 
@@ -170,10 +196,13 @@ async def create_run(
     responses=problems(404),
 )
 async def list_runs(
-    cluster_id: Cluster, wanted: Annotated[ListRuns, Query()], services: Services
+    cluster_id: Cluster,
+    wanted: Annotated[ListRuns, Query()],
+    services: Services,
+    asker: Asker,
 ) -> Response:
     """Runs, newest first, a page at a time."""
-    found = await services.store.runs.page(cluster_id, wanted.to_filter())
+    found = await services.store.runs.page(cluster_id, wanted.to_filter(asker))
     page = found[: wanted.limit]
     more = len(found) > wanted.limit
     return reply(
@@ -229,8 +258,13 @@ async def cancel_run(ref: Ref, services: Services, request: CancelRun | None = N
     operation_id="resume_run",
     summary="Resume a paused run",
     response_model=Run,
-    responses=problems(404, 409),
+    responses=problems(404, 409, body=True),
 )
-async def resume_run(ref: Ref, services: Services) -> Response:
-    """Let a paused run go on, when what it paused for was seen to."""
-    return reply(present_run(await services.operations.resume_run(ref)))
+async def resume_run(ref: Ref, services: Services, request: ResumeRun | None = None) -> Response:
+    """Let a paused run go on, when what it paused for was seen to.
+
+    One that used up its budget needs a higher one (409 `budget_exhausted`, 422 `budget_too_small`); one that waits
+    for approvals goes on by itself once they are decided (409 `approval_needed`).
+    """
+    budget = request.budget if request is not None else None
+    return reply(present_run(await services.operations.resume_run(ref, budget)))

@@ -19,7 +19,7 @@ async def wait_for_change(
     """
     if run.version > after or services.stopping.is_set():
         return False
-    await _next_version(services, run.key, after, min(seconds, services.settings.max_wait_seconds))
+    await next_version(services, run.key, after, min(seconds, services.settings.max_wait_seconds))
     return True
 
 
@@ -32,12 +32,13 @@ async def wait_for_end(services: ApiServices, run: RunRecord, *, seconds: float)
         left = deadline - clock()
         if left <= 0:
             break
-        version = await _next_version(services, run.key, version, left)
+        version = await next_version(services, run.key, version, left)
         status = await services.store.runs.status_of(run.key)
-    return version > run.version
+    return version != run.version  # less: the run was deleted
 
 
-async def _next_version(services: ApiServices, run_key: int, after: int, seconds: float) -> int:
+async def next_version(services: ApiServices, run_key: int, after: int, seconds: float) -> int:
+    """Wait until the run's version is past `after`, the time is over or the process is to end; the version."""
     change = asyncio.ensure_future(services.store.feed.wait(run_key, after, seconds))
     stop = asyncio.ensure_future(services.stopping.wait())
     try:

@@ -20,6 +20,10 @@ SUMMARIZE = "summarize"
 LOOK = "look"
 SETTLE = "settle"
 NEXT_DELIVERIES = "next_deliveries"
+DELIVER_WEBHOOK = "deliver_webhook"
+
+WEBHOOK_QUEUE = "perdure-webhooks"
+"""Task queue of its own, so that receivers who take their time hold up nobody's run."""
 
 THINK_TIMEOUT = timedelta(minutes=20)
 """One attempt of a model step; a long answer of a large model streams for minutes."""
@@ -64,6 +68,11 @@ class CallTicket:
     call_id: str
 
 
+def activity_id(call_id: str, interruptions: int) -> str:
+    """A call's activity: another one after each time the call was interrupted to ask a person."""
+    return f"{call_id}:{interruptions}" if interruptions else call_id
+
+
 @dataclass(frozen=True)
 class CallOrder:
     """A call as the workflow schedules it. Times in seconds; no heartbeat where the machine sends none."""
@@ -74,6 +83,14 @@ class CallOrder:
     timeout: float
     deadline: float
     heartbeat: float | None
+    priority: int = 0
+    """1 (first) to 5 (last); 0 leaves it to the run's workflow."""
+    interruptions: int = 0
+    """How often a person was asked before."""
+
+    @property
+    def activity_id(self) -> str:
+        return activity_id(self.call_id, self.interruptions)
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,8 @@ class CallOutcome:
 
     call_id: str
     oversized: bool = False
+    interrupted: bool = False
+    """There is no result: a person is asked first. Once approved, the call is another activity."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +109,7 @@ class LostCall:
 
     call_id: str
     reason: str
+    interruptions: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,12 +129,17 @@ class Standing:
     step: int = 0
     orders: list[CallOrder] = field(default_factory=list[CallOrder])
     oversized: list[str] = field(default_factory=list[str])
+    interrupted: list[str] = field(default_factory=list[str])
+    """Calls, by id, that wait for a person."""
+    priority: int = 0
+    """Of the run, 1 (first) to 5 (last); 0 leaves it to the execution."""
 
     def situation(self) -> Situation:
         return Situation(
             status=RunStatus(self.status),
             unanswered=tuple(order.call_id for order in self.orders),
             oversized=tuple(self.oversized),
+            interrupted=tuple(self.interrupted),
         )
 
 
@@ -132,7 +157,13 @@ class Seen:
     parked: bool = False
     """The run waits for a worker for long: close the execution, the state is in the store."""
     settled: list[CallOutcome] = field(default_factory=list[CallOutcome])
-    """Open calls that have a result in the store although their activity does not know."""
+    """Open calls that have a result in the store, or were interrupted, although their activity does not know."""
+    over: bool = False
+    """The turn ended without the workflow, or the run was deleted: stop, nothing is to be written."""
+    orders: list[CallOrder] = field(default_factory=list[CallOrder])
+    """Calls that a person decided on, to be made now."""
+    rewound: bool = False
+    """The conversation went back: what the model is asked just now is out of date."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ class Situation:
     """Calls of the model without a result, by id."""
     oversized: tuple[str, ...] = ()
     """Results that are too long for the model and not summarized yet, by call id."""
+    interrupted: tuple[str, ...] = ()
+    """Calls that wait for a person, by id."""
     said: Said | None = None
     unread: bool = False
     """A message that the model has not seen."""
@@ -91,6 +93,13 @@ class Summarize:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitHuman:
+    """Pause until a person has decided on these calls."""
+
+    calls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Correct:
     """Send the reply back with what is wrong with it."""
 
@@ -112,22 +121,30 @@ class Fail:
     reason: str
 
 
-Step = Rest | Cancel | CallModel | CallFunctions | Summarize | Correct | Finish | Fail
+Step = Rest | Cancel | CallModel | CallFunctions | Summarize | AwaitHuman | Correct | Finish | Fail
 
 
 def next_step(now: Situation) -> Step:
-    """Decide what happens next. A final status is left alone; the model never speaks while a call is open."""
+    """Decide what happens next. A final status is left alone; the model never speaks while a call is open.
+
+    A run that is paused for a person still makes the calls that need none: whoever gathers the facts names those.
+    """
     if is_final(now.status):
         return Rest()
     if now.cancel_wanted:
         return Cancel()
-    if now.status is RunStatus.PAUSED:
-        return Rest()
+    return _next_wait(now) or _next_word(now)
+
+
+def _next_wait(now: Situation) -> Step | None:
+    """What goes before the model's next word."""
     if now.unanswered:
         return CallFunctions(now.unanswered)
+    if now.status is RunStatus.PAUSED:
+        return Rest()
     if now.oversized:
         return Summarize(now.oversized)
-    return _next_word(now)
+    return AwaitHuman(now.interrupted) if now.interrupted else None
 
 
 def _next_word(now: Situation) -> Step:

@@ -6,10 +6,12 @@ dies in between, or Temporal is away, the next hand-out or the sweeper finds the
 
 from __future__ import annotations
 
+from orchestrator.activity_interface import activity_id
+from orchestrator.approval_rules import read_request
 from orchestrator.call_queue import FUNCTION_FAILED, CallQueue, Lease
 from orchestrator.errors import SupersededError, UnavailableError
-from orchestrator.store.calls import Finished, Settled, content_of
-from orchestrator.store.json_text import dump
+from orchestrator.failpoints import Point, reach
+from orchestrator.store.call_verdicts import Finished, Settled, content_of
 from orchestrator.store.store import Store
 from orchestrator.temporal import Temporal, delivery_workflow_id, run_workflow_id
 from perdure.contract import PostResult, ResultType
@@ -33,6 +35,8 @@ class CallOperations:
         if await self._store.calls.acknowledge(cluster_id, call_id, machine_id, attempt):
             return False  # the lease began with the hand-out, a moment ago
         token, unwanted = await self._store.calls.lease(cluster_id, call_id, machine_id, attempt)
+        if not token:
+            return True
         lease = await self._queue.heartbeat(token)
         if lease is Lease.LOST and not unwanted:
             raise SupersededError(
@@ -44,15 +48,29 @@ class CallOperations:
         self, cluster_id: str, call_id: str, machine_id: str, posted: PostResult
     ) -> None:
         """Take a result. Raises `NotFoundError`, `SupersededError` for one that is late, stale or a second."""
-        content = content_of(posted.result_type, posted.result, dump(posted.result))
+        if posted.result_type is ResultType.INTERRUPT:
+            await self._ask_a_person(cluster_id, call_id, machine_id, posted)
+            return
+        content = content_of(posted.result_type, posted.result)
         finished = await self._store.calls.finish(
             cluster_id,
             call_id,
             machine_id,
             posted.attempt,
             kind=posted.result_type,
-            content=content,
+            content=content.text,
+            is_text=content.is_text,
         )
+        reach(Point.RESULT_ACCEPTED)
+        await self._tell(finished)
+
+    async def _ask_a_person(
+        self, cluster_id: str, call_id: str, machine_id: str, posted: PostResult
+    ) -> None:
+        finished = await self._store.approvals.request(
+            cluster_id, call_id, machine_id, posted.attempt, read_request(posted.result)
+        )
+        reach(Point.RESULT_ACCEPTED)
         await self._tell(finished)
 
     async def refuse_result(self, cluster_id: str, call_id: str, machine_id: str, why: str) -> None:
@@ -68,14 +86,17 @@ class CallOperations:
             known = await self._answer(finished)
             if known or not isinstance(finished.verdict, Settled):
                 return
+            if finished.verdict.outcome.interrupted:
+                return  # the next hand-out, or a look, finds that the call waits for a person
             handler = finished.call.kind == "handler"
             workflow_id = (delivery_workflow_id if handler else run_workflow_id)(finished.run)
-            refused = await self._temporal.is_call_pending(workflow_id, finished.call.id)
+            waiting = activity_id(finished.call.id, finished.call.interruptions)
+            refused = await self._temporal.is_call_pending(workflow_id, waiting)
         except UnavailableError:
             await self._store.runs.wish(finished.run)
             return
-        if refused:  # the call was given to somebody else in the meantime, whose result will count
-            await self._store.calls.supersede(finished.call)
+        # was the call given to somebody else in the meantime? Then that one's result will count
+        if refused and await self._store.calls.supersede(finished.call):
             raise SupersededError(
                 "The call was taken from this machine: it was silent for too long."
             )

@@ -7,12 +7,14 @@ answer is refused by the server.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.common.v1 import Payloads
+from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
@@ -20,12 +22,16 @@ from temporalio.api.workflowservice.v1 import (
     RecordActivityTaskHeartbeatRequest,
     RespondActivityTaskCompletedRequest,
     RespondActivityTaskFailedRequest,
+    ShutdownWorkerRequest,
 )
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.activity_interface import CallOutcome, CallTicket
 from orchestrator.errors import UnavailableError
+from orchestrator.ids import new_id
 from orchestrator.temporal import Temporal
+
+_log = logging.getLogger(__name__)
 
 POLL_TIMEOUT = timedelta(seconds=6)
 """The server answers an empty poll a second before this. A poll is never cancelled, since what is on its way would
@@ -59,6 +65,7 @@ class CallQueue:
     def __init__(self, temporal: Temporal, identity: str) -> None:
         self._temporal = temporal
         self._identity = identity
+        self._key = new_id()
 
     async def poll(self, queue: str) -> CallTask | None:
         """Wait for a call of this function; None when none came in about 5 s."""
@@ -67,6 +74,7 @@ class CallQueue:
             namespace=self._temporal.namespace,
             task_queue=TaskQueue(name=queue),
             identity=self._identity,
+            worker_instance_key=self._key,
         )
         try:
             task = await client.workflow_service.poll_activity_task_queue(
@@ -80,6 +88,25 @@ class CallQueue:
             return None
         (ticket,) = await client.data_converter.decode(task.input.payloads, [CallTicket])
         return CallTask(task.task_token, ticket)
+
+    async def end_polls(self, queue: str) -> None:
+        """Have the server answer open polls of this queue now and later ones at once, so that none takes a call any more.
+
+        A server that does not know how lets them run out.
+        """
+        request = ShutdownWorkerRequest(
+            namespace=self._temporal.namespace,
+            identity=self._identity,
+            worker_instance_key=self._key,
+            task_queue=queue,
+            task_queue_types=[TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY],
+            reason="the process ends",
+        )
+        try:
+            client = await self._temporal.client()
+            await client.workflow_service.shutdown_worker(request, timeout=_ANSWER_TIMEOUT)
+        except (RPCError, UnavailableError) as error:
+            _log.debug("open polls are left to run out: %s", error)
 
     async def complete(self, token: bytes, outcome: CallOutcome) -> bool:
         """Complete the activity; False where the server no longer knows the token."""

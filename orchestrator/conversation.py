@@ -43,6 +43,8 @@ class ToolCall:
     id: str
     name: str
     input: JsonValue
+    reasoning: str | None = None
+    """Why it is called, in the model's words, once that was taken out of the input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,10 @@ class Model(Protocol):
 
     async def summarize(self, text: str, limit: int) -> Reply:
         """Say in at most about `limit` characters what an oversized call result contains."""
+        ...
+
+    async def name(self, prompt: str) -> Reply:
+        """Say in at most ten words what a run that begins with this prompt is about."""
         ...
 
 

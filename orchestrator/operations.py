@@ -7,38 +7,38 @@ this process or with Temporal away: the sweeper repeats it, so a caller never ha
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 
 from pydantic import JsonValue
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.errors import InvalidRequestError, TooLargeError, UnavailableError
+from orchestrator.auth_function import as_auth_function
+from orchestrator.call_admission import admit_call, call_hash
+from orchestrator.errors import ConflictError, InvalidRequestError, UnavailableError
+from orchestrator.failpoints import Point, reach
 from orchestrator.ids import new_id
-from orchestrator.registry import parse_policies, resolve_model
-from orchestrator.schema import check_schema
+from orchestrator.registration import checked
+from orchestrator.run_admission import ANYBODY, Caller, RunAdmission, request_hash
+from orchestrator.schema import compile_schema
 from orchestrator.settings import Settings
-from orchestrator.store.functions import tool_name
-from orchestrator.store.json_text import dump, dump_optional, load
-from orchestrator.store.records import FunctionRecord, MessageRecord, RunRecord
-from orchestrator.store.runs import NewRun
+from orchestrator.store.approvals import Decision
+from orchestrator.store.new_runs import NewRun, priority_of
+from orchestrator.store.records import CallRecord, DeliveryRecord, MessageRecord, RunRecord
 from orchestrator.store.store import Store
 from orchestrator.temporal import Temporal
 from perdure.contract import (
-    MAX_CONTEXT_BYTES,
+    Budget,
+    CreateCall,
     CreateMessage,
     CreateRun,
-    FunctionDefinition,
-    FunctionReference,
+    CreateStructuredOutput,
+    DecideCall,
     MessageType,
     RegisterMachine,
-    StatusChangeTarget,
 )
 
 _log = logging.getLogger(__name__)
-_NAME_WORDS = 8
 
 
 class Operations:
@@ -47,46 +47,49 @@ class Operations:
     def __init__(self, store: Store, temporal: Temporal, settings: Settings) -> None:
         self._store = store
         self._temporal = temporal
-        self._settings = settings
-        self._policies = tuple(parse_policies(settings.scripted_policies))
+        self._admission = RunAdmission(store, settings)
         self._nudges: set[asyncio.Task[None]] = set()
 
     async def create_run(
-        self, cluster_id: str, request: CreateRun, *, idempotency_key: str | None = None
+        self,
+        cluster_id: str,
+        request: CreateRun,
+        *,
+        idempotency_key: str | None = None,
+        caller: Caller = ANYBODY,
     ) -> tuple[RunRecord, bool]:
-        """Accept a run; True if it is new. Raises `InvalidRequestError` and its kin, naming the field."""
-        _check_context(request.context)
-        if request.result_schema is not None:
-            check_schema(request.result_schema, pointer="/resultSchema")
-        known = await self._store.functions.all_of(cluster_id)
-        new = NewRun(
-            cluster_id=cluster_id,
-            id=request.id or new_id(),
-            message_id=new_id(),
-            prompt=request.initial_prompt,
-            name=request.name or _name_from(request.initial_prompt),
-            model=self._model(request.model),
-            system_prompt=request.system_prompt,
-            result_schema=dump_optional(request.result_schema),
-            attached_functions=_attached(request, known),
-            on_status_change=_handler(request.on_status_change, known),
-            metadata=request.metadata,
-            context=request.context,
-            interactive=request.interactive,
-            call_summarization=request.call_summarization,
-            idempotency_key=idempotency_key,
-            request_hash=_hash(request),
-        )
-        record, is_new = await self._store.runs.create(new)
-        if is_new:
-            self._in_background(self._temporal.start_run(RunRef(cluster_id, record.id)))
-        return record, is_new
+        """Accept a run; True if it is new. Raises `InvalidRequestError` and its kin, naming the field.
 
-    def _model(self, name: str | None) -> str:
-        try:
-            return str(resolve_model(name or self._settings.model, policies=self._policies))
-        except ValueError as error:
-            raise InvalidRequestError(str(error), pointer="/model", code="unknown_model") from error
+        A request that was accepted before is recognised before it is checked: what it names may be gone by now.
+        """
+        before = await self._store.runs.existing(
+            cluster_id, request.id, idempotency_key, request_hash(request, caller)
+        )
+        if before is not None:
+            return before, False
+        new = await self._admission.admit(
+            cluster_id, request, idempotency_key=idempotency_key, caller=caller
+        )
+        return await self.accept_run(new)
+
+    async def create_structured(
+        self, cluster_id: str, request: CreateStructuredOutput
+    ) -> RunRecord:
+        """Accept a hidden run that asks a model once. Raises `InvalidRequestError` and its kin."""
+        record, _ = await self.accept_run(
+            await self._admission.admit_structured(cluster_id, request)
+        )
+        return record
+
+    async def accept_run(self, new: NewRun) -> tuple[RunRecord, bool]:
+        """Write a run that was checked, and start it; True if it is new."""
+        reach(Point.REQUEST_ACCEPTED)
+        record, is_new = await self._store.runs.create(new)
+        reach(Point.ROW_WRITTEN)
+        if is_new:
+            ref = RunRef(new.cluster_id, record.id)
+            self._in_background(self._temporal.start_run(ref, priority=priority_of(record)))
+        return record, is_new
 
     async def add_message(self, ref: RunRef, request: CreateMessage) -> tuple[MessageRecord, bool]:
         """Accept a follow-up; True if it is new. Raises `NotFoundError`, `ConflictError`."""
@@ -97,6 +100,35 @@ class Operations:
             self._in_background(self._temporal.nudge_run(ref))
         return record, is_new
 
+    async def edit_message(self, ref: RunRef, message_id: str, text: str) -> MessageRecord:
+        """Give a message another text: the run begins again from there. The same text again changes nothing.
+
+        Raises `NotFoundError`, `ConflictError`.
+        """
+        record, is_new = await self._store.rewind.edit(ref, message_id, text)
+        if is_new:
+            await self._go_on(ref)
+        return record
+
+    async def retry_run(self, ref: RunRef, message_id: str | None = None) -> RunRecord:
+        """Begin again from a message, by default the last one sent. Raises `NotFoundError`, `ConflictError`."""
+        await self._store.rewind.retry(ref, message_id)
+        return await self._go_on(ref)
+
+    async def _go_on(self, ref: RunRef) -> RunRecord:
+        self._in_background(self._temporal.nudge_run(ref))
+        record = await self._store.runs.get(ref)
+        self._tell_handler(record)
+        return record
+
+    async def delete_run(self, ref: RunRef) -> None:
+        """Delete a run for good and stop what works for it. Raises `NotFoundError`."""
+        await self._store.deletion.delete(ref)
+        try:
+            await self._temporal.end_run(ref)
+        except UnavailableError as error:
+            _log.warning("What works for a deleted run ends by itself: %s", error)
+
     async def cancel_run(self, ref: RunRef, reason: str | None = None) -> RunRecord:
         """Accept the wish to end a run. Raises `NotFoundError`, `ConflictError` where it has ended."""
         record = await self._store.runs.cancel(ref, reason or "cancelled by the caller")
@@ -104,11 +136,83 @@ class Operations:
         self._tell_handler(record)
         return record
 
-    async def resume_run(self, ref: RunRef) -> RunRecord:
-        """Let a paused run go on. Raises `NotFoundError`, `ConflictError` where it is not paused."""
-        record = await self._store.runs.resume(ref)
+    async def resume_run(self, ref: RunRef, budget: Budget | None = None) -> RunRecord:
+        """Let a paused run go on, with a higher budget where one is given.
+
+        Raises `NotFoundError`, `ConflictError` where it is not paused or cannot go on, `InvalidRequestError` where the
+        budget given is used up already or cannot be kept.
+        """
+        if budget is not None and budget.usd is not None:
+            self._admission.check_price((await self._store.runs.get(ref)).model)
+        record = await self._store.runs.resume(ref, budget)
         self._in_background(self._temporal.nudge_run(ref))
         self._tell_handler(record)
+        return record
+
+    async def decide_call(
+        self, cluster_id: str, call_id: str, request: DecideCall, *, by: str
+    ) -> CallRecord:
+        """Take a person's word on a call: it is made, or the model is told that it was denied.
+
+        Raises `NotFoundError`, `InvalidRequestError` for arguments that do not fit, `ConflictError` where there is
+        nothing to decide (any more).
+        """
+        if request.input is not None:
+            schema = await self._store.approvals.schema_of(cluster_id, call_id)
+            _check_arguments(request.input, schema, approved=request.approved)
+        decided = await self._store.approvals.decide(
+            cluster_id, call_id, Decision(request.approved, by, request.reason, request.input)
+        )
+        self._in_background(self._temporal.nudge_run(decided.run))
+        if decided.has_handler:
+            self._in_background(self._temporal.nudge_delivery(decided.run))
+        return decided.call
+
+    async def create_call(
+        self,
+        cluster_id: str,
+        request: CreateCall,
+        *,
+        idempotency_key: str | None = None,
+        caller: Caller = ANYBODY,
+    ) -> str:
+        """Accept a direct call; its id. Raises `InvalidRequestError` and its kin, naming the field."""
+        before = await self._call_before(cluster_id, request, idempotency_key, caller)
+        if before is not None:
+            return before
+        new, function = await admit_call(
+            self._store, cluster_id, request, idempotency_key=idempotency_key, caller=caller
+        )
+        reach(Point.REQUEST_ACCEPTED)
+        call_id = await self._store.direct_calls.create(new, function, request.input)
+        reach(Point.ROW_WRITTEN)
+        if call_id is not None:
+            self._in_background(self._temporal.start_run(RunRef(cluster_id, new.id)))
+            return call_id
+        raced = await self._call_before(cluster_id, request, idempotency_key, caller)
+        if raced is None:
+            raise ConflictError("The first call with this idempotency key is gone. Use a new key.")
+        return raced
+
+    async def _call_before(
+        self, cluster_id: str, request: CreateCall, idempotency_key: str | None, caller: Caller
+    ) -> str | None:
+        run = await self._store.runs.existing(
+            cluster_id, None, idempotency_key, call_hash(request, caller)
+        )
+        return None if run is None else await self._store.direct_calls.of_run(run.key)
+
+    async def cancel_call(self, cluster_id: str, call_id: str, reason: str | None = None) -> None:
+        """Give a call up. Raises `NotFoundError`, `ConflictError` where it has ended."""
+        run = await self._store.calls.cancel(cluster_id, call_id, reason)
+        self._in_background(self._temporal.nudge_run(run.ref))
+        if run.has_handler:
+            self._in_background(self._temporal.nudge_delivery(run.ref))
+
+    async def resend_delivery(self, ref: RunRef, transition: int) -> DeliveryRecord:
+        """Send a settled delivery again. Raises `NotFoundError`, `ConflictError` where it is still under way."""
+        record = await self._store.deliveries.resend(ref, transition)
+        self._in_background(self._temporal.nudge_delivery(ref))
         return record
 
     async def register(
@@ -129,7 +233,12 @@ class Operations:
             cluster_id,
             machine_id,
             request.service,
-            [_checked(definition, index) for index, definition in enumerate(request.functions)],
+            [
+                as_auth_function(
+                    request.service, checked(definition, index), pointer=f"/functions/{index}"
+                )
+                for index, definition in enumerate(request.functions)
+            ],
             heartbeats=heartbeats,
             alive_until=alive_until,
         )
@@ -152,100 +261,17 @@ class Operations:
 async def _nudge(nudge: Awaitable[None]) -> None:
     try:
         await nudge
+        reach(Point.WORKFLOW_STARTED)
     except UnavailableError as error:
         _log.warning("The sweeper will nudge the run: %s", error)
 
 
-def _name_from(prompt: str) -> str:
-    """The prompt's first words, as a run's name."""
-    words = prompt.split()
-    name = " ".join(words[:_NAME_WORDS])[:80].strip()
-    return name or "run"
-
-
-def _check_context(context: dict[str, JsonValue] | None) -> None:
-    if context is not None and len(dump(context)) > MAX_CONTEXT_BYTES:
-        raise TooLargeError(
-            f"The context may have {MAX_CONTEXT_BYTES} characters as JSON. Pass a reference to larger data.",
-            pointer="/context",
-        )
-
-
-def _attached(
-    request: CreateRun, known: Iterable[FunctionRecord]
-) -> list[FunctionReference] | None:
-    if request.attached_functions is None:
-        return None
-    by_name = {tool_name(record.service, record.name): record for record in known}
-    by_name |= {f"{record.service}_{record.name}": record for record in by_name.values()}
-    return [
-        _attach(reference, by_name, f"/attachedFunctions/{index}")
-        for index, reference in enumerate(request.attached_functions)
-    ]
-
-
-def _attach(
-    reference: FunctionReference | str, known: dict[str, FunctionRecord], pointer: str
-) -> FunctionReference:
-    name = (
-        reference
-        if isinstance(reference, str)
-        else tool_name(reference.service, reference.function)
-    )
-    record = known.get(name)
-    if record is None:
-        available = ", ".join(sorted(n for n, r in known.items() if not r.private)) or "none"
+def _check_arguments(arguments: JsonValue, schema: str, *, approved: bool) -> None:
+    if not approved:
+        raise InvalidRequestError("A call that is denied takes no arguments.", pointer="/input")
+    problems = compile_schema(schema).problems(arguments)
+    if problems:
         raise InvalidRequestError(
-            f"No function {name!r} is registered. Start its function worker first. Registered: {available}.",
-            pointer=pointer,
-            code="unknown_function",
+            "The arguments do not satisfy the function's schema: " + "; ".join(problems),
+            pointer="/input",
         )
-    if record.private:
-        raise InvalidRequestError(
-            f"The function {name!r} is private; the model cannot be given it.",
-            pointer=pointer,
-            code="private_function",
-        )
-    return FunctionReference(service=record.service, function=record.name)
-
-
-def _handler(
-    target: StatusChangeTarget | None, known: Iterable[FunctionRecord]
-) -> StatusChangeTarget | None:
-    if target is None:
-        return None
-    reference = target.function
-    if not any(r.service == reference.service and r.name == reference.function for r in known):
-        raise InvalidRequestError(
-            f"No handler {reference.service}.{reference.function} is registered. Start its function worker first.",
-            pointer="/onStatusChange/function",
-            code="unknown_function",
-        )
-    return target
-
-
-def _checked(definition: FunctionDefinition, index: int) -> FunctionDefinition:
-    """The definition with its schema as an object, checked."""
-    pointer = f"/functions/{index}/schema"
-    schema: JsonValue = definition.schema_
-    if isinstance(schema, str):
-        try:
-            schema = load(schema)
-        except ValueError as error:
-            raise InvalidRequestError(
-                f"The schema of {definition.name!r} is not JSON.", pointer=pointer
-            ) from error
-    if schema is None:
-        return definition
-    if not isinstance(schema, dict):
-        raise InvalidRequestError(
-            f"The schema of {definition.name!r} must be an object.", pointer=pointer
-        )
-    check_schema(schema, pointer=pointer)
-    return definition.model_copy(update={"schema_": schema})
-
-
-def _hash(request: CreateRun) -> str:
-    """Tells whether two requests ask for the same; fields left out and fields at their default are one."""
-    asked = request.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 from collections.abc import Sequence
 from typing import Final
@@ -14,9 +12,10 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 from typing_extensions import override
 
+from orchestrator.secret_box import read_key
+
 ENCODING: Final = b"binary/perdure-aes-gcm"
 _NONCE_BYTES: Final = 12
-_KEY_BYTES: Final = 32
 
 
 class EncryptingCodec(PayloadCodec):
@@ -28,15 +27,7 @@ class EncryptingCodec(PayloadCodec):
     @classmethod
     def from_text(cls, key: str) -> EncryptingCodec:
         """From 32 bytes in base64. Raises `ValueError` that says how to make one."""
-        try:
-            raw = base64.b64decode(key, validate=True)
-        except binascii.Error:
-            raw = b""
-        if len(raw) != _KEY_BYTES:
-            raise ValueError(
-                "PERDURE_PAYLOAD_KEY must be 32 bytes in base64, as `openssl rand -base64 32` makes them."
-            )
-        return cls(raw)
+        return cls(read_key(key))
 
     @override
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import JsonValue
 
@@ -14,8 +15,19 @@ OWN_SERVICE = "perdure"
 RESULT_TOOL = f"{OWN_SERVICE}_return_result"
 GIVE_UP_TOOL = f"{OWN_SERVICE}_give_up"
 READ_TOOL = f"{OWN_SERVICE}_read_result"
-OWN_TOOLS = frozenset({RESULT_TOOL, GIVE_UP_TOOL, READ_TOOL})
+SEARCH_TOOL = f"{OWN_SERVICE}_search_functions"
+TIME_TOOL = f"{OWN_SERVICE}_current_time"
+CALCULATE_TOOL = f"{OWN_SERVICE}_calculate"
+OWN_TOOLS = frozenset(
+    {RESULT_TOOL, GIVE_UP_TOOL, READ_TOOL, SEARCH_TOOL, TIME_TOOL, CALCULATE_TOOL}
+)
 """Reserved too: `perdure_return` could have a function `result`."""
+REASONING = f"{OWN_SERVICE}_reasoning"
+"""The property of a function's input in which the model says why it calls; no function ever gets it."""
+MAX_FOUND = 10
+"""Functions that one search brings."""
+MAX_CONTEXT_CHARACTERS = 4_096
+"""Of what operators say about their cluster or a function, the model reads so much."""
 
 _INSTRUCTIONS = """\
 You work on a task by yourself. Use the functions you are given; several calls in one reply run at the same time.
@@ -31,15 +43,73 @@ _WITHOUT_SCHEMA = """\
 When the task is done answer in plain text; if the natural answer is structured data, call {result} with it instead."""
 
 
-def system_prompt(user_prompt: str | None, *, wants_schema: bool) -> str:
-    """Our instructions, then the run's own. The same for every step of a run, so that the prompt cache holds."""
+_REASONING_WANTED = "Why you call this function now, in a sentence."
+
+_SEARCH = Tool(
+    SEARCH_TOOL,
+    "Find functions that you were not given: there are more than could be listed. What is found can be called.",
+    {
+        "type": "object",
+        "properties": {
+            "query": {"type": "string", "description": "What the function should do, in words."},
+            "limit": {"type": "integer", "minimum": 1, "maximum": MAX_FOUND, "default": 5},
+        },
+        "required": ["query"],
+        "additionalProperties": False,
+    },
+)
+
+
+def system_prompt(
+    user_prompt: str | None, *, wants_schema: bool, cluster_context: str | None = None
+) -> str:
+    """Our instructions, the cluster's context, then the run's own prompt.
+
+    The same for every step of a run while nobody edits the context, so that the prompt cache holds.
+    """
     parts = [_INSTRUCTIONS, _WITH_SCHEMA if wants_schema else _WITHOUT_SCHEMA]
     text = "\n".join(parts).format(read=READ_TOOL, result=RESULT_TOOL, give_up=GIVE_UP_TOOL)
-    return f"{text}\n\n{user_prompt}" if user_prompt else text
+    context = (cluster_context or "")[:MAX_CONTEXT_CHARACTERS]
+    return "\n\n".join(filter(None, [text, context, user_prompt]))
 
 
-def own_tools(result_input: Mapping[str, JsonValue], *, wants_schema: bool) -> tuple[Tool, ...]:
-    """The tools every run has. `result_input` is the schema of the result tool's input object."""
+def with_note(description: str, note: str | None) -> str:
+    """A function's description with what the operator says about it."""
+    return "\n".join(filter(None, [description, (note or "")[:MAX_CONTEXT_CHARACTERS]]))
+
+
+def has_parameter(tool: Tool, name: str) -> bool:
+    """Whether the tool's own schema names this parameter."""
+    properties = tool.schema.get("properties")
+    return isinstance(properties, dict) and name in properties
+
+
+def with_reasoning(tool: Tool) -> Tool:
+    """The tool as the model is shown it where its reasons are kept: its first parameter is why it is called."""
+    properties = tool.schema.get("properties", {})
+    required = tool.schema.get("required", [])
+    if has_parameter(tool, REASONING):  # the function's own: it gets what the model says there
+        return tool
+    if not isinstance(properties, dict) or not isinstance(required, list):
+        return tool
+    reasoning: dict[str, JsonValue] = {"type": "string", "description": _REASONING_WANTED}
+    return replace(
+        tool,
+        schema={
+            **tool.schema,
+            "properties": {REASONING: reasoning, **properties},
+            "required": [REASONING, *required],
+        },
+    )
+
+
+def own_tools(
+    result_input: Mapping[str, JsonValue], *, wants_schema: bool, searchable: bool = False
+) -> tuple[Tool, ...]:
+    """The tools every run has. `result_input` is the schema of the result tool's input object.
+
+    `searchable`: there are more functions than the model is offered.
+    """
     tools = [
         Tool(
             READ_TOOL,
@@ -64,6 +134,7 @@ def own_tools(result_input: Mapping[str, JsonValue], *, wants_schema: bool) -> t
                 "additionalProperties": False,
             },
         ),
+        *([_SEARCH] if searchable else []),
         Tool(RESULT_TOOL, "Give the final result of the task.", result_input),
     ]
     if wants_schema:

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from pydantic import JsonValue
 
 from orchestrator.agent import Offered, Said
 from orchestrator.conversation import Reply, Stop, Tool, ToolCall, ToolResult
-from orchestrator.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL
+from orchestrator.prompts import (
+    GIVE_UP_TOOL,
+    OWN_TOOLS,
+    READ_TOOL,
+    REASONING,
+    RESULT_TOOL,
+    has_parameter,
+)
 from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
 
 _BROKEN_OFF = frozenset({Stop.LENGTH, Stop.CONTEXT, Stop.REFUSAL})
 """After these a call's input may be incomplete, and the model did not stop in order to have it made."""
 
+_MAX_NAMED = 64
+"""Functions that are named to a model which called none of them."""
+
 Check = Callable[[JsonValue], Sequence[str]]
 """A compiled schema: the problems of a value, none where it is valid."""
+AtOnce = Mapping[str, Callable[[ToolCall], ToolResult]]
+"""Tools, by name, whose calls are answered without a function worker."""
+_NOTHING_AT_ONCE: AtOnce = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,12 @@ class OfferedFunction:
     timeout_ms: int
     deadline_ms: int
     heartbeats: bool
+    fan_out: int | None = None
+    """Calls of it that one reply may make."""
+    config: str = "{}"
+    """Its `FunctionConfig`, as JSON: a call keeps the one it was made under."""
+    characters: int = 0
+    """About how much of the prompt it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +81,8 @@ class Plan:
     answers: tuple[ToolResult, ...] = ()
     closing: ToolCall | None = None
     """The call by which the model gave its result, or gave up."""
+    offered: tuple[str, ...] | None = None
+    """Names of the functions that the model was offered, where that list is new."""
 
 
 class _Sorter:
@@ -71,8 +93,10 @@ class _Sorter:
         functions: Mapping[str, OfferedFunction],
         check_input: Callable[[OfferedFunction, JsonValue], Sequence[str]],
         check_result: Check | None,
+        at_once: AtOnce,
     ) -> None:
         self._functions = functions
+        self._at_once = at_once
         self._check_input = check_input
         self._check_result = check_result
         self.calls: list[NewCall] = []
@@ -87,6 +111,8 @@ class _Sorter:
             self._place_closing(call)
         elif call.name == READ_TOOL:
             self._place_read(call)
+        elif answer := self._at_once.get(call.name):
+            self.answers.append(answer(call))
         else:
             self._place_function(call)
 
@@ -96,15 +122,25 @@ class _Sorter:
     def _place_function(self, call: ToolCall) -> None:
         function = self._functions.get(call.name)
         if function is None:
-            known = ", ".join(sorted(self._functions)) or "none"
-            self.refuse(call, f"There is no function {call.name!r}. Functions: {known}.")
+            known = sorted(self._functions)
+            more = ", …" if len(known) > _MAX_NAMED else ""
+            named = ", ".join(known[:_MAX_NAMED]) or "none"
+            self.refuse(call, f"There is no function {call.name!r}. Functions: {named}{more}.")
         elif problems := self._check_input(function, call.input):
             self.refuse(
                 call,
                 "The input does not satisfy the function's schema:\n- " + "\n- ".join(problems),
             )
+        elif function.fan_out is not None and self._calls_of(function) >= function.fan_out:
+            self.refuse(
+                call,
+                f"Not called: one reply may call {call.name!r} {function.fan_out} times at most. Call it again in your next reply.",
+            )
         else:
             self.calls.append(NewCall(call, function))
+
+    def _calls_of(self, function: OfferedFunction) -> int:
+        return sum(asked.function is function for asked in self.calls)
 
     def _place_read(self, call: ToolCall) -> None:
         values: Mapping[str, JsonValue] = call.input if isinstance(call.input, dict) else {}
@@ -139,12 +175,17 @@ def read_reply(
     check_input: Callable[[OfferedFunction, JsonValue], Sequence[str]],
     check_result: Check | None,
     parse: Callable[[str], JsonValue],
+    at_once: AtOnce = _NOTHING_AT_ONCE,
+    offered: tuple[str, ...] | None = None,
 ) -> Plan:
-    """Sort what the reply asks for. `functions` by the name the model knows them by.
+    """Sort what the reply asks for. `functions`, by the name the model knows them by, are all that may be called,
+    offered or not.
 
-    `parse` reads JSON and raises ValueError; with a result schema a text that is a valid result is taken as one.
+    `parse` reads JSON and raises ValueError; with a result schema a text that is a valid result is taken as one. What
+    the model said of its reasons is taken out of each call's input before anybody looks at that.
     """
-    sorter = _Sorter(functions, check_input, check_result)
+    reply = replace(reply, calls=tuple(_reasoned(call, functions) for call in reply.calls))
+    sorter = _Sorter(functions, check_input, check_result, at_once)
     for call in reply.calls:
         if reply.stop in _BROKEN_OFF:
             sorter.refuse(
@@ -169,7 +210,20 @@ def read_reply(
         reads=tuple(sorter.reads),
         answers=tuple(sorter.answers),
         closing=sorter.closing,
+        offered=offered,
     )
+
+
+def _reasoned(call: ToolCall, functions: Mapping[str, OfferedFunction]) -> ToolCall:
+    """The call with its reasoning beside the input instead of in it."""
+    function = functions.get(call.name)
+    if not isinstance(call.input, dict) or REASONING not in call.input:
+        return call
+    if call.name in OWN_TOOLS if function is None else has_parameter(function.tool, REASONING):
+        return call
+    values = dict(call.input)
+    reasoning = values.pop(REASONING)
+    return replace(call, input=values, reasoning=reasoning if isinstance(reasoning, str) else None)
 
 
 def _result_in_text(text: str, check: Check, parse: Callable[[str], JsonValue]) -> Offered:

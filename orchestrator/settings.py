@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from orchestrator.webhook_address import AddressRules
 from perdure.contract import MAX_WAIT_SECONDS
 
 
@@ -45,12 +46,27 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8787
     max_wait_seconds: Annotated[float, Field(gt=0, le=MAX_WAIT_SECONDS)] = MAX_WAIT_SECONDS
 
+    trust_forwarded: bool = Field(
+        default=False, description="Believe X-Forwarded-For about where a machine is."
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins whose pages may use the API, separated by commas. Runs may be used from any page.",
+    )
+    max_requests_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=0, description="Of one cluster, at one API process; 0: any."
+    )
+    max_concurrent_requests: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=0, description="Of one cluster, at one API process at once; 0: any."
+    )
+
     default_model: str | None = Field(
         default=None,
         description="`provider/model`; default: Claude when an Anthropic key is set, else the scripted analyst.",
     )
     small_model: str | None = Field(
-        default=None, description="Summaries; default: the small model of the run's provider."
+        default=None,
+        description="Summaries and names; default: the small model of the run's provider.",
     )
     anthropic_api_key: SecretStr | None = Field(
         default=None,
@@ -66,11 +82,35 @@ class Settings(BaseSettings):
         description="Further scripted policies, `name=module:function` separated by commas.",
     )
 
+    webhook_allowed_networks: str = Field(
+        default="",
+        description="Networks that webhooks may reach although they are not public, `10.1.0.0/16` and the like separated by commas; in clear too.",
+    )
+    model_prices: str = Field(
+        default="",
+        description="Prices beyond the published ones, as JSON: dollars per million tokens by `provider/model`.",
+    )
+
     max_cached_workflows: Annotated[int, Field(ge=1)] = 500
     max_concurrent_model_calls: Annotated[int, Field(ge=1)] = 200
     sweep_seconds: Annotated[float, Field(gt=0)] = 2.0
+    retention_days: Annotated[float, Field(gt=0, le=36_500)] | None = Field(
+        default=None,
+        description="Runs are deleted so many days after their last turn ended; default: kept.",
+    )
     log_format: str = Field(default="text", pattern="^(text|json)$")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @field_validator("webhook_allowed_networks")
+    @classmethod
+    def _are_networks(cls, networks: str) -> str:
+        _webhook_rules(networks)
+        return networks
+
+    @property
+    def webhook_rules(self) -> AddressRules:
+        """Where webhooks may go."""
+        return _webhook_rules(self.webhook_allowed_networks)
 
     @property
     def store_url(self) -> str:
@@ -83,3 +123,7 @@ class Settings(BaseSettings):
         if self.default_model:
             return self.default_model
         return "anthropic/claude-sonnet-5-5" if self.anthropic_api_key else "scripted/analyst"
+
+
+def _webhook_rules(networks: str) -> AddressRules:
+    return AddressRules.of(network for network in networks.split(",") if network.strip())

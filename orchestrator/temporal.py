@@ -7,7 +7,7 @@ import dataclasses
 from datetime import timedelta
 
 from temporalio.client import Client, TLSConfig, WorkflowHandle
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.common import Priority, WorkflowIDConflictPolicy
 from temporalio.converter import DataConverter
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 from temporalio.worker import WorkflowRunner
@@ -16,6 +16,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import UnavailableError
 from orchestrator.payload_codec import EncryptingCodec
+from orchestrator.reply_calls import priority_key
 from orchestrator.settings import Settings
 from orchestrator.workflow import DELIVER_WORKFLOW, NUDGE, RUN_WORKFLOW
 
@@ -114,9 +115,11 @@ class Temporal:
         except (UnavailableError, RPCError):
             return False
 
-    async def start_run(self, ref: RunRef) -> None:
-        """Start the run's workflow, unless it is there. Raises `UnavailableError`."""
-        await self._start(RUN_WORKFLOW, run_workflow_id(ref), ref, signal=None)
+    async def start_run(self, ref: RunRef, *, priority: int = 0) -> None:
+        """Start the run's workflow, unless it is there; `priority` 1 goes first, 5 last. Raises `UnavailableError`."""
+        await self._start(
+            RUN_WORKFLOW, run_workflow_id(ref), ref, signal=None, priority=priority_key(priority)
+        )
 
     async def nudge_run(self, ref: RunRef) -> None:
         """Tell the run's workflow that something was written; starts it if none is open. Raises `UnavailableError`."""
@@ -131,7 +134,13 @@ class Temporal:
         await self._start(DELIVER_WORKFLOW, delivery_workflow_id(ref), ref, signal=NUDGE)
 
     async def _start(
-        self, workflow: str, workflow_id: str, ref: RunRef, *, signal: str | None
+        self,
+        workflow: str,
+        workflow_id: str,
+        ref: RunRef,
+        *,
+        signal: str | None,
+        priority: Priority = Priority.default,
     ) -> None:
         client = await self.client()
         try:
@@ -144,12 +153,28 @@ class Temporal:
                 id_conflict_policy=WorkflowIDConflictPolicy.UNSPECIFIED
                 if signal
                 else WorkflowIDConflictPolicy.USE_EXISTING,
+                priority=priority,
                 rpc_timeout=_RPC_TIMEOUT,
             )
         except RPCError as error:
             raise UnavailableError(
                 f"Temporal could not take the request: {error.message}"
             ) from error
+
+    async def end_run(self, ref: RunRef) -> None:
+        """End what works for a run that was deleted, its workflow and its deliveries. Raises `UnavailableError`."""
+        await asyncio.gather(
+            self._terminate(run_workflow_id(ref)), self._terminate(delivery_workflow_id(ref))
+        )
+
+    async def _terminate(self, workflow_id: str) -> None:
+        client = await self.client()
+        handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow_id)
+        try:
+            await handle.terminate("the run was deleted", rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended, or never was
+                raise UnavailableError(f"Temporal does not answer: {error.message}") from error
 
     async def is_call_pending(self, workflow_id: str, call_id: str) -> bool:
         """Whether the workflow still waits for the call's activity. Raises `UnavailableError`."""

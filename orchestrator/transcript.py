@@ -5,7 +5,7 @@ The message rows are the transcript; nothing is ever sent to a model that is not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -19,7 +19,7 @@ from orchestrator.conversation import (
     Turn,
     UserTurn,
 )
-from orchestrator.prompts import READ_TOOL
+from orchestrator.prompts import READ_TOOL, REASONING
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 
 
@@ -37,23 +37,44 @@ def words(text: str) -> dict[str, JsonValue]:
     return {"message": text}
 
 
-def reply_data(reply: Reply, *, seen: int) -> dict[str, JsonValue]:
-    """Data of an agent message. `seen` is the key of the last message the model had before it answered."""
-    data: dict[str, JsonValue] = {
-        "reply": {
-            "stop": reply.stop.value,
-            "blocks": [dict(block) for block in reply.blocks],
-            "model": reply.model,
-            "seen": seen,
-        }
+def reply_data(
+    reply: Reply, *, seen: int, offered: Sequence[str] | None = None
+) -> dict[str, JsonValue]:
+    """Data of an agent message. `seen` is the key of the last message the model had before it answered.
+
+    `offered` names the functions it was offered, where they are others than before and not simply all.
+    """
+    kept: dict[str, JsonValue] = {
+        "stop": reply.stop.value,
+        "blocks": [dict(block) for block in reply.blocks],
+        "model": reply.model,
+        "seen": seen,
     }
+    if offered is not None:
+        kept["offered"] = list(offered)
+    data: dict[str, JsonValue] = {"reply": kept}
     if reply.text:
         data["message"] = reply.text
     if reply.calls:
-        data["invocations"] = [
-            {"id": call.id, "toolName": call.name, "input": call.input} for call in reply.calls
-        ]
+        data["invocations"] = [_invocation(call) for call in reply.calls]
     return data
+
+
+def _invocation(call: ToolCall) -> dict[str, JsonValue]:
+    asked: dict[str, JsonValue] = {"id": call.id, "toolName": call.name, "input": call.input}
+    return asked if call.reasoning is None else {**asked, "reasoning": call.reasoning}
+
+
+def seen_key(data: Mapping[str, JsonValue]) -> int:
+    """Of an agent message: the key of the last message that the model had before it answered."""
+    seen = _mapping(data["reply"])["seen"]
+    return seen if isinstance(seen, int) else 0
+
+
+def offered_names(data: Mapping[str, JsonValue]) -> tuple[str, ...] | None:
+    """Of an agent message: the functions that the model was offered, where they were new."""
+    names = _mapping(data["reply"]).get("offered")
+    return tuple(map(str, names)) if isinstance(names, list) else None
 
 
 def result_data(
@@ -116,7 +137,7 @@ class Conversation:
         return (*self._turns, *self._user_turn([text for _, text in self._words]))
 
     def _add_reply(self, data: Mapping[str, JsonValue]) -> None:
-        reply, seen = _read_reply(data)
+        reply, seen = _read_reply(data), seen_key(data)
         self._turns += self._user_turn([text for key, text in self._words if key <= seen])
         self._words = [(key, text) for key, text in self._words if key > seen]
         self._results = {}
@@ -128,21 +149,23 @@ class Conversation:
         return [UserTurn(results, tuple(texts))] if results or texts else []
 
 
-def _read_reply(data: Mapping[str, JsonValue]) -> tuple[Reply, int]:
+def _read_reply(data: Mapping[str, JsonValue]) -> Reply:
     kept = _mapping(data["reply"])
-    calls = tuple(
-        ToolCall(str(call["id"]), str(call["toolName"]), call["input"])
-        for call in map(_mapping, _items(data.get("invocations", [])))
-    )
-    reply = Reply(
+    return Reply(
         text=str(data.get("message", "")),
         stop=Stop(str(kept["stop"])),
-        calls=calls,
+        calls=tuple(map(_read_call, map(_mapping, _items(data.get("invocations", []))))),
         blocks=tuple(map(_mapping, _items(kept["blocks"]))),
         model=str(kept["model"]),
     )
-    seen = kept["seen"]
-    return reply, seen if isinstance(seen, int) else 0
+
+
+def _read_call(invocation: Mapping[str, JsonValue]) -> ToolCall:
+    """The call as the model made it, with its reasons where it gave them."""
+    values = invocation["input"]
+    if "reasoning" in invocation and isinstance(values, dict):
+        values = {REASONING: invocation["reasoning"], **values}
+    return ToolCall(str(invocation["id"]), str(invocation["toolName"]), values)
 
 
 def _read_result(data: Mapping[str, JsonValue]) -> ToolResult:

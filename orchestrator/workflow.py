@@ -7,7 +7,6 @@ under the same id: that is how follow-ups, long waits and continue-as-new work, 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
@@ -16,7 +15,6 @@ from orchestrator import activity_interface as activities
 from orchestrator.activity_interface import (
     CallOrder,
     CallOutcome,
-    CallTicket,
     Deliveries,
     DeliveriesInput,
     LostCall,
@@ -28,25 +26,11 @@ from orchestrator.activity_interface import (
     ThinkInput,
 )
 from orchestrator.agent import CallFunctions, CallModel, Summarize, next_step
+from orchestrator.reply_calls import ReplyCalls, priority_key, start_call
 
 RUN_WORKFLOW = "run"
 DELIVER_WORKFLOW = "deliver"
 NUDGE = "nudge"
-
-
-def _start_call(order: CallOrder, run: RunRef) -> workflow.ActivityHandle[CallOutcome]:
-    return workflow.start_activity(
-        order.name,
-        CallTicket(run, order.call_id),
-        result_type=CallOutcome,
-        activity_id=order.call_id,
-        task_queue=order.queue,
-        schedule_to_close_timeout=timedelta(seconds=order.deadline),
-        start_to_close_timeout=timedelta(seconds=order.timeout),
-        heartbeat_timeout=timedelta(seconds=order.heartbeat) if order.heartbeat else None,
-        retry_policy=activities.CALL_RETRY,
-        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
-    )
 
 
 @workflow.defn(name=RUN_WORKFLOW)
@@ -55,8 +39,9 @@ class RunWorkflow:
 
     def __init__(self) -> None:
         self._nudged = False
-        self._calls: dict[str, workflow.ActivityHandle[CallOutcome]] = {}
-        self._settled: dict[str, CallOutcome] = {}
+        self._calls: ReplyCalls | None = None
+        self._missed = False
+        self._priority = 0
 
     @workflow.signal(name=NUDGE)
     def nudge(self) -> None:
@@ -73,7 +58,7 @@ class RunWorkflow:
                 workflow.continue_as_new(ref)
 
     async def _work(self, ref: RunRef) -> bool:
-        """Drive the run until it rests or a fresh history is due; True when it rests and nobody nudged.
+        """Drive the run until it rests or must be driven afresh; True when it rests and nobody nudged.
 
         A look reads wishes that the step under way may not have seen, so after one the run is driven once more.
         """
@@ -87,12 +72,15 @@ class RunWorkflow:
             seen, looked = await self._look(ref), True
             if driver.done():
                 continue
-            if seen.cancel_wanted or seen.parked:
+            if seen.cancel_wanted or seen.parked or seen.over:
                 await self._stop(driver)
                 if seen.cancel_wanted:
                     await self._settle(ref, "cancel", "")
                 return not self._take_nudge()
-            self._accept(seen.settled)
+            if seen.rewound and self._calls is None:
+                await self._stop(driver)
+                return False
+            self._accept(seen)
 
     def _take_nudge(self) -> bool:
         nudged, self._nudged = self._nudged, False
@@ -100,8 +88,8 @@ class RunWorkflow:
 
     async def _stop(self, driver: asyncio.Task[bool]) -> None:
         driver.cancel()
-        for call in self._calls.values():
-            call.cancel()
+        if self._calls is not None:
+            self._calls.cancel()
         try:
             await driver
         except (asyncio.CancelledError, ActivityError) as error:
@@ -137,6 +125,7 @@ class RunWorkflow:
                 schedule_to_close_timeout=activities.THINK_DEADLINE,
                 heartbeat_timeout=activities.ACTIVITY_HEARTBEAT,
                 retry_policy=activities.THINK_RETRY,
+                priority=priority_key(self._priority),
             )
         except ActivityError as error:
             if is_cancelled_exception(error):
@@ -144,37 +133,35 @@ class RunWorkflow:
             reason = str(error.cause or error)
             await self._settle(question.run, "fail", f"The model could not be reached: {reason}")
             return Standing("failed")
+        self._priority = standing.priority
         return standing
 
     async def _call(
         self, ref: RunRef, orders: list[CallOrder]
     ) -> tuple[list[CallOutcome], list[LostCall]]:
-        """All calls of one reply at once; what Temporal gives up on is reported, not raised."""
-        self._calls = {order.call_id: _start_call(order, ref) for order in orders}
-        found = [await self._outcome(order) for order in orders]
-        self._calls = {}
-        return (
-            [one for one in found if isinstance(one, CallOutcome)],
-            [one for one in found if isinstance(one, LostCall)],
-        )
-
-    async def _outcome(self, order: CallOrder) -> CallOutcome | LostCall:
+        """All calls of one reply at once, and those of them that a person approves meanwhile."""
+        self._calls = ReplyCalls(ref)
+        for order in orders:
+            self._calls.start(order)
+        if self._missed:
+            self._missed, self._nudged = False, True
         try:
-            return await self._calls[order.call_id]
-        except ActivityError as error:
-            if order.call_id in self._settled:
-                return self._settled.pop(order.call_id)
-            if is_cancelled_exception(error):
-                raise
-            return LostCall(order.call_id, str(error.cause or error))
+            return await self._calls.finish()
+        finally:
+            self._calls = None
 
-    def _accept(self, settled: list[CallOutcome]) -> None:
-        """Stop waiting for activities whose calls have their result in the store already."""
-        for outcome in settled:
-            handle = self._calls.get(outcome.call_id)
-            if handle is not None and not handle.done():
-                self._settled[outcome.call_id] = outcome
-                handle.cancel()
+    def _accept(self, seen: Seen) -> None:
+        """Stop waiting for what has its result in the store already, and start what a person approved.
+
+        Between two steps there is nothing to add it to: whoever starts the next calls looks once more.
+        """
+        if self._calls is None:
+            self._missed = bool(seen.orders)
+            return
+        for outcome in seen.settled:
+            self._calls.settle(outcome)
+        for order in seen.orders:
+            self._calls.start(order)
 
     async def _summarize(self, ref: RunRef, call_ids: list[str]) -> None:
         await asyncio.gather(
@@ -253,7 +240,7 @@ class DeliverWorkflow:
     @staticmethod
     async def _deliver(ref: RunRef, order: CallOrder) -> bool:
         try:
-            await _start_call(order, ref)
+            await start_call(order, ref)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise

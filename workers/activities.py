@@ -22,8 +22,9 @@ from orchestrator.activity_interface import (
 from orchestrator.clock import now_ms
 from orchestrator.conversation import ModelError, Posture
 from orchestrator.errors import NotFoundError, UnavailableError
+from orchestrator.failpoints import Point, reach, reaching
 from orchestrator.lifecycle import Move
-from orchestrator.store.steps import Question
+from orchestrator.store.questions import Question
 from orchestrator.store.store import Store
 from orchestrator.temporal import Temporal
 from perdure.contract import RunStatus
@@ -59,10 +60,16 @@ class Activities:
             await self._tell(question.run, None)
         try:
             standing = await self._thinker.think(
-                begun, attempt=attempt, progress=activity.heartbeat
+                begun,
+                attempt=attempt,
+                progress=reaching(Point.MODEL_CALL_IN_FLIGHT, activity.heartbeat),
             )
         except ModelError as error:
             standing = await self._trouble(question.run, begun, error)
+        if standing.status == RunStatus.DONE:
+            reach(Point.RESULT_NOT_DELIVERED)
+        if standing.status == RunStatus.PAUSED:
+            reach(Point.WAITING_FOR_APPROVAL)
         return await self._tell(question.run, standing)
 
     async def _begin(self, question: ThinkInput, attempt: int) -> Question | Standing:
@@ -76,7 +83,12 @@ class Activities:
         if error.posture is not Posture.RETRY:
             move = Move.PAUSE if error.posture is Posture.PAUSE else Move.FAIL
             return await self._store.steps.break_off(
-                ref, question.step, move, error.reason, attempt=attempt
+                ref,
+                question.step,
+                move,
+                error.reason,
+                attempt=attempt,
+                rewinds=question.run.rewinds,
             )
         delay = error.retry_after
         retry_at = None if delay is None else now_ms() + int(delay * 1000)
@@ -91,7 +103,7 @@ class Activities:
     @heartbeating
     async def summarize(self, wanted: SummarizeInput) -> None:
         """Show the model a summary of a result that is too long; where that fails, its beginning."""
-        found = await self._store.calls.original(wanted.run, wanted.call_id)
+        found = await self._store.results.original(wanted.run, wanted.call_id)
         if found is None or not found[1]:
             return
         content, _ = found
@@ -101,9 +113,9 @@ class Activities:
             if error.posture is Posture.RETRY and activity.info().attempt < _SUMMARY_ATTEMPTS:
                 raise ApplicationError(error.reason, type="ModelUnavailable") from error
             _log.warning("no summary for call %s: %s", wanted.call_id, error.reason)
-            await self._store.calls.show_beginning(wanted.run, wanted.call_id, content)
+            await self._store.results.show_beginning(wanted.run, wanted.call_id, content)
             return
-        await self._store.calls.show_summary(wanted.run, wanted.call_id, summary, len(content))
+        await self._store.results.show_summary(wanted.run, wanted.call_id, summary, len(content))
 
     @activity.defn(name=interface.LOOK)
     async def look(self, ref: RunRef) -> Seen:
@@ -111,7 +123,7 @@ class Activities:
         try:
             return await self._store.calls.look(ref)
         except NotFoundError:
-            return Seen(cancel_wanted=True)
+            return Seen(over=True)
 
     @activity.defn(name=interface.SETTLE)
     async def settle(self, wanted: SettleInput) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.conversation import Model, ModelError, Posture
-from orchestrator.registry import resolve_model, small_model
+from orchestrator.conversation import ModelError, Posture
 from orchestrator.store.store import Store
 from perdure.contract import INLINE_RESULT_CHARACTERS
-from workers.models import Models
+from workers.small_models import SmallModels
 
 SUMMARY_CHARACTERS = 2_000
 """About how long a summary may be."""
@@ -16,32 +15,20 @@ READ_CHARACTERS = 400_000
 
 
 class Summarizer:
-    """Has oversized results summarized by the small model of the run's provider, or by the one of the settings."""
+    """Has oversized results summarized by the small model."""
 
-    def __init__(
-        self, store: Store, models: Models, *, model: str | None, policies: tuple[str, ...]
-    ) -> None:
+    def __init__(self, store: Store, small_models: SmallModels) -> None:
         self._store = store
-        self._models = models
-        self._model = model
-        self._policies = policies
+        self._small_models = small_models
 
     async def summarize(self, ref: RunRef, content: str) -> str:
         """What the result contains, in fewer characters than it has. Raises `ModelError`."""
-        model = await self._model_of(ref)
-        reply = await model.summarize(_readable(content), SUMMARY_CHARACTERS)
-        text = reply.text.strip()
+        run = await self._store.runs.get(ref)
+        said = await self._small_models.summarize(run, _readable(content), SUMMARY_CHARACTERS)
+        text = said.strip()
         if not text:
             raise ModelError("The summary was empty", posture=Posture.FAIL)
         return text[:INLINE_RESULT_CHARACTERS]
-
-    async def _model_of(self, ref: RunRef) -> Model:
-        if self._model is not None:
-            return await self._models.get(resolve_model(self._model, policies=self._policies))
-        run = await self._store.runs.get(ref)
-        return await self._models.get(
-            small_model(resolve_model(run.model, policies=self._policies))
-        )
 
 
 def _readable(content: str) -> str:

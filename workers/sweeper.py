@@ -9,12 +9,16 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from datetime import timedelta
 
 from orchestrator.activity_interface import RunRef
+from orchestrator.call_queue import CallQueue
 from orchestrator.clock import now_ms
-from orchestrator.errors import UnavailableError
+from orchestrator.errors import ConflictError, NotFoundError, UnavailableError
 from orchestrator.store.store import Store
 from orchestrator.temporal import Temporal
+from workers.lost_handouts import LostHandouts
 
 _log = logging.getLogger(__name__)
 
@@ -27,10 +31,25 @@ UNTAKEN_MS = 2_500
 class Sweeper:
     """One pass every `seconds`, give or take a fifth so that several processes spread."""
 
-    def __init__(self, store: Store, temporal: Temporal, *, seconds: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        temporal: Temporal,
+        *,
+        seconds: float,
+        retention: timedelta | None = None,
+    ) -> None:
         self._sweeps = store.sweeps
+        self._approvals = store.approvals
+        self._deadlines = store.deadlines
+        self._clusters = store.clusters
+        self._runs = store.runs
+        self._lost_handouts = LostHandouts(store.lost_handouts, CallQueue(temporal, "sweeper"))
         self._temporal = temporal
         self._seconds = seconds
+        self._delivered_up_to = 0
+        self._deletion = store.deletion
+        self._retention = retention
 
     async def run(self) -> None:
         """Sweep until cancelled; nothing that goes wrong ends it."""
@@ -46,15 +65,50 @@ class Sweeper:
 
         What may stay as it is for hours is started and not nudged: a nudge each time would fill a history.
         """
+        await self._end_overdue()
+        await self._cancel_orphans()
         before = now_ms() - GRACE_MS
         await self._nudge(await self._sweeps.unheard_runs(before), self._temporal.nudge_run)
-        await self._nudge(
-            await self._sweeps.undelivered_runs(before), self._temporal.start_delivery
-        )
+        undelivered = await self._sweeps.undelivered_runs(before, after=self._delivered_up_to)
+        self._delivered_up_to = undelivered.next_after
+        await self._nudge(undelivered.refs, self._temporal.start_delivery)
+        await self._lost_handouts.sweep()
         await self._note_waiting_calls()
+        await self._expire_approvals()
         await self._nudge(await self._sweeps.park(), self._temporal.nudge_run)
         await self._nudge(await self._sweeps.unpark(), self._temporal.nudge_run)
         await self._nudge(await self._sweeps.stuck_runs(), self._temporal.start_run)
+        if self._retention is not None:
+            await self._delete_outdated(now_ms() - int(self._retention / timedelta(milliseconds=1)))
+
+    async def _cancel_orphans(self) -> None:
+        """Runs end with their cluster."""
+        for ref in await self._clusters.orphans():
+            with suppress(ConflictError, NotFoundError):  # it ended, or was deleted
+                await self._runs.cancel(ref, "The cluster was deleted.")
+                await self._nudge([ref], self._temporal.nudge_run)
+
+    async def _delete_outdated(self, before: int) -> None:
+        for ref in await self._deletion.outdated(before):
+            if await self._deletion.delete_outdated(ref, before):
+                await self._nudge([ref], self._temporal.end_run)
+
+    async def _end_overdue(self) -> None:
+        for ref in await self._deadlines.overdue():
+            with suppress(NotFoundError):  # deleted meanwhile
+                to_tell = await self._deadlines.end(ref)
+                if to_tell is not None:
+                    await self._nudge([ref], self._temporal.nudge_run)
+                if to_tell:
+                    await self._nudge([ref], self._temporal.start_delivery)
+
+    async def _expire_approvals(self) -> None:
+        for cluster_id, call_id in await self._approvals.overdue():
+            expired = await self._approvals.expire(cluster_id, call_id)
+            if expired is not None:
+                await self._nudge([expired.run], self._temporal.nudge_run)
+                if expired.has_handler:
+                    await self._nudge([expired.run], self._temporal.start_delivery)
 
     async def _note_waiting_calls(self) -> None:
         for waiting in await self._sweeps.calls_without_machine(now_ms() - UNTAKEN_MS):

@@ -6,25 +6,37 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from pydantic import JsonValue
 
 from orchestrator.activity_interface import RunRef, Standing, ThinkInput
+from orchestrator.clock import now_ms
 from orchestrator.conversation import ModelRequest, Reply, Tool
-from orchestrator.prompts import RESULT_TOOL, own_tools, system_prompt
+from orchestrator.failpoints import Point, reach
+from orchestrator.offering import Offer, Offering, search_answer
+from orchestrator.prices import PriceList
+from orchestrator.prompts import (
+    RESULT_TOOL,
+    SEARCH_TOOL,
+    own_tools,
+    system_prompt,
+    with_reasoning,
+)
 from orchestrator.registry import resolve_model
-from orchestrator.reply import OfferedFunction, Plan, read_reply
+from orchestrator.reply import AtOnce, OfferedFunction, Plan, read_reply
 from orchestrator.schema import compile_schema, embed
+from orchestrator.standard_library import library_answer, library_tools
 from orchestrator.store.json_text import dump, load
-from orchestrator.store.steps import Question
+from orchestrator.store.questions import Known, Question
+from orchestrator.store.records import RunRecord
 from orchestrator.store.store import Store
 from orchestrator.transcript import Conversation
 from workers.models import Models
+from workers.names import Namer
 
 _REMEMBERED_RUNS = 256
 """Runs whose conversation a worker remembers, so that a step reads only what is new: the cost per step stays flat."""
-_NOTHING_KNOWN = (0, 0)
 
 
 @dataclass(slots=True)
@@ -32,8 +44,18 @@ class _Memory:
     """What this worker has read of one run's transcript."""
 
     run_key: int
+    rewinds: int
+    created_at: int
     last_key: int = 0
     conversation: Conversation = field(default_factory=Conversation)
+    offering: Offering = field(default_factory=Offering)
+
+    def is_of(self, run: RunRecord) -> bool:
+        """Whether this is the run's transcript as it was when its row was read, or its beginning."""
+        return self.known().is_of(run)
+
+    def known(self) -> Known:
+        return Known(self.run_key, self.last_key, self.rewinds, self.created_at)
 
 
 class Thinker:
@@ -43,15 +65,19 @@ class Thinker:
         self,
         store: Store,
         models: Models,
+        namer: Namer | None = None,
         *,
         max_output_tokens: int,
         policies: Sequence[str] = (),
+        prices: PriceList | None = None,
         remembered_runs: int = _REMEMBERED_RUNS,
     ) -> None:
         self._store = store
         self._models = models
+        self._namer = namer
         self._max_output_tokens = max_output_tokens
         self._policies = tuple(policies)
+        self._prices = prices or PriceList()
         self._remembered_runs = remembered_runs
         self._memories: OrderedDict[RunRef, _Memory] = OrderedDict()
 
@@ -63,7 +89,7 @@ class Thinker:
             question.step,
             lost=question.lost,
             attempt=attempt,
-            known=_NOTHING_KNOWN if memory is None else (memory.run_key, memory.last_key),
+            known=Known() if memory is None else memory.known(),
         )
 
     async def think(
@@ -71,23 +97,28 @@ class Thinker:
     ) -> Standing:
         """Ask the model, and record what it says in the second transaction. Raises `ModelError`."""
         model = await self._models.get(resolve_model(question.run.model, policies=self._policies))
+        if self._namer is not None:
+            self._namer.begin(question, attempt)
         memory = self._remember(await self._whole(question))
-        seen, request = memory.last_key, self._request(question, memory, attempt)
+        seen, offer = memory.last_key, memory.offering.offer(question.functions)
+        request = self._request(question, memory, offer, attempt)
         started = time.monotonic()
         reply = await model.reply(request, progress)
         duration = time.monotonic() - started
+        reach(Point.MODEL_ANSWERED)
         return await self._store.steps.record(
             question,
-            _read(question, reply),
+            _read(question, offer, reply),
             seen=seen,  # another attempt may have read more meanwhile
             attempt=attempt,
             duration_ms=int(duration * 1000),
+            cost_micros=self._prices.cost(question.run.model, reply.usage),
         )
 
     async def _whole(self, question: Question) -> Question:
         """The question with all entries, where the memory of the earlier ones was given up since it was asked."""
         memory = self._memories.get(RunRef(question.run.cluster_id, question.run.id))
-        if question.after == 0 or (memory is not None and memory.run_key == question.run.key):
+        if question.after == 0 or (memory is not None and memory.is_of(question.run)):
             return question
         entries = await self._store.messages.transcript(question.run.key)
         return replace(question, after=0, entries=tuple(entries))
@@ -96,26 +127,39 @@ class Thinker:
         """The run's conversation with what is new in it. Two attempts of one step may both come here."""
         ref = RunRef(question.run.cluster_id, question.run.id)
         memory = self._memories.get(ref)
-        if memory is None or memory.run_key != question.run.key or question.after == 0:
-            memory = self._memories[ref] = _Memory(question.run.key)
+        if memory is None or not memory.is_of(question.run) or question.after == 0:
+            memory = _Memory(question.run.key, question.run.rewinds, question.run.created_at)
+            self._memories[ref] = memory
         for entry in question.entries:
             if entry.key > memory.last_key:
                 memory.conversation.add(entry)
+                memory.offering.add(entry)
                 memory.last_key = entry.key
         self._memories.move_to_end(ref)
         if len(self._memories) > self._remembered_runs:
             self._memories.popitem(last=False)
         return memory
 
-    def _request(self, question: Question, memory: _Memory, attempt: int) -> ModelRequest:
+    def _request(
+        self, question: Question, memory: _Memory, offer: Offer, attempt: int
+    ) -> ModelRequest:
         run = question.run
-        wants_schema = run.result_schema is not None
-        functions = tuple(function.tool for function in question.functions)
+        functions = [function.tool for function in offer.functions]
+        if run.reasoning_traces:
+            functions = [with_reasoning(tool) for tool in functions]
         return ModelRequest(
             model=run.model,
-            system=system_prompt(run.system_prompt, wants_schema=wants_schema),
+            system=system_prompt(
+                run.system_prompt,
+                wants_schema=run.result_schema is not None,
+                cluster_context=question.context,
+            ),
             turns=memory.conversation.turns(),
-            tools=(*functions, *_own_tools(run.result_schema)),
+            tools=(
+                *functions,
+                *library_tools(question.library),
+                *_own_tools(run.result_schema, searchable=offer.searchable),
+            ),
             result_tool=RESULT_TOOL,
             max_output_tokens=self._max_output_tokens,
             attempt=run.tries + attempt,
@@ -123,15 +167,24 @@ class Thinker:
 
 
 @lru_cache(maxsize=512)
-def _own_tools(result_schema: str | None) -> tuple[Tool, ...]:
+def _own_tools(result_schema: str | None, *, searchable: bool) -> tuple[Tool, ...]:
     if result_schema is None:
         anything: dict[str, JsonValue] = {"description": "The result, any JSON value."}
-        return own_tools(embed(anything), wants_schema=False)
+        return own_tools(embed(anything), wants_schema=False, searchable=searchable)
     schema = load(result_schema)
-    return own_tools(embed(schema if isinstance(schema, dict) else {}), wants_schema=True)
+    return own_tools(
+        embed(schema if isinstance(schema, dict) else {}), wants_schema=True, searchable=searchable
+    )
 
 
-def _read(question: Question, reply: Reply) -> Plan:
+def _at_once(question: Question) -> AtOnce:
+    """Tools that are answered here: the standard library, and the search, also where nothing is left to be found."""
+    library = partial(library_answer, now=now_ms())
+    search = partial(search_answer, functions=question.functions)
+    return {**dict.fromkeys(question.library, library), SEARCH_TOOL: search}
+
+
+def _read(question: Question, offer: Offer, reply: Reply) -> Plan:
     schema = question.run.result_schema
     return read_reply(
         reply,
@@ -139,6 +192,8 @@ def _read(question: Question, reply: Reply) -> Plan:
         check_input=_check_input,
         check_result=None if schema is None else compile_schema(schema).problems,
         parse=load,
+        at_once=_at_once(question),
+        offered=offer.names,
     )
 
 

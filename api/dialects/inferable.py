@@ -181,11 +181,9 @@ def _wrong_status(status: str) -> RequestValidationError:
     )
 
 
-async def _post_result(question: Question) -> Response:
-    body = await _object(question)
-    if body is None:
-        return await question.put()
-    return await question.put(body=shapes.heard_result(body))
+async def _decide_call(question: Question) -> Response:
+    await question.put()
+    return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 _OPERATIONS: Mapping[str, Callable[[Question], Awaitable[Response]]] = {
@@ -199,5 +197,5 @@ _OPERATIONS: Mapping[str, Callable[[Question], Awaitable[Response]]] = {
     "list_services": _list_services,
     "register_machine": _register_machine,
     "poll_calls": _poll_calls,
-    "post_result": _post_result,
+    "decide_call": _decide_call,
 }

@@ -99,7 +99,9 @@ def _said(request: Request, error: Exception, native: Response) -> tuple[int, ob
     problem = json.loads(bytes(native.body))
     bad = problem["code"] in _BAD_REQUEST_CODES
     bad = bad or native.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
-    return HTTPStatus.BAD_REQUEST if bad else native.status_code, _message(problem)
+    status = HTTPStatus.BAD_REQUEST if bad else native.status_code
+    # Their server has no 403: what a key may not do is a 401.
+    return HTTPStatus.UNAUTHORIZED if status == HTTPStatus.FORBIDDEN else status, _message(problem)
 
 
 def _no_route(request: Request) -> dict[str, object]:

@@ -27,10 +27,6 @@ _NOT_IN_A_RUN: Mapping[str, bool | None] = {
     "configVersion": None,
 }
 """What their runs have and ours do not."""
-_NO_APPROVALS = {
-    "name": "ApprovalsNotSupported",
-    "message": "The function asked for an approval, and approvals are not supported yet. It did not return a result.",
-}
 
 
 def status_of(status: str) -> str:
@@ -188,10 +184,3 @@ def _heard_config(config: Body) -> Body:
     if isinstance(retries, int | float) and retries >= 1:
         heard["retryCountOnStall"] = int(min(retries, _MAX_RETRIES))
     return heard
-
-
-def heard_result(body: Body) -> Body:
-    """A result. There are no approvals yet: to ask for one is a failure that says so."""
-    if body.get("resultType") != "interrupt":
-        return body
-    return {**body, "resultType": "rejection", "result": _NO_APPROVALS}

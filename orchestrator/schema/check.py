@@ -22,6 +22,7 @@ _REGEX_BYTES = 256 * 1024
 _EXPLAINED_LOOKS = 30_000
 """Listing violations looks at a value again for every alternative on the way to it; more than this many looks
 take longer than a quarter of a second."""
+_TOO_DEEP = "the value does not satisfy the schema, and is nested too deeply to say where"
 _MASK = "the value"
 _ALTERNATIVES = 5
 
@@ -38,18 +39,21 @@ class Check:
 
         A value that is no JSON (NaN, a lone surrogate, not a JSON type) is a problem too; nothing is raised.
         """
+        found = self.violations(value, limit + 1)
+        said = tuple(_located(where, words) for where, words in found[:limit])
+        return (*said, "and more") if len(found) > limit else said
+
+    def violations(self, value: object, limit: int = 10) -> tuple[tuple[str, str], ...]:
+        """The same as pairs of JSON Pointer and words; the pointer is empty for the value as a whole."""
         try:
             if self._validator.is_valid(value):
                 return ()
             if self._looks(value) > _EXPLAINED_LOOKS:
-                return (
-                    "the value does not satisfy the schema, and is nested too deeply to say where",
-                )
-            found = list(islice(self._validator.iter_errors(value), limit + 1))
+                return (("", _TOO_DEEP),)
+            found = list(islice(self._validator.iter_errors(value), limit))
         except (ValueError, TypeError) as error:
-            return (f"the value is not JSON: {_cut(str(error), EXCERPT)}",)
-        said = tuple(_locate(error) for error in found[:limit])
-        return (*said, "and more") if len(found) > limit else said
+            return (("", f"the value is not JSON: {_cut(str(error), EXCERPT)}"),)
+        return tuple((to_pointer(tuple(error.instance_path)), describe(error)) for error in found)
 
     def _looks(self, value: object) -> int:
         """How much more than once per part the value would be looked at to list its violations."""
@@ -109,9 +113,8 @@ def describe_shortly(error: jsonschema_rs.ValidationError) -> str:
     return f"{where}: {_cut(error.message, EXCERPT)}" if where else _cut(error.message, EXCERPT)
 
 
-def _locate(error: jsonschema_rs.ValidationError) -> str:
-    where = to_pointer(tuple(error.instance_path))
-    return f"{_cut(where, PROBLEM // 2)}: {describe(error)}" if where else describe(error)
+def _located(where: str, words: str) -> str:
+    return f"{_cut(where, PROBLEM // 2)}: {words}" if where else words
 
 
 def _excerpt(value: object) -> str:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import bindparam, func, insert, select, update
 
-from orchestrator.activity_interface import CallOrder, LostCall
+from orchestrator.activity_interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, LostCall
+from orchestrator.approval_rules import changed
 from orchestrator.conversation import ToolResult
 from orchestrator.ids import new_id
+from orchestrator.lifecycle import Move
 from orchestrator.reply import NewCall, Read as ReadPart
 from orchestrator.store import tables
+from orchestrator.store.delivery_rows import WEBHOOK
 from orchestrator.store.engine import Read
+from orchestrator.store.interruptions import resume_when_decided
 from orchestrator.store.json_text import dump, storable
+from orchestrator.store.new_runs import priority_of
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
 from orchestrator.transcript import cut, is_oversized, part, result_data
-from perdure.contract import CallStatus, MessageType, ResultType
+from perdure.contract import MAX_REASON, CallStatus, MessageType, ResultType
 
 calls, call_results = tables.calls, tables.call_results
 
@@ -25,6 +31,8 @@ HEARTBEAT_TIMEOUT = 12.0
 LOCAL_TIMEOUT_SLACK = 5.0
 """Seconds that Temporal waits longer than the function worker, which enforces the timeout first and says so."""
 
+DIRECT = "call"
+"""Kind of the hidden runs that are nothing but one direct call."""
 MAX_UNACKNOWLEDGED = 10
 """Hand-outs that no machine acknowledged: beyond that the call itself seems to kill who takes it."""
 
@@ -53,6 +61,12 @@ def queue_name(cluster_id: str, service: str, function: str) -> str:
     return f"{cluster_id}/{service}/{function}"
 
 
+def parts_of(queue: str) -> tuple[str, str, str]:
+    """Cluster, service and function of a task queue."""
+    cluster_id, service, function = queue.split("/")
+    return cluster_id, service, function
+
+
 def result_message_id(call: CallRecord) -> str:
     """The id of the message that shows a call's result. No caller's own message id can hold a colon."""
     return f"{call.id}:result"
@@ -60,13 +74,36 @@ def result_message_id(call: CallRecord) -> str:
 
 def order_of(call: CallRecord, now: int) -> CallOrder:
     """How the workflow schedules the call."""
+    if call.kind == WEBHOOK:
+        return _webhook_order(call, now)
     return CallOrder(
         call_id=call.id,
         queue=queue_name(call.cluster_id, call.service, call.function),
         name=f"{call.service}_{call.function}",
         timeout=call.timeout_ms / 1000 + LOCAL_TIMEOUT_SLACK,
-        deadline=max(1.0, (call.created_at + call.deadline_ms - now) / 1000),
+        deadline=max(1.0, ((call.decided_at or call.created_at) + call.deadline_ms - now) / 1000),
         heartbeat=HEARTBEAT_TIMEOUT if call.heartbeats else None,
+        interruptions=call.interruptions,
+    )
+
+
+def order_in(run: OpenRun, call: CallRecord) -> CallOrder:
+    """The same for a call of the run's model: as urgent as the run, and never beyond the run's deadline."""
+    order, deadline = order_of(call, run.now), run.record.deadline_at
+    left = order.deadline if deadline is None else max(1.0, (deadline - run.now) / 1000)
+    return replace(order, priority=priority_of(run.record), deadline=min(order.deadline, left))
+
+
+def _webhook_order(call: CallRecord, now: int) -> CallOrder:
+    """One whole attempt is made even where the time is up, spent in waiting for the transitions before."""
+    attempt = call.timeout_ms / 1000 + LOCAL_TIMEOUT_SLACK
+    return CallOrder(
+        call_id=call.id,
+        queue=WEBHOOK_QUEUE,
+        name=DELIVER_WEBHOOK,
+        timeout=attempt,
+        deadline=max(attempt, (call.created_at + call.deadline_ms - now) / 1000),
+        heartbeat=None,
     )
 
 
@@ -96,6 +133,10 @@ async def insert_calls(run: OpenRun, step: int, wanted: Sequence[NewCall]) -> tu
             "step": step,
             "tool_call_id": call.tool_call.id,
             "tool_name": call.tool_call.name,
+            "reasoning": None
+            if call.tool_call.reasoning is None
+            else storable(call.tool_call.reasoning),
+            "config": call.function.config,
             "max_attempts": call.function.max_attempts,
             "timeout_ms": call.function.timeout_ms,
             "deadline_ms": call.function.deadline_ms,
@@ -124,15 +165,17 @@ async def answer(
     kind: ResultType,
     content: str,
     *,
+    is_text: bool | None = None,
     attempts: int | None = None,
 ) -> bool:
     """Write a call's result, and show it to the model unless it must be summarized first; True in that case.
 
-    `content` is what the model is to read: JSON text, or a plain string's characters. `attempts`: as they count now.
+    `content` is what the model is to read: JSON text, or a plain string's characters (`is_text`; a rejection's are
+    unless it is said otherwise). `attempts`: as they count now. A direct call's hidden run ends with it.
     """
     rejected = kind is ResultType.REJECTION
     too_long = is_oversized(content)
-    for_model = call.kind == "function"
+    for_model = call.kind == "function" and run.record.kind != DIRECT
     summarize = for_model and too_long and not rejected and run.record.call_summarization
     await run.write.execute(_INSERT_RESULT, {"call_key": call.key, "content": content})
     await run.write.execute(
@@ -143,13 +186,17 @@ async def answer(
             "attempts": call.attempts if attempts is None else attempts,
             "result_type": kind.value,
             "result_size": len(content),
+            "result_is_text": rejected if is_text is None else is_text,
             "oversized": too_long,
-            "shown": for_model and not summarize,
+            "shown": call.kind == "function" and not summarize,
             "finished_at": run.now,
             "task_token": None,
+            "approval_expires_at": None,
         },
     )
-    if not for_model:
+    if call.status == CallStatus.INTERRUPTED.value:
+        await resume_when_decided(run)
+    if call.kind != "function":
         return False
     run.event(
         "call.finished",
@@ -159,13 +206,27 @@ async def answer(
         resultType=kind.value,
         size=len(content),
     )
-    if not summarize:
+    if run.record.kind == DIRECT:
+        await _end_direct(run, call, kind, content)
+    elif not summarize:
         shown = cut(content, call_id=call.id) if too_long else content
         await _write_message(run, call, kind, shown, summarized=False)
     return summarize
 
 
-async def keep_late(run: OpenRun, call: CallRecord, kind: ResultType, content: str) -> None:
+async def _end_direct(run: OpenRun, call: CallRecord, kind: ResultType, content: str) -> None:
+    """The hidden run of a direct call has no model: it ends when its call does."""
+    if call.cancelled or run.record.cancel_reason is not None:
+        await run.move(Move.CANCEL, reason=run.record.cancel_reason or content)
+    elif kind is ResultType.REJECTION:
+        await run.move(Move.FAIL, reason=content[:MAX_REASON])
+    else:
+        await run.move(Move.FINISH)
+
+
+async def keep_late(
+    run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, is_text: bool | None = None
+) -> None:
     """Keep a result that came after the run's end as evidence; the model never sees it."""
     await run.write.execute(_INSERT_RESULT, {"call_key": call.key, "content": content})
     await run.write.execute(
@@ -175,6 +236,7 @@ async def keep_late(run: OpenRun, call: CallRecord, kind: ResultType, content: s
             "status": CallStatus.FAILURE.value,
             "result_type": kind.value,
             "result_size": len(content),
+            "result_is_text": kind is not ResultType.RESOLUTION if is_text is None else is_text,
             "shown": True,
             "finished_at": run.now,
             "task_token": None,
@@ -197,7 +259,7 @@ async def _write_message(
     result = ToolResult(
         id=call.tool_call_id or call.id,
         name=call.tool_name or call.function,
-        content=content,
+        content=content if call.original_input is None else changed(call.input, content),
         is_error=kind is ResultType.REJECTION,
     )
     await run.write.execute(
@@ -217,7 +279,9 @@ async def _write_message(
 async def answer_lost(run: OpenRun, lost: LostCall) -> None:
     """Give a call that Temporal gave up on a failure as its result, unless it has one."""
     call = await find_call(run.write, run.record.cluster_id, lost.call_id)
-    if call is not None and call.run_key == run.key and call.result_type is None:
+    if call is None or call.run_key != run.key or call.interruptions != lost.interruptions:
+        return  # deleted, or a person was asked since
+    if call.result_type is None:
         await answer(
             run, call, ResultType.REJECTION, f"The call did not finish in time: {lost.reason}"
         )
@@ -252,6 +316,6 @@ def exhausted(call: CallRecord) -> str | None:
         last = call.last_error or "its function worker was lost, or it ran out of time"
         tries = "attempt" if call.attempts == 1 else "attempts"
         return f"The function did not return after {call.attempts} {tries}: {last}"
-    if call.handouts - call.attempts >= MAX_UNACKNOWLEDGED:
+    if call.handouts - call.interruptions - call.attempts >= MAX_UNACKNOWLEDGED:
         return f"The call was handed out {call.handouts} times and no function worker took it."
     return None

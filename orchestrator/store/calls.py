@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
-from pydantic import JsonValue
 from sqlalchemy import Integer, bindparam, delete, exists, func, or_, select, update
 
 from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef, Seen
-from orchestrator.errors import NotFoundError, SupersededError
+from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.lifecycle import is_final
 from orchestrator.store import tables
+from orchestrator.store.call_endings import end_attempt
 from orchestrator.store.call_rows import (
+    DIRECT,
     UPDATE_CALL,
     answer,
     exhausted,
     find_call,
     keep_late,
     open_calls,
+    order_in,
     result_message_id,
-    show,
 )
+from orchestrator.store.call_verdicts import (
+    Finished,
+    Full,
+    HandedOut,
+    Settled,
+    Unwanted,
+    held,
+    outcome_of,
+    was_cancelled,
+)
+from orchestrator.store.concurrency import at_work, is_full, limit_of
 from orchestrator.store.engine import Database
-from orchestrator.store.functions import retries_stalls_only
+from orchestrator.store.interruptions import makes_calls
 from orchestrator.store.json_text import load, load_object, storable
 from orchestrator.store.open_run import OpenRun
-from orchestrator.store.records import CallRecord
-from orchestrator.transcript import cut, summarized as summarized_text
-from perdure.contract import CallStatus, FunctionCall, FunctionReference, ResultType
+from orchestrator.store.records import CallRecord, RunRecord
+from orchestrator.store.rewind import is_replaced
+from perdure.contract import CallStatus, FunctionCall, ResultType
 
 calls = tables.calls
 
-FIRST_RETRY_DELAY = 1.0
-MAX_RETRY_DELAY = 60.0
-"""Seconds between a function's attempts: 1, 2, 4 … up to 60; for handlers too, until their deadline."""
-
+_IDLE = frozenset({CallStatus.PENDING.value, CallStatus.INTERRUPTED.value})
+"""Nobody works on a call that is so."""
 
 # Made once: building a statement costs more than sending it.
 _ACKNOWLEDGE = (
@@ -57,38 +67,6 @@ _ACKNOWLEDGE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The call has its result: complete its activity with the outcome."""
-
-    outcome: CallOutcome
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """The attempt failed and another is allowed: fail the activity, to be retried after so many seconds."""
-
-    reason: str
-    delay: float
-
-
-@dataclass(frozen=True, slots=True)
-class Unwanted:
-    """Nobody waits for this call any more."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """What the poster of a result must see done: the activity's token, and what to tell Temporal."""
-
-    run: RunRef
-    call: CallRecord
-    token: bytes
-    verdict: Settled | Again
-
-
 class CallStore:
     """Calls of functions and handlers, from the hand-out to the result."""
 
@@ -97,11 +75,11 @@ class CallStore:
 
     async def hand_out(
         self, ticket: CallTicket, machine_id: str, token: bytes
-    ) -> FunctionCall | Settled | Unwanted:
+    ) -> HandedOut | Full | Settled | Unwanted:
         """Give the call to a machine: committed before anybody is told.
 
         A call with a recorded result is not given out again: its outcome comes back instead, and so it is when
-        the function's attempts are used up.
+        the function's attempts are used up. `Full`: it must wait, because of its function's `concurrency`.
         """
         async with self._database.write() as write:
             try:
@@ -111,28 +89,16 @@ class CallStore:
             call = await find_call(write, ticket.run.cluster_id, ticket.call_id)
             if call is None:
                 return Unwanted("the call was deleted")
-            if call.result_type is not None:
-                return Settled(_outcome(call))
-            if call.kind == "function" and is_final(run.status):
-                return Unwanted(f"the run is {run.status.value}")
-            reason = exhausted(call)
-            if reason is not None and call.kind == "function":
-                oversized = await answer(run, call, ResultType.REJECTION, reason)
-                await run.save()
-                return Settled(CallOutcome(call.id, oversized))
-            await _give(run, call, machine_id, token)
+            verdict = await _refused(run, call)
+            if verdict is None:
+                await _give(run, call, machine_id, token)
             await run.save()
-        return FunctionCall(
-            id=call.id,
-            service=call.service,
-            function=call.function,
-            input=load(call.input),
-            run_id=ticket.run.run_id,
-            run_context=None if run.record.context is None else load_object(run.record.context),
-            attempt=call.handouts + 1,
-            timeout_seconds=call.timeout_ms / 1000,
-            handler=call.kind == "handler",
-        )
+        return verdict or HandedOut(_handed(run.record, call), limit_of(call))
+
+    async def at_work(self, cluster_id: str, service: str, function: str) -> int:
+        """How many calls of the function machines work on just now."""
+        async with self._database.read() as read:
+            return await at_work(read, cluster_id, service, function)
 
     async def acknowledge(
         self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None
@@ -155,17 +121,20 @@ class CallStore:
     ) -> tuple[bytes, bool]:
         """The token of a call that this machine holds, and whether its run wants it cancelled.
 
-        Raises `NotFoundError`, `SupersededError`.
+        The token is empty where the call itself was cancelled. Raises `NotFoundError`, `SupersededError`.
         """
         async with self._database.read() as read:
             found = await find_call(read, cluster_id, call_id)
-        call, token = _held(found, call_id, machine_id, attempt)
+        if found is not None and was_cancelled(found, machine_id, attempt):
+            return b"", True
+        call, token = held(found, call_id, machine_id, attempt)
         return token, call.kind == "function" and await self._is_unwanted(call.run_key)
 
     async def _is_unwanted(self, run_key: int) -> bool:
         statement = select(tables.runs.c.cancel_reason).where(tables.runs.c.key == run_key)
         async with self._database.read() as read:
-            return (await read.execute(statement)).scalar_one() is not None
+            row = (await read.execute(statement)).one_or_none()
+        return row is None or row[0] is not None  # none: the run was deleted
 
     async def finish(
         self,
@@ -176,6 +145,7 @@ class CallStore:
         *,
         kind: ResultType,
         content: str,
+        is_text: bool | None = None,
     ) -> Finished:
         """Take a result from the machine that holds the call, and from no other.
 
@@ -185,12 +155,12 @@ class CallStore:
         async with self._database.write() as write:
             run = await OpenRun.lock_call(write, cluster_id, call_id)
             current = await find_call(write, cluster_id, call_id)
-            call, token = _held(current, call_id, machine_id, attempt)
+            call, token = held(current, call_id, machine_id, attempt)
             if call.kind == "function" and is_final(run.status):
-                await keep_late(run, call, kind, content)
+                await keep_late(run, call, kind, content, is_text=is_text)
                 verdict = None
             else:
-                verdict = await _finish(run, call, kind, content)
+                verdict = await end_attempt(run, call, kind, content, is_text=is_text)
             await run.save()
         if verdict is None:
             raise SupersededError(
@@ -198,15 +168,42 @@ class CallStore:
             )
         return Finished(run.ref, call, token, verdict)
 
-    async def supersede(self, call: CallRecord) -> None:
-        """Take a result back that Temporal refused: the call was given to somebody else already."""
+    async def cancel(self, cluster_id: str, call_id: str, reason: str | None) -> OpenRun:
+        """Give a call up: that is its result, the model goes on with it, and a direct call's run is cancelled.
+
+        The run must be told. Raises `NotFoundError`, or `ConflictError` with the code `call_is_finished`,
+        `run_is_final` or `not_cancellable`.
+        """
+        async with self._database.write() as write:
+            run = await OpenRun.lock_call(write, cluster_id, call_id)
+            call = await find_call(write, cluster_id, call_id)
+            if call is None:
+                raise NotFoundError(f"There is no call {call_id!r}.")
+            _check_cancellable(run, call)
+            words = "The call was cancelled" + (f": {storable(reason)}" if reason else ".")
+            await write.execute(UPDATE_CALL, {"of_key": call.key, "cancelled": True})
+            run.event("call.cancelled", callId=call_id, reason=reason)
+            await answer(run, replace(call, cancelled=True), ResultType.REJECTION, words)
+            run.wish()
+            await run.save()
+        return run
+
+    async def supersede(self, call: CallRecord) -> bool:
+        """Take a result back that Temporal refused: the call was given to somebody else already.
+
+        False where it was a direct call: there the result counts all the same.
+        """
         async with self._database.write() as write:
             run = await OpenRun.lock_key(write, call.run_key)
             current = await find_call(write, call.cluster_id, call.id)
             if current is None or current.handouts != call.handouts or current.result_type is None:
-                return
+                return True
+            if run.record.kind == DIRECT:
+                return False  # its caller may have read it
             if current.step is not None and run.record.step > current.step:
-                return  # the model has read it
+                return True  # the model has read it
+            if await is_replaced(write, current):
+                return True  # and never will
             results, messages = tables.call_results, tables.messages
             await write.execute(delete(results).where(results.c.call_key == call.key))
             await write.execute(
@@ -229,6 +226,7 @@ class CallStore:
             )
             run.event("call.superseded", callId=call.id, attempt=call.handouts)
             await run.save()
+        return True
 
     async def note_superseded(self, cluster_id: str, call_id: str, machine_id: str) -> None:
         """Say on a run that goes on that a result was not taken, where its poster cannot be told."""
@@ -246,58 +244,67 @@ class CallStore:
             run.read_wishes()
             await run.save()
             waiting = await open_calls(write, run.key)
-        idle = all(call.status == CallStatus.PENDING.value for call in waiting)
+        idle = all(call.status in _IDLE for call in waiting)
         return Seen(
             cancel_wanted=run.record.cancel_reason is not None and not is_final(run.status),
             parked=run.record.parked and bool(waiting) and idle,
             settled=await self._settled(run.key, run.record.step),
+            over=is_final(run.status),
+            rewound=run.record.rewinds_read < run.record.rewinds,
+            orders=[order_in(run, call) for call in waiting if _is_approved(run, call)],
         )
 
     async def _settled(self, run_key: int, step: int) -> list[CallOutcome]:
-        statement = select(calls).where(
-            calls.c.run_key == run_key, calls.c.step == step, calls.c.result_type.is_not(None)
+        known = or_(
+            calls.c.result_type.is_not(None), calls.c.status == CallStatus.INTERRUPTED.value
         )
+        statement = select(calls).where(calls.c.run_key == run_key, calls.c.step == step, known)
         async with self._database.read() as read:
             rows = (await read.execute(statement)).mappings()
-            return [_outcome(CallRecord(**row)) for row in rows]
+            return [outcome_of(CallRecord(**row)) for row in rows]
 
-    async def original(self, ref: RunRef, call_id: str) -> tuple[str, bool] | None:
-        """A result's whole content and whether it still has to be shown; None where there is none."""
-        results = tables.call_results
-        statement = (
-            select(results.c.content, calls.c.shown)
-            .join(calls, calls.c.key == results.c.call_key)
-            .where(calls.c.cluster_id == ref.cluster_id, calls.c.id == call_id)
-        )
-        async with self._database.read() as read:
-            row = (await read.execute(statement)).one_or_none()
-        return None if row is None else (row[0], not row[1])
 
-    async def show_summary(self, ref: RunRef, call_id: str, summary: str, size: int) -> None:
-        """Show the model a summary instead of the result; once."""
-        text = summarized_text(storable(summary), size=size, call_id=call_id)
-        await self._show_instead(ref, call_id, text, summarized=True)
+def _is_approved(run: OpenRun, call: CallRecord) -> bool:
+    """Whether a person's word made the call one to be made, which the workflow may not know yet."""
+    return makes_calls(run) and bool(call.approved) and call.status == CallStatus.PENDING.value
 
-    async def show_beginning(self, ref: RunRef, call_id: str, content: str) -> None:
-        """Show the model the beginning of a result of which no summary could be had; once."""
-        await self._show_instead(ref, call_id, cut(content, call_id=call_id), summarized=False)
 
-    async def _show_instead(
-        self, ref: RunRef, call_id: str, text: str, *, summarized: bool
-    ) -> None:
-        async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
-            call = await find_call(write, ref.cluster_id, call_id)
-            if call is None or call.shown or call.result_type is None:
-                return
-            await show(run, call, ResultType(call.result_type), text, summarized=summarized)
-            run.event(
-                "call.summarized" if summarized else "call.cut",
-                callId=call_id,
-                size=call.result_size,
-                shownSize=len(text),
-            )
-            await run.save()
+def _check_cancellable(run: OpenRun, call: CallRecord) -> None:
+    if call.kind != "function":
+        raise ConflictError("What a handler is told cannot be taken back.", code="not_cancellable")
+    if call.result_type is not None:
+        raise ConflictError("The call has its result already.", code="call_is_finished")
+    if is_final(run.status):
+        raise ConflictError(f"The run is {run.status.value} already.", code="run_is_final")
+
+
+async def _refused(run: OpenRun, call: CallRecord) -> Full | Settled | Unwanted | None:
+    """Why the call is not handed out (any more), if that is so."""
+    if call.result_type is not None or call.status == CallStatus.INTERRUPTED.value:
+        return Settled(outcome_of(call))
+    if call.kind == "function" and is_final(run.status):
+        return Unwanted(f"the run is {run.status.value}")
+    reason = exhausted(call)
+    if reason is not None and call.kind == "function":
+        oversized = await answer(run, call, ResultType.REJECTION, reason)
+        return Settled(CallOutcome(call.id, oversized))
+    return Full(limit_of(call) or 0) if await is_full(run.write, call) else None
+
+
+def _handed(run: RunRecord, call: CallRecord) -> FunctionCall:
+    return FunctionCall(
+        id=call.id,
+        service=call.service,
+        function=call.function,
+        input=load(call.input),
+        run_id=run.id,
+        run_context=None if run.context is None else load_object(run.context),
+        auth_context=None if run.auth_context is None else load_object(run.auth_context),
+        approved=bool(call.approved),
+        attempt=call.handouts + 1,
+        timeout_seconds=call.timeout_ms / 1000,
+        handler=call.kind == "handler" or '"handler":true' in call.config,
+    )
 
 
 async def _give(run: OpenRun, call: CallRecord, machine_id: str, token: bytes) -> None:
@@ -317,79 +324,3 @@ async def _give(run: OpenRun, call: CallRecord, machine_id: str, token: bytes) -
     if call.kind == "function":
         run.stop_waiting()
         run.event("call.started", callId=call.id, machineId=machine_id, attempt=handout)
-
-
-async def _finish(
-    run: OpenRun, call: CallRecord, kind: ResultType, content: str
-) -> Settled | Again:
-    attempts = call.attempts + int(not call.acknowledged)
-    if not (kind is ResultType.REJECTION and await _may_try_again(run, call, attempts)):
-        if call.kind == "handler":
-            await _delivered(run, call)
-        oversized = await answer(run, call, kind, content, attempts=attempts)
-        return Settled(CallOutcome(call.id, oversized))
-    delay = min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2 ** min(attempts - 1, 10))
-    reason = storable(content)[:2_000]
-    await run.write.execute(
-        UPDATE_CALL,
-        {
-            "of_key": call.key,
-            "status": CallStatus.PENDING.value,
-            "attempts": attempts,
-            "acknowledged": True,
-            "last_error": reason,
-            "task_token": None,
-        },
-    )
-    if call.kind == "function":
-        run.event("call.retried", callId=call.id, attempt=call.handouts, error=reason, delay=delay)
-    return Again(reason, delay)
-
-
-async def _may_try_again(run: OpenRun, call: CallRecord, attempts: int) -> bool:
-    """Whether a call whose function raised is handed out once more. A handler's always is, until its deadline."""
-    if call.max_attempts == 0:
-        return True
-    reference = FunctionReference(service=call.service, function=call.function)
-    return attempts < call.max_attempts and not await retries_stalls_only(
-        run.write, call.cluster_id, reference
-    )
-
-
-async def _delivered(run: OpenRun, call: CallRecord) -> None:
-    rows = tables.deliveries
-    await run.write.execute(
-        update(rows)
-        .where(rows.c.run_key == run.key, rows.c.call_key == call.key)
-        .values(status="delivered", settled_at=run.now)
-    )
-
-
-def _held(
-    call: CallRecord | None, call_id: str, machine_id: str, attempt: int | None
-) -> tuple[CallRecord, bytes]:
-    """The call and its activity's token, if this machine holds it now, by this hand-out."""
-    if call is None:
-        raise NotFoundError(f"There is no call {call_id!r}.")
-    if call.result_type is not None:
-        raise SupersededError("The call has its result already; this one was not taken.")
-    held = call.status == CallStatus.RUNNING.value and call.machine_id == machine_id
-    if not held or call.task_token is None or attempt not in {None, call.handouts}:
-        raise SupersededError(
-            "The call is not this machine's (any more); the result was not taken."
-        )
-    return call, call.task_token
-
-
-def _outcome(call: CallRecord) -> CallOutcome:
-    return CallOutcome(call.id, call.oversized and not call.shown)
-
-
-def content_of(kind: ResultType, result: JsonValue, text: str) -> str:
-    """What the model reads of a result: a string's own characters, else its JSON text."""
-    if isinstance(result, str):
-        return storable(result)
-    if kind is ResultType.REJECTION and isinstance(result, dict) and "message" in result:
-        name = result.get("name")
-        return storable(f"{name}: {result['message']}" if name else str(result["message"]))
-    return text

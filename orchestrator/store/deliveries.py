@@ -1,33 +1,50 @@
-"""Deliveries of status transitions to handlers: in order, at least once, visible when given up."""
+"""Deliveries of status transitions to handlers and webhooks: in order, at least once, visible when given up."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from pydantic import JsonValue
+from sqlalchemy import Select, delete, select, update
 
 from orchestrator.activity_interface import CallOrder, RunRef
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
-from orchestrator.store.call_rows import order_of
-from orchestrator.store.engine import Database, Read
+from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call, order_of
+from orchestrator.store.delivery_rows import WEBHOOK, mark_delivered, patience_with, target_of
+from orchestrator.store.engine import Database, Read, Write
+from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
-from orchestrator.store.records import CallRecord
+from orchestrator.store.records import CallRecord, DeliveryRecord
+from perdure.contract import CallStatus, ResultType
 
-deliveries, calls = tables.deliveries, tables.calls
+deliveries, calls, runs = tables.deliveries, tables.calls, tables.runs
 
 BATCH = 16
 """Deliveries of one run handed to its delivery workflow at a time."""
+MAX_ERROR = 2_000
+"""Characters of a failed attempt's reason that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookAttempt:
+    """What a webhook is to be told, and how often that was tried, this time included."""
+
+    notice_id: str
+    url: str
+    body: str
+    number: int
 
 
 class DeliveryStore:
-    """What handlers have to be told."""
+    """What handlers and webhooks have to be told."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def waiting(self, ref: RunRef, dead: Sequence[str]) -> list[CallOrder]:
-        """Handler calls that are not answered yet, oldest transition first; `dead` ones are given up before."""
+        """Calls that are not answered yet, oldest transition first; `dead` ones are given up before."""
         async with self._database.write() as write:
             try:
                 run = await OpenRun.lock(write, ref)
@@ -39,8 +56,7 @@ class DeliveryStore:
             return [order_of(call, run.now) for call in await _waiting(write, run.key)]
 
     async def are_open(self, ref: RunRef) -> bool:
-        """Whether the run's handler has something to be told."""
-        runs = tables.runs
+        """Whether the run's handler or webhook has something to be told."""
         statement = (
             select(deliveries.c.transition)
             .join(runs, runs.c.key == deliveries.c.run_key)
@@ -53,6 +69,108 @@ class DeliveryStore:
         )
         async with self._database.read() as read:
             return (await read.execute(statement)).first() is not None
+
+    async def begin_webhook(self, ref: RunRef, call_id: str) -> WebhookAttempt | None:
+        """Count an attempt before it is made; None where nothing is to be sent (any more)."""
+        async with self._database.write() as write:
+            found = await _open_webhook(write, ref, call_id)
+            if found is None:
+                return None
+            run, call = found
+            target = target_of(run.record)
+            transition = await _pending_transition(write, call)
+            if target is None or target.webhook is None or transition is None:
+                return None
+            tried = {"status": CallStatus.RUNNING.value, "handed_out_at": run.now}
+            number = call.attempts + 1
+            await write.execute(UPDATE_CALL, {"of_key": call.key, "attempts": number, **tried})
+            notice_id = f"{run.record.id}:{transition}"
+            return WebhookAttempt(notice_id, target.webhook.url, call.input, number)
+
+    async def webhook_delivered(self, ref: RunRef, call_id: str) -> None:
+        """The receiver took it: true even where it had just been given up."""
+        async with self._database.write() as write:
+            found = await _open_webhook(write, ref, call_id)
+            if found is None:
+                return
+            run, call = found
+            await answer(run, call, ResultType.RESOLUTION, "null")
+            await mark_delivered(write, call, run.now)
+            await run.save()
+
+    async def webhook_failed(
+        self, ref: RunRef, call_id: str, reason: str, *, give_up: bool = False
+    ) -> None:
+        """The attempt came to nothing; `give_up`: there will be no other."""
+        async with self._database.write() as write:
+            found = await _open_webhook(write, ref, call_id)
+            if found is None:
+                return
+            run, call = found
+            failed = {
+                "status": CallStatus.PENDING.value,
+                "last_error": storable(reason)[:MAX_ERROR],
+            }
+            await write.execute(UPDATE_CALL, {"of_key": call.key, **failed})
+            if give_up:
+                await _bury(run, call_id)
+            await run.save()
+
+    async def page(self, ref: RunRef, *, after: int, limit: int) -> list[DeliveryRecord]:
+        """Deliveries of a run with a transition after that one, in order. Raises `NotFoundError`."""
+        run = select(runs.c.key).where(runs.c.cluster_id == ref.cluster_id, runs.c.id == ref.run_id)
+        async with self._database.read() as read:
+            run_key = (await read.execute(run)).scalar_one_or_none()
+            if run_key is None:
+                raise NotFoundError(f"There is no run {ref.run_id!r}.")
+            statement = _described().where(
+                deliveries.c.run_key == run_key, deliveries.c.transition > after
+            )
+            rows = await read.execute(statement.order_by(deliveries.c.transition).limit(limit))
+            return [DeliveryRecord(**row) for row in rows.mappings()]
+
+    async def resend(self, ref: RunRef, transition: int) -> DeliveryRecord:
+        """Let a settled delivery go out again, with the whole time for it.
+
+        Raises `NotFoundError`, `ConflictError` where it still waits to be sent.
+        """
+        async with self._database.write() as write:
+            run = await OpenRun.lock(write, ref)
+            record = await _find(write, run.key, transition)
+            if record.status == "pending":
+                raise ConflictError(
+                    f"The delivery of transition {transition} is still under way.",
+                    code="delivery_is_pending",
+                )
+            await _reopen(run, transition)
+            run.event("delivery.resent", transition=transition, callId=record.call_id)
+            await run.save()
+            return await _find(write, run.key, transition)
+
+
+def _described() -> Select[int, str, str, str, str, str, int, str | None, int, int | None]:
+    return select(
+        deliveries.c.transition,
+        deliveries.c.status,
+        calls.c.kind,
+        calls.c.service,
+        calls.c.function,
+        calls.c.id.label("call_id"),
+        calls.c.attempts,
+        calls.c.last_error,
+        deliveries.c.created_at,
+        deliveries.c.settled_at,
+    ).join(calls, calls.c.key == deliveries.c.call_key)
+
+
+async def _find(read: Read, run_key: int, transition: int) -> DeliveryRecord:
+    statement = _described().where(
+        deliveries.c.run_key == run_key, deliveries.c.transition == transition
+    )
+    row = (await read.execute(statement)).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError(f"The run has no delivery of a transition {transition}.")
+    return DeliveryRecord(**row)
 
 
 async def _waiting(read: Read, run_key: int) -> list[CallRecord]:
@@ -67,16 +185,81 @@ async def _waiting(read: Read, run_key: int) -> list[CallRecord]:
 
 
 async def _bury(run: OpenRun, call_id: str) -> None:
-    call_key = select(calls.c.key).where(calls.c.id == call_id).scalar_subquery()
+    call = await find_call(run.write, run.record.cluster_id, call_id)
+    if call is None:
+        return
     buried = await run.write.execute(
         update(deliveries)
         .where(
             deliveries.c.run_key == run.key,
-            deliveries.c.call_key == call_key,
+            deliveries.c.call_key == call.key,
             deliveries.c.status == "pending",
         )
         .values(status="dead", settled_at=run.now)
         .returning(deliveries.c.transition)
     )
     for (transition,) in buried:
-        run.event("delivery.dead", transition=transition, callId=call_id)
+        why: dict[str, JsonValue] = {} if call.last_error is None else {"reason": call.last_error}
+        run.event("delivery.dead", transition=transition, callId=call_id, **why)
+        if call.kind == WEBHOOK:
+            await run.write.execute(UPDATE_CALL, {"of_key": call.key, "status": _FAILURE})
+
+
+async def _open_webhook(
+    write: Write, ref: RunRef, call_id: str
+) -> tuple[OpenRun, CallRecord] | None:
+    """The run, locked, and its webhook call without a result; None where there is no such thing (any more)."""
+    try:
+        run = await OpenRun.lock(write, ref)
+    except NotFoundError:
+        return None
+    call = await find_call(write, ref.cluster_id, call_id)
+    if call is None or call.run_key != run.key or call.kind != WEBHOOK:
+        return None
+    return None if call.result_type is not None else (run, call)
+
+
+async def _pending_transition(read: Read, call: CallRecord) -> int | None:
+    statement = select(deliveries.c.transition).where(
+        deliveries.c.run_key == call.run_key,
+        deliveries.c.call_key == call.key,
+        deliveries.c.status == "pending",
+    )
+    transition: int | None = (await read.execute(statement)).scalar_one_or_none()
+    return transition
+
+
+async def _reopen(run: OpenRun, transition: int) -> None:
+    """Nothing of the former attempts counts: not their number, not their time, not their result."""
+    this = (deliveries.c.run_key == run.key) & (deliveries.c.transition == transition)
+    settled = select(calls).join(deliveries, deliveries.c.call_key == calls.c.key).where(this)
+    call = CallRecord(**(await run.write.execute(settled)).mappings().one())
+    results = tables.call_results
+    await run.write.execute(delete(results).where(results.c.call_key == call.key))
+    await run.write.execute(
+        UPDATE_CALL,
+        {
+            "of_key": call.key,
+            "status": CallStatus.PENDING.value,
+            "attempts": 0,
+            "deadline_ms": run.now - call.created_at + await _deadline(run, call),
+            "machine_id": None,
+            "task_token": None,
+            "result_type": None,
+            "result_size": None,
+            "finished_at": None,
+        },
+    )
+    await run.write.execute(
+        update(deliveries).where(this).values(status="pending", settled_at=None)
+    )
+
+
+async def _deadline(run: OpenRun, call: CallRecord) -> int:
+    target = target_of(run.record)
+    if target is None:
+        return call.deadline_ms
+    return (await patience_with(run.write, call.cluster_id, target)).deadline_ms
+
+
+_FAILURE = CallStatus.FAILURE.value

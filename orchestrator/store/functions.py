@@ -1,126 +1,32 @@
-"""The functions of a cluster: what machines registered, and what a run may call of it."""
+"""The functions of a cluster: what machines registered."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select, text
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.clock import now_ms
-from orchestrator.conversation import Tool
 from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.prompts import OWN_SERVICE, OWN_TOOLS
-from orchestrator.reply import OfferedFunction
 from orchestrator.store import tables
 from orchestrator.store.engine import Database, Read, Write
 from orchestrator.store.json_text import dump, dump_optional, load_object
+from orchestrator.store.offers import tool_name
 from orchestrator.store.records import FunctionRecord
 from perdure.contract import (
     FunctionConfig,
     FunctionDefinition,
-    FunctionReference,
     ServiceDescription,
     ServiceFunction,
 )
 
-DEFAULT_TIMEOUT_MS = 300_000
-DEFAULT_DEADLINE_MS = 24 * 3_600_000
-MAX_TOOL_NAME = 64
-"""Characters of a tool's name that every provider takes."""
 FORGOTTEN_AFTER_MS = 30 * 60_000
 """A machine that was silent this long no longer counts as offering anything."""
 _RESERVED = frozenset({OWN_SERVICE, "inferable", "toolhouse"})
-_OPEN_OBJECT = '{"type":"object","properties":{}}'
 
 functions, registrations, machines = tables.functions, tables.registrations, tables.machines
-
-
-@dataclass(frozen=True, slots=True)
-class CallSettings:
-    """How calls of one function are tried."""
-
-    max_attempts: int
-    timeout_ms: int
-    deadline_ms: int
-    heartbeats: bool
-
-
-def tool_name(service: str, function: str) -> str:
-    """`service_function`; beyond 64 characters cut, with a stable hash at the end."""
-    name = f"{service}_{function}"
-    if len(name) <= MAX_TOOL_NAME:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
-    return f"{name[: MAX_TOOL_NAME - 11]}_{digest}"
-
-
-def _settings(record: FunctionRecord) -> CallSettings:
-    config = FunctionConfig.model_validate(load_object(record.config))
-    retries = config.retries if config.retries is not None else config.retry_count_on_stall or 0
-    timeout = int((config.timeout_seconds or 0) * 1000) or DEFAULT_TIMEOUT_MS
-    deadline = int((config.deadline_seconds or 0) * 1000) or max(DEFAULT_DEADLINE_MS, timeout)
-    return CallSettings(retries + 1, timeout, deadline, record.heartbeats)
-
-
-async def retries_stalls_only(read: Read, cluster_id: str, ref: FunctionReference) -> bool:
-    """Whether a function is tried again when it was lost (`retryCountOnStall`) but not when it raised (`retries`)."""
-    record = await find(read, cluster_id, ref)
-    if record is None:
-        return False
-    config = FunctionConfig.model_validate(load_object(record.config))
-    return config.retries is None and bool(config.retry_count_on_stall)
-
-
-async def call_settings(read: Read, cluster_id: str, ref: FunctionReference) -> CallSettings:
-    """Settings of a function's calls; the defaults where it is not registered (any more)."""
-    record = await find(read, cluster_id, ref)
-    if record is None:
-        return CallSettings(1, DEFAULT_TIMEOUT_MS, DEFAULT_DEADLINE_MS, heartbeats=True)
-    return _settings(record)
-
-
-async def find(read: Read, cluster_id: str, ref: FunctionReference) -> FunctionRecord | None:
-    statement = select(functions).where(
-        functions.c.cluster_id == cluster_id,
-        functions.c.service == ref.service,
-        functions.c.name == ref.function,
-    )
-    row = (await read.execute(statement)).mappings().one_or_none()
-    return None if row is None else FunctionRecord(**row)
-
-
-async def offered(
-    read: Read, cluster_id: str, attached: Sequence[FunctionReference] | None
-) -> tuple[OfferedFunction, ...]:
-    """What a run may call, ordered by tool name so that the model's prompt never changes by order alone."""
-    statement = select(functions).where(
-        functions.c.cluster_id == cluster_id, functions.c.private.is_(False)
-    )
-    if attached is not None:
-        pairs = [(ref.service, ref.function) for ref in attached]
-        statement = statement.where(tuple_(functions.c.service, functions.c.name).in_(pairs))
-    rows = (await read.execute(statement.order_by(functions.c.tool_name))).mappings()
-    return tuple(_offer(FunctionRecord(**row)) for row in rows)
-
-
-def _offer(record: FunctionRecord) -> OfferedFunction:
-    settings = _settings(record)
-    return OfferedFunction(
-        service=record.service,
-        name=record.name,
-        tool=Tool(
-            record.tool_name,
-            record.description or "",
-            load_object(record.input_schema or _OPEN_OBJECT),
-        ),
-        max_attempts=settings.max_attempts,
-        timeout_ms=settings.timeout_ms,
-        deadline_ms=settings.deadline_ms,
-        heartbeats=settings.heartbeats,
-    )
 
 
 class FunctionStore:
@@ -199,12 +105,25 @@ class FunctionStore:
             return frozenset((await read.execute(statement)).scalars())
 
     async def touch(
-        self, cluster_id: str, machine_id: str, *, heartbeats: bool, alive_until: int
+        self,
+        cluster_id: str,
+        machine_id: str,
+        *,
+        heartbeats: bool,
+        alive_until: int,
+        ip: str | None = None,
+        sdk: str | None = None,
     ) -> None:
         """Note that the machine is there, at least until then (ms)."""
         async with self._database.write() as write:
             await touch_machine(
-                write, cluster_id, machine_id, heartbeats=heartbeats, alive_until=alive_until
+                write,
+                cluster_id,
+                machine_id,
+                heartbeats=heartbeats,
+                alive_until=alive_until,
+                ip=ip,
+                sdk=sdk,
             )
 
     async def all_of(self, cluster_id: str) -> list[FunctionRecord]:
@@ -270,17 +189,26 @@ def has_live_machine(now: int) -> ColumnElement[bool]:
 
 
 _TOUCH_MACHINE = text(
-    "INSERT INTO machines (cluster_id, id, heartbeats, alive_until, created_at)"
-    " VALUES (:cluster_id, :id, :heartbeats, :alive_until, :created_at)"
+    "INSERT INTO machines (cluster_id, id, heartbeats, alive_until, ip, sdk, last_seen_at, created_at)"
+    " VALUES (:cluster_id, :id, :heartbeats, :alive_until, :ip, :sdk, :now, :now)"
     " ON CONFLICT (cluster_id, id) DO UPDATE"
-    " SET heartbeats = excluded.heartbeats, alive_until = excluded.alive_until"
+    " SET heartbeats = excluded.heartbeats, alive_until = excluded.alive_until,"
+    " ip = COALESCE(excluded.ip, machines.ip), sdk = COALESCE(excluded.sdk, machines.sdk),"
+    " last_seen_at = excluded.last_seen_at"
 )
 
 
 async def touch_machine(
-    write: Write, cluster_id: str, machine_id: str, *, heartbeats: bool, alive_until: int
+    write: Write,
+    cluster_id: str,
+    machine_id: str,
+    *,
+    heartbeats: bool,
+    alive_until: int,
+    ip: str | None = None,
+    sdk: str | None = None,
 ) -> None:
-    """Write a machine's row, new or known."""
+    """Write a machine's row, new or known. What is not known of it now stays as it was."""
     await write.execute(
         _TOUCH_MACHINE,
         {
@@ -288,7 +216,9 @@ async def touch_machine(
             "id": machine_id,
             "heartbeats": heartbeats,
             "alive_until": alive_until,
-            "created_at": now_ms(),
+            "ip": ip,
+            "sdk": sdk,
+            "now": now_ms(),
         },
     )
 

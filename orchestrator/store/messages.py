@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import ColumnElement, bindparam, func, insert, select
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
@@ -15,7 +15,7 @@ from orchestrator.store.records import MessageRecord
 from orchestrator.transcript import Entry, words
 from perdure.contract import MessageType, RunStatus
 
-messages = tables.messages
+messages, runs = tables.messages, tables.runs
 
 MAX_QUEUED = 1_000
 """Messages of one run that the model has not seen; a further one is refused."""
@@ -24,13 +24,17 @@ MAX_QUEUED = 1_000
 # Made once: building a statement costs more than sending it.
 _AFTER = (
     select(messages.c.key, messages.c.type, messages.c.data)
-    .where(messages.c.run_key == bindparam("of_run"), messages.c.key > bindparam("after"))
+    .where(
+        messages.c.run_key == bindparam("of_run"),
+        messages.c.key > bindparam("after"),
+        messages.c.replaced_by.is_(None),
+    )
     .order_by(messages.c.key)
 )
 
 
 async def entries_after(read: Read, run_key: int, key: int) -> list[Entry]:
-    """Transcript entries written after that key, in the order they were written."""
+    """Transcript entries written after that key and not replaced, in the order they were written."""
     rows = await read.execute(_AFTER, {"of_run": run_key, "after": key})
     return [Entry(key, MessageType(kind), load_object(data)) for key, kind, data in rows]
 
@@ -100,6 +104,7 @@ class MessageStore:
         statement = select(func.count()).where(
             messages.c.run_key == run.key,
             messages.c.key > run.record.seen_message,
+            messages.c.replaced_by.is_(None),
             messages.c.type.in_([MessageType.HUMAN.value, MessageType.SUPERVISOR.value]),
         )
         if (await read.execute(statement)).scalar_one() >= MAX_QUEUED:
@@ -113,21 +118,30 @@ class MessageStore:
         async with self._database.read() as read:
             return await entries_after(read, run_key, 0)
 
-    async def page(self, ref: RunRef, *, after: int, limit: int) -> list[MessageRecord]:
-        """Messages with a key greater than `after`, oldest first. Raises `NotFoundError`."""
+    async def page(
+        self, ref: RunRef, *, after: int, limit: int, replaced: bool | None = False
+    ) -> list[MessageRecord]:
+        """Messages with a key greater than `after`, oldest first. Raises `NotFoundError`.
+
+        `replaced`: those of the conversation as it is, those that were taken out of it, or both (None).
+        """
         statement = (
             select(messages)
-            .join(tables.runs, tables.runs.c.key == messages.c.run_key)
-            .where(
-                tables.runs.c.cluster_id == ref.cluster_id,
-                tables.runs.c.id == ref.run_id,
-                messages.c.key > after,
-            )
+            .join(runs, runs.c.key == messages.c.run_key)
+            .where(*_is(ref), messages.c.key > after)
             .order_by(messages.c.key)
             .limit(limit)
         )
+        if replaced is not None:
+            marked = messages.c.replaced_by
+            statement = statement.where(marked.is_not(None) if replaced else marked.is_(None))
         async with self._database.read() as read:
             found = [MessageRecord(**row) for row in (await read.execute(statement)).mappings()]
-        if not found and after == 0:
+            known = found or (await read.execute(select(runs.c.key).where(*_is(ref)))).first()
+        if not known:
             raise NotFoundError(f"There is no run {ref.run_id!r}.")
         return found
+
+
+def _is(ref: RunRef) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return runs.c.cluster_id == ref.cluster_id, runs.c.id == ref.run_id

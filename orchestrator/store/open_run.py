@@ -13,14 +13,13 @@ from orchestrator import lifecycle
 from orchestrator.activity_interface import RunRef
 from orchestrator.clock import now_ms, to_datetime
 from orchestrator.errors import NotFoundError
-from orchestrator.ids import new_id
 from orchestrator.lifecycle import Move
 from orchestrator.store import tables
+from orchestrator.store.delivery_rows import plan_delivery
 from orchestrator.store.engine import Write
-from orchestrator.store.functions import call_settings
-from orchestrator.store.json_text import dump, load_object, load_optional, storable
+from orchestrator.store.json_text import dump, load_object, storable
 from orchestrator.store.records import RunRecord
-from perdure.contract import FunctionReference, RunStatus, StatusChange, StatusChangeTarget
+from perdure.contract import PausedFor, RunStatus, StatusChange
 
 # Made once: building a statement costs more than sending it.
 _LOCK = (
@@ -52,6 +51,7 @@ class OpenRun:
         self.record = record
         self.now = now_ms()
         self.status = record.run_status
+        self.paused_for = None if record.paused_for is None else PausedFor(record.paused_for)
         self.turn = record.turn
         self._version = record.version
         self._transition = record.transition
@@ -78,8 +78,10 @@ class OpenRun:
 
     @classmethod
     async def lock_key(cls, write: Write, run_key: int) -> OpenRun:
-        """Lock a run of which the store itself has the key."""
-        row = (await write.execute(_LOCK_KEY, {"of_key": run_key})).mappings().one()
+        """Lock a run of which the store itself has the key. Raises `NotFoundError` where it was deleted since."""
+        row = (await write.execute(_LOCK_KEY, {"of_key": run_key})).mappings().one_or_none()
+        if row is None:
+            raise NotFoundError("The run was deleted.")
         return cls(write, RunRecord(**row))
 
     @property
@@ -115,6 +117,8 @@ class OpenRun:
         """All wishes written so far are seen."""
         if self.record.wake_read != self.record.wake_wanted:
             self.set(wake_read=self.record.wake_wanted)
+        if self.record.rewinds_read != self.record.rewinds:
+            self.set(rewinds_read=self.record.rewinds)
 
     def wait_for(self, kind: str, detail: str, **more: JsonValue) -> None:
         """Say why the run makes no progress; once per reason."""
@@ -134,6 +138,7 @@ class OpenRun:
         result: JsonValue = None,
         null_reason: str | None = None,
         reason: str | None = None,
+        paused_for: PausedFor = PausedFor.SPEND,
     ) -> None:
         """Move the status by the table: a numbered transition, its event and, where one is set, its delivery."""
         previous, self.status = self.status, lifecycle.after(self.status, move)
@@ -144,7 +149,9 @@ class OpenRun:
             self.turn += 1
             self.set(turn=self.turn, corrections=0)
         failed = self.status in {RunStatus.FAILED, RunStatus.CANCELLED}
+        self.paused_for = paused_for if self.status is RunStatus.PAUSED else None
         self.set(
+            paused_for=None if self.paused_for is None else self.paused_for.value,
             status=self.status.value,
             transition=self._transition,
             result=dump(result) if self.status is RunStatus.DONE and result is not None else None,
@@ -165,7 +172,7 @@ class OpenRun:
             reason=reason or null_reason,
         )
         change = self._status_change(previous, result, null_reason, reason if failed else None)
-        await self._plan_delivery(change)
+        await plan_delivery(self.write, self.record, change, self.now)
 
     async def break_off(self, move: Move, reason: str) -> None:
         """Pause or end the turn from outside; a cancel that was wished for goes before, with its own reason."""
@@ -196,39 +203,6 @@ class OpenRun:
             failure_reason=failure_reason,
             metadata={name: str(value) for name, value in metadata.items()},
             created_at=to_datetime(self.now),
-        )
-
-    async def _plan_delivery(self, change: StatusChange) -> None:
-        target = load_optional(self.record.on_status_change)
-        if target is None:
-            return
-        handler: FunctionReference = StatusChangeTarget.model_validate(target).function
-        settings = await call_settings(self.write, self.record.cluster_id, handler)
-        call = {
-            "run_key": self.key,
-            "id": new_id(),
-            "cluster_id": self.record.cluster_id,
-            "kind": "handler",
-            "service": handler.service,
-            "function": handler.function,
-            "input": dump(change.model_dump(mode="json", by_alias=True)),
-            "max_attempts": 0,
-            "timeout_ms": settings.timeout_ms,
-            "deadline_ms": settings.deadline_ms,
-            "heartbeats": settings.heartbeats,
-            "status": "pending",
-            "created_at": self.now,
-        }
-        statement = insert(tables.calls).values(**call).returning(tables.calls.c.key)
-        call_key = (await self.write.execute(statement)).scalar_one()
-        await self.write.execute(
-            insert(tables.deliveries).values(
-                run_key=self.key,
-                transition=change.transition,
-                call_key=call_key,
-                status="pending",
-                created_at=self.now,
-            )
         )
 
     @property

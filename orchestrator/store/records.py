@@ -49,6 +49,7 @@ class RunRecord:
     wake_at: int
     seen_message: int
     rewinds: int
+    rewinds_read: int
     cancel_reason: str | None
     waiting_for: str | None
     waiting_since: int | None
@@ -129,6 +130,7 @@ class CallRecord:
     result_size: int | None
     result_is_text: bool
     cached_from: str | None
+    cancelled: bool
     oversized: bool
     shown: bool
     created_at: int
@@ -161,6 +163,19 @@ class WebhookSecretRecord:
     value: bytes
     created_at: int
     expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRecord:
+    """A blob without its content."""
+
+    id: str
+    call_key: int
+    call_id: str
+    name: str
+    type: str
+    size: int
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True)

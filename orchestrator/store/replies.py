@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import insert
 
 from orchestrator.agent import (
+    AwaitHuman,
     CallFunctions,
     CallModel,
     Cancel,
@@ -47,7 +48,9 @@ class ReplyWriter:
         """The agent message; its key."""
         self._run.set(seen_message=self._seen)
         return await self._write(
-            new_id(), MessageType.AGENT, dump(reply_data(plan.reply, seen=self._seen))
+            new_id(),
+            MessageType.AGENT,
+            dump(reply_data(plan.reply, seen=self._seen, offered=plan.offered)),
         )
 
     async def write_answer(self, answer: ToolResult) -> None:
@@ -69,10 +72,10 @@ class ReplyWriter:
                 await run.move(Move.CANCEL, reason=run.record.cancel_reason or "cancelled")
             case Correct(problem):
                 await self._correct(plan, problem)
-            case CallFunctions() | Summarize():
+            case CallFunctions() | Summarize() | AwaitHuman():
                 await self._close(plan, _CALLS_OPEN, is_error=True)
             case CallModel() | Rest():
-                await self._close(plan, _NEW_MESSAGE, is_error=True)
+                await self._close(plan, _CALLS_OPEN if plan.calls else _NEW_MESSAGE, is_error=True)
 
     async def _correct(self, plan: Plan, problem: str) -> None:
         self._run.set(corrections=self._run.record.corrections + 1)

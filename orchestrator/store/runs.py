@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-from sqlalchemy import Select, and_, insert, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.clock import now_ms
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
 from orchestrator.lifecycle import Move, can, is_final
 from orchestrator.store import tables
-from orchestrator.store.engine import Database, Write
-from orchestrator.store.json_text import dump, dump_optional, storable
+from orchestrator.store.budgets import raise_budget
+from orchestrator.store.engine import Database
+from orchestrator.store.json_text import storable
+from orchestrator.store.new_runs import NewRun, insert_run
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import EventRecord, RunRecord
-from orchestrator.transcript import words
-from perdure.contract import FunctionReference, MessageType, RunStatus, StatusChangeTarget
+from orchestrator.store.run_lists import RunFilter, listing
+from perdure.contract import Budget, PausedFor, RunStatus
 
 runs = tables.runs
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """A run that was checked and can be written."""
-
-    cluster_id: str
-    id: str
-    message_id: str
-    prompt: str
-    name: str
-    model: str
-    system_prompt: str | None
-    result_schema: str | None
-    attached_functions: Sequence[FunctionReference] | None
-    on_status_change: StatusChangeTarget | None
-    metadata: Mapping[str, str]
-    context: Mapping[str, object] | None
-    interactive: bool
-    call_summarization: bool
-    idempotency_key: str | None
-    request_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """Which runs to list. `metadata` pairs must all match; `before` is a cursor (created_at, key)."""
-
-    status: RunStatus | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
-    before: tuple[int, int] | None = None
-    limit: int = 50
 
 
 class RunStore:
@@ -62,92 +28,47 @@ class RunStore:
         self._database = database
 
     async def create(self, new: NewRun) -> tuple[RunRecord, bool]:
-        """Write a run with its first message, metadata and event; True if it is new.
+        """Write a run with its first message, metadata, tags and event; True if it is new.
 
         The same id or idempotency key with the same request is the same run. Raises `InvalidRequestError` (code
         `idempotency_mismatch`) where the request differs.
         """
         try:
             async with self._database.write() as write:
-                await self._insert(write, new)
+                await insert_run(write, new)
         except IntegrityError:
-            existing = await self._existing(new)
-            if not existing:
+            existing = await self.existing(
+                new.cluster_id, new.id, new.idempotency_key, new.request_hash
+            )
+            if existing is None:
                 raise
-            if len(existing) > 1 or existing[0].request_hash != new.request_hash:
-                raise InvalidRequestError(
-                    "This id or idempotency key was used with another request before. Use a new one.",
-                    code="idempotency_mismatch",
-                ) from None
-            return existing[0], False
+            return existing, False
         return await self.get(RunRef(new.cluster_id, new.id)), True
 
-    async def _insert(self, write: Write, new: NewRun) -> None:
-        now = now_ms()
-        statement = insert(runs).values(
-            cluster_id=new.cluster_id,
-            id=new.id,
-            name=storable(new.name),
-            model=new.model,
-            system_prompt=new.system_prompt,
-            result_schema=new.result_schema,
-            attached_functions=None
-            if new.attached_functions is None
-            else dump([ref.model_dump() for ref in new.attached_functions]),
-            on_status_change=None
-            if new.on_status_change is None
-            else dump(new.on_status_change.model_dump()),
-            metadata=dump(dict(new.metadata)),
-            context=dump_optional(None if new.context is None else dict(new.context)),
-            interactive=new.interactive,
-            call_summarization=new.call_summarization,
-            idempotency_key=new.idempotency_key,
-            request_hash=new.request_hash,
-            status=RunStatus.PENDING.value,
-            version=1,
-            wake_wanted=1,
-            wake_at=now,
-            created_at=now,
-            updated_at=now,
-        )
-        key = (await write.execute(statement.returning(runs.c.key))).scalar_one()
-        await write.execute(
-            insert(tables.messages).values(
-                run_key=key,
-                id=new.message_id,
-                turn=1,
-                type=MessageType.HUMAN.value,
-                data=dump(words(new.prompt)),
-                created_at=now,
-            )
-        )
-        if new.metadata:
-            await write.execute(
-                insert(tables.run_metadata),
-                [
-                    {"run_key": key, "cluster_id": new.cluster_id, "name": name, "value": value}
-                    for name, value in new.metadata.items()
-                ],
-            )
-        await write.execute(
-            insert(tables.events).values(
-                run_key=key,
-                version=1,
-                type="run.created",
-                data=dump({"name": new.name, "model": new.model, "messageId": new.message_id}),
-                created_at=now,
-            )
-        )
-        write.touch(key)
+    async def existing(
+        self, cluster_id: str, run_id: str | None, idempotency_key: str | None, request_hash: str
+    ) -> RunRecord | None:
+        """The run that a request with this id or this idempotency key made before.
 
-    async def _existing(self, new: NewRun) -> list[RunRecord]:
-        """The runs that have this id or this idempotency key: two, if they are not the same one's."""
-        same = [runs.c.id == new.id]
-        if new.idempotency_key is not None:
-            same.append(runs.c.idempotency_key == new.idempotency_key)
-        statement = select(runs).where(runs.c.cluster_id == new.cluster_id, or_(*same))
+        Raises `InvalidRequestError` (code `idempotency_mismatch`) where that request was another one, or the two
+        belong to two runs.
+        """
+        same = [
+            column == value
+            for column, value in ((runs.c.id, run_id), (runs.c.idempotency_key, idempotency_key))
+            if value is not None
+        ]
+        if not same:
+            return None
+        statement = select(runs).where(runs.c.cluster_id == cluster_id, or_(*same))
         async with self._database.read() as read:
-            return [RunRecord(**row) for row in (await read.execute(statement)).mappings()]
+            found = [RunRecord(**row) for row in (await read.execute(statement)).mappings()]
+        if len(found) > 1 or (found and found[0].request_hash != request_hash):
+            raise InvalidRequestError(
+                "This id or idempotency key was used with another request before. Use a new one.",
+                code="idempotency_mismatch",
+            )
+        return found[0] if found else None
 
     async def get(self, ref: RunRef) -> RunRecord:
         """The run as it stands. Raises `NotFoundError`."""
@@ -168,7 +89,7 @@ class RunStore:
     async def page(self, cluster_id: str, wanted: RunFilter) -> list[RunRecord]:
         """Runs, newest first, at most `limit`."""
         async with self._database.read() as read:
-            rows = (await read.execute(_listing(cluster_id, wanted))).mappings()
+            rows = (await read.execute(listing(cluster_id, wanted))).mappings()
             return [RunRecord(**row) for row in rows]
 
     async def events(self, ref: RunRef, *, after: int, limit: int) -> list[EventRecord]:
@@ -203,14 +124,24 @@ class RunStore:
             await run.save()
         return await self.get(ref)
 
-    async def resume(self, ref: RunRef) -> RunRecord:
-        """Let a paused run go on. Raises `ConflictError` where it is not paused."""
+    async def resume(self, ref: RunRef, budget: Budget | None = None) -> RunRecord:
+        """Let a paused run go on, with a higher `budget` where it is used up.
+
+        Raises `ConflictError` where it is not paused, waits for approvals or has used up its budget,
+        `InvalidRequestError` where the new budget is used up too.
+        """
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
             if not can(run.status, Move.RESUME):
                 raise ConflictError(
                     f"The run is {run.status.value}, not paused.", code="run_is_not_paused"
                 )
+            if run.paused_for is PausedFor.APPROVAL:
+                raise ConflictError(
+                    "The run waits for approvals. Decide on its calls, and it goes on.",
+                    code="approval_needed",
+                )
+            raise_budget(run, budget)
             await run.move(Move.RESUME)
             run.wish()
             await run.save()
@@ -236,24 +167,3 @@ class RunStore:
             run.read_wishes()
             await run.save()
         return run.has_handler
-
-
-def _listing(cluster_id: str, wanted: RunFilter) -> Select[tuple[object, ...]]:
-    pairs = tables.run_metadata
-    statement = select(runs).where(runs.c.cluster_id == cluster_id)
-    if wanted.status is not None:
-        statement = statement.where(runs.c.status == wanted.status.value)
-    for name, value in wanted.metadata:
-        has_pair = select(pairs.c.run_key).where(
-            pairs.c.cluster_id == cluster_id, pairs.c.name == name, pairs.c.value == value
-        )
-        statement = statement.where(runs.c.key.in_(has_pair))
-    if wanted.before is not None:
-        created_at, key = wanted.before
-        statement = statement.where(
-            or_(
-                runs.c.created_at < created_at,
-                and_(runs.c.created_at == created_at, runs.c.key < key),
-            )
-        )
-    return statement.order_by(runs.c.created_at.desc(), runs.c.key.desc()).limit(wanted.limit)

@@ -6,6 +6,7 @@ paid again: whoever comes second gets the standing that the first one left.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
@@ -14,21 +15,31 @@ from sqlalchemy import bindparam, func, insert, select
 from orchestrator import agent
 from orchestrator.activity_interface import LostCall, RunRef, Standing
 from orchestrator.agent import Situation
-from orchestrator.clock import to_datetime
+from orchestrator.clock import now_ms, to_datetime
 from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import Move, is_final
-from orchestrator.reply import OfferedFunction, Plan
+from orchestrator.reply import Plan
 from orchestrator.store import tables
-from orchestrator.store.call_rows import answer_lost, insert_calls, open_calls, order_of, read_part
+from orchestrator.store.approvals import ask_first
+from orchestrator.store.budgets import count_calls, fail_overdue, is_over_limits, pause_used_up
+from orchestrator.store.call_cache import answer_cached
+from orchestrator.store.call_rows import (
+    DIRECT,
+    answer_lost,
+    insert_calls,
+    open_calls,
+    order_in,
+    read_part,
+)
 from orchestrator.store.engine import Database, Read
-from orchestrator.store.functions import offered
-from orchestrator.store.json_text import load
-from orchestrator.store.messages import entries_after
+from orchestrator.store.interruptions import is_paused, is_wanted, pause_for_people
+from orchestrator.store.mocks import answer_mocked
+from orchestrator.store.new_runs import priority_of
 from orchestrator.store.open_run import OpenRun
-from orchestrator.store.records import RunRecord
+from orchestrator.store.questions import Known, Question, question_of
+from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.replies import ReplyWriter
-from orchestrator.transcript import Entry
-from perdure.contract import FunctionReference, MessageType, RunStatus
+from perdure.contract import CallStatus, MessageType, RunStatus
 
 # Made once: building a statement costs more than sending it.
 _FIND = select(tables.runs).where(
@@ -37,27 +48,22 @@ _FIND = select(tables.runs).where(
 _INSERT = insert(tables.steps)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a model step needs to know. `entries` are the transcript after `after`."""
+async def standing_of(run: OpenRun, step: int | None = None) -> Standing:
+    """What the workflow is told: where the run stands, which calls are open, which results are too long.
 
-    run: RunRecord
-    step: int
-    functions: tuple[OfferedFunction, ...]
-    after: int
-    entries: tuple[Entry, ...]
-
-
-async def standing_of(read: Read, run_key: int, status: RunStatus, step: int, now: int) -> Standing:
-    """What the workflow is told: where the run stands, which calls are open, which results are too long."""
-    if is_final(status) or status is RunStatus.PAUSED:
-        return Standing(status.value, step)
-    calls = await open_calls(read, run_key)
+    While some calls wait for a person the others are made; in every other pause none is.
+    """
+    step = run.record.step if step is None else step
+    if is_final(run.status) or (run.status is RunStatus.PAUSED and not is_paused(run)):
+        return Standing(run.status.value, step)
+    calls = await open_calls(run.write, run.key)
     return Standing(
-        status.value,
+        run.status.value,
         step,
-        [order_of(call, now) for call in calls if call.result_type is None],
+        [order_in(run, call) for call in calls if is_wanted(call)],
         [call.id for call in calls if call.result_type is not None],
+        [call.id for call in calls if call.status == CallStatus.INTERRUPTED.value],
+        priority=priority_of(run.record),
     )
 
 
@@ -68,18 +74,18 @@ class StepStore:
         self._database = database
 
     async def begin(
-        self, ref: RunRef, step: int, *, lost: list[LostCall], attempt: int, known: tuple[int, int]
+        self, ref: RunRef, step: int, *, lost: list[LostCall], attempt: int, known: Known
     ) -> Question | Standing:
         """Ask what the model is to be asked; a `Standing` where it is not the model's turn.
 
-        `step` 0 means the next one. `known` is (run key, last message key) of a transcript the caller has.
+        `step` 0 means the next one. `known` is what the caller has of the transcript.
         """
         question = None
         if not lost and attempt == 1:
             question = await self._peek(ref, step, known)
         return question or await self._begin(ref, step, lost, attempt, known)
 
-    async def _peek(self, ref: RunRef, step: int, known: tuple[int, int]) -> Question | None:
+    async def _peek(self, ref: RunRef, step: int, known: Known) -> Question | None:
         """The quick way of a step in the middle of a turn: there is nothing to write."""
         async with self._database.read() as read:
             run = await _find(read, ref)
@@ -90,12 +96,12 @@ class StepStore:
                 and run.waiting_for is None
                 and step == run.step + 1
             )
-            if not quiet or await open_calls(read, run.key):
+            if not quiet or is_over_limits(run, now_ms()) or await open_calls(read, run.key):
                 return None
-            return await _question(read, run, known)
+            return await question_of(read, run, known)
 
     async def _begin(
-        self, ref: RunRef, step: int, lost: list[LostCall], attempt: int, known: tuple[int, int]
+        self, ref: RunRef, step: int, lost: list[LostCall], attempt: int, known: Known
     ) -> Question | Standing:
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
@@ -104,46 +110,64 @@ class StepStore:
             run.read_wishes()
             if run.record.cancel_reason is not None and not is_final(run.status):
                 await run.move(Move.CANCEL, reason=run.record.cancel_reason)
-            standing = await standing_of(write, run.key, run.status, run.record.step, run.now)
+            await fail_overdue(run)
+            standing = await standing_of(run)
+            if standing.interrupted and run.status is not RunStatus.PAUSED:
+                await pause_for_people(run)
+                standing = await standing_of(run)
             ask = agent.next_step(standing.situation()) == agent.CallModel()
-            ask = ask and (step in {0, run.record.step + 1})
+            ask = ask and (step in {0, run.record.step + 1}) and run.record.kind != DIRECT
             if ask and run.status is RunStatus.PENDING:
                 await run.move(Move.BEGIN)
+            ask = ask and not await pause_used_up(run)
             if ask and attempt > 1:
                 run.event("step.attempted", step=run.record.step + 1, attempt=attempt)
             await run.save()
             if not ask:
                 return replace(standing, status=run.status.value)
-            return await _question(write, run.record, known)
+            return await question_of(write, run.record, known)
 
     async def record(
-        self, question: Question, plan: Plan, *, seen: int, attempt: int, duration_ms: int
+        self,
+        question: Question,
+        plan: Plan,
+        *,
+        seen: int,
+        attempt: int,
+        duration_ms: int,
+        cost_micros: int = 0,
     ) -> Standing:
         """Record a reply with all it asks for, and decide what it means; or drop it, if it came too late.
 
-        `seen` is the key of the last message the model was shown.
+        `seen` is the key of the last message the model was shown, `cost_micros` the reply's price in micro-dollars.
         """
         async with self._database.write() as write:
             run = await OpenRun.lock(write, RunRef(question.run.cluster_id, question.run.id))
             if _is_late(run, question):
                 run.event("step.dropped", step=question.step, usage=_usage_data(plan))
                 await run.save()
-                return await standing_of(write, run.key, run.status, run.record.step, run.now)
+                return await standing_of(run)
             writer = ReplyWriter(run, question.step, seen)
             message_key = await writer.write_message(plan)
-            await _write_step(
-                run, question.step, plan, message_key, attempt=attempt, duration_ms=duration_ms
-            )
+            effort = _Effort(attempt, duration_ms, cost_micros)
+            await _write_step(run, question.step, plan, message_key, effort)
             call_ids = await insert_calls(run, question.step, plan.calls)
+            await count_calls(run, len(call_ids))
+            await answer_mocked(run, call_ids, plan.calls)
+            await answer_cached(run, call_ids, plan.calls)
             for answer in plan.answers:
                 await writer.write_answer(answer)
             for part in plan.reads:
                 await writer.write_answer(await read_part(write, run.key, part))
-            decision = agent.next_step(await _situation(run, plan, call_ids, seen))
+            waiting = await open_calls(write, run.key) if plan.calls else []
+            asked = await ask_first(run, waiting)
+            decision = agent.next_step(await _situation(run, plan, waiting, seen))
             await writer.apply(decision, plan)
+            if asked:
+                await pause_for_people(run)
             run.stop_waiting()
             await run.save()
-            return await standing_of(write, run.key, run.status, question.step, run.now)
+            return await standing_of(run, question.step)
 
     async def note_retry(self, ref: RunRef, step: int, reason: str, retry_at: int | None) -> None:
         """The provider is in trouble and the step will be tried again: say so on the run."""
@@ -156,29 +180,50 @@ class StepStore:
             await run.save()
 
     async def break_off(
-        self, ref: RunRef, step: int, move: Move, reason: str, *, attempt: int
+        self,
+        ref: RunRef,
+        step: int,
+        move: Move,
+        reason: str,
+        *,
+        attempt: int,
+        rewinds: int | None = None,
     ) -> Standing:
-        """Pause or fail a turn because of what the provider said, unless the step was recorded meanwhile."""
+        """Pause or fail a turn because of what the provider said, unless the step was recorded meanwhile.
+
+        `rewinds`: those that the question knew; nothing is broken off where the conversation went back since.
+        """
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
-            if run.record.step < step and run.status is RunStatus.RUNNING:
+            current = rewinds in {None, run.record.rewinds}
+            if current and run.record.step < step and run.status is RunStatus.RUNNING:
                 await run.break_off(move, reason)
                 run.set(tries=run.record.tries + attempt)
                 await run.save()
-            return await standing_of(write, run.key, run.status, run.record.step, run.now)
+            return await standing_of(run)
 
 
 def _is_late(run: OpenRun, question: Question) -> bool:
-    """Whether the turn moved on, ended or was broken off while the model answered."""
+    """Whether the turn moved on, ended, was broken off or went back while the model answered."""
     return (
         run.status is not RunStatus.RUNNING
         or run.record.step >= question.step
         or run.turn != question.run.turn
+        or run.record.rewinds != question.run.rewinds
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Effort:
+    """What a reply took."""
+
+    attempt: int
+    duration_ms: int
+    cost_micros: int
+
+
 async def _write_step(
-    run: OpenRun, step: int, plan: Plan, message_key: int, *, attempt: int, duration_ms: int
+    run: OpenRun, step: int, plan: Plan, message_key: int, effort: _Effort
 ) -> None:
     usage, record = plan.reply.usage, run.record
     await run.write.execute(
@@ -187,7 +232,7 @@ async def _write_step(
             "run_key": run.key,
             "step": step,
             "turn": run.turn,
-            "attempt": attempt,
+            "attempt": effort.attempt,
             "model": plan.reply.model or record.model,
             "stop": plan.reply.stop.value,
             "message_key": message_key,
@@ -195,7 +240,8 @@ async def _write_step(
             "output_tokens": usage.output_tokens,
             "cache_read_tokens": usage.cache_read_tokens,
             "cache_write_tokens": usage.cache_write_tokens,
-            "duration_ms": duration_ms,
+            "cost_micros": effort.cost_micros,
+            "duration_ms": effort.duration_ms,
             "created_at": run.now,
         },
     )
@@ -207,6 +253,7 @@ async def _write_step(
         cache_read_tokens=record.cache_read_tokens + usage.cache_read_tokens,
         cache_write_tokens=record.cache_write_tokens + usage.cache_write_tokens,
         model_calls=record.model_calls + 1,
+        cost_micros=record.cost_micros + effort.cost_micros,
     )
     run.event(
         "step.recorded",
@@ -226,31 +273,18 @@ async def _find(read: Read, ref: RunRef) -> RunRecord:
     return RunRecord(**row)
 
 
-async def _question(read: Read, run: RunRecord, known: tuple[int, int]) -> Question:
-    attached = None
-    if run.attached_functions is not None:
-        refs = load(run.attached_functions)
-        attached = [
-            FunctionReference.model_validate(ref)
-            for ref in (refs if isinstance(refs, list) else [])
-        ]
-    after = known[1] if known[0] == run.key else 0
-    return Question(
-        run=run,
-        step=run.step + 1,
-        functions=await offered(read, run.cluster_id, attached),
-        after=after,
-        entries=tuple(await entries_after(read, run.key, after)),
-    )
-
-
-async def _situation(run: OpenRun, plan: Plan, call_ids: tuple[str, ...], seen: int) -> Situation:
+async def _situation(
+    run: OpenRun, plan: Plan, waiting: Sequence[CallRecord], seen: int
+) -> Situation:
+    # a result beside calls was given without their results, even where those are there at once
+    said = replace(plan.said, offered=None, gave_up=None) if plan.calls else plan.said
     return Situation(
         status=run.status,
         cancel_wanted=run.record.cancel_reason is not None,
-        unanswered=call_ids,
-        said=plan.said,
-        unread=not call_ids and await _has_unread(run.write, run.key, seen),
+        unanswered=tuple(call.id for call in waiting if call.result_type is None),
+        oversized=tuple(call.id for call in waiting if call.result_type is not None),
+        said=said,
+        unread=not waiting and await _has_unread(run.write, run.key, seen),
         wants_schema=run.record.result_schema is not None,
         corrections=run.record.corrections,
         steps=await _steps_of_turn(run.write, run),
@@ -261,6 +295,7 @@ async def _has_unread(read: Read, run_key: int, seen: int) -> bool:
     statement = select(tables.messages.c.key).where(
         tables.messages.c.run_key == run_key,
         tables.messages.c.key > seen,
+        tables.messages.c.replaced_by.is_(None),
         tables.messages.c.type.in_([MessageType.HUMAN.value, MessageType.SUPERVISOR.value]),
     )
     return (await read.execute(statement.limit(1))).first() is not None

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from orchestrator.store.approvals import ApprovalStore
+from orchestrator.store.audit import AuditStore
+from orchestrator.store.blobs import BlobStore
+from orchestrator.store.call_queries import CallQueries
+from orchestrator.store.call_results import ResultStore
 from orchestrator.store.calls import CallStore
+from orchestrator.store.cluster_events import EventStore
+from orchestrator.store.clusters import ClusterStore
+from orchestrator.store.deadlines import DeadlineStore
+from orchestrator.store.deletion import DeletionStore
 from orchestrator.store.deliveries import DeliveryStore
+from orchestrator.store.direct_calls import DirectCallStore
 from orchestrator.store.engine import Database, open_database
+from orchestrator.store.feedback import FeedbackStore
+from orchestrator.store.function_notes import NoteStore
 from orchestrator.store.functions import FunctionStore
 from orchestrator.store.keys import KeyStore
+from orchestrator.store.lost_handouts import LostHandoutStore
+from orchestrator.store.machines import MachineStore
 from orchestrator.store.messages import MessageStore
 from orchestrator.store.migrate import migrate
+from orchestrator.store.names import NameStore
+from orchestrator.store.rewind import RewindStore
+from orchestrator.store.run_configs import RunConfigStore
 from orchestrator.store.runs import RunStore
+from orchestrator.store.side_usage import SideUsageStore
 from orchestrator.store.steps import StepStore
 from orchestrator.store.sweeps import SweepStore
+from orchestrator.store.timeline import TimelineStore
+from orchestrator.store.usage import UsageStore
+from orchestrator.store.webhook_secrets import WebhookSecretStore
 
 
 class Store:
@@ -20,14 +41,35 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.feed = database.feed
+        self.clusters = ClusterStore(database)
         self.keys = KeyStore(database)
+        self.audit = AuditStore(database)
+        self.usage = UsageStore(database)
         self.runs = RunStore(database)
+        self.deadlines = DeadlineStore(database)
+        self.run_configs = RunConfigStore(database)
+        self.names = NameStore(database)
+        self.side_usage = SideUsageStore(database)
         self.messages = MessageStore(database)
+        self.rewind = RewindStore(database)
+        self.deletion = DeletionStore(database)
+        self.feedback = FeedbackStore(database)
+        self.timeline = TimelineStore(database)
         self.steps = StepStore(database)
         self.calls = CallStore(database)
+        self.approvals = ApprovalStore(database)
+        self.results = ResultStore(database)
+        self.call_queries = CallQueries(database)
+        self.direct_calls = DirectCallStore(database)
+        self.blobs = BlobStore(database)
+        self.lost_handouts = LostHandoutStore(database)
         self.deliveries = DeliveryStore(database)
         self.functions = FunctionStore(database)
+        self.machines = MachineStore(database)
+        self.notes = NoteStore(database)
+        self.events = EventStore(database)
         self.sweeps = SweepStore(database)
+        self.webhook_secrets = WebhookSecretStore(database)
 
     async def aclose(self) -> None:
         await self.database.aclose()

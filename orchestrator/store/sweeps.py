@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, and_, case, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.clock import now_ms
+from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.call_rows import answer, exhausted, find_call
 from orchestrator.store.engine import Database
 from orchestrator.store.functions import has_live_machine
+from orchestrator.store.interruptions import makes_calls
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
-from perdure.contract import CallStatus, ResultType, RunStatus
+from perdure.contract import CallStatus, PausedFor, ResultType, RunStatus
 
 runs, calls, deliveries = tables.runs, tables.calls, tables.deliveries
 
@@ -40,6 +43,14 @@ class WaitingCall:
     call_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class UndeliveredRuns:
+    """Runs whose deliveries are open, and where the next ones begin; 0: at the beginning."""
+
+    refs: list[RunRef]
+    next_after: int
+
+
 class SweepStore:
     """What the sweeper looks for. Everything here is harmless to do twice."""
 
@@ -52,6 +63,7 @@ class SweepStore:
             select(runs.c.cluster_id, runs.c.id)
             .where(runs.c.wake_wanted > runs.c.wake_read, runs.c.wake_at < before)
             .where(runs.c.status.in_(_UNFINISHED))
+            .order_by(runs.c.priority, runs.c.wake_at)
             .limit(BATCH)
         )
         return await self._refs(statement)
@@ -60,7 +72,11 @@ class SweepStore:
         """Unfinished, unpaused runs without an open call in which nothing happened for long."""
         open_call = (
             select(calls.c.key)
-            .where(calls.c.run_key == runs.c.key, calls.c.result_type.is_(None))
+            .where(
+                calls.c.run_key == runs.c.key,
+                calls.c.kind == "function",  # what a handler has yet to be told keeps no run going
+                calls.c.result_type.is_(None),
+            )
             .exists()
         )
         now = now_ms()
@@ -83,16 +99,34 @@ class SweepStore:
         )
         return await self._refs(statement)
 
-    async def undelivered_runs(self, before: int) -> list[RunRef]:
-        """Runs with a delivery written before that time that is still open."""
-        statement = (
-            select(runs.c.cluster_id, runs.c.id)
-            .join(deliveries, deliveries.c.run_key == runs.c.key)
-            .where(deliveries.c.status == "pending", deliveries.c.created_at < before)
+    async def undelivered_runs(
+        self, before: int, *, after: int = 0, limit: int = BATCH
+    ) -> UndeliveredRuns:
+        """Runs with a delivery written before that time that is still open, those next in turn.
+
+        Deliveries stay open for as long as a handler is away, so a sweep begins `after` where the last one ended.
+        """
+        waiting = (
+            select(deliveries.c.run_key)
+            .where(
+                deliveries.c.status == "pending",
+                deliveries.c.run_key > after,
+                deliveries.c.created_at < before,
+            )
             .distinct()
-            .limit(BATCH)
+            .order_by(deliveries.c.run_key)
+            .limit(limit)
+            .subquery()
         )
-        return await self._refs(statement)
+        statement = (
+            select(runs.c.key, runs.c.cluster_id, runs.c.id)
+            .join(waiting, waiting.c.run_key == runs.c.key)
+            .order_by(runs.c.key)
+        )
+        async with self._database.read() as read:
+            rows = (await read.execute(statement)).all()
+        refs = [RunRef(cluster_id, run_id) for _, cluster_id, run_id in rows]
+        return UndeliveredRuns(refs, next_after=rows[-1][0] if len(rows) == limit else 0)
 
     async def _refs(self, statement: Select[str, str]) -> list[RunRef]:
         async with self._database.read() as read:
@@ -114,7 +148,7 @@ class SweepStore:
                         calls.c.handed_out_at + _PATIENCE < before,
                     ),
                 ),
-                runs.c.status == RunStatus.RUNNING.value,
+                _MAKES_CALLS,
                 runs.c.waiting_for.is_(None),
                 ~has_live_machine(now_ms()),
             )
@@ -130,7 +164,10 @@ class SweepStore:
         A call whose attempts are used up gets its failure instead of waiting for a machine that could say so.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock_key(write, waiting.run_key)
+            try:
+                run = await OpenRun.lock_key(write, waiting.run_key)
+            except NotFoundError:  # deleted since
+                return None
             call = await find_call(write, run.record.cluster_id, waiting.call_id)
             if call is None or call.result_type is not None or is_final(run.status):
                 return None
@@ -154,7 +191,7 @@ class SweepStore:
     async def park(self) -> list[RunRef]:
         """Mark runs that have waited long for a function worker; their executions are to be closed."""
         statement = select(runs.c.key).where(
-            runs.c.status == RunStatus.RUNNING.value,
+            _MAKES_CALLS,
             runs.c.parked.is_(False),
             runs.c.waiting_since < now_ms() - PARK_AFTER_MS,
             _waits_for_function(),
@@ -164,9 +201,9 @@ class SweepStore:
     async def unpark(self) -> list[RunRef]:
         """Let go on what waited for a function worker, where one came or the call's time is up."""
         now = now_ms()
-        over = calls.c.created_at + calls.c.deadline_ms < now
+        over = func.coalesce(calls.c.decided_at, calls.c.created_at) + calls.c.deadline_ms < now
         statement = select(runs.c.key).where(
-            runs.c.status == RunStatus.RUNNING.value,
+            _MAKES_CALLS,
             runs.c.parked.is_(True),
             _waits_for_function(or_(has_live_machine(now), over)),
         )
@@ -177,18 +214,26 @@ class SweepStore:
             keys = list((await read.execute(statement)).scalars())
         marked: list[RunRef] = []
         for key in keys:
-            async with self._database.write() as write:
-                run = await OpenRun.lock_key(write, key)
-                if run.record.parked is parked or run.status is not RunStatus.RUNNING:
-                    continue
-                if parked:
-                    run.set(parked=True)
-                else:
-                    run.stop_waiting()
-                run.wish()
-                await run.save()
-            marked.append(run.ref)
+            with suppress(NotFoundError):  # deleted since
+                async with self._database.write() as write:
+                    run = await OpenRun.lock_key(write, key)
+                    if run.record.parked is parked or not makes_calls(run):
+                        continue
+                    if parked:
+                        run.set(parked=True)
+                    else:
+                        run.stop_waiting()
+                    run.wish()
+                    await run.save()
+                marked.append(run.ref)
         return marked
+
+
+_MAKES_CALLS = or_(
+    runs.c.status == RunStatus.RUNNING.value,
+    and_(runs.c.status == RunStatus.PAUSED.value, runs.c.paused_for == PausedFor.APPROVAL.value),
+)
+"""SQL: the run's calls are made, those that wait for a person apart."""
 
 
 def _patience(call: CallRecord) -> int:

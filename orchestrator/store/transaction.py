@@ -85,19 +85,19 @@ class Write(Read):
         key: Mapping[str, Any],
         values: Mapping[str, Any],
         *,
-        update: Sequence[str],
+        update: Sequence[str] = (),
+        add: Sequence[str] = (),
     ) -> None:
         """Insert the row `key | values`, or set the columns of `update` where a row with this key exists.
 
-        `key` names the columns of the primary key or of a unique constraint, all of them.
+        The columns of `add` are added to what the row has. `key` names the columns of the primary key or of a unique constraint, all of them.
         """
         insert = sqlite.insert if self._connection.dialect.name == "sqlite" else postgresql.insert
         statement = insert(table).values({**key, **values})
+        changes = {name: statement.excluded[name] for name in update}
+        changes |= {name: table.c[name] + statement.excluded[name] for name in add}
         await self._connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(key),
-                set_={name: statement.excluded[name] for name in update},
-            )
+            statement.on_conflict_do_update(index_elements=list(key), set_=changes)
         )
 
     def touch(self, run_key: int) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from api.deps import KEY_CACHE_SECONDS, ApiServices, Keyring
+from api.composition import ApiServices
+from api.keyring import KEY_CACHE_SECONDS, Keyring
 
 
 async def me(client: httpx2.AsyncClient, authorization: str | None) -> httpx2.Response:
@@ -19,7 +20,11 @@ async def test_a_key_is_taken_in_every_usual_manner(
     client: httpx2.AsyncClient, cluster: str, key: str, manner: str
 ) -> None:
     response = await me(client, manner.format(key))
-    assert response.json() == {"clusterId": cluster, "keyName": "tests"}
+    assert response.json() == {
+        "clusterId": cluster,
+        "keyName": "tests",
+        "scopes": ["admin", "client", "machine"],
+    }
 
 
 @pytest.mark.parametrize(

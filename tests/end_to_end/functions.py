@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from perdure import Context, Service, StatusChange
+from perdure import ApprovalRequest, Context, Service, StatusChange, approval_request
 
 DIARY = "PERDURE_TEST_DIARY"
 
@@ -71,6 +71,15 @@ async def waits(run: str, context: Context) -> str:
     finally:
         note("cancelled", run=run, cancelled=context.cancelled.is_set())
     return "never"
+
+
+@service.function(timeout=60)
+async def asks(run: str, amount: int, context: Context) -> str | ApprovalRequest:
+    """Ask a person first."""
+    note("begun", run=run, call=context.call_id, approved=context.approved, amount=amount)
+    if not context.approved:
+        return approval_request(f"Pay {amount}?")
+    return f"paid {amount}"
 
 
 @service.on_status_change

@@ -60,6 +60,7 @@ async def test_a_run_with_claude_calls_functions_and_ends(claude: tuple[World, P
         await registered(client)
         run = await client.create_run(
             json.dumps(script),
+            name="claude at work",  # or it would be asked for one
             model="claude-3-5-sonnet",
             functions=["e2e_work"],
             context={"secret": "never shown"},

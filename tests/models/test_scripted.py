@@ -24,6 +24,7 @@ from orchestrator.conversation import (
     Usage,
     UserTurn,
 )
+from orchestrator.naming import first_words
 from orchestrator.registry import ModelName
 from orchestrator.settings import Settings
 from workers.models import open_models
@@ -299,3 +300,15 @@ async def test_a_summary_keeps_its_limit_and_says_that_it_is_scripted(
     assert "scripted summary" in reply.text
     assert f"{len(text)} characters" in reply.text
     assert reply.text.endswith(text[-40:])
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=300))
+async def test_a_name_is_the_prompts_first_words_each_time(prompt: str) -> None:
+    model = ScriptedModel("inline", inline)
+    reply = await model.name(prompt)
+    assert reply == await model.name(prompt)
+    assert reply.text == first_words(prompt)
+    assert reply.model == "scripted/inline"

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from orchestrator.agent import (
     MAX_CORRECTIONS,
     MAX_STEPS_PER_TURN,
+    AwaitHuman,
     CallFunctions,
     CallModel,
     Cancel,
@@ -48,6 +49,7 @@ situations = st.builds(
     cancel_wanted=st.booleans(),
     unanswered=call_ids,
     oversized=call_ids,
+    interrupted=call_ids,
     said=st.none() | words,
     unread=st.booleans(),
     wants_schema=st.booleans(),
@@ -56,7 +58,12 @@ situations = st.builds(
 )
 running = situations.map(
     lambda now: replace(
-        now, status=RunStatus.RUNNING, cancel_wanted=False, unanswered=(), oversized=()
+        now,
+        status=RunStatus.RUNNING,
+        cancel_wanted=False,
+        unanswered=(),
+        oversized=(),
+        interrupted=(),
     )
 )
 
@@ -85,9 +92,10 @@ def test_a_final_status_is_left_alone(now: Situation) -> None:
 
 
 @given(now=situations)
-def test_a_paused_run_rests_until_somebody_acts(now: Situation) -> None:
+def test_a_paused_run_makes_what_calls_it_is_told_of_and_rests(now: Situation) -> None:
     paused = replace(now, status=RunStatus.PAUSED)
-    assert next_step(paused) == (Cancel() if now.cancel_wanted else Rest())
+    waits = CallFunctions(now.unanswered) if now.unanswered else Rest()
+    assert next_step(paused) == (Cancel() if now.cancel_wanted else waits)
 
 
 @given(now=situations)
@@ -113,6 +121,8 @@ def test_what_the_rules_decide_the_lifecycle_allows(now: Situation) -> None:
             assert can(status, Move.FAIL)
         case Cancel():
             assert can(status, Move.CANCEL)
+        case AwaitHuman():
+            assert can(status, Move.PAUSE)
         case _:
             assert status in RunStatus
 
@@ -124,8 +134,16 @@ def test_calls_are_named_as_they_were_asked(now: Situation) -> None:
             assert calls == now.unanswered
         case Summarize(calls):
             assert calls == now.oversized
+        case AwaitHuman(calls):
+            assert calls == now.interrupted
         case _:
             assert not (now.status is RunStatus.RUNNING and now.unanswered) or now.cancel_wanted
+
+
+@given(now=situations)
+def test_the_model_is_not_asked_while_a_person_is(now: Situation) -> None:
+    if now.interrupted:
+        assert not isinstance(next_step(now), CallModel | Correct | Finish)
 
 
 @given(now=running)

@@ -45,7 +45,7 @@ class Engine(Temporal):
         self.told.append((what, ref.run_id))
 
     @override
-    async def start_run(self, ref: RunRef) -> None:
+    async def start_run(self, ref: RunRef, *, priority: int = 0) -> None:
         self._hear("start", ref)
 
     @override

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from datetime import timedelta
 from typing import Any, assert_type
 
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from perdure import (
+    ApprovalRequest,
     AsyncPerdure,
     AsyncRun,
     Context,
@@ -20,6 +22,7 @@ from perdure import (
     Service,
     StatusChange,
     StatusChangeHandler,
+    approval_request,
 )
 
 
@@ -40,6 +43,11 @@ def configured(number: int) -> int:
     return number
 
 
+@service.function(requires_approval=True, approval_expires=timedelta(hours=1))
+def asks(amount: int, context: Context) -> str | ApprovalRequest:
+    return "paid" if context.approved else approval_request("Pay?", expires=timedelta(days=2))
+
+
 @service.on_status_change
 async def announce(change: StatusChange) -> None: ...
 
@@ -54,6 +62,7 @@ def functions(context: Context, change: StatusChange) -> None:
     number: Function[..., int] = configured
     assert_type(number(), int)
     assert_type(configured(1), int)
+    assert_type(asks(1, context), str | ApprovalRequest)
     handler: StatusChangeHandler[[StatusChange], Awaitable[None]] = announce
     plain: Function[..., Any] = handler
     assert_type(announce_too(change), int)

@@ -17,11 +17,11 @@ from orchestrator.prompts import RESULT_TOOL
 from orchestrator.reply import Plan, read_reply
 from orchestrator.schema import compile_schema
 from orchestrator.store import tables
-from orchestrator.store.calls import Finished
+from orchestrator.store.call_verdicts import Finished, HandedOut
 from orchestrator.store.json_text import dump, load, load_object
+from orchestrator.store.new_runs import NewRun
+from orchestrator.store.questions import Known, Question
 from orchestrator.store.records import MessageRecord, RunRecord
-from orchestrator.store.runs import NewRun
-from orchestrator.store.steps import Question
 from orchestrator.store.store import Store
 from perdure.contract import (
     FunctionCall,
@@ -102,7 +102,7 @@ class Stage:
         self, ref: RunRef, step: int = 0, *, attempt: int = 1, lost: Sequence[LostCall] = ()
     ) -> Question | Standing:
         return await self.store.steps.begin(
-            ref, step, lost=list(lost), attempt=attempt, known=(0, 0)
+            ref, step, lost=list(lost), attempt=attempt, known=Known()
         )
 
     async def ask(self, ref: RunRef, step: int = 0, *, attempt: int = 1) -> Question:
@@ -161,8 +161,8 @@ class Stage:
     ) -> FunctionCall:
         """Give the call to a machine, which takes it."""
         given = await self.store.calls.hand_out(CallTicket(ref, call_id), machine, token)
-        assert isinstance(given, FunctionCall)
-        return given
+        assert isinstance(given, HandedOut)
+        return given.call
 
     async def acknowledge(
         self, call_id: str, machine: str = "m1", attempt: int | None = None

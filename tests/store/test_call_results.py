@@ -11,8 +11,8 @@ from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import Move
 from orchestrator.prompts import READ_TOOL
 from orchestrator.store import tables
-from orchestrator.store.calls import Settled, content_of
-from orchestrator.store.json_text import dump, load
+from orchestrator.store.call_verdicts import Settled, content_of
+from orchestrator.store.json_text import load
 from orchestrator.transcript import turns
 from perdure.contract import INLINE_RESULT_CHARACTERS, ResultType
 from tests.store.stage import Stage, calls_for
@@ -55,30 +55,30 @@ async def test_a_result_that_is_too_long_waits_for_its_summary(stage: Stage) -> 
     standing = await stage.begin(ref)
     assert not isinstance(standing, tuple)
     assert getattr(standing, "oversized", None) == [call_id]
-    assert await stage.store.calls.original(ref, call_id) == (LONG, True)
-    await stage.store.calls.show_summary(ref, call_id, "Numbers.", len(LONG))
+    assert await stage.store.results.original(ref, call_id) == (LONG, True)
+    await stage.store.results.show_summary(ref, call_id, "Numbers.", len(LONG))
     shown = await _shown(stage, ref)
     assert shown.startswith("Numbers.\n")
     assert f"14000 characters; read the original in parts with {READ_TOOL}" in shown
-    assert await stage.store.calls.original(ref, call_id) == (LONG, False)
+    assert await stage.store.results.original(ref, call_id) == (LONG, False)
 
 
 async def test_where_no_summary_can_be_had_the_beginning_is_shown_as_such(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.finish(call_id, LONG)
-    await stage.store.calls.show_beginning(ref, call_id, LONG)
+    await stage.store.results.show_beginning(ref, call_id, LONG)
     shown = await _shown(stage, ref)
     assert shown.startswith(LONG[:INLINE_RESULT_CHARACTERS] + "\n[cut: 10000 of 14000")
     assert "summary" not in shown
-    assert await stage.store.calls.original(ref, call_id) == (LONG, False)
+    assert await stage.store.results.original(ref, call_id) == (LONG, False)
 
 
 async def test_a_summary_is_shown_once(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.finish(call_id, LONG)
-    await stage.store.calls.show_summary(ref, call_id, "First.", len(LONG))
+    await stage.store.results.show_summary(ref, call_id, "First.", len(LONG))
     version = (await stage.look(ref)).version
-    await stage.store.calls.show_summary(ref, call_id, "Second.", len(LONG))
+    await stage.store.results.show_summary(ref, call_id, "Second.", len(LONG))
     assert (await stage.look(ref)).version == version
     assert (await _shown(stage, ref)).startswith("First.")
 
@@ -176,7 +176,7 @@ async def test_a_part_of_an_id_that_no_database_takes_is_an_error_the_model_sees
 def test_the_model_reads_words_where_there_are_words_and_json_elsewhere(
     kind: ResultType, result: JsonValue, content: str
 ) -> None:
-    assert content_of(kind, result, dump(result)) == content
+    assert content_of(kind, result).text == content
 
 
 @pytest.mark.parametrize(
@@ -192,9 +192,9 @@ async def test_nul_and_lone_surrogates_are_stored_escaped_and_shown(
     stage: Stage, result: JsonValue, shown: str
 ) -> None:
     ref, call_id = await _called(stage)
-    await stage.finish(call_id, content_of(RESOLVED, result, dump(result)))
+    await stage.finish(call_id, content_of(RESOLVED, result).text)
     assert await _shown(stage, ref) == shown
-    assert await stage.store.calls.original(ref, call_id) == (shown, False)
+    assert await stage.store.results.original(ref, call_id) == (shown, False)
     if not isinstance(result, str):
         assert load(shown) == result
 
@@ -202,7 +202,7 @@ async def test_nul_and_lone_surrogates_are_stored_escaped_and_shown(
 async def test_odd_characters_in_an_error_fail_no_retry(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.alter(tables.calls, max_attempts=2)
-    error = content_of(REJECTED, {"message": "NUL \0 \ud800"}, "")
+    error = content_of(REJECTED, {"message": "NUL \0 \ud800"}).text
     await stage.finish(call_id, error, kind=REJECTED)
     assert (await stage.call_row(call_id))["last_error"] == "NUL \\u0000 \\ud800"
     assert (await stage.events(ref, "call.retried"))[0]["error"] == "NUL \\u0000 \\ud800"
@@ -258,5 +258,5 @@ async def test_a_summary_of_another_clusters_result_is_not_taken(stage: Stage) -
     await stage.finish(call_id, LONG)
     ours = await stage.store.keys.ensure_cluster("ours")
     with pytest.raises(NotFoundError):
-        await stage.store.calls.show_summary(RunRef(ours, ref.run_id), call_id, "x", 1)
-    assert await stage.store.calls.original(ref, call_id) == (LONG, True)
+        await stage.store.results.show_summary(RunRef(ours, ref.run_id), call_id, "x", 1)
+    assert await stage.store.results.original(ref, call_id) == (LONG, True)

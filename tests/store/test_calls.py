@@ -14,7 +14,7 @@ from orchestrator.errors import NotFoundError, SupersededError
 from orchestrator.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.call_rows import MAX_UNACKNOWLEDGED
-from orchestrator.store.calls import Again, Finished, Settled, Unwanted
+from orchestrator.store.call_verdicts import Again, Finished, Settled, Unwanted
 from orchestrator.transcript import turns
 from perdure.contract import FunctionCall, FunctionConfig, ResultType
 from tests.store.stage import Stage, text_of
@@ -290,7 +290,7 @@ async def test_a_call_of_another_cluster_looks_like_an_unknown_one(stage: Stage)
     for attempt in (ours.finish(call_id), ours.lease(call_id)):
         with pytest.raises(NotFoundError, match=f"no call '{call_id}'"):
             await attempt
-    assert await stage.store.calls.original(RunRef(ours.cluster_id, ref.run_id), call_id) is None
+    assert await stage.store.results.original(RunRef(ours.cluster_id, ref.run_id), call_id) is None
 
 
 async def test_a_result_after_the_end_is_refused_and_kept_as_evidence_once(stage: Stage) -> None:
@@ -305,7 +305,7 @@ async def test_a_result_after_the_end_is_refused_and_kept_as_evidence_once(stage
     assert await stage.events(ref, "call.late") == [
         {"callId": call_id, "resultType": "resolution", "size": 6}
     ]
-    assert await stage.store.calls.original(ref, call_id) == ('"late"', False)
+    assert await stage.store.results.original(ref, call_id) == ('"late"', False)
     assert [row.type for row in await stage.store.messages.page(ref, after=0, limit=9)] == [
         "human",
         "agent",

@@ -7,9 +7,9 @@ import pytest
 from orchestrator.activity_interface import CallOrder, RunRef
 from orchestrator.lifecycle import Move
 from orchestrator.store import tables
-from orchestrator.store.calls import Again, Settled
-from orchestrator.store.functions import DEFAULT_DEADLINE_MS
+from orchestrator.store.call_verdicts import Again, Settled
 from orchestrator.store.json_text import load_object
+from orchestrator.store.offers import DEFAULT_DEADLINE_MS
 from perdure.contract import FunctionConfig, ResultType, RunStatus, StatusChange
 from tests.store.stage import HANDLER, Stage, text_of
 

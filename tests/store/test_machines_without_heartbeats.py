@@ -6,7 +6,7 @@ from orchestrator.activity_interface import RunRef
 from orchestrator.clock import now_ms
 from orchestrator.lifecycle import Move
 from orchestrator.store import tables
-from orchestrator.store.calls import Again
+from orchestrator.store.call_verdicts import Again
 from orchestrator.store.sweeps import LOST_AFTER_MS
 from perdure.contract import FunctionConfig, ResultType
 from tests.store.stage import Stage

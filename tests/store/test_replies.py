@@ -11,7 +11,7 @@ from orchestrator.conversation import Reply, Stop, ToolCall, UserTurn
 from orchestrator.prompts import READ_TOOL, RESULT_TOOL
 from orchestrator.store import tables
 from orchestrator.store.json_text import load, load_object
-from orchestrator.store.steps import Question
+from orchestrator.store.questions import Question
 from orchestrator.transcript import turns
 from perdure.contract import FunctionReference
 from tests.store.stage import HANDLER, WHOLE_NUMBER, Stage, calls_for, result_of, text_of

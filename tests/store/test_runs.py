@@ -11,8 +11,9 @@ from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundErro
 from orchestrator.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.json_text import load_object
+from orchestrator.store.questions import Known
 from orchestrator.store.records import RunRecord
-from orchestrator.store.runs import RunFilter
+from orchestrator.store.run_lists import RunFilter
 from perdure.contract import MessageType, RunStatus
 from tests.store.stage import HANDLER, Stage, new_run, text_of
 
@@ -95,7 +96,7 @@ async def test_another_clusters_run_looks_like_an_unknown_one(stage: Stage) -> N
             runs.settle(foreign, Move.CANCEL, ""),
             messages.add(foreign, "message", MessageType.HUMAN, "hi"),
             messages.page(foreign, after=0, limit=10),
-            stage.store.steps.begin(foreign, 0, lost=[], attempt=1, known=(0, 0)),
+            stage.store.steps.begin(foreign, 0, lost=[], attempt=1, known=Known()),
             stage.store.calls.look(foreign),
         ):
             with pytest.raises(NotFoundError, match=f"no run '{foreign.run_id}'"):

@@ -11,7 +11,7 @@ from orchestrator.conversation import AssistantTurn, UserTurn
 from orchestrator.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.json_text import load_object
-from orchestrator.store.steps import Question
+from orchestrator.store.questions import Known, Question
 from orchestrator.transcript import turns
 from tests.store.stage import Stage, calls_for, text_of
 
@@ -192,13 +192,16 @@ async def test_a_quiet_step_writes_nothing(stage: Stage) -> None:
     assert await stage.look(ref) == before
 
 
+def _known(question: Question, last_key: int) -> Known:
+    run = question.run
+    return Known(run.key, last_key, run.rewinds, run.created_at)
+
+
 async def test_a_worker_is_given_only_the_entries_it_does_not_know(stage: Stage) -> None:
     whole = await _answered(stage)
     ref = _ref_of(whole)
     for known in (whole.entries[0].key, whole.entries[-1].key):
-        some = await stage.store.steps.begin(
-            ref, 2, lost=[], attempt=1, known=(whole.run.key, known)
-        )
+        some = await stage.store.steps.begin(ref, 2, lost=[], attempt=1, known=_known(whole, known))
         assert isinstance(some, Question)
         assert some.after == known
         assert some.entries == tuple(entry for entry in whole.entries if entry.key > known)
@@ -207,7 +210,7 @@ async def test_a_worker_is_given_only_the_entries_it_does_not_know(stage: Stage)
 async def test_a_transcript_of_another_run_of_that_name_is_not_trusted(stage: Stage) -> None:
     whole = await _answered(stage)
     question = await stage.store.steps.begin(
-        _ref_of(whole), 2, lost=[], attempt=1, known=(whole.run.key + 1, 10**6)
+        _ref_of(whole), 2, lost=[], attempt=1, known=Known(whole.run.key + 1, 10**6)
     )
     assert isinstance(question, Question)
     assert (question.after, question.entries) == (0, whole.entries)

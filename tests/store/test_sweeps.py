@@ -123,13 +123,37 @@ async def test_deliveries_that_nobody_drives_are_found_until_they_are_settled(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref = await stage.finished(on_status_change=HANDLER)
-    assert await sweeps.undelivered_runs(now_ms() - LONG_AGO) == []
-    assert await sweeps.undelivered_runs(_soon()) == [ref]
+    assert (await sweeps.undelivered_runs(now_ms() - LONG_AGO)).refs == []
+    assert (await sweeps.undelivered_runs(_soon())).refs == [ref]
     first, second = await stage.store.deliveries.waiting(ref, [])
     await stage.answer(ref, first.call_id, "null")
-    assert await sweeps.undelivered_runs(_soon()) == [ref]
+    assert (await sweeps.undelivered_runs(_soon())).refs == [ref]
     await stage.store.deliveries.waiting(ref, [second.call_id])
-    assert await sweeps.undelivered_runs(_soon()) == []
+    assert (await sweeps.undelivered_runs(_soon())).refs == []
+
+
+async def test_many_handlers_that_are_away_starve_nobody(stage: Stage, sweeps: SweepStore) -> None:
+    """Open deliveries stay open, so each sweep goes on where the last one ended, and begins anew at the end."""
+    refs = [await stage.finished(on_status_change=HANDLER) for _ in range(5)]
+    after, seen = 0, list[RunRef]()
+    for expected in (2, 2, 1):
+        found = await sweeps.undelivered_runs(_soon(), after=after, limit=2)
+        assert len(found.refs) == expected
+        seen += found.refs
+        after = found.next_after
+    assert seen == refs
+    assert after == 0
+
+
+async def test_a_handler_that_is_away_does_not_hide_that_its_run_is_stuck(
+    stage: Stage, sweeps: SweepStore
+) -> None:
+    ref = await stage.run(on_status_change=HANDLER)
+    await stage.ask(ref)
+    past = now_ms() - STUCK_AFTER_MS - 1
+    await stage.alter(runs, runs.c.id == ref.run_id, updated_at=past, wake_at=past)
+    assert await stage.store.deliveries.are_open(ref)
+    assert await sweeps.stuck_runs() == [ref]
 
 
 # -- calls nobody takes ----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from typing_extensions import override
@@ -36,7 +37,7 @@ class Engine(Temporal):
         self.heard.set()
 
     @override
-    async def start_run(self, ref: RunRef) -> None:
+    async def start_run(self, ref: RunRef, *, priority: int = 0) -> None:
         self._hear("start run", ref)
 
     @override
@@ -50,6 +51,10 @@ class Engine(Temporal):
     @override
     async def nudge_delivery(self, ref: RunRef) -> None:
         self._hear("nudge delivery", ref)
+
+    @override
+    async def end_run(self, ref: RunRef) -> None:
+        self._hear("end run", ref)
 
 
 @pytest.fixture
@@ -119,6 +124,31 @@ async def test_a_run_without_a_function_worker_says_so_then_rests_until_one_come
     await sweeper.sweep()
     assert engine.told == [("nudge run", ref.run_id)] * 2
     assert (await stage.look(ref)).waiting_for is None
+
+
+async def test_runs_end_with_their_cluster(stage: Stage, engine: Engine, sweeper: Sweeper) -> None:
+    pending, working = await stage.run(), await stage.run()
+    await stage.ask(working)
+    await sweeper.sweep()
+    assert engine.told == []
+    await stage.store.clusters.delete(stage.cluster_id)
+    await sweeper.sweep()
+    assert {run_id for _, run_id in engine.told} == {pending.run_id, working.run_id}
+    assert (await stage.look(pending)).status == "cancelled"
+    assert (await stage.look(working)).cancel_reason == "The cluster was deleted."
+
+
+async def test_runs_are_deleted_when_their_time_is_over(stage: Stage, engine: Engine) -> None:
+    day = 24 * 3_600_000
+    old, young = await stage.finished(), await stage.finished()
+    await stage.alter(runs, runs.c.id == old.run_id, finished_at=now_ms() - 8 * day)
+    await stage.alter(runs, runs.c.id == young.run_id, finished_at=now_ms() - 6 * day)
+    await Sweeper(stage.store, engine, seconds=0.01).sweep()
+    assert {row["id"] for row in await stage.rows(runs)} == {old.run_id, young.run_id}
+    keeps_a_week = Sweeper(stage.store, engine, seconds=0.01, retention=timedelta(days=7))
+    await keeps_a_week.sweep()
+    assert {row["id"] for row in await stage.rows(runs)} == {young.run_id}
+    assert engine.told == [("end run", old.run_id)]
 
 
 async def test_sweeping_goes_on_after_the_engine_was_away(

@@ -20,7 +20,8 @@ from orchestrator.conversation import (
 )
 from orchestrator.registry import ModelName
 from orchestrator.settings import Settings
-from orchestrator.store.steps import Question
+from orchestrator.store.questions import Question
+from orchestrator.store.tables import runs
 from tests.store.stage import Stage
 from workers.models import Models
 from workers.thinking import Thinker
@@ -44,6 +45,9 @@ class Parrot:
 
     async def summarize(self, text: str, limit: int) -> Reply:
         return Reply(text[:limit], Stop.END)
+
+    async def name(self, prompt: str) -> Reply:
+        return Reply("A name", Stop.END)
 
     async def was_asked(self, times: int) -> None:
         async with self.asked, asyncio.timeout(10):
@@ -151,3 +155,59 @@ async def test_a_message_that_only_the_second_attempt_saw_is_not_taken_as_read_b
     assert parrot.requests[2].turns[-1] == UserTurn((), ("one more thing",))
     parrot.replies[2].set_result(Reply("both answers", Stop.END))
     assert (await third).status == "done"
+
+
+async def _edit(stage: Stage, ref: RunRef, text: str) -> None:
+    first = (await stage.store.messages.page(ref, after=0, limit=1))[0]
+    await stage.store.rewind.edit(ref, first.id, text)
+
+
+async def test_a_conversation_that_went_back_is_read_again_from_its_beginning(
+    stage: Stage, parrot: Parrot
+) -> None:
+    thinker = _thinker(stage, parrot)
+    ref = await _first_step(stage, thinker, parrot)
+    await _edit(stage, ref, "go slowly")
+    question = await _ask(thinker, ref)
+    assert question.after == 0
+    task = _think(thinker, question)
+    await parrot.was_asked(2)
+    assert parrot.requests[1].turns == (UserTurn((), ("go slowly",)),)
+    parrot.replies[1].set_result(Reply("slowly, then", Stop.END))
+    assert (await task).status == "done"
+
+
+async def test_a_reply_to_what_was_replaced_is_dropped_and_the_new_text_asked(
+    stage: Stage, parrot: Parrot
+) -> None:
+    """The reply comes after the edit, and a worker that is asked meanwhile does not wait for it."""
+    thinker = _thinker(stage, parrot)
+    ref = await stage.run()
+    outdated = _think(thinker, await _ask(thinker, ref))
+    await parrot.was_asked(1)
+    await _edit(stage, ref, "go slowly")
+    current = _think(thinker, await _ask(thinker, ref))
+    await parrot.was_asked(2)
+    parrot.replies[0].set_result(Reply("quickly", Stop.END))
+    assert (await outdated).status == "running"
+    parrot.replies[1].set_result(Reply("slowly, then", Stop.END))
+    assert (await current).status == "done"
+    assert (await stage.look(ref)).result == '"slowly, then"'
+    assert parrot.requests[1].turns == (UserTurn((), ("go slowly",)),)
+
+
+async def test_a_run_of_the_same_id_as_a_deleted_one_is_not_taken_for_it(
+    stage: Stage, parrot: Parrot
+) -> None:
+    """SQLite gives the key of the newest run again, once that was deleted."""
+    thinker = _thinker(stage, parrot)
+    ref = await _first_step(stage, thinker, parrot)
+    age = (await stage.look(ref)).created_at
+    await stage.store.deletion.delete(ref)
+    assert await stage.run(id=ref.run_id, prompt="something else") == ref
+    await stage.alter(runs, created_at=age + 1)
+    task = _think(thinker, await _ask(thinker, ref))
+    await parrot.was_asked(2)
+    assert parrot.requests[1].turns == (UserTurn((), ("something else",)),)
+    parrot.replies[1].set_result(Reply("else", Stop.END))
+    assert (await task).status == "done"

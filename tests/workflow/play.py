@@ -119,10 +119,19 @@ class Play:
             await self._begun[name].wait()
         self._begun[name].clear()
 
-    def order(self, call_id: str, *, deadline: float = 60.0, taken: bool = True) -> CallOrder:
+    def order(
+        self, call_id: str, *, deadline: float = 60.0, taken: bool = True, interruptions: int = 0
+    ) -> CallOrder:
         """A call of the function; nobody polls for one that is not to be taken."""
-        queue = self.queue if taken else f"{self.queue}/nobody"
-        return CallOrder(call_id, queue, CALL, timeout=60.0, deadline=deadline, heartbeat=None)
+        return CallOrder(
+            call_id,
+            self.queue if taken else f"{self.queue}/nobody",
+            CALL,
+            timeout=60.0,
+            deadline=deadline,
+            heartbeat=None,
+            interruptions=interruptions,
+        )
 
     @property
     def queue(self) -> str:

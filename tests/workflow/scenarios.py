@@ -177,6 +177,33 @@ async def many_steps(play: Play) -> Histories:
     return await play.run_ended()
 
 
+@scenario
+async def edited_during_a_model_step(play: Play) -> Histories:
+    """What the model is asked is out of date: it is asked anew, and the old answer not waited for."""
+    play.standings += [Standing("done", 1), Standing("done", 1)]
+    play.seen += [Seen(rewound=True)]
+    play.hold(THINK)
+    await play.temporal.start_run(play.ref)
+    await play.begun(THINK)
+    await play.temporal.nudge_run(play.ref)
+    await play.begun(THINK)
+    play.release(THINK)
+    return await play.run_ended()
+
+
+@scenario
+async def edited_during_calls(play: Play) -> Histories:
+    """A call at work and one that nobody took were replaced: the store has closed them."""
+    orders = [play.order("at work"), play.order("waiting", taken=False)]
+    play.standings += [Standing("running", 1, orders), Standing("done", 2), Standing("done", 2)]
+    play.seen += [Seen(rewound=True, settled=[CallOutcome("at work"), CallOutcome("waiting")])]
+    play.hold("at work")
+    await play.temporal.start_run(play.ref)
+    await play.begun("at work")
+    await play.temporal.nudge_run(play.ref)
+    return await play.run_ended()
+
+
 # -- deliveries ------------------------------------------------------------------------------------
 
 

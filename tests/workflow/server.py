@@ -21,6 +21,8 @@ IDENTITY = "tests"
 _SETTINGS = {
     "history.transferProcessorMaxPollRPS": 2000,
     "limit.historyCount.suggestContinueAsNew": SUGGESTED_EVENTS,
+    "matching.numTaskqueueReadPartitions": 1,
+    "matching.numTaskqueueWritePartitions": 1,
 }
 _PATIENCE = 30.0
 

@@ -12,6 +12,10 @@ from temporalio.workflow import NondeterminismError
 
 from orchestrator.temporal import workflow_runner
 from orchestrator.workflow import DeliverWorkflow, RunWorkflow
+from tests.workflow import (
+    approval_scenarios,  # noqa: F401 - its scenarios are kept too
+    limit_scenarios,  # noqa: F401 - its scenarios are kept too
+)
 from tests.workflow.broken import BrokenRunWorkflow
 from tests.workflow.play import Play
 from tests.workflow.scenarios import SCENARIOS, Scenario

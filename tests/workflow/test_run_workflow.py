@@ -72,6 +72,22 @@ async def test_a_cancel_does_not_wait_for_the_model(play: Play) -> None:
     assert commands(histories) == ["think", "look", "cancel think", "settle"]
 
 
+async def test_an_edit_does_not_wait_for_the_answer_that_it_replaces(play: Play) -> None:
+    histories = await scenarios.edited_during_a_model_step(play)
+    assert commands(histories) == ["think", "look", "cancel think", "think"]
+    assert _thoughts(play) == [ThinkInput(play.ref)] * 2
+
+
+async def test_an_edit_does_not_wait_for_the_functions_of_a_replaced_reply(play: Play) -> None:
+    histories = await scenarios.edited_during_calls(play)
+    assert commands(histories) == [
+        *("think", "sales_query", "sales_query", "look"),
+        *("cancel sales_query", "cancel sales_query", "think", "think"),
+    ]
+    assert [thought.step for thought in _thoughts(play)] == [0, 2, 0]
+    assert _settled(play) == []
+
+
 async def test_a_message_that_a_look_has_read_is_never_left_behind(play: Play) -> None:
     histories = await scenarios.message_during_a_model_step(play)
     assert commands(histories) == ["think", "look", "think"]

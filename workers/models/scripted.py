@@ -28,6 +28,7 @@ from orchestrator.conversation import (
     Usage,
     UserTurn,
 )
+from orchestrator.naming import first_words
 from workers.models.postures import posture_of
 from workers.models.script import Step, StepError
 
@@ -80,6 +81,17 @@ class ScriptedModel(Model):
             text=summary,
             stop=Stop.END,
             usage=Usage(input_tokens=_tokens([text]), output_tokens=_tokens([summary])),
+            model=f"scripted/{self._name}",
+        )
+
+    @override
+    async def name(self, prompt: str) -> Reply:
+        """A script has no other words for a run than the prompt's own first."""
+        words = first_words(prompt)
+        return Reply(
+            text=words,
+            stop=Stop.END,
+            usage=Usage(input_tokens=_tokens([prompt]), output_tokens=_tokens([words])),
             model=f"scripted/{self._name}",
         )
 

@@ -66,6 +66,7 @@ calls = Table(
     Column("result_size", BigInteger),
     Column("result_is_text", Boolean, nullable=False, server_default=false()),
     Column("cached_from", String(26)),
+    Column("cancelled", Boolean, nullable=False, server_default=false()),
     Column("oversized", Boolean, nullable=False, server_default=false()),
     Column("shown", Boolean, nullable=False, server_default=false()),
     Column("created_at", BigInteger, nullable=False),
@@ -98,6 +99,7 @@ blobs = Table(
     Column("content", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Index("ix_blobs_run", "run_key", "id"),
+    Index("ix_blobs_call", "call_key"),
 )
 
 deliveries = Table(
@@ -110,6 +112,7 @@ deliveries = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("settled_at", BigInteger),
     Index("ix_deliveries_open", "status", "run_key"),
+    Index("ix_deliveries_call", "call_key"),
 )
 
 machines = Table(

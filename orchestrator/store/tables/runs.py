@@ -65,6 +65,7 @@ runs = Table(
     Column("wake_at", BigInteger, nullable=False, server_default="0"),
     Column("seen_message", BigInteger, nullable=False, server_default="0"),
     Column("rewinds", Integer, nullable=False, server_default="0"),
+    Column("rewinds_read", Integer, nullable=False, server_default="0"),
     Column("cancel_reason", Text),
     Column("waiting_for", Text),
     Column("waiting_since", BigInteger),
@@ -93,6 +94,7 @@ runs = Table(
     Index("ix_runs_cluster_status", "cluster_id", "status", "created_at", "key"),
     Index("ix_runs_status", "status"),
     index_of_the_few("ix_runs_deadline", "deadline_at"),
+    index_of_the_few("ix_runs_finished", "finished_at"),
     index_of_the_few("ix_runs_config", "config_id", "cluster_id", "created_at"),
 )
 

@@ -10,9 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from perdure.approval import approval_request
     from perdure.client import AsyncPerdure, Perdure, RunOptions
     from perdure.context import Context
-    from perdure.contract import Event, FunctionReference, Message, RunStatus, StatusChange
+    from perdure.contract import (
+        ApprovalRequest,
+        Event,
+        FunctionReference,
+        Message,
+        RunStatus,
+        StatusChange,
+    )
     from perdure.errors import (
         ApiError,
         AuthenticationError,
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApiError",
+    "ApprovalRequest",
     "AsyncPerdure",
     "AsyncRun",
     "AuthenticationError",
@@ -70,13 +79,22 @@ __all__ = [
     "StatusChangeHandler",
     "TooLargeError",
     "Worker",
+    "approval_request",
     "serve",
 ]
 
 _HOMES = {
+    "approval": ("approval_request",),
     "client": ("AsyncPerdure", "Perdure", "RunOptions"),
     "context": ("Context",),
-    "contract": ("Event", "FunctionReference", "Message", "RunStatus", "StatusChange"),
+    "contract": (
+        "ApprovalRequest",
+        "Event",
+        "FunctionReference",
+        "Message",
+        "RunStatus",
+        "StatusChange",
+    ),
     "functions": ("Function", "StatusChangeHandler"),
     "results": ("RunResult",),
     "runs": ("AsyncRun", "Run"),

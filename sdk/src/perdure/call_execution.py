@@ -51,7 +51,9 @@ class CallExecution:
         self._clock = asyncio.get_running_loop().time
         self._received = self._clock()
         self._unwanted = asyncio.Event()
-        self._context = Context(call.run_id, call.id, call.attempt, call.run_context or {})
+        self._context = Context(
+            call.run_id, call.id, call.attempt, call.run_context or {}, approved=call.approved
+        )
 
     async def run(self) -> None:
         """Acknowledge, work, answer. Nothing is posted when the result is not wanted any more."""

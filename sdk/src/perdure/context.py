@@ -16,6 +16,7 @@ class Context:
     `data` is the context the run was created with; it is in no log and in no repr. `attempt` counts the
     hand-outs of this call from 1. `cancelled` is set when the result is no longer wanted: a blocking function
     looks at `cancelled.is_set()` or waits with `cancelled.wait(seconds)`; an async one is cancelled anyway.
+    `approved` is true when a person has approved this very call, perhaps with other arguments.
     """
 
     run_id: str
@@ -23,3 +24,4 @@ class Context:
     attempt: int
     data: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue], repr=False)
     cancelled: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
+    approved: bool = False

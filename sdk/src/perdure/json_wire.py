@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
-from pydantic_core import core_schema
+from pydantic_core import PydanticSerializationError, core_schema, to_jsonable_python
 from typing_extensions import override
 
 from perdure.contract import Request
@@ -66,12 +66,25 @@ def encode_request(request: Request) -> bytes:
 
 def build(kind: type[RequestT], fields: Mapping[str, object]) -> RequestT:
     """Make a request of what is not None. Raises `InvalidRequestError` naming the fields as the wire does."""
-    given = {
-        kind.model_fields[name].alias or name: value
-        for name, value in fields.items()
-        if value is not None
-    }
+    return build_with_nulls(
+        kind, {name: value for name, value in fields.items() if value is not None}
+    )
+
+
+def build_with_nulls(kind: type[RequestT], fields: Mapping[str, object]) -> RequestT:
+    """The same, where None means null and says something else than nothing."""
+    given = {kind.model_fields[name].alias or name: value for name, value in fields.items()}
     try:
         return kind.model_validate(given)
     except ValidationError as error:
         raise InvalidRequestError.unsendable(error) from error
+
+
+def as_json(value: object, name: str) -> JsonValue:
+    """A value for a request, as JSON. Raises `InvalidRequestError` that names it."""
+    try:
+        return cast(JsonValue, to_jsonable_python(value))
+    except PydanticSerializationError as error:
+        raise InvalidRequestError(
+            422, "invalid_request", f"The request was not sent: its {name} is not JSON ({error})."
+        ) from error

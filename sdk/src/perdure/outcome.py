@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
-from perdure.contract import MAX_RESULT_BYTES, PostResult, ResultType
+from perdure.contract import MAX_RESULT_BYTES, ApprovalRequest, PostResult, ResultType
 from perdure.json_wire import encode
 
 _LONGEST_MESSAGE = 8_000
@@ -54,14 +54,29 @@ class Resolution:
         return envelope[:-1] + b',"result":' + self.json + b"}"
 
 
-Outcome = Resolution | Rejection
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """A person is to be asked; the function is called again if the answer is yes."""
+
+    request: ApprovalRequest
+
+    def body(self, attempt: int, milliseconds: int) -> bytes:
+        """The `PostResult` as JSON."""
+        asked = self.request.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return encode({"result": asked, **_envelope(ResultType.INTERRUPT, attempt, milliseconds)})
+
+
+Outcome = Resolution | Rejection | Interruption
 
 
 def outcome_of(returned: object, limit: int = MAX_RESULT_BYTES) -> Outcome:
     """Turn what a function returned into JSON; what cannot be is rejected with the reason.
 
     pydantic knows models, dataclasses, decimals, times and the like. NaN and the infinities are not JSON.
+    What `approval_request` made is no result.
     """
+    if isinstance(returned, ApprovalRequest):
+        return Interruption(returned)
     try:
         encoded = encode(to_jsonable_python(returned))
     except Exception as error:  # noqa: BLE001 - a value's own serializer may raise anything

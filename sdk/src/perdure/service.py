@@ -10,8 +10,10 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
+from datetime import timedelta
 from typing import ParamSpec, TypeVar, overload
 
+from perdure.approval import approval_seconds
 from perdure.client import AsyncPerdure, Perdure
 from perdure.context import Context
 from perdure.contract import FunctionReference, StatusChange
@@ -51,6 +53,8 @@ class Service(ServiceDefinition):
         deadline: float | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
         private: bool = False,
+        requires_approval: bool = False,
+        approval_expires: timedelta | None = None,
     ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
     def function(
         self,
@@ -63,13 +67,18 @@ class Service(ServiceDefinition):
         deadline: float | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
         private: bool = False,
+        requires_approval: bool = False,
+        approval_expires: timedelta | None = None,
     ) -> Function[P, R] | Callable[[Callable[P, R]], Function[P, R]]:
         """Offer a function, `def` or `async def`, to the model.
 
         Its input schema comes from the type hints, its description from the docstring, a parameter's from
         `Annotated[..., Field(description=...)]`. `timeout` is the seconds one attempt may take (default 300),
         `retries` how often an attempt that failed is repeated (default 0), `deadline` the seconds for all of
-        it, `concurrency` how many calls this process works on at once, `private` keeps it from the model. An async function that blocks holds up its whole process: write `def` instead.
+        it, `concurrency` how many calls this process works on at once, `private` keeps it from the model.
+        With `requires_approval` a person must approve each call before it is made, within `approval_expires`
+        (default 7 days, at most 90); to ask only sometimes, return `approval_request()`. An async function that
+        blocks holds up its whole process: write `def` instead.
         Raises TypeError for a signature that JSON cannot fill, ValueError for a value over its limit.
         """
         config = {
@@ -77,6 +86,8 @@ class Service(ServiceDefinition):
             "retries": retries,
             "deadline_seconds": deadline,
             "private": private,
+            "requires_approval": requires_approval or None,
+            "approval_expires_seconds": approval_seconds("approval_expires", approval_expires),
         }
         namespace = _caller_names()
 

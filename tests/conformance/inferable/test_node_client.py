@@ -70,10 +70,22 @@ def test_whatever_a_function_returns_or_throws_reaches_the_run(client: Client) -
     for name, words in thrown.items():
         assert named[f"results_{name}"]["result"] == words
         assert named[f"results_{name}"]["resultType"] == "rejection"
-    approval = named["results_asksForApproval"]
-    assert approval["resultType"] == "rejection"
-    assert "approvals are not supported yet" in approval["result"]
     assert found["tries"] == 1, "what raised is not tried again for retries on stall"
+
+
+def test_a_function_asks_for_an_approval_and_is_handed_out_again_for_a_yes(client: Client) -> None:
+    found = client.result_of("approval")
+
+    assert found["paused"] == "still open", "a run that is paused has not ended"
+    assert found["said"] == {"status": 204, "body": None}
+    assert (found["status"], found["handed"]) == ("done", [False, True])
+    assert found["result"] == _returned("paid")
+    assert found["again"] == 409, "a second word would have the function called again"
+    assert found["unknown"] == [404, "string"]
+    denied = found["denied"]
+    assert (denied["status"], denied["handed"]) == ("done", [False])
+    assert denied["result"]["resultType"] == "rejection"
+    assert denied["result"]["result"] == "This call was denied by a person."
 
 
 def test_fourteen_calls_at_once_all_run_although_one_is_slow(client: Client) -> None:

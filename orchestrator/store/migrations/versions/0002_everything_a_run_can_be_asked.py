@@ -151,6 +151,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement per change, as Alembic w
     )
     with op.batch_alter_table("blobs", schema=None) as batch_op:
         batch_op.create_index("ix_blobs_run", ["run_key", "id"], unique=False)
+        batch_op.create_index("ix_blobs_call", ["call_key"], unique=False)
 
     with op.batch_alter_table("api_keys", schema=None) as batch_op:
         batch_op.add_column(
@@ -182,6 +183,9 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement per change, as Alembic w
             sa.Column("result_is_text", sa.Boolean(), server_default=sa.false(), nullable=False)
         )
         batch_op.add_column(sa.Column("cached_from", sa.String(length=26), nullable=True))
+        batch_op.add_column(
+            sa.Column("cancelled", sa.Boolean(), server_default=sa.false(), nullable=False)
+        )
         batch_op.create_index(
             "ix_calls_approval",
             ["approval_expires_at"],
@@ -243,6 +247,9 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement per change, as Alembic w
         batch_op.add_column(sa.Column("auth_context", sa.Text(), nullable=True))
         batch_op.add_column(sa.Column("auth_token_hash", sa.String(length=64), nullable=True))
         batch_op.add_column(sa.Column("rewinds", sa.Integer(), server_default="0", nullable=False))
+        batch_op.add_column(
+            sa.Column("rewinds_read", sa.Integer(), server_default="0", nullable=False)
+        )
         batch_op.add_column(sa.Column("paused_for", sa.String(length=16), nullable=True))
         batch_op.add_column(sa.Column("feedback_comment", sa.Text(), nullable=True))
         batch_op.add_column(sa.Column("feedback_score", sa.Float(), nullable=True))
@@ -266,6 +273,13 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement per change, as Alembic w
             sqlite_where=sa.text("deadline_at IS NOT NULL"),
             postgresql_where=sa.text("deadline_at IS NOT NULL"),
         )
+        batch_op.create_index(
+            "ix_runs_finished",
+            ["finished_at"],
+            unique=False,
+            sqlite_where=sa.text("finished_at IS NOT NULL"),
+            postgresql_where=sa.text("finished_at IS NOT NULL"),
+        )
 
     with op.batch_alter_table("steps", schema=None) as batch_op:
         batch_op.add_column(
@@ -274,9 +288,11 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement per change, as Alembic w
 
     op.drop_index("ix_deliveries_open", table_name="deliveries")
     op.create_index("ix_deliveries_open", "deliveries", ["status", "run_key"], unique=False)
+    op.create_index("ix_deliveries_call", "deliveries", ["call_key"], unique=False)
 
 
 def downgrade() -> None:  # noqa: PLR0915 - the same backwards
+    op.drop_index("ix_deliveries_call", table_name="deliveries")
     op.drop_index("ix_deliveries_open", table_name="deliveries")
     op.create_index("ix_deliveries_open", "deliveries", ["status", "created_at"], unique=False)
 
@@ -284,6 +300,11 @@ def downgrade() -> None:  # noqa: PLR0915 - the same backwards
         batch_op.drop_column("cost_micros")
 
     with op.batch_alter_table("runs", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_runs_finished",
+            sqlite_where=sa.text("finished_at IS NOT NULL"),
+            postgresql_where=sa.text("finished_at IS NOT NULL"),
+        )
         batch_op.drop_index(
             "ix_runs_deadline",
             sqlite_where=sa.text("deadline_at IS NOT NULL"),
@@ -299,6 +320,7 @@ def downgrade() -> None:  # noqa: PLR0915 - the same backwards
         batch_op.drop_column("feedback_score")
         batch_op.drop_column("feedback_comment")
         batch_op.drop_column("paused_for")
+        batch_op.drop_column("rewinds_read")
         batch_op.drop_column("rewinds")
         batch_op.drop_column("auth_token_hash")
         batch_op.drop_column("auth_context")
@@ -343,6 +365,7 @@ def downgrade() -> None:  # noqa: PLR0915 - the same backwards
             postgresql_where=sa.text("approval_expires_at IS NOT NULL"),
         )
         batch_op.drop_column("cached_from")
+        batch_op.drop_column("cancelled")
         batch_op.drop_column("result_is_text")
         batch_op.drop_column("original_input")
         batch_op.drop_column("decision_reason")
@@ -362,6 +385,7 @@ def downgrade() -> None:  # noqa: PLR0915 - the same backwards
         batch_op.drop_column("scopes")
 
     with op.batch_alter_table("blobs", schema=None) as batch_op:
+        batch_op.drop_index("ix_blobs_call")
         batch_op.drop_index("ix_blobs_run")
 
     op.drop_table("blobs")

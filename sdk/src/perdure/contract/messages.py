@@ -20,6 +20,20 @@ class CreateMessage(Request):
     type: Literal["human", "supervisor"] = "human"
 
 
+class EditMessage(Request):
+    """Another text for a message: the run begins again from there."""
+
+    message: Prompt
+
+
+class RetryRun(Request):
+    """Begin again from a message."""
+
+    message_id: MessageId | None = Field(
+        default=None, description="Default: the last message that was sent to the run."
+    )
+
+
 class Message(Reply):
     id: str
     type: MessageType

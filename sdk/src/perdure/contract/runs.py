@@ -212,6 +212,15 @@ class CancelRun(Request):
     reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] | None = None
 
 
+class ResumeRun(Request):
+    """Let a paused run go on; with a higher budget, if that is what it paused for."""
+
+    budget: Budget | None = Field(
+        default=None,
+        description="Limits to change: a number raises one, null lifts it, the others stay as they are.",
+    )
+
+
 class RunPage(Reply):
     """Runs, newest first."""
 

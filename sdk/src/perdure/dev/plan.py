@@ -17,6 +17,11 @@ EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not lis
 _TEMPORAL_SETTINGS = (
     # One shard hands out 20 tasks a second by default: 100 ms per step whatever else is done.
     *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"),
+    # A process that ends can end its polls first: none takes a call with it.
+    *("--dynamic-config-value", "frontend.enableCancelWorkerPollsOnShutdown=true"),
+    # Among several partitions of a queue neither priority nor first-in-first-out means anything.
+    *("--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"),
+    *("--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"),
     *("--sqlite-pragma", "journal_mode=WAL"),
     *("--sqlite-pragma", "synchronous=FULL"),
     *("--log-level", "warn"),
@@ -131,6 +136,7 @@ def server_environment(
 ) -> dict[str, str]:
     """What the API and the Temporal workers are told on top of what this process was told."""
     return {
+        "PERDURE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",  # receivers under development
         **environment,
         "PERDURE_STATE_DIR": str(state.path),
         "PERDURE_HOST": addresses.host,

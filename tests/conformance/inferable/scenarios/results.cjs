@@ -1,5 +1,4 @@
 // Everything a function can return or throw, and what the run is told of it.
-const { approvalRequest, blob } = require("inferable");
 const { POLL, call, inferable, play, run, script } = require("./common.cjs");
 
 const functions = {
@@ -18,7 +17,6 @@ const functions = {
   throwsAnObject: () => {
     throw { code: 7 }; // eslint-disable-line no-throw-literal
   },
-  asksForApproval: () => approvalRequest(),
   retriesOnStallOnly: () => {
     tries += 1;
     throw new Error("raised");

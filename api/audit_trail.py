@@ -1,0 +1,66 @@
+"""Audit entries on their way into the store: written in the background, a moment later, many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from orchestrator.store.audit import AuditNote, AuditStore
+from orchestrator.store.outage import OUTAGES
+
+_log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.5
+"""An entry is written at most this much later, if the store answers."""
+_BATCH = 500
+MAX_WAITING = 50_000
+"""Entries kept while the store does not answer; beyond that the oldest are given up, and the log says so."""
+
+
+class AuditTrail:
+    """Takes entries without making anybody wait. `aclose` writes what is left."""
+
+    def __init__(self, audit: AuditStore) -> None:
+        self._audit = audit
+        self._waiting: list[AuditNote] = []
+        self._turn = asyncio.Lock()
+        self._writer: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+
+    def note(self, entry: AuditNote) -> None:
+        """Have the entry written soon."""
+        self._waiting.append(entry)
+        if len(self._waiting) > MAX_WAITING:
+            lost = len(self._waiting) - MAX_WAITING
+            del self._waiting[:lost]
+            _log.error("the store does not answer: %d audit entries are lost", lost)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_soon())
+
+    async def _write_soon(self) -> None:
+        while self._waiting and not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), PAUSE_SECONDS)
+            try:
+                await self.flush()
+            except OUTAGES as error:
+                _log.warning("audit entries wait for the store: %s", type(error).__name__)
+
+    async def flush(self) -> None:
+        """Write all entries noted so far. Raises the store's error where it does not answer."""
+        async with self._turn:
+            while self._waiting:
+                batch = self._waiting[:_BATCH]
+                await self._audit.add(batch)
+                del self._waiting[: len(batch)]
+
+    async def aclose(self) -> None:
+        """Write what is left and stop."""
+        self._stop.set()
+        if self._writer is not None:
+            await self._writer
+        try:
+            await self.flush()
+        except OUTAGES:
+            _log.exception("%d audit entries are lost", len(self._waiting))

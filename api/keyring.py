@@ -1,0 +1,71 @@
+"""Whose key it is and which clusters there are, remembered for a moment: what was revoked or deleted works no longer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from orchestrator.errors import NotFoundError
+from orchestrator.store.clusters import ClusterRecord, ClusterStore
+from orchestrator.store.keys import KeyStore, hash_key
+from orchestrator.store.records import KeyRecord
+
+KEY_CACHE_SECONDS = 2.0
+"""A revoked key, a key of a deleted cluster, and a changed setting work at most this much longer."""
+_CACHE_SIZE = 10_000
+
+T = TypeVar("T")
+Clock = Callable[[], float]
+
+
+class _Remembered(Generic[T]):
+    """What a look into the store found, for `KEY_CACHE_SECONDS`. What was not found is looked for each time."""
+
+    def __init__(self, look: Callable[[str], Awaitable[T | None]], clock: Clock) -> None:
+        self._look = look
+        self._clock = clock
+        self._known: dict[str, tuple[float, T]] = {}
+
+    async def get(self, name: str) -> T | None:
+        known = self._known.get(name)
+        if known is not None and self._clock() < known[0]:
+            return known[1]
+        found = await self._look(name)
+        self._known.pop(name, None)
+        if found is not None:
+            while len(self._known) >= _CACHE_SIZE:
+                self._known.pop(next(iter(self._known)))
+            self._known[name] = (self._clock() + KEY_CACHE_SECONDS, found)
+        return found
+
+
+class Keyring:
+    """Whose key is it? A busy client costs one look in a while."""
+
+    def __init__(self, keys: KeyStore, clock: Clock = time.monotonic) -> None:
+        self._keys = _Remembered(keys.identify, clock)
+
+    async def identify(self, key: str) -> KeyRecord | None:
+        """The record of a key; None for one that is unknown or revoked."""
+        return await self._keys.get(hash_key(key))
+
+
+class Roster:
+    """Which clusters are there, and how are they set?"""
+
+    def __init__(self, clusters: ClusterStore, clock: Clock = time.monotonic) -> None:
+        self._store = clusters
+        self._clusters = _Remembered(self._look, clock)
+
+    async def find(self, cluster_id: str) -> ClusterRecord | None:
+        """The cluster; None for one that is unknown or deleted."""
+        return await self._clusters.get(cluster_id)
+
+    async def _look(self, cluster_id: str) -> ClusterRecord | None:
+        if "\0" in cluster_id:  # databases refuse it, and no id has one
+            return None
+        try:
+            return await self._store.get(cluster_id)
+        except NotFoundError:
+            return None

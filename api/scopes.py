@@ -1,0 +1,87 @@
+"""Which scope each operation needs: one of those listed. `docs/clusters-and-keys.md` has the same table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.store.keys import scopes_in
+from orchestrator.store.records import KeyRecord
+from perdure.contract import Scope
+
+USER = "custom"
+"""Not given to keys: what somebody may do whom the cluster's own auth function let in, with runs of the same token."""
+
+_MACHINE, _CLIENT, _ADMIN, _MANAGEMENT = (
+    Scope.MACHINE.value,
+    Scope.CLIENT.value,
+    Scope.ADMIN.value,
+    Scope.MANAGEMENT.value,
+)
+_GROUPS: tuple[tuple[tuple[str, ...], str], ...] = (
+    ((_MACHINE, _CLIENT, _ADMIN, _MANAGEMENT), "get_identity"),
+    ((_MACHINE,), "poll_calls keep_call post_result create_blob"),
+    # A client may ask by `{}` which cluster it is in; to register functions takes the machine's scope.
+    ((_MACHINE, _CLIENT), "register_machine"),
+    (
+        (_CLIENT, USER),
+        """
+        create_run list_runs get_run cancel_run resume_run delete_run retry_run set_feedback get_timeline
+        list_messages create_message edit_message list_events stream_events
+        list_run_calls list_references list_run_blobs
+        """,
+    ),
+    (
+        (_CLIENT,),
+        """
+        create_call get_call get_call_result cancel_call decide_call list_approvals get_blob_data
+        list_deliveries resend_delivery create_structured_output
+        create_run_config list_run_configs search_run_configs get_run_config put_run_config
+        delete_run_config get_run_config_metrics
+        """,
+    ),
+    (
+        (_CLIENT, _ADMIN),
+        "list_services list_machines list_cluster_events get_usage get_cluster get_function_note",
+    ),
+    (
+        (_ADMIN,),
+        """
+        update_cluster delete_cluster list_context_versions create_api_key list_api_keys revoke_api_key
+        put_function_note delete_function_note list_audit_entries
+        create_webhook_secret list_webhook_secrets delete_webhook_secret
+        """,
+    ),
+    ((_MANAGEMENT,), "list_clusters create_cluster"),
+)
+SCOPES: Mapping[str, frozenset[str]] = {
+    operation: frozenset(scopes) for scopes, names in _GROUPS for operation in names.split()
+}
+"""By operation id."""
+_UNDECLARED = frozenset({_ADMIN})
+UNAUDITED = frozenset({"keep_call", "post_result", "create_blob"})
+"""The hot path of function workers: what becomes of a call stands in its run's events."""
+
+
+def needed(operation: str) -> frozenset[str]:
+    """Any of these scopes is enough. An operation that was forgotten above is the administrator's."""
+    return SCOPES.get(operation, _UNDECLARED)
+
+
+def held(key: KeyRecord, cluster_id: str) -> frozenset[str]:
+    """What the key may do in that cluster. Management is admin and client everywhere, and a machine nowhere."""
+    own = scopes_in(key.scopes)
+    may = set(own) if cluster_id == key.cluster_id else set[Scope]()
+    if Scope.MANAGEMENT in own:
+        may |= {Scope.MANAGEMENT, Scope.ADMIN, Scope.CLIENT}
+    return frozenset(scope.value for scope in may)
+
+
+def givable(key: KeyRecord, cluster_id: str) -> frozenset[Scope]:
+    """What the key may give to keys of that cluster: what it has there, management never.
+
+    Management also gives `machine`: a cluster that it made could have no function worker otherwise.
+    """
+    mine = {Scope(scope) for scope in held(key, cluster_id)}
+    if Scope.MANAGEMENT in mine:
+        mine.add(Scope.MACHINE)
+    return frozenset(mine - {Scope.MANAGEMENT})

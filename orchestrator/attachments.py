@@ -1,0 +1,107 @@
+"""The functions and handlers that a run names, found among those registered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from orchestrator.errors import InvalidRequestError
+from orchestrator.prompts import OWN_TOOLS
+from orchestrator.standard_library import LIBRARY
+from orchestrator.store.offers import tool_name
+from orchestrator.store.records import FunctionRecord
+from perdure.contract import FunctionReference, StatusChangeTarget
+
+
+def attached(
+    references: Sequence[FunctionReference | str],
+    known: Iterable[FunctionRecord],
+    pointer: str,
+    *,
+    mocks: Collection[str] = (),
+) -> list[FunctionReference]:
+    """The functions by service and name: registered ones, the standard library's, and those a test run mocks.
+
+    Raises `InvalidRequestError`, which names the first that is not there.
+    """
+    by_name = _by_name(known)
+    return [
+        _elsewhere(reference, by_name, mocks) or _attach(reference, by_name, f"{pointer}/{index}")
+        for index, reference in enumerate(references)
+    ]
+
+
+def check_mocks(names: Iterable[str], known: Iterable[FunctionRecord]) -> None:
+    """Raises `InvalidRequestError` for the first that no function can have as its full name."""
+    by_name = _by_name(known)
+    for name in names:
+        reserved = name in OWN_TOOLS and name not in LIBRARY
+        if reserved or (name not in by_name and _split(name) is None):
+            raise InvalidRequestError(
+                f"{name!r} cannot be mocked. Mocks are given by full name, service_function.",
+                pointer=f"/test/mocks/{name.replace('~', '~0').replace('/', '~1')}",
+            )
+
+
+def _by_name(known: Iterable[FunctionRecord]) -> dict[str, FunctionRecord]:
+    by_name = {tool_name(record.service, record.name): record for record in known}
+    return by_name | {f"{record.service}_{record.name}": record for record in by_name.values()}
+
+
+def _split(name: str) -> FunctionReference | None:
+    """Service and function of a full name that nobody registered: its first part is the service."""
+    service, _, function = name.partition("_")
+    try:
+        return FunctionReference(service=service, function=function)
+    except ValueError:
+        return None
+
+
+def _elsewhere(
+    reference: FunctionReference | str, known: Mapping[str, FunctionRecord], mocks: Collection[str]
+) -> FunctionReference | None:
+    """A function that needs no function worker: of the standard library, or mocked and not registered."""
+    name = reference if isinstance(reference, str) else f"{reference.service}_{reference.function}"
+    if name in known or not (name in LIBRARY or name in mocks):
+        return None
+    return _split(name) if isinstance(reference, str) else reference
+
+
+def _attach(
+    reference: FunctionReference | str, known: dict[str, FunctionRecord], pointer: str
+) -> FunctionReference:
+    name = (
+        reference
+        if isinstance(reference, str)
+        else tool_name(reference.service, reference.function)
+    )
+    record = known.get(name)
+    if record is None:
+        available = ", ".join(sorted(n for n, r in known.items() if not r.private)) or "none"
+        raise InvalidRequestError(
+            f"No function {name!r} is registered. Start its function worker first. Registered: {available}.",
+            pointer=pointer,
+            code="unknown_function",
+        )
+    if record.private:
+        raise InvalidRequestError(
+            f"The function {name!r} is private; the model cannot be given it.",
+            pointer=pointer,
+            code="private_function",
+        )
+    return FunctionReference(service=record.service, function=record.name)
+
+
+def handler(
+    target: StatusChangeTarget | None, known: Iterable[FunctionRecord]
+) -> StatusChangeTarget | None:
+    """The target, whose function is registered. Raises `InvalidRequestError`."""
+    if target is None or target.function is None:
+        return target
+    reference = target.function
+    if not any(r.service == reference.service and r.name == reference.function for r in known):
+        raise InvalidRequestError(
+            f"No handler {reference.service}.{reference.function} is registered. Start its function worker first.",
+            pointer="/onStatusChange/function",
+            code="unknown_function",
+        )
+    return target

@@ -1,0 +1,67 @@
+"""When a run's budget is used up, in words. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perdure.contract import Budget
+
+MICROS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a run has used so far. `calls` counts those that were asked for, done or not."""
+
+    tokens: int = 0
+    micros: int = 0
+    steps: int = 0
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UsedUp:
+    """A limit that is reached: the field of the budget, and a sentence."""
+
+    field: str
+    reason: str
+
+
+def used_up(budget: Budget, spent: Spent) -> UsedUp | None:
+    """The limit that forbids another model step."""
+    if budget.tokens is not None and spent.tokens >= budget.tokens:
+        return UsedUp(
+            "tokens", f"The budget of {budget.tokens} tokens is used up ({spent.tokens})."
+        )
+    if budget.usd is not None and spent.micros >= round(budget.usd * MICROS):
+        return UsedUp(
+            "usd", f"The budget of {dollars(budget.usd)} is used up ({_spent_dollars(spent)})."
+        )
+    if budget.steps is not None and spent.steps >= budget.steps:
+        return UsedUp(
+            "steps", f"The budget of {budget.steps} model steps is used up ({spent.steps})."
+        )
+    return too_many_calls(budget, spent)
+
+
+def too_many_calls(budget: Budget, spent: Spent) -> UsedUp | None:
+    """The limit that forbids the calls that were asked for last."""
+    if budget.calls is None or spent.calls <= budget.calls:
+        return None
+    return UsedUp("calls", f"The budget of {budget.calls} calls is used up ({spent.calls} wanted).")
+
+
+def raised(budget: Budget, more: Budget) -> Budget:
+    """The budget with the limits that `more` names; one that it names as null is lifted."""
+    named = {name: getattr(more, name) for name in more.model_fields_set}
+    return budget.model_copy(update=named)
+
+
+def dollars(usd: float) -> str:
+    """An amount as people write it, with as many digits as it has, at least two."""
+    whole, _, cents = f"{usd:.6f}".partition(".")
+    return f"${whole}.{cents.rstrip('0').ljust(2, '0')}"
+
+
+def _spent_dollars(spent: Spent) -> str:
+    return dollars(spent.micros / MICROS)

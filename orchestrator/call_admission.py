@@ -1,0 +1,75 @@
+"""What a request for a direct call must be to be accepted, and the hidden run that it becomes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from orchestrator.errors import InvalidRequestError
+from orchestrator.ids import new_id
+from orchestrator.reply import OfferedFunction
+from orchestrator.run_admission import ANYBODY, Caller, check_context
+from orchestrator.schema import compile_schema
+from orchestrator.store.call_rows import DIRECT
+from orchestrator.store.json_text import dump
+from orchestrator.store.new_runs import NewRun
+from orchestrator.store.store import Store
+from perdure.contract import CreateCall, FunctionReference
+
+NO_MODEL = "none"
+"""What stands for the model of a run that has none."""
+
+
+async def admit_call(
+    store: Store,
+    cluster_id: str,
+    request: CreateCall,
+    *,
+    idempotency_key: str | None,
+    caller: Caller = ANYBODY,
+) -> tuple[NewRun, OfferedFunction]:
+    """The run that is nothing but this call. Raises `InvalidRequestError` and its kin, naming the field."""
+    check_context(request.context)
+    reference = FunctionReference(service=request.service, function=request.function)
+    function = await store.direct_calls.function(cluster_id, reference)
+    if function is None:
+        raise InvalidRequestError(
+            f"No function {request.function!r} of service {request.service!r} is registered. Start its function worker first.",
+            pointer="/function",
+            code="unknown_function",
+        )
+    problems = compile_schema(dump(dict(function.tool.schema))).problems(request.input)
+    if problems:
+        raise InvalidRequestError(
+            "The input does not satisfy the function's schema: " + "; ".join(problems),
+            pointer="/input",
+        )
+    run_id = new_id()
+    return NewRun(
+        cluster_id=cluster_id,
+        id=run_id,
+        message_id=run_id,
+        prompt=None,
+        name=f"{request.service}.{request.function}",
+        model=NO_MODEL,
+        system_prompt=None,
+        result_schema=None,
+        attached_functions=None,
+        on_status_change=None,
+        metadata={},
+        context=request.context,
+        interactive=False,
+        call_summarization=False,
+        idempotency_key=idempotency_key,
+        request_hash=call_hash(request, caller),
+        kind=DIRECT,
+        auth_context=caller.auth_context,
+        auth_token_hash=caller.auth_token_hash,
+    ), function
+
+
+def call_hash(request: CreateCall, caller: Caller = ANYBODY) -> str:
+    """Tells whether two requests ask for the same call."""
+    asked = request.model_dump(mode="json", by_alias=True)
+    text = json.dumps(["call", asked, caller.auth_token_hash], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

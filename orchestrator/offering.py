@@ -1,0 +1,164 @@
+"""Which functions a model is offered where a cluster has more than fit, and the search for the others.
+
+What was offered once stays offered, in its order: the first step's best matches, then what the model found or what
+later messages brought in. The list is kept with the replies, so that another worker offers the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from orchestrator.conversation import Tool, ToolCall, ToolResult
+from orchestrator.matching import ranking
+from orchestrator.prompts import MAX_FOUND, SEARCH_TOOL
+from orchestrator.reply import OfferedFunction
+from orchestrator.transcript import Entry, offered_names, seen_key
+from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
+
+MAX_OFFERED = 64
+"""Functions that a model is offered at first."""
+MAX_OFFERED_CHARACTERS = 100_000
+"""Of names, descriptions and schemas of what is offered at first."""
+MAX_GROWN = 128
+"""Functions that a model is offered at most, with what it found: beyond that it calls them from the search's answer."""
+_PER_MESSAGE = 8
+"""Functions that a later message can bring in."""
+_DEFAULT_FOUND = 5
+_MAX_DESCRIPTION = INLINE_RESULT_CHARACTERS // MAX_FOUND // 2
+"""Of a longer description the search's answer has the beginning; the function is offered with the whole of it."""
+_MAX_QUERY_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the model is offered in one step."""
+
+    functions: tuple[OfferedFunction, ...]
+    searchable: bool = False
+    """There are others, which the model can search."""
+    names: tuple[str, ...] | None = None
+    """The list to be kept with the reply; None where it is as it was."""
+
+
+class Offering:
+    """What a run's transcript says of the functions that its model was offered."""
+
+    def __init__(self) -> None:
+        self._names: tuple[str, ...] = ()
+        self._words: list[tuple[int, str]] = []
+        self._found: list[str] = []
+
+    def add(self, entry: Entry) -> None:
+        """Add the next entry, in the order of keys."""
+        match entry.type:
+            case MessageType.HUMAN:
+                self._words.append((entry.key, str(entry.data["message"])))
+            case MessageType.AGENT:
+                seen = seen_key(entry.data)
+                self._words = [(key, text) for key, text in self._words if key > seen]
+                names = offered_names(entry.data)
+                if names is not None:
+                    self._names = names
+                    self._found = []
+            case MessageType.INVOCATION_RESULT if entry.data["toolName"] == SEARCH_TOOL:
+                self._found += _names_in(str(entry.data["result"]))
+            case _:
+                pass
+
+    def offer(self, functions: Sequence[OfferedFunction]) -> Offer:
+        """What to offer now of the functions that the run may call, given in the order of their names."""
+        fits = len(functions) <= MAX_OFFERED and _size(functions) <= MAX_OFFERED_CHARACTERS
+        if fits and not self._names:
+            return Offer(tuple(functions))
+        known = {function.tool.name: function for function in functions}
+        names = (*self._names, *self._new(functions, known))
+        shown = [known[name] for name in names if name in known]
+        if fits:
+            listed = set(names)
+            shown += [function for function in functions if function.tool.name not in listed]
+        return Offer(tuple(shown), searchable=True, names=names if names != self._names else None)
+
+    def _new(
+        self, functions: Sequence[OfferedFunction], known: Mapping[str, OfferedFunction]
+    ) -> list[str]:
+        query = "\n".join(text for _, text in self._words)
+        if not self._names:
+            return sorted(_best(query, functions))
+        offered = dict.fromkeys(self._names)
+        wanted = [name for name in self._found if name in known]
+        if query:
+            wanted += _matching(query, [f for f in functions if f.tool.name not in offered])
+        fresh = [name for name in dict.fromkeys(wanted) if name not in offered]
+        return fresh[: max(0, MAX_GROWN - len(offered))]
+
+
+def search_answer(call: ToolCall, functions: Sequence[OfferedFunction]) -> ToolResult:
+    """Answer the model's search: names, descriptions and schemas of what fits its words, the best first.
+
+    Schemas that would make the answer longer than any result the model is shown are left out.
+    """
+    values: Mapping[str, JsonValue] = call.input if isinstance(call.input, dict) else {}
+    query, limit = values.get("query"), values.get("limit", _DEFAULT_FOUND)
+    if not isinstance(query, str) or type(limit) is not int or not 1 <= limit <= MAX_FOUND:
+        problem = f"query must be a string, limit a whole number from 1 to {MAX_FOUND}."
+        return ToolResult(call.id, call.name, problem, is_error=True)
+    tools = [function.tool for function in functions]
+    ranked = ranking(query[:_MAX_QUERY_CHARACTERS], tools)
+    found = [tool for score, tool in ranked if score > 0][:limit]
+    if not found:
+        return ToolResult(call.id, call.name, f"No function fits {query[:200]!r}. Try other words.")
+    return ToolResult(call.id, call.name, _listing(found))
+
+
+def _listing(tools: Sequence[Tool]) -> str:
+    """Name and beginning of the description of each, and the schemas for which there is room."""
+    listed: list[dict[str, JsonValue]] = [
+        {"name": tool.name, "description": tool.description[:_MAX_DESCRIPTION]} for tool in tools
+    ]
+    room = INLINE_RESULT_CHARACTERS - len(_json(listed))
+    for entry, tool in zip(listed, tools, strict=True):
+        schema = dict(tool.schema)
+        size = len(_json({"schema": schema}))
+        if size <= room:
+            entry["schema"] = schema
+            room -= size
+    return _json(listed)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _names_in(answer: str) -> Iterator[str]:
+    """Names in the answer to a search; none in a refusal."""
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        return
+    if isinstance(found, list):
+        yield from (str(item["name"]) for item in found if isinstance(item, dict))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - our own JSON
+
+
+def _best(query: str, functions: Sequence[OfferedFunction]) -> Iterator[str]:
+    """The best matches that fit, and at least the best one."""
+    sizes = {function.tool.name: function.characters for function in functions}
+    count = room = 0
+    for _, tool in ranking(query, [function.tool for function in functions]):
+        size = sizes[tool.name]
+        if count and (count >= MAX_OFFERED or room + size > MAX_OFFERED_CHARACTERS):
+            continue
+        count, room = count + 1, room + size
+        yield tool.name
+
+
+def _matching(query: str, functions: Sequence[OfferedFunction]) -> list[str]:
+    ranked = ranking(query, [function.tool for function in functions])
+    return [tool.name for score, tool in ranked if score > 0][:_PER_MESSAGE]
+
+
+def _size(functions: Sequence[OfferedFunction]) -> int:
+    return sum(function.characters for function in functions)

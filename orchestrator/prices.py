@@ -1,0 +1,154 @@
+"""What models cost: US dollars per million tokens, as their providers publish them.
+
+Pure. The list was read in October 2026; a provider changes its prices without asking, and discounts, batch, regional
+and hour-long cache rates are not in it. The setting `PERDURE_MODEL_PRICES` adds to it and overrides it:
+
+    {"anthropic/claude-opus-4-1": {"input": 15, "output": 75, "cacheRead": 1.5, "cacheWrite": 18.75}}
+
+One million tokens at one dollar are one million micro-dollars, so a price is also micro-dollars per token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+from orchestrator.conversation import Usage
+from orchestrator.registry import ANTHROPIC, SCRIPTED
+
+MICROS = 1_000_000
+"""Micro-dollars in a dollar."""
+MAX_PRICE = 10_000
+
+Dollars = Annotated[Decimal, Field(ge=0, le=MAX_PRICE, allow_inf_nan=False)]
+
+
+class Rates(BaseModel):
+    """Dollars per million tokens of the four kinds."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
+    )
+
+    input: Dollars
+    output: Dollars
+    cache_read: Dollars
+    cache_write: Dollars
+
+    def micros(self, usage: Usage) -> int:
+        """The cost of one reply, to the nearest micro-dollar."""
+        exact = (
+            self.input * usage.input_tokens
+            + self.output * usage.output_tokens
+            + self.cache_read * usage.cache_read_tokens
+            + self.cache_write * usage.cache_write_tokens
+        )
+        return int(exact.to_integral_value(ROUND_HALF_UP))
+
+
+class LongPrompt(Rates):
+    """Other rates, for the whole reply, where the prompt has more than `over` tokens."""
+
+    over: Annotated[int, Field(ge=1)]
+
+
+class Price(Rates):
+    """What one model costs."""
+
+    long_prompt: LongPrompt | None = None
+
+    def cost(self, usage: Usage) -> int:
+        """Micro-dollars of one reply."""
+        prompt = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+        if self.long_prompt is not None and prompt > self.long_prompt.over:
+            return self.long_prompt.micros(usage)
+        return self.micros(usage)
+
+
+def _price(given: str, taken: str, cache_read: str) -> Price:
+    """Writing to the cache for five minutes costs a quarter more than plain input."""
+    dollars = Decimal(given)
+    return Price(
+        input=dollars,
+        output=Decimal(taken),
+        cache_read=Decimal(cache_read),
+        cache_write=dollars * Decimal("1.25"),
+    )
+
+
+_FABLE, _FABLE_5_1 = _price("10", "50", "1"), _price("10", "50", "0.25")
+_OPUS, _OPUS_5_5 = _price("5", "25", "0.5"), _price("4", "20", "0.2")
+_SONNET_4, _SONNET_5 = _price("3", "15", "0.3"), _price("2", "10", "0.2")
+_HAIKU_5_5 = _price("0.1", "0.5", "0.01").model_copy(
+    update={
+        "long_prompt": LongPrompt(
+            over=100_000,
+            **_price("0.5", "2.5", "0.05").model_dump(exclude={"long_prompt"}),
+        )
+    }
+)
+_FREE = _price("0", "0", "0")
+
+PUBLISHED: Mapping[str, Price] = MappingProxyType(
+    {
+        "claude-fable-5-2": _FABLE_5_1,
+        "claude-mythos-5-2": _FABLE_5_1,
+        "claude-fable-5-1": _FABLE_5_1,
+        "claude-mythos-5-1": _FABLE_5_1,
+        "claude-fable-5": _FABLE,
+        "claude-mythos-5": _FABLE,
+        "claude-opus-5-5": _OPUS_5_5,
+        "claude-opus-5": _OPUS,
+        "claude-opus-4-8": _OPUS,
+        "claude-opus-4-7": _OPUS,
+        "claude-opus-4-6": _OPUS,
+        "claude-opus-4-5": _OPUS,
+        "claude-sonnet-5-5": _price("2", "10", "0.1"),
+        "claude-sonnet-5": _SONNET_5,
+        "claude-sonnet-4-6": _SONNET_4,
+        "claude-sonnet-4-5": _SONNET_4,
+        "claude-haiku-5-5": _HAIKU_5_5,
+        "claude-haiku-4-5": _price("1", "5", "0.1"),
+    }
+)
+"""By the provider's id."""
+
+_OWN = TypeAdapter(dict[str, Price])
+
+
+class PriceList:
+    """The published prices and the ones that were set. Models are named `provider/model`."""
+
+    def __init__(self, own: Mapping[str, Price] | None = None) -> None:
+        self._own = dict(own or {})
+
+    def of(self, model: str) -> Price | None:
+        """The price of a model; None where it is not known. Scripted models cost nothing unless it is set."""
+        provider, _, name = model.partition("/")
+        if model in self._own:
+            return self._own[model]
+        if provider == SCRIPTED:
+            return _FREE
+        return PUBLISHED.get(name) if provider == ANTHROPIC else None
+
+    def cost(self, model: str, usage: Usage) -> int:
+        """Micro-dollars of one reply; 0 where the price is not known."""
+        price = self.of(model)
+        return 0 if price is None else price.cost(usage)
+
+
+def parse_prices(text: str) -> PriceList:
+    """Read the setting `model_prices`. Raises `ValueError`, which says what is wrong with it."""
+    if not text.strip():
+        return PriceList()
+    try:
+        return PriceList(_OWN.validate_json(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "/".join(map(str, first["loc"]))
+        raise ValueError(f"PERDURE_MODEL_PRICES: {place}: {first['msg']}") from error

@@ -1,0 +1,47 @@
+"""What a function must be like to be registered."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from orchestrator.cache_key import check_key_path
+from orchestrator.errors import InvalidRequestError
+from orchestrator.schema import check_schema
+from orchestrator.store.json_text import load
+from perdure.contract import FunctionDefinition
+
+
+def checked(definition: FunctionDefinition, index: int) -> FunctionDefinition:
+    """The definition with its schema as an object, checked. Raises `InvalidRequestError` and its kin."""
+    _check_key_path(definition, index)
+    pointer = f"/functions/{index}/schema"
+    schema: JsonValue = definition.schema_
+    if isinstance(schema, str):
+        try:
+            schema = load(schema)
+        except ValueError as error:
+            raise InvalidRequestError(
+                f"The schema of {definition.name!r} is not JSON.", pointer=pointer
+            ) from error
+    if schema is None:
+        return definition
+    if not isinstance(schema, dict):
+        raise InvalidRequestError(
+            f"The schema of {definition.name!r} must be an object.", pointer=pointer
+        )
+    check_schema(schema, pointer=pointer)
+    return definition.model_copy(update={"schema_": schema})
+
+
+def _check_key_path(definition: FunctionDefinition, index: int) -> None:
+    cache = None if definition.config is None else definition.config.cache
+    if cache is None:
+        return
+    try:
+        check_key_path(cache.key_path)
+    except ValueError as error:
+        raise InvalidRequestError(
+            f"The cache of {definition.name!r} has no usable key path: {error}.",
+            pointer=f"/functions/{index}/config/cache/keyPath",
+            code="invalid_key_path",
+        ) from error

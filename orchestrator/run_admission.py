@@ -1,0 +1,203 @@
+"""What a request for a run must be to be accepted, and the run that it asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from orchestrator.attachments import attached, check_mocks, handler
+from orchestrator.clock import now_ms, to_datetime
+from orchestrator.errors import InvalidRequestError, TooLargeError
+from orchestrator.ids import new_id
+from orchestrator.naming import first_words
+from orchestrator.prices import parse_prices
+from orchestrator.registry import parse_policies, resolve_model
+from orchestrator.run_configuration import RunConfigurations
+from orchestrator.schema import check_schema
+from orchestrator.settings import Settings
+from orchestrator.store.json_text import dump, dump_optional
+from orchestrator.store.new_runs import NewRun
+from orchestrator.store.store import Store
+from orchestrator.webhooks import Webhooks
+from perdure.contract import MAX_CONTEXT_BYTES, CreateRun, CreateStructuredOutput, TestOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, where the cluster's own auth function said so."""
+
+    auth_context: Mapping[str, JsonValue] | None = None
+    auth_token_hash: str | None = None
+
+
+ANYBODY = Caller()
+
+
+class RunAdmission:
+    """Checks requests for runs against what is registered, stored and set."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._webhooks = Webhooks(store, settings)
+        self._configurations = RunConfigurations(store)
+        self._policies = tuple(parse_policies(settings.scripted_policies))
+        self._prices = parse_prices(settings.model_prices)
+
+    async def admit(
+        self,
+        cluster_id: str,
+        request: CreateRun,
+        *,
+        idempotency_key: str | None = None,
+        caller: Caller = ANYBODY,
+    ) -> NewRun:
+        """The run that is asked for. Raises `InvalidRequestError` and its kin, naming the field."""
+        configured = await self._configurations.apply(cluster_id, request)
+        wanted = configured.request
+        prompt, model, mocks = _prompt_of(wanted), self.model(wanted.model), _mocks(wanted.test)
+        known = await self._store.functions.all_of(cluster_id)
+        check_mocks(mocks or (), known)
+        await self._check(cluster_id, wanted, model)
+        functions = wanted.attached_functions
+        return NewRun(
+            cluster_id=cluster_id,
+            id=wanted.id or new_id(),
+            message_id=new_id(),
+            prompt=prompt,
+            name=wanted.name or first_words(prompt),
+            name_source="words" if wanted.name is None else "given",
+            model=model,
+            system_prompt=wanted.system_prompt,
+            result_schema=dump_optional(wanted.result_schema),
+            attached_functions=None
+            if functions is None
+            else attached(functions, known, configured.functions_pointer, mocks=mocks or ()),
+            on_status_change=handler(wanted.on_status_change, known),
+            metadata=wanted.metadata,
+            context=wanted.context,
+            interactive=wanted.interactive,
+            call_summarization=wanted.call_summarization,
+            idempotency_key=idempotency_key,
+            request_hash=request_hash(request, caller),
+            test=wanted.test is not None and wanted.test.enabled,
+            mocks=mocks,
+            tags=list(dict.fromkeys(wanted.tags)),
+            reasoning_traces=wanted.reasoning_traces,
+            priority=wanted.priority,
+            deadline_at=_deadline(wanted.deadline),
+            budget=wanted.budget,
+            config_id=configured.config_id,
+            config_version=configured.version,
+            auth_context=caller.auth_context,
+            auth_token_hash=caller.auth_token_hash,
+        )
+
+    async def admit_structured(self, cluster_id: str, request: CreateStructuredOutput) -> NewRun:
+        """A hidden run that asks a model once, without functions. Raises `InvalidRequestError` and its kin."""
+        check_schema(request.result_schema, pointer="/resultSchema")
+        return NewRun(
+            cluster_id=cluster_id,
+            id=new_id(),
+            message_id=new_id(),
+            prompt=request.prompt,
+            name="structured output",
+            model=self.model(request.model_id, pointer="/modelId"),
+            system_prompt=None,
+            result_schema=dump(request.result_schema),
+            attached_functions=(),
+            on_status_change=None,
+            metadata={},
+            context=None,
+            interactive=False,
+            call_summarization=False,
+            idempotency_key=None,
+            request_hash="",
+            kind="structured",
+            reasoning_traces=False,
+        )
+
+    async def _check(self, cluster_id: str, wanted: CreateRun, model: str) -> None:
+        check_context(wanted.context)
+        if wanted.result_schema is not None:
+            check_schema(wanted.result_schema, pointer="/resultSchema")
+        if wanted.budget is not None and wanted.budget.usd is not None:
+            self.check_price(model)
+        if wanted.on_status_change is not None and wanted.on_status_change.webhook is not None:
+            await self._webhooks.check(cluster_id, wanted.on_status_change.webhook)
+
+    def model(self, name: str | None, *, pointer: str = "/model") -> str:
+        """The model meant by a name, as `provider/model`; None: the default. Raises `InvalidRequestError`."""
+        try:
+            return str(resolve_model(name or self._settings.model, policies=self._policies))
+        except ValueError as error:
+            raise InvalidRequestError(str(error), pointer=pointer, code="unknown_model") from error
+
+    def check_price(self, model: str) -> None:
+        """Raises `InvalidRequestError` where nobody could say when a budget of money is used up."""
+        if self._prices.of(model) is None:
+            raise InvalidRequestError(
+                f"The price of {model} is not known, so its runs cannot have a budget in dollars. "
+                "Set the price in PERDURE_MODEL_PRICES, or give the budget in tokens.",
+                pointer="/budget/usd",
+                code="unknown_price",
+            )
+
+
+def request_hash(request: CreateRun, caller: Caller = ANYBODY) -> str:
+    """Tells whether two requests ask for the same; fields left out and fields at their default are one.
+
+    Two people of a cluster with an auth function never ask for the same.
+    """
+    asked = request.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    if caller.auth_token_hash is not None:
+        asked["caller"] = caller.auth_token_hash
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _prompt_of(request: CreateRun) -> str:
+    if request.initial_prompt is None:
+        raise InvalidRequestError(
+            "A run needs an initialPrompt, or a config that has one.", pointer="/initialPrompt"
+        )
+    return request.initial_prompt
+
+
+def check_context(context: dict[str, JsonValue] | None) -> None:
+    """Raises `TooLargeError` for a context over the limit."""
+    if context is not None and len(dump(context)) > MAX_CONTEXT_BYTES:
+        raise TooLargeError(
+            f"The context may have {MAX_CONTEXT_BYTES} characters as JSON. Pass a reference to larger data.",
+            pointer="/context",
+        )
+
+
+def _mocks(test: TestOptions | None) -> dict[str, JsonValue] | None:
+    if test is None or not test.mocks:
+        return None
+    if not test.enabled:
+        raise InvalidRequestError(
+            "Functions are mocked in test runs only. Set test.enabled, or leave the mocks out.",
+            pointer="/test/mocks",
+            code="mocks_without_test",
+        )
+    return {name: mock.output for name, mock in test.mocks.items()}
+
+
+def _deadline(deadline: datetime | None) -> int | None:
+    """Milliseconds UTC. Raises `InvalidRequestError` where it is over already."""
+    if deadline is None:
+        return None
+    at, now = int(deadline.timestamp() * 1000), now_ms()
+    if at <= now:
+        raise InvalidRequestError(
+            f"The deadline is over: on the server it is {to_datetime(now).isoformat()}. Give a later one.",
+            pointer="/deadline",
+            code="deadline_passed",
+        )
+    return at

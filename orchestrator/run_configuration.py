@@ -1,0 +1,226 @@
+"""Run configurations: checked when they are kept, filled in when a run is made of one, found by words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from orchestrator.conversation import Tool
+from orchestrator.errors import InvalidRequestError, NotFoundError, TooLargeError
+from orchestrator.ids import new_id
+from orchestrator.matching import ranking
+from orchestrator.prompt_template import append, fill, places
+from orchestrator.schema import check_schema, compile_schema
+from orchestrator.store.json_text import dump
+from orchestrator.store.run_configs import RunConfigRecord
+from orchestrator.store.store import Store
+from perdure.contract import (
+    MAX_PROMPT,
+    CreateRun,
+    CreateRunConfig,
+    PutRunConfig,
+    RunConfigReference,
+)
+
+RESERVED_IDS = frozenset({"search"})
+_SEARCHED = 2_000
+_FOUND = 10
+_SEARCHED_CHARACTERS = 2_000
+_COMPOSED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties"})
+"""A schema with one of these may name properties elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A request for a run with what its configuration says put in."""
+
+    request: CreateRun
+    config_id: str | None = None
+    version: int | None = None
+    functions_pointer: str = "/attachedFunctions"
+    """Where the functions are named: in the request, or in its configuration."""
+
+
+class RunConfigurations:
+    """What may be done with run configurations."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def create(self, cluster_id: str, request: CreateRunConfig) -> RunConfigRecord:
+        """Keep a new one. Raises `InvalidRequestError`, `ConflictError` where its id is taken."""
+        check(request)
+        config_id = request.id or new_id()
+        _check_id(config_id)
+        return await self._store.run_configs.create(
+            cluster_id, config_id, request.name, _content(request)
+        )
+
+    async def put(self, cluster_id: str, config_id: str, request: PutRunConfig) -> RunConfigRecord:
+        """Keep it as the next version. Raises `InvalidRequestError`."""
+        check(request)
+        _check_id(config_id)
+        return await self._store.run_configs.put(
+            cluster_id, config_id, request.name, _content(request)
+        )
+
+    async def search(self, cluster_id: str, words: str) -> list[tuple[float, RunConfigRecord]]:
+        """Those that fit the words best with how well, 0 to 1; the best first, at most ten."""
+        records = await self._store.run_configs.page(cluster_id, after="", limit=_SEARCHED)
+        by_id = {record.id: record for record in records}
+        ranked = ranking(words, [_searchable(record) for record in records])
+        return [(score / (1 + score), by_id[tool.name]) for score, tool in ranked if score][:_FOUND]
+
+    async def apply(self, cluster_id: str, request: CreateRun) -> Configured:
+        """What the request and its configuration ask for together. Raises `InvalidRequestError`.
+
+        The configuration's values win; what it leaves open the request may say.
+        """
+        if request.config is None:
+            return Configured(request)
+        record = await self._find(cluster_id, request.config)
+        config = content_of(record)
+        prompt = _prompt(config, request, request.config.input or {})
+        says: dict[str, object] = {
+            "initial_prompt": prompt,
+            "system_prompt": config.system_prompt,
+            "result_schema": config.result_schema,
+            "attached_functions": config.attached_functions,
+        }
+        wins = {name: value for name, value in says.items() if value is not None}
+        configured = request.model_copy(update=wins)
+        if config.attached_functions is None:
+            return Configured(configured, record.id, record.version)
+        return Configured(configured, record.id, record.version, "/config/attachedFunctions")
+
+    async def _find(self, cluster_id: str, reference: RunConfigReference) -> RunConfigRecord:
+        try:
+            return await self._store.run_configs.get(cluster_id, reference.id, reference.version)
+        except NotFoundError as error:
+            raise InvalidRequestError(
+                error.detail, pointer="/config/id", code="unknown_run_config"
+            ) from error
+
+
+def content_of(record: RunConfigRecord) -> PutRunConfig:
+    return PutRunConfig.model_validate_json(record.content)
+
+
+def check(config: PutRunConfig) -> None:
+    """Raises `InvalidRequestError` where its schemas are none, or its prompt and inputs do not fit together."""
+    if config.result_schema is not None:
+        check_schema(config.result_schema, pointer="/resultSchema")
+    if config.input_schema is None:
+        return
+    check_schema(config.input_schema, pointer="/inputSchema")
+    wanted = places(config.initial_prompt or "")
+    declared = _declared(config.input_schema)
+    unknown = [name for name in wanted if declared is not None and name not in declared]
+    if unknown:
+        raise InvalidRequestError(
+            f"The prompt has a place for {unknown[0]!r}, which inputSchema does not have.",
+            pointer="/initialPrompt",
+            code="unknown_placeholder",
+        )
+    unused = [name for name in _required(config.input_schema) if wanted and name not in wanted]
+    if unused:
+        raise InvalidRequestError(
+            f"The input {unused[0]!r} is required, but the prompt has no place for it. "
+            f"Write {{{{{unused[0]}}}}} where it belongs.",
+            pointer="/initialPrompt",
+            code="unused_input",
+        )
+
+
+def _declared(schema: Mapping[str, JsonValue]) -> frozenset[str] | None:
+    """The names of the inputs; None where the schema does not say all of them plainly."""
+    properties = schema.get("properties")
+    if not isinstance(properties, dict) or _COMPOSED & schema.keys():
+        return None
+    return frozenset(properties)
+
+
+def _required(schema: Mapping[str, JsonValue]) -> list[str]:
+    required = schema.get("required")
+    return [str(name) for name in required] if isinstance(required, list) else []
+
+
+def _prompt(
+    config: PutRunConfig, request: CreateRun, inputs: Mapping[str, JsonValue]
+) -> str | None:
+    """The prompt with the inputs in it; None where neither of the two has one."""
+    _check_input(config, inputs)
+    template = config.initial_prompt
+    wanted = places(template or "")
+    if template is None:
+        prompt = request.initial_prompt
+    else:
+        prompt = fill(template, _with_defaults(config, wanted, inputs))
+    if prompt is not None and inputs and not wanted:
+        prompt = append(prompt, inputs)
+    if prompt is not None and len(prompt) > MAX_PROMPT:
+        raise TooLargeError(
+            f"With its inputs the prompt has {len(prompt)} characters; {MAX_PROMPT} are allowed.",
+            pointer="/config/input",
+        )
+    return prompt
+
+
+def _check_input(config: PutRunConfig, inputs: Mapping[str, JsonValue]) -> None:
+    if config.input_schema is None:
+        return
+    found = compile_schema(dump(config.input_schema)).violations(dict(inputs))
+    if found:
+        where, words = found[0]
+        more = f" ({len(found)} things are wrong with it.)" if len(found) > 1 else ""
+        raise InvalidRequestError(
+            f"The input does not satisfy the configuration's inputSchema: {words}{more}",
+            pointer=f"/config/input{where}",
+            code="invalid_input",
+        )
+
+
+def _with_defaults(
+    config: PutRunConfig, wanted: tuple[str, ...], inputs: Mapping[str, JsonValue]
+) -> dict[str, JsonValue]:
+    """The inputs, and the schema's defaults for those left out. Without a schema none may be left out."""
+    given = dict(inputs)
+    properties = (config.input_schema or {}).get("properties")
+    for name in wanted:
+        if name in given:
+            continue
+        if config.input_schema is None:
+            raise InvalidRequestError(
+                f"The configuration's prompt has a place for {name!r}. Give it in config.input.",
+                pointer=f"/config/input/{name}",
+                code="missing_input",
+            )
+        about = properties.get(name) if isinstance(properties, dict) else None
+        if isinstance(about, dict) and "default" in about:
+            given[name] = about["default"]
+    return given
+
+
+def _check_id(config_id: str) -> None:
+    if config_id in RESERVED_IDS:
+        raise InvalidRequestError(
+            f"The id {config_id!r} means something else in addresses. Choose another one.",
+            pointer="/id",
+            code="reserved_id",
+        )
+
+
+def _content(config: PutRunConfig) -> str:
+    wanted = PutRunConfig.model_validate(
+        config.model_dump(include=set(PutRunConfig.model_fields), exclude_unset=True)
+    )
+    return dump(wanted.model_dump(mode="json", by_alias=True, exclude_unset=True))
+
+
+def _searchable(record: RunConfigRecord) -> Tool:
+    config = content_of(record)
+    said = f"{config.initial_prompt or ''} {config.system_prompt or ''}"[:_SEARCHED_CHARACTERS]
+    named = " ".join([config.name] * 3)
+    return Tool(record.id, f"{named} {said}", config.input_schema or {})

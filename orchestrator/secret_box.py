@@ -1,0 +1,72 @@
+"""Secrets at rest: sealed with the payload key where one is set, else as they are.
+
+What is sealed belongs to one owner: moved to another's row it does not open.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from orchestrator.settings import Settings
+
+_SEALED: Final = b"aes-gcm:"
+_PLAIN: Final = b"plain:"
+_NONCE_BYTES: Final = 12
+_KEY_BYTES: Final = 32
+
+
+def read_key(text: str) -> bytes:
+    """The payload key: 32 bytes in base64. Raises `ValueError` that says how to make one."""
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise ValueError(
+            "PERDURE_PAYLOAD_KEY must be 32 bytes in base64, as `openssl rand -base64 32` makes them."
+        )
+    return key
+
+
+class SecretBox:
+    """AES-256-GCM with the payload key, or nothing. Secrets kept before the key was set stay readable."""
+
+    def __init__(self, key: bytes | None) -> None:
+        self._cipher = None if key is None else AESGCM(key)
+
+    @classmethod
+    def of(cls, settings: Settings) -> SecretBox:
+        """With `PERDURE_PAYLOAD_KEY`. Raises `ValueError` for one that is no key."""
+        if settings.payload_key is None:
+            return cls(None)
+        return cls(read_key(settings.payload_key.get_secret_value()))
+
+    def seal(self, secret: str, owner: str) -> bytes:
+        """The secret as it is kept."""
+        if self._cipher is None:
+            return _PLAIN + secret.encode()
+        nonce = os.urandom(_NONCE_BYTES)
+        return _SEALED + nonce + self._cipher.encrypt(nonce, secret.encode(), _bound_to(owner))
+
+    def open(self, kept: bytes, owner: str) -> str:
+        """The secret again. Raises `ValueError` where the key is not the one it was sealed with."""
+        if kept.startswith(_PLAIN):
+            return kept.removeprefix(_PLAIN).decode()
+        if self._cipher is None:
+            raise ValueError("A secret is sealed and PERDURE_PAYLOAD_KEY is not set.")
+        sealed = kept.removeprefix(_SEALED)
+        nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+        try:
+            return self._cipher.decrypt(nonce, text, _bound_to(owner)).decode()
+        except (InvalidTag, ValueError) as error:
+            raise ValueError("A secret was sealed with another PERDURE_PAYLOAD_KEY.") from error
+
+
+def _bound_to(owner: str) -> bytes:
+    return f"perdure-secret/{owner}".encode()

@@ -1,0 +1,320 @@
+"""Approvals: asked for by functions, decided by people, or by time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy import select
+
+from orchestrator.activity_interface import CallOutcome, RunRef
+from orchestrator.approval_rules import denied, expired
+from orchestrator.clock import now_ms, to_datetime
+from orchestrator.errors import ConflictError, NotFoundError, SupersededError
+from orchestrator.lifecycle import is_final
+from orchestrator.store import tables
+from orchestrator.store.call_endings import end_attempt
+from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call, keep_late
+from orchestrator.store.call_verdicts import Again, Finished, Settled, held
+from orchestrator.store.engine import Database
+from orchestrator.store.interruptions import (
+    DEFAULT_APPROVAL_SECONDS,
+    MAX_INTERRUPTIONS,
+    interrupt,
+    pause_for_people,
+    resume_when_decided,
+)
+from orchestrator.store.json_text import dump, load_object, storable
+from orchestrator.store.offers import find_function
+from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import CallRecord
+from perdure.contract import (
+    ApprovalRequest,
+    CallStatus,
+    FunctionConfig,
+    FunctionReference,
+    ResultType,
+    RunStatus,
+)
+
+calls, runs = tables.calls, tables.runs
+
+EXPIRY = "expiry"
+"""Who decided, where nobody did in time."""
+BATCH = 200
+"""Requests that one sweep looks at."""
+_OPEN_SCHEMA = '{"type":"object"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A person's word on a call. `arguments` replace the model's, where they are given."""
+
+    approved: bool
+    by: str
+    reason: str | None = None
+    arguments: Mapping[str, JsonValue] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A call that was decided on, and its run, which must be told."""
+
+    run: RunRef
+    call: CallRecord
+    has_handler: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A call that waits for a person."""
+
+    call: CallRecord
+    run_id: str
+    run_name: str
+
+
+async def ask_first(run: OpenRun, waiting: Sequence[CallRecord]) -> bool:
+    """Interrupt those new calls whose function is marked: a person is asked before they are made. True if any."""
+    marked = [call for call in waiting if _is_marked(call)]
+    for call in marked:
+        await interrupt(run, call, message=None, seconds=_seconds(call), attempts=0)
+    return bool(marked)
+
+
+def _is_marked(call: CallRecord) -> bool:
+    untouched = call.result_type is None and not call.interruptions
+    return untouched and _config(call).requires_approval
+
+
+def _config(call: CallRecord) -> FunctionConfig:
+    return FunctionConfig.model_validate(load_object(call.config))
+
+
+def _seconds(call: CallRecord) -> float:
+    return _config(call).approval_expires_seconds or DEFAULT_APPROVAL_SECONDS
+
+
+class ApprovalStore:
+    """Calls that wait for a person."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def request(
+        self,
+        cluster_id: str,
+        call_id: str,
+        machine_id: str,
+        attempt: int | None,
+        asked: ApprovalRequest | str,
+    ) -> Finished:
+        """Take a function's request instead of its result, from the machine that holds the call.
+
+        Words instead of a request say what is wrong with it: that is a failed attempt. Raises `NotFoundError`,
+        `SupersededError`.
+        """
+        async with self._database.write() as write:
+            run = await OpenRun.lock_call(write, cluster_id, call_id)
+            current = await find_call(write, cluster_id, call_id)
+            call, token = held(current, call_id, machine_id, attempt)
+            late = call.kind == "function" and is_final(run.status)
+            if late:
+                await keep_late(run, call, ResultType.INTERRUPT, "")
+            verdict = None if late else await _ask(run, call, asked)
+            await run.save()
+        if verdict is None:
+            raise SupersededError(f"The run is {run.status.value}; nobody is asked any more.")
+        return Finished(run.ref, call, token, verdict)
+
+    async def decide(self, cluster_id: str, call_id: str, decision: Decision) -> Decided:
+        """Write down what a person decided, once: an approved call is made, a denied one is answered.
+
+        Raises `NotFoundError`, or `ConflictError` with the code `approval_not_requested`, `already_decided`,
+        `approval_expired`, `approval_closed` or `run_is_final`.
+        """
+        async with self._database.write() as write:
+            run = await OpenRun.lock_call(write, cluster_id, call_id)
+            call = await find_call(write, cluster_id, call_id)
+            if call is None:
+                raise NotFoundError(f"There is no call {call_id!r}.")
+            _check(run, call)
+            if decision.approved:
+                await _approve(run, call, decision)
+            else:
+                await _deny(run, call, denied(decision.reason), decision)
+            run.wish()
+            await run.save()
+            after = await find_call(write, cluster_id, call_id)
+        return Decided(run.ref, after or call, run.has_handler)
+
+    async def schema_of(self, cluster_id: str, call_id: str) -> str:
+        """The input schema of the call's function, as JSON. Raises `NotFoundError`, `ConflictError` where it is gone."""
+        async with self._database.read() as read:
+            call = await find_call(read, cluster_id, call_id)
+            if call is None:
+                raise NotFoundError(f"There is no call {call_id!r}.")
+            reference = FunctionReference(service=call.service, function=call.function)
+            function = await find_function(read, cluster_id, reference)
+        if function is None:
+            raise ConflictError(
+                f"{call.service}.{call.function} is not registered just now, so its arguments cannot be checked."
+                " Start its function worker, or approve without `input`.",
+                code="function_not_registered",
+            )
+        return function.input_schema or _OPEN_SCHEMA
+
+    async def page(self, cluster_id: str, *, after: int, limit: int) -> list[Pending]:
+        """Calls that wait, in the order in which they were made; `after` is the key of the last one seen."""
+        statement = (
+            select(calls, runs.c.id.label("of_run"), runs.c.name.label("of_name"))
+            .join(runs, runs.c.key == calls.c.run_key)
+            .where(
+                calls.c.cluster_id == cluster_id,
+                calls.c.status == CallStatus.INTERRUPTED.value,
+                calls.c.key > after,
+                runs.c.status.in_([RunStatus.RUNNING.value, RunStatus.PAUSED.value]),
+                runs.c.cancel_reason.is_(None),
+            )
+            .order_by(calls.c.key)
+            .limit(limit)
+        )
+        async with self._database.read() as read:
+            return [_pending(**row) for row in (await read.execute(statement)).mappings()]
+
+    async def overdue(self) -> list[tuple[str, str]]:
+        """Requests on which nobody decided in time, by cluster and call."""
+        statement = (
+            select(calls.c.cluster_id, calls.c.id)
+            .join(runs, runs.c.key == calls.c.run_key)
+            .where(
+                calls.c.approval_expires_at <= now_ms(),
+                calls.c.status == CallStatus.INTERRUPTED.value,
+                runs.c.status.in_([RunStatus.RUNNING.value, RunStatus.PAUSED.value]),
+            )
+            .order_by(calls.c.approval_expires_at)
+            .limit(BATCH)
+        )
+        async with self._database.read() as read:
+            return [(cluster_id, call_id) for cluster_id, call_id in await read.execute(statement)]
+
+    async def expire(self, cluster_id: str, call_id: str) -> Decided | None:
+        """Deny a call because its time is up, unless somebody was faster."""
+        async with self._database.write() as write:
+            try:
+                run = await OpenRun.lock_call(write, cluster_id, call_id)
+            except NotFoundError:
+                return None
+            call = await find_call(write, cluster_id, call_id)
+            if call is None or not _is_overdue(run, call):
+                return None
+            waited = (call.approval_expires_at or 0) - (call.approval_requested_at or 0)
+            await _deny(run, call, expired(waited), Decision(approved=False, by=EXPIRY))
+            run.wish()
+            await run.save()
+        return Decided(run.ref, call, run.has_handler)
+
+
+def _pending(*, of_run: str, of_name: str, **columns: Any) -> Pending:
+    return Pending(CallRecord(**columns), of_run, of_name)
+
+
+async def _ask(run: OpenRun, call: CallRecord, asked: ApprovalRequest | str) -> Settled | Again:
+    problem = _problem(call, asked)
+    if problem is not None or isinstance(asked, str):
+        return await end_attempt(run, call, ResultType.REJECTION, problem or str(asked))
+    await interrupt(
+        run,
+        call,
+        message=None if asked.message is None else storable(asked.message),
+        seconds=asked.expires_seconds or _seconds(call),
+        attempts=call.attempts - int(call.acknowledged),  # to ask costs no attempt
+    )
+    await pause_for_people(run)
+    return Settled(CallOutcome(call.id, interrupted=True))
+
+
+def _problem(call: CallRecord, asked: ApprovalRequest | str) -> str | None:
+    """Why nobody is asked, if that is so."""
+    if isinstance(asked, str):
+        return asked
+    if call.kind != "function":
+        return "A status-change handler cannot ask for an approval."
+    if call.interruptions >= MAX_INTERRUPTIONS:
+        return f"The function asked for an approval {MAX_INTERRUPTIONS} times and asks again. It did not return a result."
+    return None
+
+
+def _check(run: OpenRun, call: CallRecord) -> None:
+    """Raises `ConflictError` where there is nothing to decide (any more)."""
+    if not call.interruptions:
+        raise ConflictError("The call asks for no approval.", code="approval_not_requested")
+    if call.decided_at is not None:
+        _refuse_decided(call)
+    if is_final(run.status) or run.record.cancel_reason is not None:
+        raise ConflictError(f"The run is {_end_of(run)} already.", code="run_is_final")
+    if call.status != CallStatus.INTERRUPTED.value:
+        raise ConflictError(
+            "The call was given up before anybody decided on it.", code="approval_closed"
+        )
+    if _is_overdue(run, call):
+        raise ConflictError("The approval request has expired.", code="approval_expired")
+
+
+def _end_of(run: OpenRun) -> str:
+    return run.status.value if is_final(run.status) else "being cancelled"
+
+
+def _refuse_decided(call: CallRecord) -> None:
+    if call.decided_by == EXPIRY:
+        raise ConflictError("The approval request has expired.", code="approval_expired")
+    word = "approved" if call.approved else "denied"
+    when = to_datetime(call.decided_at or 0).isoformat(timespec="seconds")
+    raise ConflictError(
+        f"The call was {word} by {call.decided_by} at {when} already.", code="already_decided"
+    )
+
+
+def _is_overdue(run: OpenRun, call: CallRecord) -> bool:
+    expires_at = call.approval_expires_at
+    waits = call.status == CallStatus.INTERRUPTED.value and not is_final(run.status)
+    return waits and expires_at is not None and expires_at <= run.now
+
+
+async def _approve(run: OpenRun, call: CallRecord, decision: Decision) -> None:
+    edited = None if decision.arguments is None else dump(dict(decision.arguments))
+    changes: dict[str, object] = {"status": CallStatus.PENDING.value, "approval_expires_at": None}
+    if edited is not None and edited != call.input:
+        changes |= {"input": edited, "original_input": call.original_input or call.input}
+    await _note(run, call, decision, **changes)
+    run.event(
+        "call.approved",
+        callId=call.id,
+        decidedBy=decision.by,
+        reason=_stored(decision.reason),
+        edited="input" in changes,
+    )
+    await resume_when_decided(run)
+
+
+async def _deny(run: OpenRun, call: CallRecord, content: str, decision: Decision) -> None:
+    await _note(run, call, decision)
+    run.event("call.denied", callId=call.id, decidedBy=decision.by, reason=_stored(decision.reason))
+    await answer(run, call, ResultType.REJECTION, storable(content))
+
+
+async def _note(run: OpenRun, call: CallRecord, decision: Decision, **changes: object) -> None:
+    noted = {
+        "of_key": call.key,
+        "approved": decision.approved,
+        "decided_at": run.now,
+        "decided_by": storable(decision.by),
+        "decision_reason": _stored(decision.reason),
+    }
+    await run.write.execute(UPDATE_CALL, noted | changes)
+
+
+def _stored(text: str | None) -> str | None:
+    return None if text is None else storable(text)

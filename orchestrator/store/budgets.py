@@ -1,0 +1,106 @@
+"""The limits of a run, kept inside a transaction on it: its budget and its deadline."""
+
+from __future__ import annotations
+
+from orchestrator.budget import Spent, UsedUp, raised, too_many_calls, used_up
+from orchestrator.clock import to_datetime
+from orchestrator.errors import ConflictError, InvalidRequestError
+from orchestrator.lifecycle import Move, is_final
+from orchestrator.store.json_text import dump
+from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import RunRecord
+from perdure.contract import Budget, PausedFor, RunStatus
+
+
+def is_over_limits(run: RunRecord, now: int) -> bool:
+    """Whether the run must not go on to another model step."""
+    return is_overdue(run, now) or _used_up(run) is not None
+
+
+def is_overdue(run: RunRecord, now: int) -> bool:
+    return run.deadline_at is not None and run.deadline_at <= now
+
+
+async def fail_overdue(run: OpenRun) -> bool:
+    """End a turn whose deadline has passed; True if it was so. A cancel that was wished for goes before."""
+    deadline = run.record.deadline_at
+    if deadline is None or deadline > run.now or is_final(run.status):
+        return False
+    at = to_datetime(deadline).isoformat(timespec="milliseconds")
+    await run.break_off(Move.FAIL, f"The run's deadline passed at {at}.")
+    return True
+
+
+async def pause_used_up(run: OpenRun) -> bool:
+    """Pause a running run that may not take another model step; True if it was so."""
+    limit = _used_up(run.record)
+    if limit is None:
+        return False
+    await _pause(run, limit)
+    return True
+
+
+async def count_calls(run: OpenRun, made: int) -> None:
+    """Count the calls of a reply. Beyond the budget the run pauses before any of them is handed out."""
+    if not made:
+        return
+    calls = run.record.function_calls + made
+    run.set(function_calls=calls)
+    budget = budget_of(run.record)
+    limit = None if budget is None else too_many_calls(budget, Spent(calls=calls))
+    if limit is not None and run.status is RunStatus.RUNNING:
+        await _pause(run, limit)
+
+
+def raise_budget(run: OpenRun, more: Budget | None) -> None:
+    """Take a higher budget, and see that the run can go on with it.
+
+    Raises `InvalidRequestError` (code `budget_too_small`) where a limit given is used up already, `ConflictError` (code
+    `budget_exhausted`) where one is that was not given.
+    """
+    before = budget_of(run.record)
+    if before is None and more is None:
+        return
+    budget = before or Budget()
+    if more is not None:
+        budget = raised(budget, more)
+        run.set(budget=dump(budget.model_dump(exclude_none=True)))
+        run.event("run.budget_changed", budget=budget.model_dump(exclude_none=True))
+    limit = used_up(budget, spent_of(run.record))
+    if limit is None:
+        return
+    if more is not None and limit.field in more.model_fields_set:
+        raise InvalidRequestError(
+            f"{limit.reason} Give more than that.",
+            pointer=f"/budget/{limit.field}",
+            code="budget_too_small",
+        )
+    raise ConflictError(
+        f"{limit.reason} Resume the run with a higher budget.{limit.field}.",
+        code="budget_exhausted",
+    )
+
+
+def budget_of(run: RunRecord) -> Budget | None:
+    return None if run.budget is None else Budget.model_validate_json(run.budget)
+
+
+def spent_of(run: RunRecord) -> Spent:
+    return Spent(
+        tokens=run.input_tokens
+        + run.output_tokens
+        + run.cache_read_tokens
+        + run.cache_write_tokens,
+        micros=run.cost_micros,
+        steps=run.model_calls,
+        calls=run.function_calls,
+    )
+
+
+def _used_up(run: RunRecord) -> UsedUp | None:
+    budget = budget_of(run)
+    return None if budget is None else used_up(budget, spent_of(run))
+
+
+async def _pause(run: OpenRun, limit: UsedUp) -> None:
+    await run.move(Move.PAUSE, reason=limit.reason, paused_for=PausedFor.BUDGET)

@@ -1,0 +1,90 @@
+"""Results used again: looked for when a call is written, by the policy of its function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, select
+
+from orchestrator.cache_key import cache_key
+from orchestrator.clock import now_ms
+from orchestrator.reply import NewCall
+from orchestrator.store import tables
+from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call
+from orchestrator.store.engine import Read
+from orchestrator.store.json_text import load_optional
+from orchestrator.store.offers import config_of
+from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import RunRecord
+from perdure.contract import CachePolicy, CallStatus, ResultType
+
+calls = tables.calls
+
+# Made once: building a statement costs more than sending it.
+_HIT = (
+    select(calls.c.id, calls.c.result_is_text, tables.call_results.c.content)
+    .join(tables.call_results, tables.call_results.c.call_key == calls.c.key)
+    .where(
+        calls.c.cache_key == bindparam("of_key"),
+        calls.c.cluster_id == bindparam("of_cluster"),
+        calls.c.status == CallStatus.SUCCESS.value,
+        calls.c.finished_at > bindparam("since"),
+        calls.c.approved.is_(None),  # what a person let pass once is not let pass for all
+    )
+    .order_by(calls.c.finished_at.desc())
+    .limit(1)
+)
+
+
+async def answer_cached(run: OpenRun, call_ids: Sequence[str], wanted: Sequence[NewCall]) -> None:
+    """Answer those new calls whose result is known, and have the others' results known to later ones.
+
+    Test runs neither use nor fill the cache, and what a person must approve is made each time.
+    """
+    for call_id, call in zip(call_ids, wanted, strict=True):
+        policy = _policy(run.record, call)
+        if policy is not None:
+            await _answer(run, call_id, call, policy)
+
+
+def _policy(run: RunRecord, call: NewCall) -> CachePolicy | None:
+    if run.test or '"cache"' not in call.function.config:
+        return None
+    config = config_of(call.function.config)
+    return None if config.requires_approval else config.cache
+
+
+async def _answer(run: OpenRun, call_id: str, wanted: NewCall, policy: CachePolicy) -> None:
+    record = run.record
+    key = cache_key(
+        (record.cluster_id, wanted.function.service, wanted.function.name),
+        policy.key_path,
+        wanted.tool_call.input,
+        asker=(load_optional(record.context), load_optional(record.auth_context)),
+    )
+    call = await find_call(run.write, record.cluster_id, call_id)
+    if key is None or call is None or call.result_type is not None:
+        return
+    hit = await _find(run.write, record.cluster_id, key, policy)
+    if hit is None:
+        await run.write.execute(UPDATE_CALL, {"of_key": call.key, "cache_key": key})
+        return
+    original, is_text, content = hit
+    run.event(
+        "call.cached",
+        callId=call_id,
+        service=call.service,
+        function=call.function,
+        cachedFrom=original,
+    )
+    await run.write.execute(UPDATE_CALL, {"of_key": call.key, "cached_from": original})
+    await answer(run, call, ResultType.RESOLUTION, content, is_text=is_text)
+
+
+async def _find(
+    read: Read, cluster_id: str, key: str, policy: CachePolicy
+) -> tuple[str, bool, str] | None:
+    since = now_ms() - int(policy.ttl_seconds * 1000)
+    found = await read.execute(_HIT, {"of_key": key, "of_cluster": cluster_id, "since": since})
+    row = found.one_or_none()
+    return None if row is None else (row[0], row[1], row[2])

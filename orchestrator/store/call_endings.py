@@ -1,0 +1,63 @@
+"""How one attempt of a call ends: with a result, or to be tried again."""
+
+from __future__ import annotations
+
+from orchestrator.activity_interface import CallOutcome
+from orchestrator.store.call_rows import UPDATE_CALL, answer
+from orchestrator.store.call_verdicts import Again, Settled
+from orchestrator.store.delivery_rows import mark_delivered
+from orchestrator.store.json_text import storable
+from orchestrator.store.offers import config_of
+from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import CallRecord
+from perdure.contract import CallStatus, ResultType, RetryPolicy
+
+
+async def end_attempt(
+    run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, is_text: bool | None = None
+) -> Settled | Again:
+    """Take the result; a rejection with attempts left is not one yet."""
+    attempts = call.attempts + int(not call.acknowledged)
+    if not (kind is ResultType.REJECTION and _may_try_again(call, attempts)):
+        if call.kind == "handler":
+            await mark_delivered(run.write, call, run.now)
+        oversized = await answer(run, call, kind, content, is_text=is_text, attempts=attempts)
+        return Settled(CallOutcome(call.id, oversized))
+    delay = retry_delay(config_of(call.config).retry or RetryPolicy(), attempts)
+    reason = storable(content)[:2_000]
+    await run.write.execute(
+        UPDATE_CALL,
+        {
+            "of_key": call.key,
+            "status": CallStatus.PENDING.value,
+            "attempts": attempts,
+            "acknowledged": True,
+            "last_error": reason,
+            "task_token": None,
+        },
+    )
+    if call.kind == "function":
+        run.event("call.retried", callId=call.id, attempt=call.handouts, error=reason, delay=delay)
+    return Again(reason, delay)
+
+
+def retry_delay(policy: RetryPolicy, attempts: int) -> float:
+    """Seconds until the next attempt, after so many that failed."""
+    delay = policy.initial_seconds
+    for _ in range(attempts - 1):
+        if delay >= policy.maximum_seconds or policy.coefficient == 1:
+            break
+        delay *= policy.coefficient
+    return min(delay, policy.maximum_seconds)
+
+
+def _may_try_again(call: CallRecord, attempts: int) -> bool:
+    """Whether a call whose function raised is handed out once more. A handler's always is, until its deadline.
+
+    A function may be tried again when it was lost (`retryCountOnStall`) but not when it raised (`retries`).
+    """
+    if call.max_attempts == 0:
+        return True
+    config = config_of(call.config)
+    stalls_only = config.retries is None and bool(config.retry_count_on_stall)
+    return attempts < call.max_attempts and not stalls_only

@@ -1,0 +1,182 @@
+"""Calls as people and programs look at them: one by its id, those of a run, those that a value came from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.errors import ConflictError, NotFoundError
+from orchestrator.store import tables
+from orchestrator.store.blobs import blobs_of
+from orchestrator.store.engine import Database, Read
+from orchestrator.store.json_text import dump, storable
+from orchestrator.store.records import BlobRecord, CallRecord
+from perdure.contract import MAX_INLINE_RESULT
+
+calls, runs, results = tables.calls, tables.runs, tables.call_results
+
+LISTED_RESULT = 10_000
+"""Characters of a result that a list shows; a longer one is read with its call."""
+_KINDS = ("function", "handler")
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCall:
+    """A call as it stands. `content` is its result, where that is there and not too long."""
+
+    call: CallRecord
+    run_id: str
+    run_version: int
+    run_status: str
+    content: str | None
+    blobs: tuple[BlobRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A result as it was given: JSON text, or a plain string's characters."""
+
+    content: str
+    is_text: bool
+
+
+class CallQueries:
+    """Questions about calls; every one names its cluster."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, cluster_id: str, call_id: str) -> ShownCall:
+        """One call. Raises `NotFoundError`."""
+        wanted = _shown(MAX_INLINE_RESULT).where(
+            calls.c.cluster_id == cluster_id, calls.c.id == call_id
+        )
+        async with self._database.read() as read:
+            found = await _read(read, wanted)
+        if not found:
+            raise NotFoundError(f"There is no call {call_id!r}.")
+        return found[0]
+
+    async def original(self, cluster_id: str, call_id: str) -> Original:
+        """A call's whole result. Raises `NotFoundError`, `ConflictError` (`no_result`) where there is none yet."""
+        statement = (
+            select(results.c.content, calls.c.result_is_text)
+            .select_from(calls)
+            .outerjoin(results, results.c.call_key == calls.c.key)
+            .where(calls.c.cluster_id == cluster_id, calls.c.id == call_id, _is_public())
+        )
+        async with self._database.read() as read:
+            row = (await read.execute(statement)).one_or_none()
+        if row is None:
+            raise NotFoundError(f"There is no call {call_id!r}.")
+        if row[0] is None:
+            raise ConflictError("The call has no result yet.", code="no_result")
+        return Original(row[0], row[1])
+
+    async def page(self, ref: RunRef, *, after: int, limit: int) -> list[ShownCall]:
+        """The calls that a run's model made, in that order. Raises `NotFoundError`."""
+        async with self._database.read() as read:
+            of_run = await _of_run(read, ref)
+            wanted = _shown(LISTED_RESULT).where(of_run, calls.c.key > after)
+            return await _read(read, wanted.order_by(calls.c.key).limit(limit))
+
+    async def references(
+        self, ref: RunRef, token: str, *, before: int | None, below: int | None, limit: int
+    ) -> list[ShownCall]:
+        """The calls of a run whose result contains that text, exactly, newest first. Raises `NotFoundError`.
+
+        `before` is a time (ms) at which they must have ended, `below` the key of the last one seen.
+        """
+        async with self._database.read() as read:
+            wanted = _shown(LISTED_RESULT).where(await _of_run(read, ref), _contains(token))
+            if before is not None:
+                wanted = wanted.where(calls.c.finished_at < before)
+            if below is not None:
+                wanted = wanted.where(calls.c.key < below)
+            return await _read(read, wanted.order_by(calls.c.key.desc()).limit(limit))
+
+
+async def calls_named(read: Read, run_key: int, call_ids: Collection[str]) -> list[ShownCall]:
+    """Those of a run's calls, as a list shows them, in the order they were made."""
+    if not call_ids:
+        return []
+    wanted = _shown(LISTED_RESULT).where(calls.c.run_key == run_key, calls.c.kind == "function")
+    return await _read(read, wanted.where(calls.c.id.in_(call_ids)).order_by(calls.c.key))
+
+
+async def calls_behind(read: Read, run_key: int, call_id: str, *, limit: int) -> list[ShownCall]:
+    """A run's calls that were made after that one; all of them where it is unknown."""
+    known = select(calls.c.key).where(calls.c.run_key == run_key, calls.c.id == call_id)
+    wanted = _shown(LISTED_RESULT).where(
+        calls.c.run_key == run_key,
+        calls.c.kind == "function",
+        calls.c.key > func.coalesce(known.scalar_subquery(), 0),
+    )
+    return await _read(read, wanted.order_by(calls.c.key).limit(limit))
+
+
+async def _of_run(read: Read, ref: RunRef) -> ColumnElement[bool]:
+    statement = select(runs.c.key).where(
+        runs.c.cluster_id == ref.cluster_id, runs.c.id == ref.run_id
+    )
+    key = (await read.execute(statement)).scalar_one_or_none()
+    if key is None:
+        raise NotFoundError(f"There is no run {ref.run_id!r}.")
+    return and_(calls.c.run_key == key, calls.c.kind == "function")
+
+
+def _is_public() -> ColumnElement[bool]:
+    return calls.c.kind.in_(_KINDS)
+
+
+def _contains(token: str) -> ColumnElement[bool]:
+    """SQL: the result contains the text. LIKE knows wildcards, and on SQLite no case; taking the text out does not.
+
+    In JSON a text stands with its escapes.
+    """
+    plain, escaped = storable(token), dump(token)[1:-1]
+    return or_(
+        and_(calls.c.result_is_text.is_(True), _holds(plain)),
+        and_(calls.c.result_is_text.is_(False), or_(_holds(plain), _holds(escaped))),
+    )
+
+
+def _holds(text: str) -> ColumnElement[bool]:
+    content = results.c.content
+    return func.length(func.replace(content, text, "")) != func.length(content)
+
+
+def _shown(characters: int) -> Select[Any]:
+    """Calls with their run, and their result where it has at most so many characters."""
+    return (
+        select(
+            calls,
+            runs.c.id.label("of_run"),
+            runs.c.version.label("run_version"),
+            runs.c.status.label("run_status"),
+            case((calls.c.result_size <= characters, results.c.content)).label("content"),
+        )
+        .join(runs, runs.c.key == calls.c.run_key)
+        .outerjoin(results, results.c.call_key == calls.c.key)
+        .where(_is_public())
+    )
+
+
+async def _read(read: Read, wanted: Select[Any]) -> list[ShownCall]:
+    found = [_call(**row) for row in (await read.execute(wanted)).mappings()]
+    attached = await blobs_of(read, [one.call.key for one in found])
+    return [replace(one, blobs=_blobs(attached, one.call.key)) for one in found]
+
+
+def _call(
+    *, of_run: str, run_version: int, run_status: str, content: str | None, **columns: Any
+) -> ShownCall:
+    return ShownCall(CallRecord(**columns), of_run, run_version, run_status, content)
+
+
+def _blobs(attached: Sequence[BlobRecord], call_key: int) -> tuple[BlobRecord, ...]:
+    return tuple(blob for blob in attached if blob.call_key == call_key)

@@ -1,0 +1,61 @@
+"""Results of calls: the original as it was given, and what the model is shown instead of one that is too long."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.store import tables
+from orchestrator.store.call_rows import find_call, show
+from orchestrator.store.engine import Database
+from orchestrator.store.json_text import storable
+from orchestrator.store.open_run import OpenRun
+from orchestrator.transcript import cut, summarized as summarized_text
+from perdure.contract import ResultType
+
+calls = tables.calls
+
+
+class ResultStore:
+    """What functions returned."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def original(self, ref: RunRef, call_id: str) -> tuple[str, bool] | None:
+        """A result's whole content and whether it still has to be shown; None where there is none."""
+        results = tables.call_results
+        statement = (
+            select(results.c.content, calls.c.shown)
+            .join(calls, calls.c.key == results.c.call_key)
+            .where(calls.c.cluster_id == ref.cluster_id, calls.c.id == call_id)
+        )
+        async with self._database.read() as read:
+            row = (await read.execute(statement)).one_or_none()
+        return None if row is None else (row[0], not row[1])
+
+    async def show_summary(self, ref: RunRef, call_id: str, summary: str, size: int) -> None:
+        """Show the model a summary instead of the result; once."""
+        text = summarized_text(storable(summary), size=size, call_id=call_id)
+        await self._show_instead(ref, call_id, text, summarized=True)
+
+    async def show_beginning(self, ref: RunRef, call_id: str, content: str) -> None:
+        """Show the model the beginning of a result of which no summary could be had; once."""
+        await self._show_instead(ref, call_id, cut(content, call_id=call_id), summarized=False)
+
+    async def _show_instead(
+        self, ref: RunRef, call_id: str, text: str, *, summarized: bool
+    ) -> None:
+        async with self._database.write() as write:
+            run = await OpenRun.lock(write, ref)
+            call = await find_call(write, ref.cluster_id, call_id)
+            if call is None or call.shown or call.result_type is None:
+                return
+            await show(run, call, ResultType(call.result_type), text, summarized=summarized)
+            run.event(
+                "call.summarized" if summarized else "call.cut",
+                callId=call_id,
+                size=call.result_size,
+                shownSize=len(text),
+            )
+            await run.save()

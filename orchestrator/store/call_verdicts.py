@@ -1,0 +1,107 @@
+"""What becomes of a hand-out, a result, a heartbeat: said by the store, carried out by whoever asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from orchestrator.activity_interface import CallOutcome, RunRef
+from orchestrator.errors import NotFoundError, SupersededError
+from orchestrator.store.json_text import dump, storable
+from orchestrator.store.records import CallRecord
+from perdure.contract import CallStatus, FunctionCall, ResultType
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOut:
+    """The call is this machine's now. `limit`: calls of its function that may be at work at once."""
+
+    call: FunctionCall
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """As many calls of the function are at work as may be: this one waits."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The call has its result, or waits for a person: complete its activity with the outcome."""
+
+    outcome: CallOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The attempt failed and another is allowed: fail the activity, to be retried after so many seconds."""
+
+    reason: str
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """Nobody waits for this call any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What the poster of a result must see done: the activity's token, and what to tell Temporal."""
+
+    run: RunRef
+    call: CallRecord
+    token: bytes
+    verdict: Settled | Again
+
+
+def held(
+    call: CallRecord | None, call_id: str, machine_id: str, attempt: int | None
+) -> tuple[CallRecord, bytes]:
+    """The call and its activity's token, if this machine holds it now, by this hand-out."""
+    if call is None:
+        raise NotFoundError(f"There is no call {call_id!r}.")
+    if call.result_type is not None:
+        raise SupersededError("The call has its result already; this one was not taken.")
+    held = call.status == CallStatus.RUNNING.value and call.machine_id == machine_id
+    if not held or call.task_token is None or attempt not in {None, call.handouts}:
+        raise SupersededError(
+            "The call is not this machine's (any more); the result was not taken."
+        )
+    return call, call.task_token
+
+
+def was_cancelled(call: CallRecord, machine_id: str, attempt: int | None) -> bool:
+    """Whether the call was cancelled while this machine held it, by this hand-out."""
+    return call.cancelled and call.machine_id == machine_id and attempt in {None, call.handouts}
+
+
+def outcome_of(call: CallRecord) -> CallOutcome:
+    return CallOutcome(
+        call.id,
+        call.oversized and not call.shown,
+        interrupted=call.status == CallStatus.INTERRUPTED.value,
+    )
+
+
+class Content(NamedTuple):
+    """A result as it is kept: JSON text, or a plain string's characters."""
+
+    text: str
+    is_text: bool
+
+
+def content_of(kind: ResultType, result: JsonValue) -> Content:
+    """What the model reads of a result: a string's own characters, else its JSON text."""
+    if isinstance(result, str):
+        return Content(storable(result), is_text=True)
+    if kind is ResultType.REJECTION and isinstance(result, dict) and "message" in result:
+        name, message = result.get("name"), result["message"]
+        return Content(storable(f"{name}: {message}" if name else str(message)), is_text=True)
+    return Content(dump(result), is_text=False)

@@ -1,0 +1,72 @@
+"""Events of all runs of a cluster, newest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, func, select, tuple_
+
+from orchestrator.store import tables
+from orchestrator.store.engine import Database
+from orchestrator.store.json_text import dump
+from orchestrator.store.records import EventRecord
+
+runs, calls, events = tables.runs, tables.calls, tables.events
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events; all that is given must hold. `before` is a cursor (created_at, run_key, version)."""
+
+    type: str | None = None
+    run_id: str | None = None
+    call_id: str | None = None
+    machine_id: str | None = None
+    service: str | None = None
+    before: tuple[int, int, int] | None = None
+    limit: int = 100
+
+
+class EventStore:
+    """Questions about events over several runs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, cluster_id: str, wanted: EventFilter) -> list[tuple[str, EventRecord]]:
+        """Events with the ids of their runs, newest first, at most `limit`."""
+        statement = (
+            select(runs.c.id, *events.c)
+            .join(runs, runs.c.key == events.c.run_key)
+            .where(runs.c.cluster_id == cluster_id, *_conditions(cluster_id, wanted))
+            .order_by(events.c.created_at.desc(), events.c.run_key.desc(), events.c.version.desc())
+            .limit(wanted.limit)
+        )
+        async with self._database.read() as read:
+            rows = (await read.execute(statement)).all()
+        return [(run_id, EventRecord(*columns)) for run_id, *columns in rows]
+
+
+def _conditions(cluster_id: str, wanted: EventFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.type is not None:
+        found.append(events.c.type == wanted.type)
+    if wanted.run_id is not None:
+        found.append(runs.c.id == wanted.run_id)
+    if wanted.call_id is not None:
+        of_call = select(calls.c.run_key).where(
+            calls.c.cluster_id == cluster_id, calls.c.id == wanted.call_id
+        )
+        found.append(events.c.run_key.in_(of_call))
+    said = {"callId": wanted.call_id, "machineId": wanted.machine_id, "service": wanted.service}
+    found += [_says(name, value) for name, value in said.items() if value is not None]
+    if wanted.before is not None:
+        position = tuple_(events.c.created_at, events.c.run_key, events.c.version)
+        found.append(position < tuple_(*wanted.before))
+    return found
+
+
+def _says(name: str, value: str) -> ColumnElement[bool]:
+    """The event's data has this pair. Case counts, and no character is a wildcard: neither holds for LIKE."""
+    pair = f"{dump(name)}:{dump(value)}"
+    return func.replace(events.c.data, pair, "") != events.c.data

@@ -1,0 +1,70 @@
+"""How many calls of one function are at work, where its configuration limits that."""
+
+from __future__ import annotations
+
+from sqlalchemy import Select, bindparam, func, select
+
+from orchestrator.clock import now_ms
+from orchestrator.store import tables
+from orchestrator.store.engine import Read, Write
+from orchestrator.store.offers import config_of
+from orchestrator.store.records import CallRecord
+from perdure.contract import CallStatus, RunStatus
+
+calls, runs = tables.calls, tables.runs
+
+_SLACK_MS = 30_000
+"""A call whose timeout is over for this long is not at work, whatever became of its machine."""
+
+# Made once: building a statement costs more than sending it.
+_LOCK = (
+    select(tables.clusters.c.id)
+    .where(tables.clusters.c.id == bindparam("of_cluster"))
+    .with_for_update(key_share=True)
+)
+_AT_WORK: Select[int] = (
+    select(func.count())
+    .select_from(calls)
+    .join(runs, runs.c.key == calls.c.run_key)
+    .where(
+        calls.c.status == CallStatus.RUNNING.value,
+        calls.c.cluster_id == bindparam("of_cluster"),
+        calls.c.service == bindparam("of_service"),
+        calls.c.function == bindparam("of_function"),
+        calls.c.key != bindparam("but"),
+        calls.c.handed_out_at + calls.c.timeout_ms > bindparam("since"),
+        runs.c.status.in_([RunStatus.RUNNING.value, RunStatus.PAUSED.value]),
+    )
+)
+
+
+def limit_of(call: CallRecord) -> int | None:
+    """Calls of its function that may be at work at once, as the call was made."""
+    if '"concurrency"' not in call.config:
+        return None
+    return config_of(call.config).concurrency
+
+
+async def at_work(read: Read, cluster_id: str, service: str, function: str, *, but: int = 0) -> int:
+    """Calls of a function that a machine works on just now; `but` is the key of one that does not count."""
+    found = await read.execute(
+        _AT_WORK,
+        {
+            "of_cluster": cluster_id,
+            "of_service": service,
+            "of_function": function,
+            "but": but,
+            "since": now_ms() - _SLACK_MS,
+        },
+    )
+    return found.scalar_one()
+
+
+async def is_full(write: Write, call: CallRecord) -> bool:
+    """Whether so many others are at work that this call must wait. Hand-outs of limited functions ask one by one."""
+    limit = limit_of(call)
+    if limit is None:
+        return False
+    await write.execute(_LOCK, {"of_cluster": call.cluster_id})
+    others = await at_work(write, call.cluster_id, call.service, call.function, but=call.key)
+    return others >= limit

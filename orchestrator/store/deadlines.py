@@ -1,0 +1,53 @@
+"""Runs whose deadline has passed: found and ended by the sweeper."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.clock import now_ms
+from orchestrator.lifecycle import is_final
+from orchestrator.store import tables
+from orchestrator.store.budgets import fail_overdue
+from orchestrator.store.engine import Database
+from orchestrator.store.open_run import OpenRun
+from perdure.contract import RunStatus
+
+runs = tables.runs
+
+BATCH = 200
+"""Runs ended in one sweep."""
+_UNFINISHED = [status.value for status in RunStatus if not is_final(status)]
+
+
+class DeadlineStore:
+    """The deadlines of all runs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def overdue(self) -> list[RunRef]:
+        """Unfinished runs whose deadline has passed, the longest overdue first."""
+        statement = (
+            select(runs.c.cluster_id, runs.c.id)
+            .where(runs.c.deadline_at <= now_ms(), runs.c.status.in_(_UNFINISHED))
+            .order_by(runs.c.deadline_at)
+            .limit(BATCH)
+        )
+        async with self._database.read() as read:
+            return [
+                RunRef(cluster_id, run_id) for cluster_id, run_id in await read.execute(statement)
+            ]
+
+    async def end(self, ref: RunRef) -> bool | None:
+        """Fail an overdue run; whether somebody is to be told, None where it was not to be failed any more.
+
+        Its workflow must be nudged. Raises `NotFoundError` where it was deleted meanwhile.
+        """
+        async with self._database.write() as write:
+            run = await OpenRun.lock(write, ref)
+            if not await fail_overdue(run):
+                return None
+            run.wish()
+            await run.save()
+        return run.has_handler

@@ -1,0 +1,90 @@
+"""Rows of deliveries: what is written with a transition, for whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+from sqlalchemy import insert, update
+
+from orchestrator.ids import new_id
+from orchestrator.store import tables
+from orchestrator.store.engine import Read, Write
+from orchestrator.store.json_text import dump, load_optional
+from orchestrator.store.offers import call_settings
+from orchestrator.store.records import CallRecord, RunRecord
+from perdure.contract import CallStatus, FunctionReference, StatusChange, StatusChangeTarget
+
+WEBHOOK = "webhook"
+"""Kind of the calls that are webhooks."""
+WEBHOOK_FUNCTION = FunctionReference(service="webhook", function="deliver")
+WEBHOOK_TIMEOUT_MS = 15_000
+WEBHOOK_DEADLINE_MS = 24 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a delivery may take: one attempt, and all of them."""
+
+    timeout_ms: int
+    deadline_ms: int
+    heartbeats: bool
+
+
+def target_of(record: RunRecord) -> StatusChangeTarget | None:
+    """Who is told of the run's transitions."""
+    target: JsonValue = load_optional(record.on_status_change)
+    return None if target is None else StatusChangeTarget.model_validate(target)
+
+
+async def patience_with(read: Read, cluster_id: str, target: StatusChangeTarget) -> Patience:
+    """How long deliveries to this target may take."""
+    if target.function is None:
+        return Patience(WEBHOOK_TIMEOUT_MS, WEBHOOK_DEADLINE_MS, heartbeats=False)
+    settings = await call_settings(read, cluster_id, target.function)
+    return Patience(settings.timeout_ms, settings.deadline_ms, settings.heartbeats)
+
+
+async def plan_delivery(write: Write, record: RunRecord, change: StatusChange, now: int) -> None:
+    """Write the delivery of a transition, where somebody wants to be told of it."""
+    target = target_of(record)
+    if target is None or (target.statuses is not None and change.status not in target.statuses):
+        return
+    patience = await patience_with(write, record.cluster_id, target)
+    function = target.function or WEBHOOK_FUNCTION
+    call = {
+        "run_key": record.key,
+        "id": new_id(),
+        "cluster_id": record.cluster_id,
+        "kind": WEBHOOK if target.function is None else "handler",
+        "service": function.service,
+        "function": function.function,
+        "input": dump(change.model_dump(mode="json", by_alias=True)),
+        "max_attempts": 0,
+        "timeout_ms": patience.timeout_ms,
+        "deadline_ms": patience.deadline_ms,
+        "heartbeats": patience.heartbeats,
+        "status": CallStatus.PENDING.value,
+        "created_at": now,
+    }
+    statement = insert(tables.calls).values(**call).returning(tables.calls.c.key)
+    call_key = (await write.execute(statement)).scalar_one()
+    await write.execute(
+        insert(tables.deliveries).values(
+            run_key=record.key,
+            transition=change.transition,
+            call_key=call_key,
+            status="pending",
+            created_at=now,
+        )
+    )
+
+
+async def mark_delivered(write: Write, call: CallRecord, now: int) -> None:
+    """The call of a delivery was answered."""
+    rows = tables.deliveries
+    await write.execute(
+        update(rows)
+        .where(rows.c.run_key == call.run_key, rows.c.call_key == call.key)
+        .values(status="delivered", settled_at=now)
+    )

@@ -1,0 +1,70 @@
+"""Calls that a caller makes, without a model: each is a hidden run of its own, with one call and no conversation."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.conversation import ToolCall
+from orchestrator.lifecycle import Move
+from orchestrator.reply import NewCall, OfferedFunction
+from orchestrator.store import tables
+from orchestrator.store.approvals import ask_first
+from orchestrator.store.call_cache import answer_cached
+from orchestrator.store.call_rows import insert_calls, open_calls
+from orchestrator.store.engine import Database
+from orchestrator.store.interruptions import pause_for_people
+from orchestrator.store.new_runs import NewRun, insert_run
+from orchestrator.store.offers import offer_of
+from orchestrator.store.open_run import OpenRun
+from perdure.contract import FunctionReference
+
+calls, runs = tables.calls, tables.runs
+
+_STEP = 0
+
+
+class DirectCallStore:
+    """Direct calls of all clusters."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def function(
+        self, cluster_id: str, reference: FunctionReference
+    ) -> OfferedFunction | None:
+        """A registered function as it can be called, private or not."""
+        async with self._database.read() as read:
+            return await offer_of(read, cluster_id, reference)
+
+    async def create(self, new: NewRun, function: OfferedFunction, values: JsonValue) -> str | None:
+        """Write the call, with its run under way; the call's id, None where the run's idempotency key is taken."""
+        wanted = [NewCall(ToolCall(new.id, function.tool.name, values), function)]
+        try:
+            async with self._database.write() as write:
+                await insert_run(write, new)
+                run = await OpenRun.lock(write, RunRef(new.cluster_id, new.id))
+                await run.move(Move.BEGIN)
+                (call_id,) = call_ids = await insert_calls(run, _STEP, wanted)
+                await answer_cached(run, call_ids, wanted)
+                if await ask_first(run, await open_calls(write, run.key)):
+                    await pause_for_people(run)
+                await run.save()
+        except IntegrityError:
+            if new.idempotency_key is None:
+                raise
+            return None
+        return call_id
+
+    async def of_run(self, run_key: int) -> str | None:
+        """The id of the call that this run is nothing but; None for a run of another kind."""
+        statement = (
+            select(calls.c.id)
+            .join(runs, runs.c.key == calls.c.run_key)
+            .where(calls.c.run_key == run_key, calls.c.kind == "function", runs.c.kind == "call")
+            .limit(1)
+        )
+        async with self._database.read() as read:
+            return (await read.execute(statement)).scalar_one_or_none()

@@ -1,0 +1,24 @@
+"""What people think of runs."""
+
+from __future__ import annotations
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.store.engine import Database
+from orchestrator.store.json_text import storable
+from orchestrator.store.open_run import OpenRun
+
+
+class FeedbackStore:
+    """One comment and one score per run; the last word counts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def set(self, ref: RunRef, comment: str | None, score: float | None) -> None:
+        """Keep a comment and a score of 0 to 1; None takes back what was there. Raises `NotFoundError`."""
+        comment = None if comment is None else storable(comment)
+        async with self._database.write() as write:
+            run = await OpenRun.lock(write, ref)
+            run.set(feedback_comment=comment, feedback_score=score)
+            run.event("run.feedback", comment=comment, score=score)
+            await run.save()

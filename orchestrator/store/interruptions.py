@@ -1,0 +1,104 @@
+"""Calls that wait for a person, and the run that waits for them."""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, select, update
+
+from orchestrator.clock import to_datetime
+from orchestrator.lifecycle import Move
+from orchestrator.store import tables
+from orchestrator.store.engine import Read
+from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import CallRecord
+from perdure.contract import CallStatus, PausedFor, RunStatus
+
+calls = tables.calls
+
+DEFAULT_APPROVAL_SECONDS = 7 * 86_400.0
+"""Seconds after which an undecided request counts as denied, where nobody says otherwise."""
+MAX_INTERRUPTIONS = 10
+"""Times that one call may ask for an approval."""
+_MAX_NAMED = 5
+"""Functions that a paused run's reason names."""
+
+# Made once: building a statement costs more than sending it.
+_INTERRUPTED = (
+    select(calls.c.service + "." + calls.c.function)
+    .where(calls.c.run_key == bindparam("of_run"), calls.c.status == CallStatus.INTERRUPTED.value)
+    .order_by(calls.c.key)
+)
+_INTERRUPT = update(calls).where(calls.c.key == bindparam("of_key"))
+
+
+async def interrupt(
+    run: OpenRun, call: CallRecord, *, message: str | None, seconds: float, attempts: int
+) -> None:
+    """Let the call wait for a person, so many seconds. What was decided on it before counts no more."""
+    expires_at = run.now + int(seconds * 1000)
+    await run.write.execute(
+        _INTERRUPT,
+        {
+            "of_key": call.key,
+            "status": CallStatus.INTERRUPTED.value,
+            "interruptions": call.interruptions + 1,
+            "attempts": attempts,
+            "task_token": None,
+            "approval_requested_at": run.now,
+            "approval_expires_at": expires_at,
+            "approval_message": message,
+            "approved": None,
+            "decided_at": None,
+            "decided_by": None,
+            "decision_reason": None,
+        },
+    )
+    run.event(
+        "call.interrupted",
+        callId=call.id,
+        service=call.service,
+        function=call.function,
+        message=message,
+        expiresAt=to_datetime(expires_at).isoformat(),
+    )
+
+
+async def pause_for_people(run: OpenRun) -> None:
+    """Pause the run where calls of it wait for a person; once for all of them, by their functions' names."""
+    if run.status not in {RunStatus.PENDING, RunStatus.RUNNING} and not is_paused(run):
+        return
+    names = await _interrupted(run.write, run.key)
+    if not names:
+        return
+    reason = f"Approval is asked for: {', '.join(names[:_MAX_NAMED])}"
+    reason += f" and {len(names) - _MAX_NAMED} more." if len(names) > _MAX_NAMED else "."
+    if is_paused(run):
+        run.set(paused_reason=reason)
+        return
+    if run.status is RunStatus.PENDING:
+        await run.move(Move.BEGIN)
+    await run.move(Move.PAUSE, reason=reason, paused_for=PausedFor.APPROVAL)
+
+
+async def resume_when_decided(run: OpenRun) -> None:
+    """Let the run go on when no call of it waits for a person any more."""
+    if is_paused(run) and not await _interrupted(run.write, run.key):
+        await run.move(Move.RESUME)
+
+
+def is_paused(run: OpenRun) -> bool:
+    """Whether it is an approval that the run waits for, and nothing else."""
+    return run.status is RunStatus.PAUSED and run.paused_for is PausedFor.APPROVAL
+
+
+def makes_calls(run: OpenRun) -> bool:
+    """Whether calls of the run are made, those that wait for a person apart."""
+    return run.status is RunStatus.RUNNING or is_paused(run)
+
+
+def is_wanted(call: CallRecord) -> bool:
+    """Whether the call has no result yet, and nobody needs to be asked (any more) before it is made."""
+    return call.result_type is None and call.status != CallStatus.INTERRUPTED.value
+
+
+async def _interrupted(read: Read, run_key: int) -> list[str]:
+    return list((await read.execute(_INTERRUPTED, {"of_run": run_key})).scalars())

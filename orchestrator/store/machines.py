@@ -1,0 +1,51 @@
+"""Machines: the processes of function workers, as the cluster's owner sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import and_, or_, select
+
+from orchestrator.store import tables
+from orchestrator.store.engine import Database
+
+machines = tables.machines
+
+
+@dataclass(frozen=True, slots=True)
+class MachineRecord:
+    cluster_id: str
+    id: str
+    heartbeats: bool
+    alive_until: int
+    ip: str | None
+    sdk: str | None
+    last_seen_at: int | None
+    created_at: int
+
+
+class MachineStore:
+    """Questions about machines; `FunctionStore` writes them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, cluster_id: str, *, before: tuple[int, str] | None, alive_at: int | None, limit: int
+    ) -> list[MachineRecord]:
+        """Machines, the newest first; with `alive_at` (ms) only those alive then."""
+        statement = select(machines).where(machines.c.cluster_id == cluster_id)
+        if alive_at is not None:
+            statement = statement.where(machines.c.alive_until > alive_at)
+        if before is not None:
+            created_at, machine_id = before
+            statement = statement.where(
+                or_(
+                    machines.c.created_at < created_at,
+                    and_(machines.c.created_at == created_at, machines.c.id < machine_id),
+                )
+            )
+        statement = statement.order_by(machines.c.created_at.desc(), machines.c.id.desc())
+        async with self._database.read() as read:
+            rows = (await read.execute(statement.limit(limit))).mappings()
+            return [MachineRecord(**row) for row in rows]

@@ -1,0 +1,36 @@
+"""What functions answer in a test run, without a function worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from orchestrator.reply import NewCall
+from orchestrator.store.call_rows import answer, find_call
+from orchestrator.store.json_text import dump, load_object, storable
+from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import RunRecord
+from perdure.contract import ResultType
+
+
+def mocked_outputs(run: RunRecord) -> dict[str, JsonValue]:
+    """What the mocks of a test run answer, by the function's full name."""
+    return load_object(run.mocks) if run.test and run.mocks is not None else {}
+
+
+async def answer_mocked(run: OpenRun, call_ids: Sequence[str], calls: Sequence[NewCall]) -> None:
+    """Answer those calls of a reply that have a mock; the others wait for their workers."""
+    outputs = mocked_outputs(run.record)
+    for call_id, call in zip(call_ids, calls, strict=True):
+        name = f"{call.function.service}_{call.function.name}"
+        if name not in outputs:
+            continue
+        record = await find_call(run.write, run.record.cluster_id, call_id)
+        if record is None or record.result_type is not None:
+            continue
+        output = outputs[name]
+        content = storable(output) if isinstance(output, str) else dump(output)
+        run.event("call.mocked", callId=call_id, service=record.service, function=record.function)
+        is_text = isinstance(output, str)
+        await answer(run, record, ResultType.RESOLUTION, content, is_text=is_text)

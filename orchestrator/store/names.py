@@ -1,0 +1,36 @@
+"""Names that runs get after they began."""
+
+from __future__ import annotations
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.lifecycle import is_final
+from orchestrator.store.engine import Database
+from orchestrator.store.json_text import storable
+from orchestrator.store.open_run import OpenRun
+
+FROM_WORDS = "words"
+FROM_MODEL = "model"
+
+
+class NameStore:
+    """Renames runs whose name nobody gave."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def rename(self, ref: RunRef, name: str) -> bool:
+        """Take a model's name for a run that is called by its first words; False where it has another already.
+
+        After the turn's end the name changes without an event: nothing follows a final transition. Raises
+        `NotFoundError`.
+        """
+        name = storable(name)
+        async with self._database.write() as write:
+            run = await OpenRun.lock(write, ref)
+            if run.record.name_source != FROM_WORDS:
+                return False
+            run.set(name=name, name_source=FROM_MODEL)
+            if not is_final(run.status):
+                run.event("run.named", name=name, previous=run.record.name)
+            await run.save()
+        return True

@@ -1,0 +1,167 @@
+"""A run that was checked, and the rows it begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+from sqlalchemy import insert
+
+from orchestrator.clock import now_ms
+from orchestrator.store import tables
+from orchestrator.store.engine import Write
+from orchestrator.store.json_text import dump, dump_optional, storable
+from orchestrator.store.records import RunRecord
+from orchestrator.transcript import words
+from perdure.contract import Budget, FunctionReference, MessageType, RunStatus, StatusChangeTarget
+
+DEFAULT_PRIORITY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run that was checked and can be written. Without a `prompt` it begins without a message."""
+
+    cluster_id: str
+    id: str
+    message_id: str
+    prompt: str | None
+    name: str
+    model: str
+    system_prompt: str | None
+    result_schema: str | None
+    attached_functions: Sequence[FunctionReference] | None
+    on_status_change: StatusChangeTarget | None
+    metadata: Mapping[str, str]
+    context: Mapping[str, object] | None
+    interactive: bool
+    call_summarization: bool
+    idempotency_key: str | None
+    request_hash: str
+    kind: str = "run"
+    """`run`, or one of the hidden kinds: `call` (a direct call) and `structured` (structured output)."""
+    name_source: str = "given"
+    """`given` by the caller, or the first `words` of the prompt until the `model` names it."""
+    test: bool = False
+    mocks: Mapping[str, JsonValue] | None = None
+    """Outputs of mocked functions by full name."""
+    tags: Sequence[str] = field(default_factory=list[str])
+    reasoning_traces: bool = True
+    priority: int = DEFAULT_PRIORITY
+    deadline_at: int | None = None
+    budget: Budget | None = None
+    config_id: str | None = None
+    config_version: int | None = None
+    auth_context: Mapping[str, object] | None = None
+    auth_token_hash: str | None = None
+
+
+def priority_of(run: RunRecord) -> int:
+    """As Temporal is told; 0, which says nothing, where it is the usual one."""
+    return 0 if run.priority == DEFAULT_PRIORITY else run.priority
+
+
+async def insert_run(write: Write, new: NewRun) -> int:
+    """Write the run with its first message, metadata, tags and event; the run's key.
+
+    Raises `IntegrityError` where the id or the idempotency key is taken.
+    """
+    now = now_ms()
+    statement = insert(tables.runs).values(
+        **_asked(new),
+        **_options(new),
+        status=RunStatus.PENDING.value,
+        version=1,
+        wake_wanted=1,
+        wake_at=now,
+        created_at=now,
+        updated_at=now,
+    )
+    key: int = (await write.execute(statement.returning(tables.runs.c.key))).scalar_one()
+    if new.prompt is not None:
+        await _insert_prompt(write, key, new.message_id, new.prompt, now)
+    await _insert_marks(write, key, new)
+    created: dict[str, JsonValue] = {"name": new.name, "model": new.model}
+    if new.prompt is not None:
+        created["messageId"] = new.message_id
+    await write.execute(
+        insert(tables.events).values(
+            run_key=key, version=1, type="run.created", data=dump(created), created_at=now
+        )
+    )
+    write.touch(key)
+    return key
+
+
+def _asked(new: NewRun) -> dict[str, object]:
+    functions, target = new.attached_functions, new.on_status_change
+    return {
+        "cluster_id": new.cluster_id,
+        "id": new.id,
+        "name": storable(new.name),
+        "model": new.model,
+        "system_prompt": new.system_prompt,
+        "result_schema": new.result_schema,
+        "attached_functions": dump_optional(
+            None if functions is None else [reference.model_dump() for reference in functions]
+        ),
+        "on_status_change": dump_optional(None if target is None else target.model_dump()),
+        "metadata": dump(dict(new.metadata)),
+        "context": _object(new.context),
+        "interactive": new.interactive,
+        "call_summarization": new.call_summarization,
+        "idempotency_key": new.idempotency_key,
+        "request_hash": new.request_hash,
+    }
+
+
+def _options(new: NewRun) -> dict[str, object]:
+    budget = new.budget
+    return {
+        "kind": new.kind,
+        "name_source": new.name_source,
+        "test": new.test,
+        "mocks": _object(new.mocks),
+        "tags": dump(list(new.tags)),
+        "reasoning_traces": new.reasoning_traces,
+        "priority": new.priority,
+        "deadline_at": new.deadline_at,
+        "budget": dump_optional(None if budget is None else budget.model_dump(exclude_none=True)),
+        "config_id": new.config_id,
+        "config_version": new.config_version,
+        "auth_context": _object(new.auth_context),
+        "auth_token_hash": new.auth_token_hash,
+    }
+
+
+def _object(value: Mapping[str, object] | None) -> str | None:
+    return dump_optional(None if value is None else dict(value))
+
+
+async def _insert_prompt(write: Write, key: int, message_id: str, prompt: str, now: int) -> None:
+    await write.execute(
+        insert(tables.messages).values(
+            run_key=key,
+            id=message_id,
+            turn=1,
+            type=MessageType.HUMAN.value,
+            data=dump(words(prompt)),
+            created_at=now,
+        )
+    )
+
+
+async def _insert_marks(write: Write, key: int, new: NewRun) -> None:
+    """What lists are filtered by."""
+    of_run = {"run_key": key, "cluster_id": new.cluster_id}
+    if new.metadata:
+        pairs = [{**of_run, "name": name, "value": value} for name, value in new.metadata.items()]
+        await write.execute(insert(tables.run_metadata), pairs)
+    if new.tags:
+        tags = [{**of_run, "tag": tag} for tag in _once(new.tags)]
+        await write.execute(insert(tables.run_tags), tags)
+
+
+def _once(tags: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(tags))

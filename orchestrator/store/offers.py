@@ -1,0 +1,129 @@
+"""What a run may call: functions as they are offered to its model, and how their calls are tried."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import and_, select, tuple_
+
+from orchestrator.conversation import Tool
+from orchestrator.prompts import with_note
+from orchestrator.reply import OfferedFunction
+from orchestrator.store import tables
+from orchestrator.store.engine import Read
+from orchestrator.store.json_text import load_object
+from orchestrator.store.records import FunctionRecord
+from perdure.contract import FunctionConfig, FunctionReference
+
+DEFAULT_TIMEOUT_MS = 300_000
+DEFAULT_DEADLINE_MS = 24 * 3_600_000
+MAX_TOOL_NAME = 64
+"""Characters of a tool's name that every provider takes."""
+_OPEN_OBJECT = '{"type":"object","properties":{}}'
+
+functions = tables.functions
+_NOTES = tables.function_notes
+_OFFERED = select(functions, _NOTES.c.additional_context).outerjoin(
+    _NOTES,
+    and_(
+        _NOTES.c.cluster_id == functions.c.cluster_id,
+        _NOTES.c.service == functions.c.service,
+        _NOTES.c.function == functions.c.name,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """How calls of one function are tried."""
+
+    max_attempts: int
+    timeout_ms: int
+    deadline_ms: int
+    heartbeats: bool
+
+
+def tool_name(service: str, function: str) -> str:
+    """`service_function`; beyond 64 characters cut, with a stable hash at the end."""
+    name = f"{service}_{function}"
+    if len(name) <= MAX_TOOL_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+    return f"{name[: MAX_TOOL_NAME - 11]}_{digest}"
+
+
+def config_of(text: str) -> FunctionConfig:
+    """A function's configuration, as its row or a call of it keeps it."""
+    return FunctionConfig.model_validate(load_object(text))
+
+
+def _settings(config: FunctionConfig, *, heartbeats: bool) -> CallSettings:
+    retries = config.retries if config.retries is not None else config.retry_count_on_stall or 0
+    timeout = int((config.timeout_seconds or 0) * 1000) or DEFAULT_TIMEOUT_MS
+    deadline = int((config.deadline_seconds or 0) * 1000) or max(DEFAULT_DEADLINE_MS, timeout)
+    return CallSettings(retries + 1, timeout, deadline, heartbeats)
+
+
+async def call_settings(read: Read, cluster_id: str, ref: FunctionReference) -> CallSettings:
+    """Settings of a function's calls; the defaults where it is not registered (any more)."""
+    record = await find_function(read, cluster_id, ref)
+    if record is None:
+        return CallSettings(1, DEFAULT_TIMEOUT_MS, DEFAULT_DEADLINE_MS, heartbeats=True)
+    return _settings(config_of(record.config), heartbeats=record.heartbeats)
+
+
+async def find_function(
+    read: Read, cluster_id: str, ref: FunctionReference
+) -> FunctionRecord | None:
+    statement = select(functions).where(
+        functions.c.cluster_id == cluster_id,
+        functions.c.service == ref.service,
+        functions.c.name == ref.function,
+    )
+    row = (await read.execute(statement)).mappings().one_or_none()
+    return None if row is None else FunctionRecord(**row)
+
+
+async def offer_of(read: Read, cluster_id: str, ref: FunctionReference) -> OfferedFunction | None:
+    """One function as it can be called, private or not; None where it is not registered."""
+    record = await find_function(read, cluster_id, ref)
+    return None if record is None else _offer(None, **asdict(record))
+
+
+async def offered(
+    read: Read, cluster_id: str, attached: Sequence[FunctionReference] | None
+) -> tuple[OfferedFunction, ...]:
+    """What a run may call, ordered by tool name so that the model's prompt never changes by order alone."""
+    statement = _OFFERED.where(functions.c.cluster_id == cluster_id, functions.c.private.is_(False))
+    if attached is not None:
+        pairs = [(ref.service, ref.function) for ref in attached]
+        statement = statement.where(tuple_(functions.c.service, functions.c.name).in_(pairs))
+    rows = (await read.execute(statement.order_by(functions.c.tool_name))).mappings()
+    return tuple(_offer(**row) for row in rows)
+
+
+def _offer(additional_context: str | None, **columns: Any) -> OfferedFunction:
+    record = FunctionRecord(**columns)
+    config = config_of(record.config)
+    settings = _settings(config, heartbeats=record.heartbeats)
+    description = with_note(record.description or "", additional_context)
+    schema = record.input_schema or _OPEN_OBJECT
+    return OfferedFunction(
+        service=record.service,
+        name=record.name,
+        tool=Tool(
+            record.tool_name,
+            description,
+            load_object(schema),
+        ),
+        characters=len(record.tool_name) + len(description) + len(schema),
+        max_attempts=settings.max_attempts,
+        timeout_ms=settings.timeout_ms,
+        deadline_ms=settings.deadline_ms,
+        heartbeats=settings.heartbeats,
+        config=record.config,
+        fan_out=config.fan_out,
+    )

@@ -1,0 +1,139 @@
+"""What a model step needs to know, read in the transaction that begins it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic import JsonValue
+from sqlalchemy import bindparam, select
+
+from orchestrator.conversation import Tool
+from orchestrator.reply import OfferedFunction
+from orchestrator.standard_library import LIBRARY, library_tools
+from orchestrator.store import tables
+from orchestrator.store.engine import Read
+from orchestrator.store.json_text import load
+from orchestrator.store.messages import entries_after
+from orchestrator.store.mocks import mocked_outputs
+from orchestrator.store.offers import (
+    DEFAULT_DEADLINE_MS,
+    DEFAULT_TIMEOUT_MS,
+    offered,
+    tool_name,
+)
+from orchestrator.store.records import RunRecord
+from orchestrator.transcript import Entry
+from perdure.contract import FunctionReference
+
+# Made once: building a statement costs more than sending it.
+_CONTEXT = select(tables.clusters.c.additional_context).where(
+    tables.clusters.c.id == bindparam("of_cluster")
+)
+_PRIVATE = select(tables.functions.c.service + "_" + tables.functions.c.name).where(
+    tables.functions.c.cluster_id == bindparam("of_cluster"), tables.functions.c.private.is_(True)
+)
+
+_LIBRARY_TOOLS = {tool.name: tool for tool in library_tools(LIBRARY)}
+_OPEN_OBJECT: dict[str, JsonValue] = {"type": "object", "properties": {}}
+
+
+class Known(NamedTuple):
+    """What the caller has of a transcript already: whose, up to which message, after how many cuts.
+
+    Keys are used again once a run was deleted, so a run is known by its age too.
+    """
+
+    run_key: int = 0
+    last_key: int = 0
+    rewinds: int = 0
+    created_at: int = 0
+
+    def is_of(self, run: RunRecord) -> bool:
+        return (self.run_key, self.rewinds, self.created_at) == (
+            run.key,
+            run.rewinds,
+            run.created_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a model step needs to know. `entries` are the transcript after `after`."""
+
+    run: RunRecord
+    step: int
+    functions: tuple[OfferedFunction, ...]
+    """All that the run may call, ordered by tool name."""
+    after: int
+    entries: tuple[Entry, ...]
+    library: frozenset[str] = LIBRARY
+    """Tools of the standard library that the run may call."""
+    context: str | None = None
+    """What the operator tells every run of the cluster."""
+
+
+async def question_of(read: Read, run: RunRecord, known: Known) -> Question:
+    """What the run's next model step is about."""
+    attached = _attached(run)
+    after = known.last_key if known.is_of(run) else 0
+    functions = await offered(read, run.cluster_id, attached)
+    return Question(
+        run=run,
+        step=run.step + 1,
+        functions=await _with_mocks(read, run, functions, attached),
+        after=after,
+        entries=tuple(await entries_after(read, run.key, after)),
+        library=_library(attached) - mocked_outputs(run).keys(),
+        context=(await read.execute(_CONTEXT, {"of_cluster": run.cluster_id})).scalar_one(),
+    )
+
+
+def _attached(run: RunRecord) -> list[FunctionReference] | None:
+    if run.attached_functions is None:
+        return None
+    references = load(run.attached_functions)
+    return [
+        FunctionReference.model_validate(reference)
+        for reference in (references if isinstance(references, list) else [])
+    ]
+
+
+def _library(attached: Collection[FunctionReference] | None) -> frozenset[str]:
+    if attached is None:
+        return LIBRARY
+    named = (f"{reference.service}_{reference.function}" for reference in attached)
+    return LIBRARY.intersection(named)
+
+
+async def _with_mocks(
+    read: Read,
+    run: RunRecord,
+    functions: tuple[OfferedFunction, ...],
+    attached: Collection[FunctionReference] | None,
+) -> tuple[OfferedFunction, ...]:
+    """The functions and those that exist only as mocks, in one order. A mock makes nothing private known."""
+    names = set(mocked_outputs(run))
+    if attached is not None:
+        names &= {f"{reference.service}_{reference.function}" for reference in attached}
+    names -= {f"{function.service}_{function.name}" for function in functions}
+    if not names:
+        return functions
+    private = (await read.execute(_PRIVATE, {"of_cluster": run.cluster_id})).scalars()
+    mocks = _mocks(names - set(private))
+    return tuple(sorted((*functions, *mocks), key=lambda function: function.tool.name))
+
+
+def _mocks(names: Iterable[str]) -> Iterator[OfferedFunction]:
+    for name in names:
+        service, _, function = name.partition("_")
+        yield OfferedFunction(
+            service=service,
+            name=function,
+            tool=_LIBRARY_TOOLS.get(name) or Tool(tool_name(service, function), "", _OPEN_OBJECT),
+            max_attempts=1,
+            timeout_ms=DEFAULT_TIMEOUT_MS,
+            deadline_ms=DEFAULT_DEADLINE_MS,
+            heartbeats=True,
+        )

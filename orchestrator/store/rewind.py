@@ -1,0 +1,243 @@
+"""Going back in a conversation: an edited message, or a retry from one. What is replaced is kept and marked.
+
+The conversation is cut behind a message. A reply that was under way when that message was written does not know it
+and stands before it, with its calls and their results: it stays. Everything else that came later is replaced, calls
+that are still open among it get a rejection as their result, and the model begins again from the message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, true, update
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.errors import ConflictError, NotFoundError
+from orchestrator.ids import new_id
+from orchestrator.lifecycle import Move, can, is_final
+from orchestrator.store import tables
+from orchestrator.store.call_rows import UPDATE_CALL, answer, open_calls
+from orchestrator.store.engine import Database, Read
+from orchestrator.store.json_text import dump, load_object
+from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import CallRecord, MessageRecord, RunRecord
+from orchestrator.transcript import seen_key, words
+from perdure.contract import MessageType, ResultType, RunStatus
+
+messages = tables.messages
+
+_WORDS = (MessageType.HUMAN.value, MessageType.SUPERVISOR.value)
+_REPLACED = "Replaced: an earlier message of the conversation was edited or tried again."
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Where a conversation is cut."""
+
+    key: int
+    """Of the message behind which it is cut."""
+    kept_step: int | None
+    """The later step whose reply did not know the message."""
+
+
+class RewindStore:
+    """Edits and retries."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def edit(self, ref: RunRef, message_id: str, text: str) -> tuple[MessageRecord, bool]:
+        """Give a message another text and begin again from there; False where it has that text already.
+
+        Raises `NotFoundError` for an unknown message, `ConflictError` where it is none that can be edited or the run
+        takes none.
+        """
+        async with self._database.write() as write:
+            run = await OpenRun.lock(write, ref)
+            message = await _find(write, run.key, message_id)
+            _check_run(run.record)
+            _check_message(message)
+            if load_object(message.data) == words(text):
+                return message, False
+            replaced = await _go_back(run, message)
+            edited = await _replace(run, message, text)
+            run.event("message.edited", messageId=message.id, replaced=replaced, turn=run.turn)
+            await run.save()
+        return edited, True
+
+    async def retry(self, ref: RunRef, message_id: str | None) -> RunRecord:
+        """Begin again from a message, by default from the last one of a person; the run as it was before.
+
+        Raises as `edit` does.
+        """
+        async with self._database.write() as write:
+            run = await OpenRun.lock(write, ref)
+            _check_run(run.record)
+            if message_id is None:
+                message = await _last_words(write, run.key)
+            else:
+                message = await _find(write, run.key, message_id)
+            _check_message(message)
+            replaced = await _go_back(run, message)
+            run.event("run.retried", messageId=message.id, replaced=replaced, turn=run.turn)
+            await run.save()
+        return run.record
+
+
+async def is_replaced(read: Read, call: CallRecord) -> bool:
+    """Whether the reply that asked for the call was replaced."""
+    statement = select(messages.c.key).where(
+        messages.c.run_key == call.run_key,
+        messages.c.step == call.step,
+        messages.c.type == MessageType.AGENT.value,
+        messages.c.replaced_by.is_not(None),
+    )
+    return (await read.execute(statement.limit(1))).first() is not None
+
+
+async def _find(read: Read, run_key: int, message_id: str) -> MessageRecord:
+    statement = select(messages).where(messages.c.run_key == run_key, messages.c.id == message_id)
+    row = (await read.execute(statement)).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError(f"The run has no message {message_id!r}.")
+    return MessageRecord(**row)
+
+
+async def _last_words(read: Read, run_key: int) -> MessageRecord:
+    statement = (
+        select(messages)
+        .where(
+            messages.c.run_key == run_key,
+            messages.c.type.in_(_WORDS),
+            messages.c.step.is_(None),
+            messages.c.replaced_by.is_(None),
+        )
+        .order_by(messages.c.key.desc())
+        .limit(1)
+    )
+    row = (await read.execute(statement)).mappings().one_or_none()
+    if row is None:
+        raise ConflictError("The run has no message to begin again from.", code="not_editable")
+    return MessageRecord(**row)
+
+
+def _check_run(record: RunRecord) -> None:
+    if not record.interactive:
+        raise ConflictError(
+            "The run is not interactive. Create it with interactive: true to go back in it.",
+            code="run_is_not_interactive",
+        )
+    if record.run_status is RunStatus.CANCELLED or (
+        record.cancel_reason is not None and not is_final(record.run_status)
+    ):
+        raise ConflictError("The run was cancelled; start a new one.", code="run_is_cancelled")
+
+
+def _check_message(message: MessageRecord) -> None:
+    if message.replaced_by is not None:
+        raise ConflictError(
+            f"The message was replaced: {message.replaced_by!r} was edited or tried again.",
+            code="message_is_replaced",
+        )
+    if message.type not in _WORDS or message.step is not None:
+        raise ConflictError(
+            "Only messages that were sent to the run can be edited or tried again.",
+            code="not_editable",
+        )
+
+
+async def _go_back(run: OpenRun, message: MessageRecord) -> int:
+    """Cut the conversation behind the message and let the run go on from there; how many messages were replaced."""
+    cut = await _cut_behind(run.write, message)
+    replaced = await _count_later(run.write, run.key, cut)
+    waiting = await _close_calls(run, cut)
+    await _mark_later(run, cut, message.id)
+    run.set(rewinds=run.record.rewinds + 1, corrections=0, tries=0)
+    if can(run.status, Move.REVIVE):
+        await run.move(Move.REVIVE)
+    elif not waiting and can(run.status, Move.RESUME):
+        await run.move(Move.RESUME)
+    elif not waiting:
+        run.stop_waiting()
+    run.wish()
+    return replaced
+
+
+async def _cut_behind(read: Read, message: MessageRecord) -> _Cut:
+    """At most the first later reply did not know the message: the next one began with all that was there."""
+    statement = (
+        select(messages.c.step, messages.c.data)
+        .where(
+            messages.c.run_key == message.run_key,
+            messages.c.key > message.key,
+            messages.c.type == MessageType.AGENT.value,
+            messages.c.replaced_by.is_(None),
+        )
+        .order_by(messages.c.key)
+        .limit(1)
+    )
+    row = (await read.execute(statement)).one_or_none()
+    if row is None or seen_key(load_object(row.data)) >= message.key:
+        return _Cut(message.key, None)
+    return _Cut(message.key, row.step)
+
+
+def _later(run_key: int, cut: _Cut) -> ColumnElement[bool]:
+    """What is replaced when the conversation is cut there."""
+    kept = (
+        true()
+        if cut.kept_step is None
+        else or_(messages.c.step.is_(None), messages.c.step != cut.kept_step)
+    )
+    return and_(
+        messages.c.run_key == run_key,
+        messages.c.key > cut.key,
+        messages.c.replaced_by.is_(None),
+        kept,
+    )
+
+
+async def _count_later(read: Read, run_key: int, cut: _Cut) -> int:
+    statement = select(func.count()).select_from(messages).where(_later(run_key, cut))
+    return int((await read.execute(statement)).scalar_one())
+
+
+async def _close_calls(run: OpenRun, cut: _Cut) -> list[CallRecord]:
+    """Nobody waits any more for the calls of replies that are replaced; those that stay open."""
+    replies = _later(run.key, cut), messages.c.type == MessageType.AGENT.value
+    statement = select(func.min(messages.c.step)).where(*replies)
+    first: int | None = (await run.write.execute(statement)).scalar_one()
+    kept: list[CallRecord] = []
+    for call in await open_calls(run.write, run.key):
+        if first is None or call.step is None or call.step < first:
+            kept.append(call)
+        elif call.result_type is None:
+            await answer(run, call, ResultType.REJECTION, _REPLACED)
+        else:  # a summary of its result would be read by nobody
+            await run.write.execute(UPDATE_CALL, {"of_key": call.key, "shown": True})
+    return kept
+
+
+async def _mark_later(run: OpenRun, cut: _Cut, message_id: str) -> None:
+    await run.write.execute(
+        update(messages).where(_later(run.key, cut)).values(replaced_by=message_id)
+    )
+
+
+async def _replace(run: OpenRun, message: MessageRecord, text: str) -> MessageRecord:
+    """Write the new text under the message's id; the old one goes on under an id of its own."""
+    await run.write.execute(
+        update(messages)
+        .where(messages.c.key == message.key)
+        .values(id=new_id(), replaced_by=message.id)
+    )
+    edited = {
+        "run_key": run.key,
+        "id": message.id,
+        "turn": run.turn,
+        "type": message.type,
+        "data": dump(words(text)),
+        "created_at": run.now,
+    }
+    statement = insert(messages).values(**edited).returning(messages)
+    return MessageRecord(**(await run.write.execute(statement)).mappings().one())

@@ -1,0 +1,42 @@
+"""What names and summaries cost. They belong to no step, so they count for the cluster's day and not for a run."""
+
+from __future__ import annotations
+
+from orchestrator.clock import now_ms, to_datetime
+from orchestrator.conversation import Usage
+from orchestrator.store import tables
+from orchestrator.store.engine import Database
+
+_ADDED = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cost_micros",
+    "model_calls",
+)
+
+
+class SideUsageStore:
+    """Adds to what a cluster used on a day."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, cluster_id: str, model: str, usage: Usage, cost_micros: int) -> None:
+        """Count one reply of a model today (UTC)."""
+        key = {
+            "cluster_id": cluster_id,
+            "day": to_datetime(now_ms()).date().isoformat(),
+            "model": model,
+        }
+        counted = {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cache_read_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "cost_micros": cost_micros,
+            "model_calls": 1,
+        }
+        async with self._database.write() as write:
+            await write.upsert(tables.usage_days, key, counted, add=_ADDED)

@@ -1,0 +1,62 @@
+"""What webhooks of a cluster rest on: where they may go, and the secrets that sign them."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+
+from orchestrator.errors import InvalidRequestError
+from orchestrator.secret_box import SecretBox
+from orchestrator.settings import Settings
+from orchestrator.store.records import WebhookSecretRecord
+from orchestrator.store.store import Store
+from perdure.contract import WebhookTarget
+
+_SECRET_BYTES = 32
+_PREFIX = "whsec_"
+
+
+class Webhooks:
+    """Checks targets, makes secrets, and hands them to who signs."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._secrets = store.webhook_secrets
+        self._rules = settings.webhook_rules
+        self._box = SecretBox.of(settings)
+
+    async def check(self, cluster_id: str, target: WebhookTarget) -> None:
+        """Raises `InvalidRequestError` for a webhook that could never be delivered or signed."""
+        try:
+            self._rules.admit(target.url)
+        except ValueError as error:
+            raise InvalidRequestError(
+                f"The webhook cannot be sent there: {error}.",
+                pointer="/onStatusChange/webhook/url",
+                code="webhook_address",
+            ) from error
+        if not await self._secrets.valid(cluster_id):
+            raise InvalidRequestError(
+                "Webhooks are signed and the cluster has no secret for it yet."
+                " Make one with POST /clusters/{clusterId}/webhook-secrets.",
+                pointer="/onStatusChange/webhook",
+                code="no_webhook_secret",
+            )
+
+    async def make_secret(
+        self, cluster_id: str, *, keep_seconds: int
+    ) -> tuple[WebhookSecretRecord, str]:
+        """A new secret beside the old ones, which stay valid so long; the second value is the secret itself.
+
+        Raises `ConflictError` where too many are valid.
+        """
+        secret = _PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+        sealed = self._box.seal(secret, cluster_id)
+        record = await self._secrets.rotate(cluster_id, sealed, keep_ms=keep_seconds * 1000)
+        return record, secret
+
+    async def secrets(self, cluster_id: str) -> list[str]:
+        """The secrets that sign now, newest first. Raises `ValueError` where there is none, or none that opens."""
+        found = await self._secrets.valid(cluster_id)
+        if not found:
+            raise ValueError("the cluster has no webhook secret (any more)")
+        return [self._box.open(record.value, cluster_id) for record in found]

@@ -1,0 +1,44 @@
+"""A Claude that is in trouble the first time it is asked something, as the run's own prompt wants it.
+
+`python -m tests.faults.claude --record file.jsonl` serves on a free port. The prompt is a script as of
+`tests.models.anthropic_server`; an entry `{"first": mishap, "then": message}` is the mishap once, then the message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from tests.models.anthropic_server import AnthropicServer, Body, Entry, prompted, serving
+
+
+def scripted(server: AnthropicServer) -> None:
+    """Have the server play the scripts of the prompts, mishaps once."""
+
+    def play(body: Body) -> Entry:
+        entry = prompted(body)
+        if "first" not in entry:
+            return entry
+        asked = sum(other["messages"] == body["messages"] for other in server.requests)
+        chosen: Entry = entry["first"] if asked <= 1 else entry["then"]
+        return chosen
+
+    server.script = play
+
+
+async def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--record", type=Path)
+    server = AnthropicServer(record=parser.parse_args().record)
+    scripted(server)
+    async with serving(server):
+        sys.stdout.write(json.dumps({"url": server.url}) + "\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

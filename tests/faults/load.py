@@ -1,0 +1,132 @@
+"""Runs under way while something goes wrong, and how long it takes until they go on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+
+from orchestrator.lifecycle import is_final
+from perdure import AsyncPerdure
+from perdure.contract import RunStatus
+from tests.end_to_end.conftest import until
+from tests.faults.evidence import Evidence, gather, of_store
+from tests.faults.ground import Ground
+from tests.faults.invariants import Violation
+from tests.faults.outcome import Outcome, judge
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is done: so many runs of so many steps at once, and so many kills of each process."""
+
+    runs: int = 8
+    steps: int = 6
+    kills: int = 2
+    away_seconds: float = 15.0
+    """How long Temporal is away, where it is away for long."""
+    printed_gigabytes: float = 0.05
+    """How much a function prints that prints too much."""
+
+
+FULL = Scale(runs=40, steps=15, kills=4, away_seconds=60.0, printed_gigabytes=1.0)
+"""What the promise is about."""
+
+
+_MODEL_MS = 250
+_FUNCTION_MS = 150
+_END_SECONDS = 240.0
+_TOLD_SECONDS = 60.0
+_BACK_SECONDS = 60.0
+
+
+async def begin(ground: Ground, client: AsyncPerdure, scale: Scale, prefix: str = "run") -> None:
+    """Create the runs; each step takes a moment in the model and in the function."""
+    given = {"milliseconds": _FUNCTION_MS}
+    await asyncio.gather(
+        *(
+            ground.create(
+                client,
+                f"{prefix}-{number}",
+                steps=scale.steps,
+                delayMs=_MODEL_MS,
+                input=dict(given),
+            )
+            for number in range(scale.runs)
+        )
+    )
+
+
+async def ended(ground: Ground, client: AsyncPerdure) -> None:
+    """Every acknowledged run has come to its end."""
+
+    async def end(name: str) -> None:
+        await (await client.get_run(name)).poll(timeout=_END_SECONDS)
+
+    await asyncio.gather(*(end(name) for name in ground.acknowledged))
+
+
+async def all_told(ground: Ground) -> None:
+    """Every transition was delivered, or is not going to be."""
+    deadline = time.monotonic() + _TOLD_SECONDS
+    while time.monotonic() < deadline:
+        evidence = await of_store(ground.database_url, ground.acknowledged)
+        if all(row["status"] != "pending" for row in evidence.deliveries):
+            return
+        await asyncio.sleep(0.3)
+
+
+async def seconds_back(ground: Ground, bring_back: Callable[[], Awaitable[object]]) -> float:
+    """Bring a process back; seconds from then until anything moves on, none where nothing is left to be done."""
+    await bring_back()
+    began, before = time.monotonic(), ground.progress()
+    while not await is_over(ground):
+        with suppress(AssertionError):
+            await until(lambda: ground.progress() > before, seconds=1)
+            return time.monotonic() - began
+        assert time.monotonic() - began < _BACK_SECONDS, "nothing goes on"
+    return 0.0
+
+
+async def a_moment(ground: Ground) -> None:
+    """Until something has happened, if anything is still to happen, and then a random moment more."""
+    before = ground.progress()
+    with suppress(AssertionError):
+        await until(lambda: ground.progress() > before, seconds=20)
+    await asyncio.sleep(random.uniform(0.1, 0.7))  # noqa: S311 - no secret
+
+
+async def is_over(ground: Ground) -> bool:
+    """Whether every run has come to its end, so that nothing can be disturbed."""
+    evidence = await of_store(ground.database_url, ground.acknowledged)
+    return all(is_final(RunStatus(row["status"])) for row in evidence.runs)
+
+
+async def concluded(
+    name: str,
+    ground: Ground,
+    client: AsyncPerdure,
+    *,
+    back: float | None = None,
+    note: str = "",
+    more: Iterable[Violation] = (),
+) -> Outcome:
+    """Wait for the end of all runs, and until their handlers have heard of it, and have the checker look."""
+    await ended(ground, client)
+    await all_told(ground)
+    evidence = await gather(ground)
+    pause = f"longest pause of a run {longest_pause(evidence):.1f} s"
+    return judge(name, evidence, back=back, note="; ".join(filter(None, [note, pause])), more=more)
+
+
+def longest_pause(evidence: Evidence) -> float:
+    """Seconds of the longest time in which nothing was noted on a run between its begin and its end."""
+    pauses = [0]
+    for run in evidence.acknowledged:
+        times = [event["created_at"] for event in evidence.of(evidence.events, run)]
+        pauses += [after - before for before, after in pairwise(times)]
+    return max(pauses) / 1000

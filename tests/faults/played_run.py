@@ -1,0 +1,118 @@
+"""Runs played without a process: the product's own parts over a store, and logs as model and functions would write them.
+
+Each part can be given another way round, broken on purpose, to see whether the checker notices.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.activity_interface import CallTicket, RunRef, Standing, ThinkInput
+from orchestrator.settings import Settings
+from orchestrator.store.steps import Question
+from orchestrator.store.store import Store
+from perdure.contract import FunctionCall, FunctionReference, StatusChangeTarget
+from tests.faults.diary import lines_of
+from tests.faults.evidence import Evidence, Execution, Row, of_store
+from tests.store.stage import Stage, new_run
+from workers.models import open_models
+from workers.thinking import Thinker
+
+POLICIES = "plan=tests.faults.policies:plan"
+HANDLER = StatusChangeTarget(function=FunctionReference(service="faults", function="told"))
+PID = 4711
+
+
+@dataclass(slots=True)
+class Played:
+    """A stage on which whole runs are played, and what is known of them."""
+
+    stage: Stage
+    database_url: str
+    ledger: Path
+    """The file that the environment names for the model's ledger."""
+    acknowledged: dict[str, str] = field(default_factory=dict[str, str])
+    diary: list[Row] = field(default_factory=list[Row])
+
+    @property
+    def store(self) -> Store:
+        return self.stage.store
+
+    def thinker(self) -> Thinker:
+        models = open_models(Settings(scripted_policies=POLICIES))
+        return Thinker(self.store, models, max_output_tokens=1_000, policies=["plan"])
+
+    async def accept(self, name: str, *, steps: int = 2) -> RunRef:
+        """A run is created and its caller is told so."""
+        await self.stage.register("work", "told", service="faults")
+        prompt = json.dumps({"run": name, "steps": steps, "delayMs": 0})
+        new = new_run(
+            self.stage.cluster_id,
+            name,
+            prompt=prompt,
+            model="scripted/plan",
+            on_status_change=HANDLER,
+        )
+        await self.store.runs.create(new)
+        self.acknowledged[name] = self.stage.cluster_id
+        return RunRef(self.stage.cluster_id, name)
+
+    async def drive(self, ref: RunRef) -> None:
+        """Take the run to its end, as its workflow would."""
+        thinker, standing = self.thinker(), Standing("pending")
+        while standing.status in {"pending", "running"}:
+            for order in standing.orders:
+                await self.answer(ref, order.call_id)
+            standing = await self.think(thinker, ref, standing.step + 1)
+        await self.deliver(ref)
+
+    async def think(self, thinker: Thinker, ref: RunRef, step: int) -> Standing:
+        begun = await thinker.begin(ThinkInput(ref, step), 1)
+        if not isinstance(begun, Question):
+            return begun
+        return await thinker.think(begun, attempt=1, progress=lambda: None)
+
+    async def answer(self, ref: RunRef, call_id: str) -> None:
+        """A machine takes a call and answers it."""
+        call = await self._take(ref, call_id)
+        await self.stage.acknowledge(call_id)
+        self.note("begun", ref, call=call_id, attempt=call.attempt)
+        await self.stage.finish(call_id)
+        self.note("ended", ref, call=call_id, attempt=call.attempt)
+
+    async def deliver(self, ref: RunRef) -> None:
+        """The handler hears of every transition that waits for it."""
+        while orders := await self.store.deliveries.waiting(ref, []):
+            for order in orders:
+                call = await self._take(ref, order.call_id)
+                told = json.loads(json.dumps(call.input))
+                self.note("told", ref, transition=told["transition"], status=told["status"])
+                await self.stage.finish(order.call_id)
+
+    async def _take(self, ref: RunRef, call_id: str) -> FunctionCall:
+        given = await self.store.calls.hand_out(CallTicket(ref, call_id), "m1", b"token")
+        assert isinstance(given, FunctionCall)
+        return given
+
+    def note(self, kind: str, ref: RunRef, **facts: object) -> None:
+        at = time.time_ns() // 1_000_000
+        self.diary.append({"at": at, "pid": PID, "kind": kind, "run": ref.run_id, **facts})
+
+    async def evidence(self) -> Evidence:
+        """All of it, with a history for each run as a healthy engine would have written it."""
+        found = await of_store(self.database_url, self.acknowledged)
+        found.asked = lines_of(self.ledger)
+        found.diary = list(self.diary)
+        found.listed = {self.stage.cluster_id: [row["run"] for row in found.runs], "other": []}
+        found.executions = [
+            Execution(
+                row["run"],
+                "COMPLETED",
+                {call["id"]: 1 for call in found.of(found.calls, row["run"])},
+            )
+            for row in found.runs
+        ]
+        return found

@@ -1,0 +1,64 @@
+"""Results of every size, and what they do to the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from perdure import AsyncPerdure
+from perdure.contract import MAX_RESULT_BYTES, MessageType
+from tests.faults.evidence import gather
+from tests.faults.ground import laid_out
+from tests.faults.invariants import Violation
+from tests.faults.load import Scale, all_told, ended
+from tests.faults.outcome import Outcome, judge
+from tests.faults.processes import resident_mib
+
+SIZES = {"11kB": 11_000, "1MB": 1_000_000, "10MB": 10_000_000, "100MB": 100_000_000}
+_MOST_GROWTH = 200.0
+"""MiB by which the API may be larger after the second round than after the first."""
+_SHOWN = 12_000
+"""Characters of a result that the model is shown at most."""
+
+
+async def large_results(folder: Path, scale: Scale) -> Outcome:
+    """Each size twice: kept whole and shown in brief, or refused with the limit; the second round costs no memory."""
+    async with laid_out(folder) as ground, ground.client() as client:
+        resident: list[float] = []
+        for round_number in (1, 2):
+            for name, size in SIZES.items():
+                await ground.create(
+                    client,
+                    f"{name}-{round_number}",
+                    steps=1,
+                    function="returns",
+                    input={"size": size},
+                )
+                await ended(ground, client)
+            resident.append(resident_mib(ground["api"].pid))
+        await all_told(ground)
+        more = [
+            violation
+            for name in ground.acknowledged
+            for violation in await _shown_wrongly(client, name)
+        ]
+        evidence = await gather(ground)
+    growth = resident[1] - resident[0]
+    if growth > _MOST_GROWTH:
+        more.append(Violation("memory", "", f"the API grew by {growth:.0f} MiB"))
+    note = f"API at {resident[0]:.0f} MiB after one round, {resident[1]:.0f} after two"
+    return judge("results of 11 kB to 100 MB", evidence, note=note, more=more)
+
+
+async def _shown_wrongly(client: AsyncPerdure, name: str) -> list[Violation]:
+    """What the model was shown of the run's one result."""
+    messages = await (await client.get_run(name)).messages()
+    (shown,) = [one.data for one in messages if one.type is MessageType.INVOCATION_RESULT]
+    size, said = SIZES[name.partition("-")[0]], str(shown["result"])
+    if len(said) > _SHOWN:
+        return [Violation("shown", name, f"the model was shown {len(said)} characters")]
+    if size > MAX_RESULT_BYTES:
+        refused = shown["resultType"] == "rejection" and f"{MAX_RESULT_BYTES:,}" in said
+        return [] if refused else [Violation("shown", name, f"no limit is stated: {said[:200]}")]
+    if f"{size} characters" not in said:
+        return [Violation("shown", name, f"does not say how long it is: {said[:200]}")]
+    return []

@@ -1,0 +1,56 @@
+"""What is sealed opens with the same key for the same owner, and never otherwise."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given, strategies as st
+from pydantic import SecretStr
+
+from orchestrator.secret_box import SecretBox
+from orchestrator.settings import Settings
+
+_TEXT = st.text(st.characters(codec="utf-8"))
+BOX, OTHER, NONE = SecretBox(b"k" * 32), SecretBox(b"o" * 32), SecretBox(None)
+
+
+@given(_TEXT, _TEXT)
+def test_what_is_sealed_can_be_had_again_and_cannot_be_read(secret: str, owner: str) -> None:
+    kept = BOX.seal(secret, owner)
+    assert BOX.open(kept, owner) == secret
+    assert len(secret) < 8 or secret.encode() not in kept
+    assert BOX.seal(secret, owner) != kept, "the same text twice must not show"
+
+
+@pytest.mark.parametrize(
+    ("box", "kept", "owner"),
+    [
+        (OTHER, BOX.seal("secret", "a"), "a"),
+        (NONE, BOX.seal("secret", "a"), "a"),
+        (BOX, BOX.seal("secret", "a"), "b"),
+        (BOX, BOX.seal("secret", "a")[:-8], "a"),
+        (BOX, b"aes-gcm:", "a"),
+        (BOX, b"", "a"),
+    ],
+)
+def test_nothing_opens_for_another_key_or_owner(box: SecretBox, kept: bytes, owner: str) -> None:
+    with pytest.raises(ValueError, match="PERDURE_PAYLOAD_KEY"):
+        box.open(kept, owner)
+
+
+def test_what_was_kept_before_the_key_was_set_stays_readable() -> None:
+    assert BOX.open(NONE.seal("secret", "a"), "a") == "secret"
+
+
+def test_the_key_is_the_settings_payload_key() -> None:
+    key = base64.b64encode(b"k" * 32).decode()
+    box = SecretBox.of(Settings(payload_key=SecretStr(key)))
+    assert BOX.open(box.seal("secret", "a"), "a") == "secret"
+    assert NONE.open(SecretBox.of(Settings(payload_key=None)).seal("secret", "a"), "a") == "secret"
+
+
+@pytest.mark.parametrize("key", ["", "short", "é" * 44, base64.b64encode(b"k" * 31).decode()])
+def test_a_key_that_is_none_is_refused_with_the_way_to_make_one(key: str) -> None:
+    with pytest.raises(ValueError, match="openssl rand -base64 32"):
+        SecretBox.of(Settings(payload_key=SecretStr(key)))

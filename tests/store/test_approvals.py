@@ -1,0 +1,308 @@
+"""Calls that wait for a person: asked once, decided once, by somebody or by time; and the run waits with them."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.activity_interface import CallOutcome
+from orchestrator.clock import now_ms
+from orchestrator.errors import NotFoundError, SupersededError
+from orchestrator.store import tables
+from orchestrator.store.approvals import EXPIRY, Decision
+from orchestrator.store.call_verdicts import Again, Settled
+from orchestrator.store.interruptions import MAX_INTERRUPTIONS
+from perdure.contract import FunctionConfig, PausedFor, RunStatus
+from tests.store.stage import HANDLER, Stage
+from tests.store.waiting_calls import (
+    MARKED,
+    NO,
+    TWO_CALLS,
+    YES,
+    ask,
+    called,
+    decide,
+    marked_call,
+    refusal,
+    shown,
+    waiting_call,
+)
+
+calls, runs = tables.calls, tables.runs
+
+
+# -- asked -----------------------------------------------------------------------------------------
+
+
+async def test_a_function_that_asks_pauses_its_run_and_pays_no_attempt(stage: Stage) -> None:
+    ref, orders = await called(stage)
+    (order,) = orders
+    await stage.hand_out(ref, order.call_id)
+    assert await stage.acknowledge(order.call_id)
+    finished = await ask(stage, order.call_id, message="Pay 100 €?", expires_seconds=60.0)
+
+    assert finished.token == b"token"
+    assert finished.verdict == Settled(CallOutcome(order.call_id, interrupted=True))
+    row = await stage.call_row(order.call_id)
+    assert (row["status"], row["attempts"], row["interruptions"]) == ("interrupted", 0, 1)
+    assert row["approval_expires_at"] - row["approval_requested_at"] == 60_000
+    assert (row["approval_message"], row["approved"], row["result_type"]) == (
+        "Pay 100 €?",
+        None,
+        None,
+    )
+    run = await stage.look(ref)
+    assert (run.run_status, run.paused_for) == (RunStatus.PAUSED, PausedFor.APPROVAL.value)
+    assert run.paused_reason == "Approval is asked for: sales.pay."
+    (event,) = await stage.events(ref, "call.interrupted")
+    assert (
+        event.items()
+        >= {
+            "callId": order.call_id,
+            "service": "sales",
+            "function": "pay",
+            "message": "Pay 100 €?",
+        }.items()
+    )
+
+
+async def test_a_marked_function_is_not_handed_out_before_somebody_says_yes(stage: Stage) -> None:
+    config = FunctionConfig(requires_approval=True, approval_expires_seconds=90.0)
+    ref, orders = await called(stage, config=config)
+    assert orders == []
+    assert (await stage.look(ref)).run_status is RunStatus.PAUSED
+    assert (await stage.event_types(ref))[-2:] == ["call.interrupted", "run.status"]
+    (pending,) = await stage.store.approvals.page(stage.cluster_id, after=0, limit=9)
+    assert (pending.run_id, pending.call.function) == (ref.run_id, "pay")
+    assert pending.call.approval_expires_at == (pending.call.approval_requested_at or 0) + 90_000
+    assert (pending.call.handouts, pending.call.attempts) == (0, 0)
+    again = await stage.begin(ref)
+    assert (again.status, again.orders, again.interrupted) == ("paused", [], [pending.call.id])  # type: ignore[union-attr]
+
+
+async def test_an_undecided_request_waits_for_a_week_where_nobody_says_otherwise(
+    stage: Stage,
+) -> None:
+    _, call_id = await waiting_call(stage)
+    row = await stage.call_row(call_id)
+    assert row["approval_expires_at"] - row["approval_requested_at"] == 7 * 86_400_000
+
+
+async def test_other_calls_of_the_reply_are_made_meanwhile(stage: Stage) -> None:
+    ref, orders = await called(stage, *TWO_CALLS, config=MARKED)
+    assert [order.name for order in orders] == ["sales_look"]
+    again = await stage.begin(ref)
+    assert [order.name for order in again.orders] == ["sales_look"]  # type: ignore[union-attr]
+    await stage.answer(ref, orders[0].call_id)
+    rests = await stage.begin(ref)
+    assert (rests.status, rests.orders) == ("paused", [])  # type: ignore[union-attr]
+
+
+async def test_a_run_is_paused_once_for_all_its_calls(stage: Stage) -> None:
+    ref, orders = await called(stage, *TWO_CALLS)
+    for order, machine in zip(orders, ("m1", "m2"), strict=True):
+        await stage.hand_out(ref, order.call_id, machine)
+        await ask(stage, order.call_id, machine=machine)
+    assert (await stage.look(ref)).paused_reason == (
+        "Approval is asked for: sales.pay, sales.look."
+    )
+    moves = [event["status"] for event in await stage.events(ref, "run.status")]
+    assert moves == ["running", "paused"]
+    await decide(stage, orders[0].call_id)
+    assert (await stage.look(ref)).run_status is RunStatus.PAUSED
+    await decide(stage, orders[1].call_id, NO)
+    run = await stage.look(ref)
+    assert (run.run_status, run.paused_for, run.paused_reason) == (RunStatus.RUNNING, None, None)
+
+
+async def test_a_wrong_request_is_a_failed_attempt(stage: Stage) -> None:
+    ref, orders = await called(stage, config=FunctionConfig(retries=1))
+    store, call_id = stage.store.approvals, orders[0].call_id
+    for expected in (Again, Settled):
+        await stage.hand_out(ref, call_id)
+        finished = await store.request(stage.cluster_id, call_id, "m1", None, "That is wrong.")
+        assert isinstance(finished.verdict, expected)
+    assert await shown(stage, ref) == [(True, "That is wrong.")]
+    assert (await stage.look(ref)).run_status is RunStatus.RUNNING
+
+
+async def test_a_handler_cannot_ask(stage: Stage) -> None:
+    await stage.register("announce")
+    ref = await stage.run(on_status_change=HANDLER)
+    await stage.ask(ref)
+    (call,) = await stage.rows(calls, calls.c.kind == "handler")
+    await stage.hand_out(ref, call["id"])
+    finished = await ask(stage, call["id"])
+    assert finished.verdict == Again("A status-change handler cannot ask for an approval.", 1.0)
+    assert (await stage.look(ref)).run_status is RunStatus.RUNNING
+
+
+async def test_only_the_machine_that_holds_the_call_can_ask_and_only_once(stage: Stage) -> None:
+    ref, orders = await called(stage)
+    await stage.hand_out(ref, orders[0].call_id)
+    with pytest.raises(SupersededError):
+        await ask(stage, orders[0].call_id, machine="m2")
+    await ask(stage, orders[0].call_id)
+    with pytest.raises(SupersededError):
+        await ask(stage, orders[0].call_id)
+    with pytest.raises(NotFoundError):
+        await stage.store.approvals.request("another", orders[0].call_id, "m1", None, "wrong")
+
+
+async def test_nobody_is_asked_for_a_run_that_has_ended(stage: Stage) -> None:
+    ref, orders = await called(stage)
+    await stage.hand_out(ref, orders[0].call_id)
+    await stage.store.runs.cancel(ref, "enough")
+    await stage.begin(ref)
+    with pytest.raises(SupersededError):
+        await ask(stage, orders[0].call_id)
+    assert await stage.store.approvals.page(stage.cluster_id, after=0, limit=9) == []
+
+
+# -- decided ---------------------------------------------------------------------------------------
+
+
+async def test_an_approved_call_is_handed_out_again_and_says_so(stage: Stage) -> None:
+    ref, call_id = await waiting_call(stage)
+    decided = await decide(stage, call_id, Decision(approved=True, by="ann", reason="go on"))
+    assert decided.run == ref
+    row = await stage.call_row(call_id)
+    assert (row["status"], row["approved"]) == ("pending", True)
+    assert (row["decided_by"], row["decision_reason"]) == ("ann", "go on")
+    assert abs(row["decided_at"] - now_ms()) < 10_000
+    run = await stage.look(ref)
+    assert run.run_status is RunStatus.RUNNING
+    assert run.wake_wanted > run.wake_read
+    assert (await stage.events(ref, "call.approved")) == [
+        {"callId": call_id, "decidedBy": "ann", "reason": "go on", "edited": False}
+    ]
+    (order,) = (await stage.begin(ref)).orders  # type: ignore[union-attr]
+    assert (order.call_id, order.activity_id) == (call_id, f"{call_id}:1")
+    given = await stage.hand_out(ref, call_id)
+    assert (given.id, given.approved, given.attempt) == (call_id, True, 2)
+    await stage.finish(call_id, "paid")
+    assert await shown(stage, ref) == [(False, "paid")]
+
+
+async def test_the_deadline_of_an_approved_call_begins_with_the_decision(stage: Stage) -> None:
+    ref, call_id = await waiting_call(stage)
+    await stage.alter(calls, calls.c.id == call_id, created_at=now_ms() - 3 * 86_400_000)
+    await decide(stage, call_id)
+    (order,) = (await stage.begin(ref)).orders  # type: ignore[union-attr]
+    assert order.deadline == pytest.approx(86_400, abs=30)
+
+
+async def test_a_denied_call_is_answered_with_the_reason(stage: Stage) -> None:
+    ref, call_id = await waiting_call(stage)
+    await decide(stage, call_id, NO)
+    assert await shown(stage, ref) == [(True, "This call was denied by a person: too much")]
+    row = await stage.call_row(call_id)
+    assert (row["status"], row["approved"], row["decided_by"]) == ("failure", False, "bob")
+    assert (await stage.events(ref, "call.denied")) == [
+        {"callId": call_id, "decidedBy": "bob", "reason": "too much"}
+    ]
+
+
+async def test_a_call_may_be_approved_with_other_arguments(stage: Stage) -> None:
+    ref, call_id = await marked_call(stage)
+    await decide(stage, call_id, Decision(approved=True, by="ann", arguments={"amount": 50}))
+    given = await stage.hand_out(ref, call_id)
+    assert given.input == {"amount": 50}
+    assert (await stage.call_row(call_id))["original_input"] == "{}"
+    await stage.finish(call_id, "paid")
+    ((is_error, content),) = await shown(stage, ref)
+    assert not is_error
+    assert '{"amount":50}' in content.replace(" ", ""), "the model learns what was done"
+    assert content.endswith("paid")
+
+
+async def test_the_same_arguments_are_no_edit(stage: Stage) -> None:
+    ref, call_id = await marked_call(stage)
+    await decide(stage, call_id, Decision(approved=True, by="ann", arguments={}))
+    assert (await stage.call_row(call_id))["original_input"] is None
+    assert (await stage.events(ref, "call.approved"))[0]["edited"] is False
+
+
+async def test_a_function_may_ask_again_and_needs_another_word(stage: Stage) -> None:
+    ref, call_id = await waiting_call(stage)
+    for times in range(2, MAX_INTERRUPTIONS + 1):
+        await decide(stage, call_id)
+        await stage.hand_out(ref, call_id)
+        await stage.acknowledge(call_id)
+        await ask(stage, call_id)
+        row = await stage.call_row(call_id)
+        assert (row["status"], row["approved"], row["decided_by"]) == ("interrupted", None, None)
+        assert (row["interruptions"], row["attempts"]) == (times, 0)
+    await decide(stage, call_id)
+    (order,) = (await stage.begin(ref)).orders  # type: ignore[union-attr]
+    assert order.activity_id == f"{call_id}:{MAX_INTERRUPTIONS}"
+    await stage.hand_out(ref, call_id)
+    finished = await ask(stage, call_id)
+    assert isinstance(finished.verdict, Settled)
+    assert not finished.verdict.outcome.interrupted
+    ((is_error, content),) = await shown(stage, ref)
+    assert is_error
+    assert "asks again" in content
+
+
+# -- too late --------------------------------------------------------------------------------------
+
+
+async def test_a_decision_stands(stage: Stage) -> None:
+    _, yes = await waiting_call(stage)
+    await decide(stage, yes)
+    assert await refusal(stage, yes) == "already_decided"
+    assert await refusal(stage, yes, NO) == "already_decided"
+    _, no = await waiting_call(stage)
+    await decide(stage, no, NO)
+    assert await refusal(stage, no) == "already_decided"
+
+
+async def test_a_call_that_asks_for_nothing_cannot_be_approved(stage: Stage) -> None:
+    ref, orders = await called(stage)
+    assert await refusal(stage, orders[0].call_id) == "approval_not_requested"
+    await stage.answer(ref, orders[0].call_id)
+    assert await refusal(stage, orders[0].call_id) == "approval_not_requested"
+    with pytest.raises(NotFoundError):
+        await decide(stage, "unknown")
+    with pytest.raises(NotFoundError):
+        await stage.store.approvals.decide("another", orders[0].call_id, YES)
+
+
+async def test_nothing_is_decided_for_a_run_that_has_ended(stage: Stage) -> None:
+    ref, call_id = await waiting_call(stage)
+    await stage.store.runs.cancel(ref, "enough")
+    assert (await stage.look(ref)).run_status is RunStatus.CANCELLED
+    assert await refusal(stage, call_id) == "run_is_final"
+    assert await stage.store.approvals.page(stage.cluster_id, after=0, limit=9) == []
+
+
+async def test_a_call_that_was_given_up_is_closed(stage: Stage) -> None:
+    _, call_id = await waiting_call(stage)
+    await stage.alter(calls, calls.c.id == call_id, status="failure", result_type="rejection")
+    assert await refusal(stage, call_id) == "approval_closed"
+
+
+async def test_time_denies_what_nobody_decided(stage: Stage) -> None:
+    ref, call_id = await waiting_call(stage)
+    store = stage.store.approvals
+    assert await store.overdue() == []
+    assert await store.expire(stage.cluster_id, call_id) is None
+    row = await stage.call_row(call_id)
+    week = 7 * 86_400_000
+    await stage.alter(
+        calls,
+        calls.c.id == call_id,
+        approval_requested_at=row["approval_requested_at"] - week,
+        approval_expires_at=row["approval_expires_at"] - week,
+    )
+    assert await refusal(stage, call_id) == "approval_expired", "too late, although not swept"
+    assert await store.overdue() == [(stage.cluster_id, call_id)]
+    assert await store.expire(stage.cluster_id, call_id) is not None
+    assert await store.expire(stage.cluster_id, call_id) is None
+    assert await store.overdue() == []
+    assert await shown(stage, ref) == [
+        (True, "The approval request expired after 7 days; the call was not made.")
+    ]
+    row = await stage.call_row(call_id)
+    assert (row["approved"], row["decided_by"]) == (False, EXPIRY)
+    assert await refusal(stage, call_id) == "approval_expired"

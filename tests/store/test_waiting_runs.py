@@ -1,0 +1,243 @@
+"""Runs that wait for people: decisions that race, what the workflow is told, other pauses, and many of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from sqlalchemy import insert
+
+from orchestrator.activity_interface import CallOutcome, CallTicket, LostCall
+from orchestrator.clock import now_ms
+from orchestrator.conversation import UserTurn
+from orchestrator.errors import ConflictError, SupersededError
+from orchestrator.store import tables
+from orchestrator.store.approvals import Decided
+from orchestrator.store.call_verdicts import Settled
+from orchestrator.transcript import turns
+from perdure.contract import PausedFor, ResultType, RunStatus
+from tests.store.stage import Stage, text_of
+from tests.store.waiting_calls import (
+    MARKED,
+    NO,
+    TWO_CALLS,
+    YES,
+    ask,
+    called,
+    decide,
+    marked_call,
+    shown,
+    waiting_call,
+)
+
+calls, runs = tables.calls, tables.runs
+
+
+# -- races -----------------------------------------------------------------------------------------
+
+
+async def test_of_two_people_one_decides(stage: Stage, elsewhere: Stage) -> None:
+    for _ in range(5):
+        ref, call_id = await waiting_call(stage)
+        said = await asyncio.gather(
+            decide(stage, call_id, YES), decide(elsewhere, call_id, NO), return_exceptions=True
+        )
+        assert sorted(type(one).__name__ for one in said) == ["ConflictError", "Decided"]
+        row = await stage.call_row(call_id)
+        assert row["approved"] is isinstance(said[0], Decided)
+        types = await stage.event_types(ref)
+        assert types.count("call.approved") + types.count("call.denied") == 1
+
+
+async def test_of_a_person_and_time_one_decides(stage: Stage, elsewhere: Stage) -> None:
+    for _ in range(5):
+        ref, call_id = await waiting_call(stage)
+        await stage.alter(calls, calls.c.id == call_id, approval_expires_at=now_ms() + 15)
+        decided = asyncio.create_task(decide(stage, call_id, YES))
+        expired = None
+        async with asyncio.timeout(10):
+            while expired is None and not decided.done():
+                expired = await elsewhere.store.approvals.expire(stage.cluster_id, call_id)
+        await asyncio.wait([decided])
+        assert (decided.exception() is None) is (expired is None)
+        types = await stage.event_types(ref)
+        assert types.count("call.approved") + types.count("call.denied") == 1
+
+
+async def test_of_two_last_decisions_one_resumes_the_run(stage: Stage, elsewhere: Stage) -> None:
+    ref, orders = await called(stage, *TWO_CALLS)
+    for order, machine in zip(orders, ("m1", "m2"), strict=True):
+        await stage.hand_out(ref, order.call_id, machine)
+        await ask(stage, order.call_id, machine=machine)
+    await asyncio.gather(decide(stage, orders[0].call_id), decide(elsewhere, orders[1].call_id, NO))
+    moves = [event["status"] for event in await stage.events(ref, "run.status")]
+    assert moves == ["running", "paused", "running"]
+
+
+async def test_a_cancel_and_a_decision_leave_one_truth(stage: Stage, elsewhere: Stage) -> None:
+    ref, call_id = await waiting_call(stage)
+    said = await asyncio.gather(
+        decide(stage, call_id), elsewhere.store.runs.cancel(ref, "enough"), return_exceptions=True
+    )
+    run = await stage.look(ref)
+    if isinstance(said[0], ConflictError):
+        assert run.run_status is RunStatus.CANCELLED
+    else:
+        assert run.cancel_reason == "enough"
+        assert (await stage.begin(ref)).status == "cancelled"  # type: ignore[union-attr]
+
+
+# -- the workflow's side ---------------------------------------------------------------------------
+
+
+async def test_a_look_brings_what_was_approved_and_nothing_else(stage: Stage) -> None:
+    ref, orders = await called(stage, *TWO_CALLS)
+    await stage.hand_out(ref, orders[0].call_id)
+    await stage.hand_out(ref, orders[1].call_id, "m2")
+    assert (await stage.store.calls.look(ref)).orders == []
+    await ask(stage, orders[0].call_id)
+    seen = await stage.store.calls.look(ref)
+    assert seen.settled == [CallOutcome(orders[0].call_id, interrupted=True)]
+    assert seen.orders == []
+    await decide(stage, orders[0].call_id)
+    (order,) = (await stage.store.calls.look(ref)).orders
+    assert order.activity_id == f"{orders[0].call_id}:1"
+    await stage.hand_out(ref, orders[0].call_id)
+    assert (await stage.store.calls.look(ref)).orders == []
+
+
+async def test_a_look_at_a_run_that_has_ended_says_so(stage: Stage) -> None:
+    ref, _ = await waiting_call(stage)
+    assert not (await stage.store.calls.look(ref)).over
+    await stage.store.runs.cancel(ref, "enough")
+    seen = await stage.store.calls.look(ref)
+    assert (seen.over, seen.cancel_wanted) == (True, False)
+
+
+async def test_a_hand_out_that_comes_before_the_decision_ends_its_activity(stage: Stage) -> None:
+    """The process that took the request died before it told Temporal, which offers the call again."""
+    ref, call_id = await waiting_call(stage)
+    given = await stage.store.calls.hand_out(CallTicket(ref, call_id), "m2", b"other")
+    assert given == Settled(CallOutcome(call_id, interrupted=True))
+
+
+async def test_what_temporal_gave_up_before_the_decision_counts_no_more(stage: Stage) -> None:
+    ref, call_id = await waiting_call(stage)
+    await stage.begin(ref, lost=[LostCall(call_id, "too slow")])
+    assert (await stage.call_row(call_id))["status"] == "interrupted"
+    await decide(stage, call_id)
+    await stage.begin(ref, lost=[LostCall(call_id, "too slow")])
+    assert (await stage.call_row(call_id))["status"] == "pending"
+    await stage.begin(ref, lost=[LostCall(call_id, "too slow", 1)])
+    assert (await stage.call_row(call_id))["status"] == "failure"
+
+
+async def test_a_follow_up_to_a_failed_run_asks_for_the_approval_before_the_model(
+    stage: Stage,
+) -> None:
+    ref, call_id = await waiting_call(stage)
+    await stage.alter(runs, runs.c.id == ref.run_id, status="failed", paused_for=None)
+    await stage.send(ref, "go on")
+    again = await stage.begin(ref)
+    assert (again.status, again.orders) == ("paused", [])  # type: ignore[union-attr]
+    await decide(stage, call_id, NO)
+    ((_, content),) = await shown(stage, ref)
+    assert content == "This call was denied by a person: too much"
+
+
+async def test_a_run_paused_for_another_reason_makes_no_calls(stage: Stage) -> None:
+    ref, _ = await called(stage, *TWO_CALLS, config=MARKED)
+    await stage.alter(runs, runs.c.id == ref.run_id, paused_for=PausedFor.BUDGET.value)
+    rests = await stage.begin(ref)
+    assert (rests.status, rests.orders) == ("paused", [])  # type: ignore[union-attr]
+
+
+async def test_a_run_that_waits_for_people_takes_messages_in_between(stage: Stage) -> None:
+    ref, call_id = await waiting_call(stage)
+    await stage.send(ref, "are you there?")
+    assert (await stage.begin(ref)).status == "paused"  # type: ignore[union-attr]
+    await decide(stage, call_id)
+    await stage.hand_out(ref, call_id)
+    await stage.finish(call_id, "paid")
+    question = await stage.ask(ref)
+    last = turns(question.entries)[-1]
+    assert isinstance(last, UserTurn)
+    assert (last.results[0].content, last.texts) == ("paid", ("are you there?",))
+    assert (await stage.record(question, text_of("yes"))).status == "done"
+
+
+# -- listed ----------------------------------------------------------------------------------------
+
+
+async def test_what_waits_is_listed_first_come_first_page_by_page(stage: Stage) -> None:
+    waiting = [await waiting_call(stage) for _ in range(3)]
+    store = stage.store.approvals
+    first = await store.page(stage.cluster_id, after=0, limit=2)
+    assert [one.call.id for one in first] == [call_id for _, call_id in waiting[:2]]
+    (last,) = await store.page(stage.cluster_id, after=first[-1].call.key, limit=2)
+    assert (last.run_id, last.run_name) == (waiting[2][0].run_id, "a run")
+    assert await store.page("another", after=0, limit=9) == []
+    await decide(stage, waiting[0][1])
+    assert len(await store.page(stage.cluster_id, after=0, limit=9)) == 2
+
+
+async def test_the_kind_of_result_is_kept_on_a_late_request(stage: Stage) -> None:
+    ref, orders = await called(stage)
+    await stage.hand_out(ref, orders[0].call_id)
+    await stage.store.runs.cancel(ref, "enough")
+    await stage.begin(ref)
+    with pytest.raises(SupersededError):
+        await ask(stage, orders[0].call_id)
+    row = await stage.call_row(orders[0].call_id)
+    assert row["result_type"] == ResultType.INTERRUPT.value
+
+
+async def test_a_decision_does_not_end_a_pause_for_another_reason(stage: Stage) -> None:
+    ref, call_id = await marked_call(stage)
+    of_run = runs.c.id == ref.run_id
+    await stage.alter(runs, of_run, paused_for=PausedFor.BUDGET.value)
+    await decide(stage, call_id)
+    assert (await stage.look(ref)).run_status is RunStatus.PAUSED
+    assert (await stage.store.calls.look(ref)).orders == []
+    await stage.store.runs.resume(ref)
+    (order,) = (await stage.begin(ref)).orders  # type: ignore[union-attr]
+    assert order.call_id == call_id
+
+
+async def test_what_still_waits_after_another_pause_pauses_the_run_again(stage: Stage) -> None:
+    ref, call_id = await marked_call(stage)
+    await stage.alter(runs, runs.c.id == ref.run_id, paused_for=PausedFor.BUDGET.value)
+    await stage.store.runs.resume(ref)
+    assert (await stage.begin(ref)).status == "paused"  # type: ignore[union-attr]
+    assert (await stage.look(ref)).paused_for == PausedFor.APPROVAL.value
+    await decide(stage, call_id)
+    assert (await stage.look(ref)).run_status is RunStatus.RUNNING
+
+
+async def test_a_run_that_waits_for_people_is_not_resumed_without_them(stage: Stage) -> None:
+    ref, _ = await waiting_call(stage)
+    with pytest.raises(ConflictError) as refused:
+        await stage.store.runs.resume(ref)
+    assert refused.value.code == "approval_needed"
+
+
+async def test_among_ten_thousand_waiting_runs_one_wakes_within_a_second(stage: Stage) -> None:
+    ref, call_id = await waiting_call(stage)
+    (run,), (call,) = await stage.rows(runs), await stage.rows(calls)
+    async with stage.store.database.write() as write:
+        for first in range(0, 10_000, 1_000):
+            numbers = range(first + 100, first + 1_100)
+            copies = [
+                {**run, "key": n, "id": f"waiting-{n}", "idempotency_key": None} for n in numbers
+            ]
+            await write.execute(insert(runs), copies)
+            waiting = [{**call, "key": n, "id": f"call-{n}", "run_key": n} for n in numbers]
+            await write.execute(insert(calls), waiting)
+    began = time.monotonic()
+    await decide(stage, call_id)
+    assert (await stage.begin(ref)).orders  # type: ignore[union-attr]
+    assert await stage.store.approvals.overdue() == []
+    assert await stage.store.sweeps.unheard_runs(now_ms() - 2_000) == []
+    assert len(await stage.store.approvals.page(stage.cluster_id, after=0, limit=50)) == 50
+    assert time.monotonic() - began < 1

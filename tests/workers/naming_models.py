@@ -1,0 +1,60 @@
+"""A model that names runs as it is told, and counts how many names it makes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from typing_extensions import override
+
+from orchestrator.conversation import Model, ModelRequest, Reply, Stop
+from orchestrator.registry import ModelName
+from orchestrator.settings import Settings
+from tests.store.stage import USAGE
+from workers.models import Models
+
+
+class NamingModel(Model):
+    """Says `answer`, or raises it, once `allowed` is set."""
+
+    def __init__(self) -> None:
+        self.answer: str | Exception = "A better name"
+        self.allowed = asyncio.Event()
+        self.prompts: list[str] = []
+        self.busy = 0
+        self.busiest = 0
+
+    @override
+    async def reply(self, request: ModelRequest, progress: Callable[[], None]) -> Reply:
+        return Reply("the answer", Stop.END)
+
+    @override
+    async def summarize(self, text: str, limit: int) -> Reply:
+        return Reply(text[:limit], Stop.END, usage=USAGE)
+
+    @override
+    async def name(self, prompt: str) -> Reply:
+        self.prompts.append(prompt)
+        self.busy += 1
+        self.busiest = max(self.busiest, self.busy)
+        try:
+            await self.allowed.wait()
+        finally:
+            self.busy -= 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return Reply(self.answer, Stop.END, usage=USAGE)
+
+
+class NamingModels(Models):
+    """Has that one model, and keeps which names were asked for."""
+
+    def __init__(self, model: NamingModel) -> None:
+        super().__init__(Settings())
+        self._model = model
+        self.asked: list[ModelName] = []
+
+    @override
+    async def get(self, name: ModelName) -> Model:
+        self.asked.append(name)
+        return self._model

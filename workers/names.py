@@ -1,0 +1,80 @@
+"""Names of runs, asked of the small model while the run works: it never waits for its name."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.conversation import ModelError
+from orchestrator.errors import NotFoundError
+from orchestrator.naming import READ_CHARACTERS, name_in
+from orchestrator.store.names import FROM_WORDS
+from orchestrator.store.questions import Question
+from orchestrator.store.store import Store
+from perdure.contract import MessageType
+from workers.small_models import SmallModels
+
+_log = logging.getLogger(__name__)
+
+MAX_AT_ONCE = 4
+"""Names that a worker asks for at the same time."""
+MAX_WAITING = 100
+"""Runs that wait for a name; more keep their first words."""
+SECONDS = 30.0
+"""How long a model may think about a name."""
+
+
+class Namer:
+    """Names runs in the background."""
+
+    def __init__(
+        self, store: Store, small_models: SmallModels, *, seconds: float = SECONDS
+    ) -> None:
+        self._store = store
+        self.small_models = small_models
+        self._seconds = seconds
+        self._turnstile = asyncio.Semaphore(MAX_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, question: Question, attempt: int) -> None:
+        """See that the run gets a name, if this is its first step and nobody gave it one. Returns at once."""
+        run = question.run
+        unnamed = run.name_source == FROM_WORDS and run.kind == "run"
+        if not unnamed or (question.step, attempt) != (1, 1) or len(self._tasks) >= MAX_WAITING:
+            return
+        prompt = next(
+            (str(e.data["message"]) for e in question.entries if e.type is MessageType.HUMAN), ""
+        )
+        if prompt.strip():
+            task = asyncio.create_task(self._name(question, prompt))
+            self._tasks.add(task)
+            task.add_done_callback(self._end)
+
+    async def _name(self, question: Question, prompt: str) -> None:
+        run = question.run
+        try:
+            async with self._turnstile, asyncio.timeout(self._seconds):
+                said = await self.small_models.name(run, prompt[:READ_CHARACTERS])
+            name = name_in(said)
+            if name is not None and name != run.name:
+                await self._store.names.rename(RunRef(run.cluster_id, run.id), name)
+        except (ModelError, TimeoutError, NotFoundError) as error:
+            _log.info(
+                "run %s keeps its first words as its name: %s", run.id, str(error) or "no answer"
+            )
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a run keeps its first words as its name", exc_info=error)
+
+    async def settle(self) -> None:
+        """Wait until every name that was begun is there, or given up."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """Give up the names that are not there yet."""
+        for task in self._tasks:
+            task.cancel()
+        await self.settle()

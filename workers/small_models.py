@@ -1,0 +1,52 @@
+"""The model that does small work for a run, summaries and names; its use counts for the cluster's day."""
+
+from __future__ import annotations
+
+from orchestrator.conversation import Model, Reply
+from orchestrator.prices import PriceList
+from orchestrator.registry import ModelName, resolve_model, small_model
+from orchestrator.store.records import RunRecord
+from orchestrator.store.store import Store
+from workers.models import Models
+
+
+class SmallModels:
+    """The small model of a run's provider, or the one of the settings."""
+
+    def __init__(
+        self,
+        store: Store,
+        models: Models,
+        *,
+        model: str | None = None,
+        policies: tuple[str, ...] = (),
+        prices: PriceList | None = None,
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._model = model
+        self._policies = policies
+        self._prices = prices or PriceList()
+
+    async def summarize(self, run: RunRecord, text: str, limit: int) -> str:
+        """What an oversized result of the run contains. Raises `ModelError`."""
+        name, model = await self._of(run)
+        return await self._counted(run, name, await model.summarize(text, limit))
+
+    async def name(self, run: RunRecord, prompt: str) -> str:
+        """What a run that begins with this prompt is about. Raises `ModelError`."""
+        name, model = await self._of(run)
+        return await self._counted(run, name, await model.name(prompt))
+
+    async def _of(self, run: RunRecord) -> tuple[ModelName, Model]:
+        if self._model is not None:
+            name = resolve_model(self._model, policies=self._policies)
+        else:
+            name = small_model(resolve_model(run.model, policies=self._policies))
+        return name, await self._models.get(name)
+
+    async def _counted(self, run: RunRecord, name: ModelName, reply: Reply) -> str:
+        cost = self._prices.cost(str(name), reply.usage)
+        model = reply.model or str(name)
+        await self._store.side_usage.add(run.cluster_id, model, reply.usage, cost)
+        return reply.text

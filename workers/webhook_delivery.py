@@ -1,0 +1,68 @@
+"""The activity that delivers webhooks: count the attempt, send, write down what came of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from orchestrator import activity_interface as interface
+from orchestrator.activity_interface import CallOutcome, CallTicket
+from orchestrator.store.deliveries import WebhookAttempt
+from orchestrator.store.store import Store
+from orchestrator.webhooks import Webhooks
+from workers.webhooks import Answer, Notice, Verdict, WebhookSender
+
+FIRST_RETRY_DELAY = 1.0
+MAX_RETRY_DELAY = 600.0
+"""Seconds between two attempts at most, unless the receiver asks for more."""
+_DOUBLINGS = 10
+
+
+class WebhookDelivery:
+    """Webhooks as activities, which the delivery workflow drives like calls of handlers."""
+
+    def __init__(self, store: Store, webhooks: Webhooks, sender: WebhookSender) -> None:
+        self._deliveries = store.deliveries
+        self._webhooks = webhooks
+        self._sender = sender
+
+    @activity.defn(name=interface.DELIVER_WEBHOOK)
+    async def deliver_webhook(self, ticket: CallTicket) -> CallOutcome:
+        """One attempt. Fails with the pause until the next where the receiver did not take it."""
+        outcome = CallOutcome(ticket.call_id)
+        attempt = await self._deliveries.begin_webhook(ticket.run, ticket.call_id)
+        if attempt is None:
+            return outcome
+        answer = await self._attempt(ticket.run.cluster_id, attempt)
+        if answer.verdict is Verdict.DELIVERED:
+            await self._deliveries.webhook_delivered(ticket.run, ticket.call_id)
+            return outcome
+        gone = answer.verdict is Verdict.GONE
+        await self._deliveries.webhook_failed(
+            ticket.run, ticket.call_id, answer.reason, give_up=gone
+        )
+        if gone:
+            return outcome
+        # The reason is the receiver's words: it stands in the store and not in Temporal's history.
+        raise ApplicationError(
+            f"attempt {attempt.number} failed",
+            type="WebhookRefused",
+            next_retry_delay=timedelta(seconds=pause_after(attempt.number, answer.retry_after)),
+        )
+
+    async def _attempt(self, cluster_id: str, attempt: WebhookAttempt) -> Answer:
+        try:
+            secrets = await self._webhooks.secrets(cluster_id)
+        except ValueError as error:
+            return Answer(Verdict.RETRY, str(error))
+        return await self._sender.send(
+            Notice(attempt.notice_id, attempt.url, attempt.body, secrets)
+        )
+
+
+def pause_after(attempts: int, asked: float | None) -> float:
+    """Seconds until the next attempt: doubled each time, or what the receiver asked for if that is longer."""
+    pause = min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2.0 ** min(attempts - 1, _DOUBLINGS))
+    return max(pause, asked or 0.0)
