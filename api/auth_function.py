@@ -15,7 +15,7 @@ from orchestrator.operations import Operations
 from orchestrator.store.call_queries import ShownCall
 from orchestrator.store.json_text import load
 from orchestrator.store.store import Store
-from perdure.contract import CreateCall, ResultType
+from perdure.contract import MAX_CONTEXT_BYTES, CreateCall, ResultType
 
 ANSWER_SECONDS = 15.0
 _NAME = f"{AUTH_SERVICE}.{AUTH_FUNCTION}"
@@ -63,6 +63,10 @@ def _verdict(shown: ShownCall) -> Verdict:
     """The object that the function returned is who the token's owner is; anything else opens nothing."""
     if shown.call.result_type != ResultType.RESOLUTION.value:
         return Refusal("The token was refused.")
+    if (shown.call.result_size or 0) > MAX_CONTEXT_BYTES:
+        return Refusal(
+            f"{_NAME} may return {MAX_CONTEXT_BYTES} characters as JSON; it returned more."
+        )
     result: JsonValue = None
     if shown.content is not None and not shown.call.result_is_text:
         result = load(shown.content)

@@ -39,6 +39,9 @@ class _Remembered(Generic[T]):
             self._known[name] = (self._clock() + KEY_CACHE_SECONDS, found)
         return found
 
+    def forget(self, name: str) -> None:
+        self._known.pop(name, None)
+
 
 class Keyring:
     """Whose key is it? A busy client costs one look in a while."""
@@ -61,6 +64,10 @@ class Roster:
     async def find(self, cluster_id: str) -> ClusterRecord | None:
         """The cluster; None for one that is unknown or deleted."""
         return await self._clusters.get(cluster_id)
+
+    def forget(self, cluster_id: str) -> None:
+        """It was changed here: look again at once. Other processes follow."""
+        self._clusters.forget(cluster_id)
 
     async def _look(self, cluster_id: str) -> ClusterRecord | None:
         if "\0" in cluster_id:  # databases refuse it, and no id has one

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastapi import Request
-from limits import RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from api.errors import RETRY_AFTER_SECONDS, ApiError
+
+if TYPE_CHECKING:
+    from api.request_rate import RequestRate
 
 _MACHINES = frozenset({"poll_calls", "keep_call", "post_result", "create_blob", "register_machine"})
 _WAITING = frozenset({"poll_calls", "stream_events"})
@@ -42,14 +42,13 @@ class Throttle:
     def __init__(self, *, per_second: int, at_once: int) -> None:
         self._per_second = per_second
         self._at_once = at_once
-        self._rate = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._item = RateLimitItemPerSecond(max(per_second, 1))
+        self._rate = _rate(per_second) if per_second else None
         self._inside: Counter[tuple[str, Lane]] = Counter()
 
     async def enter(self, cluster_id: str, lane: Lane) -> Callable[[int], None]:
         """Let a request in; call what this returns when it was answered. Raises `ApiError` (429)."""
         side = "machines" if lane.machine else "clients"
-        if self._per_second and not await self._rate.hit(self._item, cluster_id, side):
+        if self._rate is not None and not await self._rate.admits(cluster_id, side):
             raise _too_many(
                 f"The {side} of a cluster may send {self._per_second} requests a second to one process"
                 " (PERDURE_MAX_REQUESTS_PER_SECOND)."
@@ -68,6 +67,12 @@ class Throttle:
         self._inside[place] -= 1
         if not self._inside[place]:
             del self._inside[place]
+
+
+def _rate(per_second: int) -> RequestRate:
+    from api.request_rate import RequestRate  # noqa: PLC0415 - 16 MB and 0.2 s that few need
+
+    return RequestRate(per_second)
 
 
 def _too_many(detail: str) -> ApiError:

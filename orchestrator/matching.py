@@ -23,7 +23,9 @@ _UNSPACED = re.compile(
 )
 _MAX_QUERY_CHARACTERS = 20_000
 """Of longer words only the beginning counts."""
-_MAX_PARAMETERS = 200
+_MAX_DOCUMENT_CHARACTERS = 2_000
+"""Of a longer description with its parameters only the beginning is searched."""
+_MAX_PARAMETERS = 100
 _SATURATION, _LENGTH_WEIGHT = 1.2, 0.75
 _NAME_WEIGHT = 3
 """A word of a function's name counts as often."""
@@ -33,9 +35,9 @@ def ranking(query: str, tools: Sequence[Tool]) -> list[tuple[float, Tool]]:
     """All the tools with their scores, the best first; by name where they fit alike. A score of 0: nothing in common."""
     documents = [_document(tool.name, _description(tool)) for tool in tools]
     weights = _weights(words(query[:_MAX_QUERY_CHARACTERS]), documents)
-    average = sum(map(len, documents)) / len(documents) if documents else 1.0
+    average = sum(document.total() for document in documents) / max(1, len(documents)) or 1.0
     scored = [
-        (_score(weights, document, len(document) / (average or 1.0)), tool)
+        (_score(weights, document, document.total() / average), tool)
         for document, tool in zip(documents, tools, strict=True)
     ]
     return sorted(scored, key=lambda found: (-found[0], found[1].name))
@@ -43,13 +45,16 @@ def ranking(query: str, tools: Sequence[Tool]) -> list[tuple[float, Tool]]:
 
 def words(text: str) -> tuple[str, ...]:
     """The words of a text or of a name, in one spelling."""
-    return tuple(
-        token for word in _WORDS.findall(text) for token in _tokens(_HUMPS.sub(" ", word).split())
-    )
+    return tuple(token for word in _WORDS.findall(text) for token in _tokens(word))
 
 
-def _tokens(parts: Sequence[str]) -> Iterator[str]:
-    for part in parts:
+@lru_cache(maxsize=65_536)
+def _tokens(word: str) -> tuple[str, ...]:
+    return tuple(_tokens_in(word))
+
+
+def _tokens_in(word: str) -> Iterator[str]:
+    for part in _HUMPS.sub(" ", word).split():
         token = part.casefold()
         if _UNSPACED.search(token):
             yield from (token[at : at + 2] for at in range(max(1, len(token) - 1)))
@@ -61,34 +66,32 @@ def _singular(token: str) -> str:
     return token[:-1] if len(token) > 3 and token.endswith("s") and token[-2] != "s" else token  # noqa: PLR2004 - "bus" stays
 
 
-def _weights(query: tuple[str, ...], documents: Sequence[tuple[str, ...]]) -> dict[str, float]:
+def _weights(query: tuple[str, ...], documents: Sequence[Counter[str]]) -> dict[str, float]:
     """How much each word of the query says: the rarer among the documents, the more."""
-    wanted = set(query)
-    found = Counter(word for document in documents for word in wanted.intersection(document))
+    wanted = sorted(set(query))
+    found = Counter(word for document in documents for word in wanted if word in document)
     total = len(documents)
     return {
         word: math.log(1 + (total - count + 0.5) / (count + 0.5)) for word, count in found.items()
     }
 
 
-def _score(weights: Mapping[str, float], document: tuple[str, ...], length: float) -> float:
-    if not weights:
-        return 0.0
-    counts = Counter(word for word in document if word in weights)
+def _score(weights: Mapping[str, float], document: Counter[str], length: float) -> float:
     dampening = _SATURATION * (1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * length)
     return math.fsum(
-        weights[word] * count * (_SATURATION + 1) / (count + dampening)
-        for word, count in counts.items()
+        weight * document[word] * (_SATURATION + 1) / (document[word] + dampening)
+        for word, weight in weights.items()
+        if word in document
     )
 
 
 def _description(tool: Tool) -> str:
-    return " ".join([tool.description, *_parameters(tool.schema)])
+    return " ".join([tool.description, *_parameters(tool.schema)])[:_MAX_DOCUMENT_CHARACTERS]
 
 
 @lru_cache(maxsize=8_192)
-def _document(name: str, description: str) -> tuple[str, ...]:
-    return words(name) * _NAME_WEIGHT + words(description)
+def _document(name: str, description: str) -> Counter[str]:
+    return Counter(words(name) * _NAME_WEIGHT + words(description))
 
 
 def _parameters(schema: Mapping[str, JsonValue]) -> Iterator[str]:

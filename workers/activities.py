@@ -37,6 +37,10 @@ _SUMMARY_ATTEMPTS = 3
 """Tries of a summary before the result is cut instead: a summary is not worth a failed run."""
 
 
+_DELETED = Standing(RunStatus.CANCELLED.value)
+"""Where a run stands that is gone: nothing is left to do for it."""
+
+
 class Activities:
     """All activities of the run and delivery workflows."""
 
@@ -59,13 +63,9 @@ class Activities:
         if begun.run.status == RunStatus.PENDING:  # as it was before: this step began the turn
             await self._tell(question.run, None)
         try:
-            standing = await self._thinker.think(
-                begun,
-                attempt=attempt,
-                progress=reaching(Point.MODEL_CALL_IN_FLIGHT, activity.heartbeat),
-            )
-        except ModelError as error:
-            standing = await self._trouble(question.run, begun, error)
+            standing = await self._ask(question.run, begun, attempt)
+        except NotFoundError:
+            return _DELETED
         if standing.status == RunStatus.DONE:
             reach(Point.RESULT_NOT_DELIVERED)
         if standing.status == RunStatus.PAUSED:
@@ -75,8 +75,18 @@ class Activities:
     async def _begin(self, question: ThinkInput, attempt: int) -> Question | Standing:
         try:
             return await self._thinker.begin(question, attempt)
-        except NotFoundError:  # deleted: nothing is left to do
-            return Standing(RunStatus.CANCELLED.value)
+        except NotFoundError:
+            return _DELETED
+
+    async def _ask(self, ref: RunRef, question: Question, attempt: int) -> Standing:
+        try:
+            return await self._thinker.think(
+                question,
+                attempt=attempt,
+                progress=reaching(Point.MODEL_CALL_IN_FLIGHT, activity.heartbeat),
+            )
+        except ModelError as error:
+            return await self._trouble(ref, question, error)
 
     async def _trouble(self, ref: RunRef, question: Question, error: ModelError) -> Standing:
         attempt = activity.info().attempt

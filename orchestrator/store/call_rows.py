@@ -177,22 +177,17 @@ async def answer(
     too_long = is_oversized(content)
     for_model = call.kind == "function" and run.record.kind != DIRECT
     summarize = for_model and too_long and not rejected and run.record.call_summarization
-    await run.write.execute(_INSERT_RESULT, {"call_key": call.key, "content": content})
-    await run.write.execute(
-        UPDATE_CALL,
-        {
-            "of_key": call.key,
-            "status": (CallStatus.FAILURE if rejected else CallStatus.SUCCESS).value,
-            "attempts": call.attempts if attempts is None else attempts,
-            "result_type": kind.value,
-            "result_size": len(content),
-            "result_is_text": rejected if is_text is None else is_text,
-            "oversized": too_long,
-            "shown": call.kind == "function" and not summarize,
-            "finished_at": run.now,
-            "task_token": None,
-            "approval_expires_at": None,
-        },
+    await _keep_result(
+        run,
+        call,
+        kind,
+        content,
+        is_text=is_text,
+        status=(CallStatus.FAILURE if rejected else CallStatus.SUCCESS).value,
+        attempts=call.attempts if attempts is None else attempts,
+        oversized=too_long,
+        shown=call.kind == "function" and not summarize,
+        approval_expires_at=None,
     )
     if call.status == CallStatus.INTERRUPTED.value:
         await resume_when_decided(run)
@@ -214,6 +209,27 @@ async def answer(
     return summarize
 
 
+async def _keep_result(
+    run: OpenRun,
+    call: CallRecord,
+    kind: ResultType,
+    content: str,
+    *,
+    is_text: bool | None,
+    **columns: object,
+) -> None:
+    await run.write.execute(_INSERT_RESULT, {"call_key": call.key, "content": content})
+    ended: dict[str, object] = {
+        "of_key": call.key,
+        "result_type": kind.value,
+        "result_size": len(content),
+        "result_is_text": kind is not ResultType.RESOLUTION if is_text is None else is_text,
+        "finished_at": run.now,
+        "task_token": None,
+    }
+    await run.write.execute(UPDATE_CALL, ended | columns)
+
+
 async def _end_direct(run: OpenRun, call: CallRecord, kind: ResultType, content: str) -> None:
     """The hidden run of a direct call has no model: it ends when its call does."""
     if call.cancelled or run.record.cancel_reason is not None:
@@ -228,20 +244,8 @@ async def keep_late(
     run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, is_text: bool | None = None
 ) -> None:
     """Keep a result that came after the run's end as evidence; the model never sees it."""
-    await run.write.execute(_INSERT_RESULT, {"call_key": call.key, "content": content})
-    await run.write.execute(
-        UPDATE_CALL,
-        {
-            "of_key": call.key,
-            "status": CallStatus.FAILURE.value,
-            "result_type": kind.value,
-            "result_size": len(content),
-            "result_is_text": kind is not ResultType.RESOLUTION if is_text is None else is_text,
-            "shown": True,
-            "finished_at": run.now,
-            "task_token": None,
-        },
-    )
+    failed = CallStatus.FAILURE.value
+    await _keep_result(run, call, kind, content, is_text=is_text, status=failed, shown=True)
     run.event("call.late", callId=call.id, resultType=kind.value, size=len(content))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, exists, func, select, tuple_
 
 from orchestrator.store import tables
 from orchestrator.store.engine import Database
@@ -35,10 +35,12 @@ class EventStore:
 
     async def page(self, cluster_id: str, wanted: EventFilter) -> list[tuple[str, EventRecord]]:
         """Events with the ids of their runs, newest first, at most `limit`."""
+        # Not a join: both databases would begin with the cluster's runs and sort all their events.
+        run_id = select(runs.c.id).where(runs.c.key == events.c.run_key).scalar_subquery()
+        of_cluster = exists().where(runs.c.key == events.c.run_key, runs.c.cluster_id == cluster_id)
         statement = (
-            select(runs.c.id, *events.c)
-            .join(runs, runs.c.key == events.c.run_key)
-            .where(runs.c.cluster_id == cluster_id, *_conditions(cluster_id, wanted))
+            select(run_id, *events.c)
+            .where(of_cluster, *_conditions(cluster_id, wanted))
             .order_by(events.c.created_at.desc(), events.c.run_key.desc(), events.c.version.desc())
             .limit(wanted.limit)
         )
@@ -52,7 +54,10 @@ def _conditions(cluster_id: str, wanted: EventFilter) -> list[ColumnElement[bool
     if wanted.type is not None:
         found.append(events.c.type == wanted.type)
     if wanted.run_id is not None:
-        found.append(runs.c.id == wanted.run_id)
+        of_run = select(runs.c.key).where(
+            runs.c.cluster_id == cluster_id, runs.c.id == wanted.run_id
+        )
+        found.append(events.c.run_key == of_run.scalar_subquery())
     if wanted.call_id is not None:
         of_call = select(calls.c.run_key).where(
             calls.c.cluster_id == cluster_id, calls.c.id == wanted.call_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import and_, select, tuple_
@@ -105,6 +106,7 @@ async def offered(
     return tuple(_offer(**row) for row in rows)
 
 
+@lru_cache(maxsize=4_096)  # every step asks for all of them, and they seldom change
 def _offer(additional_context: str | None, **columns: Any) -> OfferedFunction:
     record = FunctionRecord(**columns)
     config = config_of(record.config)

@@ -11,7 +11,7 @@ from api.deps import ApiServices
 from orchestrator.activity_interface import CallTicket, RunRef
 from orchestrator.store import tables
 from orchestrator.store.calls import CallStore
-from perdure.contract import FunctionConfig, FunctionDefinition
+from perdure.contract import FunctionDefinition
 from tests.store.stage import Stage
 
 MACHINE = {"x-machine-id": "m1"}
@@ -34,8 +34,9 @@ def calls(cluster: str) -> str:
 
 async def _called(stage: Stage, *, marked: bool = False) -> tuple[RunRef, str]:
     """A run whose model called a function; the call's id."""
-    definition = FunctionDefinition(
-        name="pay", schema=SCHEMA, config=FunctionConfig(requires_approval=marked)
+    config = {"requiresApproval": marked}
+    definition = FunctionDefinition.model_validate(
+        {"name": "pay", "schema": SCHEMA, "config": config}
     )
     await stage.store.functions.register(
         stage.cluster_id, "m1", "sales", [definition], heartbeats=True, alive_until=2**50
@@ -71,7 +72,7 @@ async def test_a_function_asks_a_person_decides_and_the_run_goes_on(
     page = (await client.get(f"/clusters/{cluster}/approvals")).json()
     (waiting,) = page["items"]
     assert page["nextCursor"] is None
-    expected = {
+    expected: dict[str, Any] = {
         "callId": call_id,
         "runId": ref.run_id,
         "runName": "a run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -12,16 +13,22 @@ from typing import Any
 
 import httpx2
 import pytest
+import pytest_asyncio
+from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError
 
 from api.__main__ import open_services
 from api.app import create_app
 from api.deps import ApiServices
 from orchestrator.clock import now_ms
+from orchestrator.ids import new_id
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.sweeps import LOST_AFTER_MS
 from tests.workflow.server import connected, temporal_server
 from workers.__main__ import work
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -103,21 +110,37 @@ class Full:
         return seen
 
 
-@pytest.fixture
-async def full(temporal_address: str, database_url: str, tmp_path: Path) -> AsyncGenerator[Full]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def replicas(
+    temporal_address: str, _sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[list[ApiServices]]:
+    """Two replicas of the API and a Temporal worker over one store."""
     await connected(temporal_address)
+    path = tmp_path_factory.mktemp("full") / "perdure.db"
+    shutil.copyfile(_sqlite_template, path)
     settings = Settings(
-        database_url=database_url,
+        database_url=f"sqlite:///{path}",
         temporal_address=temporal_address,
         default_model="scripted/inline",
         sweep_seconds=0.5,
     )
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
-        replicas = [await stack.enter_async_context(open_services(settings)) for _ in range(2)]
+        opened = [await stack.enter_async_context(open_services(settings)) for _ in range(2)]
         worker = asyncio.create_task(work(settings, stop))
-        cluster = await replicas[0].store.keys.ensure_cluster("default")
-        _, key = await replicas[0].store.keys.create(cluster, "tests")
+        yield opened
+        for services in opened:
+            services.stopping.set()
+        stop.set()
+        await worker
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def full(replicas: list[ApiServices]) -> AsyncGenerator[Full]:
+    """A cluster of its own."""
+    cluster = await replicas[0].store.keys.ensure_cluster(new_id())
+    _, key = await replicas[0].store.keys.create(cluster, "tests")
+    async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(
                 httpx2.AsyncClient(
@@ -130,10 +153,6 @@ async def full(temporal_address: str, database_url: str, tmp_path: Path) -> Asyn
             for services in replicas
         ]
         yield Full(replicas, clients, cluster)
-        for services in replicas:
-            services.stopping.set()
-        stop.set()
-        await worker
 
 
 @contextlib.asynccontextmanager
@@ -165,8 +184,7 @@ async def test_a_direct_call_waits_for_what_the_function_returns(full: Full) -> 
 
 async def test_one_machine_with_room_for_one_takes_calls_in_their_order(full: Full) -> None:
     await full.register("m1")
-    made = [await full.call(number) for number in range(8)]
-    await _all_are_queued(full, made)
+    made = [await _queued(full, number) for number in range(8)]
     taken: list[int] = []
 
     async def handle(call: dict[str, Any]) -> object:
@@ -179,14 +197,23 @@ async def test_one_machine_with_room_for_one_takes_calls_in_their_order(full: Fu
     assert taken == list(range(8))
 
 
-async def _all_are_queued(full: Full, made: list[dict[str, Any]]) -> None:
-    """Each call's activity stands in Temporal's queue before the next one's: then their order is known."""
+async def _queued(full: Full, number: int) -> dict[str, Any]:
+    """Make a call, and wait until its activity stands in Temporal's queue: so its place is known."""
+    made = await full.call(number)
     client = await full.replicas[0].temporal.client()
-    for call in made:
-        handle = client.get_workflow_handle(f"run/{full.cluster}/{call['runId']}")
-        async with asyncio.timeout(20):
-            while not (await handle.describe()).raw_description.pending_activities:
-                await asyncio.sleep(0.01)
+    handle = client.get_workflow_handle(f"run/{full.cluster}/{made['runId']}")
+    async with asyncio.timeout(20):
+        while not await _is_pending(handle):  # noqa: ASYNC110 - the server offers nothing to wait for
+            await asyncio.sleep(0.01)
+    return made
+
+
+async def _is_pending(handle: WorkflowHandle[Any, Any]) -> bool:
+    try:
+        description = await handle.describe()
+    except RPCError:  # not started yet
+        return False
+    return bool(description.raw_description.pending_activities)
 
 
 async def test_a_limit_holds_over_two_replicas_and_everything_is_done(full: Full) -> None:
@@ -212,8 +239,7 @@ async def test_a_limit_holds_over_two_replicas_and_everything_is_done(full: Full
 
 async def test_with_a_limit_of_one_calls_still_come_in_their_order(full: Full) -> None:
     await full.register("m1", concurrency=1)
-    made = [await full.call(number) for number in range(5)]
-    await _all_are_queued(full, made)
+    made = [await _queued(full, number) for number in range(5)]
     taken: list[int] = []
 
     async def handle(call: dict[str, Any]) -> object:
@@ -234,7 +260,7 @@ async def test_a_cancelled_call_stops_its_function_and_ends_its_workflow(full: F
     made = await full.call(1)
     (taken,) = await full.poll("m1")
     path = f"{full.path}/{made['id']}"
-    heartbeat = {"json": {"attempt": 1}, "headers": {"x-machine-id": "m1"}}
+    heartbeat: dict[str, Any] = {"json": {"attempt": 1}, "headers": {"x-machine-id": "m1"}}
     assert (await full.clients[0].post(f"{path}/heartbeat", **heartbeat)).json() == {
         "cancelled": False
     }

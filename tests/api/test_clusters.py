@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
 
+from api.app import create_app
 from api.composition import ApiServices
 from api.keyring import KEY_CACHE_SECONDS, Keyring, Roster
 from perdure.contract import Scope
@@ -156,6 +158,23 @@ async def test_a_machine_is_listed_with_its_address_and_client(
         f"/clusters/{cluster}/machines", params={"cursor": first.json()["nextCursor"]}
     )
     assert [one["id"] for one in rest.json()["items"]] == ["m1"]
+
+
+async def test_only_a_proxy_that_is_trusted_is_believed_about_addresses(
+    services: ApiServices, cluster: str, key: str
+) -> None:
+    settings = services.settings.model_copy(update={"trust_forwarded": True})
+    transport = httpx2.ASGITransport(create_app(replace(services, settings=settings)))
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "x-machine-id": "m1",
+        "x-forwarded-for": "6.6.6.6, 7",
+    }
+    async with Client(transport=transport, base_url="http://api", headers=headers) as client:
+        await client.post("/machines", json={"service": "s", "functions": [{"name": "f"}]})
+        await client.get(f"/clusters/{cluster}/calls", params={"service": "s"})
+        listed = await client.get(f"/clusters/{cluster}/machines")
+    assert [machine["ip"] for machine in listed.json()["items"]] == ["6.6.6.6"]
 
 
 async def test_a_note_on_a_function_is_kept(client: Client, cluster: str) -> None:

@@ -33,6 +33,7 @@ from orchestrator.operations import Operations
 from orchestrator.store import tables
 from orchestrator.store.clusters import ClusterRecord
 from orchestrator.store.json_text import load_object
+from perdure.contract import MAX_CONTEXT_BYTES
 from tests.api.tenants import keyed_operations
 from tests.store.stage import Stage
 
@@ -291,7 +292,9 @@ async def watched(services: ApiServices) -> AsyncGenerator[Watched]:
         ("null", None),
         ('["ada"]', None),
         ("true", None),
+        ('{"userId":"' + "x" * MAX_CONTEXT_BYTES + '"}', None),
     ],
+    ids=["object", "empty", "null", "array", "true", "too large"],
 )
 async def test_the_function_is_asked_by_a_call_that_leaves_nothing_behind(
     client: httpx2.AsyncClient,

@@ -8,10 +8,12 @@ from dataclasses import replace
 import httpx2
 import pytest
 
+from api.__main__ import open_services
 from api.app import create_app
 from api.composition import ApiServices
 from api.errors import ApiError
 from api.throttle import Lane, Throttle
+from orchestrator.settings import Settings
 
 WORK, WAIT = Lane(machine=False, waits=False), Lane(machine=False, waits=True)
 MACHINE_WORK, MACHINE_WAIT = Lane(machine=True, waits=False), Lane(machine=True, waits=True)
@@ -90,3 +92,14 @@ async def test_a_place_is_free_again_when_its_answer_was_sent(
         assert (await client.get(path, params={"wait": 0.1})).status_code == 200
         for _ in range(3):
             assert (await client.get(f"{path}x")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("max_requests_per_second", "1 requests a second"), ("max_concurrent_requests", "at once")],
+)
+async def test_the_settings_set_the_limits(settings: Settings, setting: str, said: str) -> None:
+    async with open_services(settings.model_copy(update={setting: 1})) as services:
+        await services.throttle.enter("c", WORK)
+        with pytest.raises(ApiError, match=said):
+            await services.throttle.enter("c", WORK)

@@ -16,7 +16,19 @@ from perdure.contract import MessageType, RunStatus
 from tests.faults.evidence import Evidence, Row
 
 AFTER_THE_END = frozenset(
-    {"call.late", "call.superseded", "step.dropped", "delivery.dead", "message.added"}
+    {
+        "call.late",
+        "call.superseded",
+        "delivery.dead",
+        "delivery.resent",
+        "message.added",
+        "message.edited",
+        "run.budget_changed",
+        "run.feedback",
+        "run.named",
+        "run.retried",
+        "step.dropped",
+    }
 )
 """Evidence and wishes that may be noted on a run whose turn has ended; they are no work on it."""
 _MOVES = {(before.value, after.value) for (before, _), after in TRANSITIONS.items()}
@@ -219,7 +231,13 @@ def deliveries(evidence: Evidence) -> Finds:
 
 def totals(evidence: Evidence) -> Finds:
     """The totals of a run are the sums of its steps."""
-    columns = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+    columns = (
+        "input_tokens",
+        "output_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "cost_micros",
+    )
     for row in evidence.runs:
         own = evidence.of(evidence.steps, row["run"])
         for column in columns:

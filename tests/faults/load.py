@@ -97,7 +97,7 @@ async def a_moment(ground: Ground) -> None:
     before = ground.progress()
     with suppress(AssertionError):
         await until(lambda: ground.progress() > before, seconds=20)
-    await asyncio.sleep(random.uniform(0.1, 0.7))  # noqa: S311 - no secret
+    await asyncio.sleep(random.uniform(0.3, 2.5))  # noqa: S311 - no secret
 
 
 async def is_over(ground: Ground) -> bool:

@@ -10,11 +10,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.activity_interface import CallTicket, RunRef, Standing, ThinkInput
+from orchestrator.activity_interface import RunRef, Standing, ThinkInput
 from orchestrator.settings import Settings
 from orchestrator.store.steps import Question
 from orchestrator.store.store import Store
-from perdure.contract import FunctionCall, FunctionReference, StatusChangeTarget
+from perdure.contract import FunctionReference, StatusChangeTarget
 from tests.faults.diary import lines_of
 from tests.faults.evidence import Evidence, Execution, Row, of_store
 from tests.store.stage import Stage, new_run
@@ -77,7 +77,7 @@ class Played:
 
     async def answer(self, ref: RunRef, call_id: str) -> None:
         """A machine takes a call and answers it."""
-        call = await self._take(ref, call_id)
+        call = await self.stage.hand_out(ref, call_id)
         await self.stage.acknowledge(call_id)
         self.note("begun", ref, call=call_id, attempt=call.attempt)
         await self.stage.finish(call_id)
@@ -87,15 +87,10 @@ class Played:
         """The handler hears of every transition that waits for it."""
         while orders := await self.store.deliveries.waiting(ref, []):
             for order in orders:
-                call = await self._take(ref, order.call_id)
+                call = await self.stage.hand_out(ref, order.call_id)
                 told = json.loads(json.dumps(call.input))
                 self.note("told", ref, transition=told["transition"], status=told["status"])
                 await self.stage.finish(order.call_id)
-
-    async def _take(self, ref: RunRef, call_id: str) -> FunctionCall:
-        given = await self.store.calls.hand_out(CallTicket(ref, call_id), "m1", b"token")
-        assert isinstance(given, FunctionCall)
-        return given
 
     def note(self, kind: str, ref: RunRef, **facts: object) -> None:
         at = time.time_ns() // 1_000_000

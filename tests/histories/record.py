@@ -16,12 +16,8 @@ from typing import Any, cast
 
 from temporalio.client import WorkflowHistory
 
-from tests.workflow import (
-    approval_scenarios,  # noqa: F401 - its scenarios are kept too
-    limit_scenarios,  # noqa: F401 - its scenarios are kept too
-)
 from tests.workflow.play import Play
-from tests.workflow.scenarios import SCENARIOS
+from tests.workflow.repertoire import SCENARIOS
 from tests.workflow.server import connected, temporal_server
 
 FOLDER = Path(__file__).parent

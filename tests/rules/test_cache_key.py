@@ -64,10 +64,8 @@ def _problem(path: str) -> str | None:
 
 
 def test_calls_are_the_same_by_what_the_path_selects() -> None:
-    first, same, other = (
-        cache_key(FUNCTION, "$.id", value, asker=NOBODY)
-        for value in ({"id": 7, "page": 1}, {"page": 2, "id": 7}, {"id": "7", "page": 1})
-    )
+    values: list[JsonValue] = [{"id": 7, "page": 1}, {"page": 2, "id": 7}, {"id": "7", "page": 1}]
+    first, same, other = (cache_key(FUNCTION, "$.id", value, asker=NOBODY) for value in values)
     assert first is not None
     assert first == same != other
 

@@ -14,6 +14,7 @@ QUICK = WorkerSettings(
     grace_seconds=2,
     first_delay=0.02,
     longest_delay=0.1,
+    refused_delay=0.1,
 )
 
 

@@ -17,6 +17,8 @@ from perdure import (
     Service,
     Worker,
 )
+from perdure.backoff import Backoff
+from perdure.worker import WorkerSettings
 from tests.sdk.api_double import KEY, ApiDouble
 from tests.sdk.serving import QUICK, serving
 
@@ -124,3 +126,9 @@ async def test_a_call_for_a_function_that_is_not_here_is_left_alone(
         api.call("sales.double", {"number": 4})
         assert (await asyncio.to_thread(api.result))["result"] == 8
     assert "call-9" not in api.beats
+
+
+def test_a_worker_is_back_within_three_seconds_of_its_api_however_long_that_was_away() -> None:
+    settings = WorkerSettings()
+    backoff = Backoff(settings.first_delay, settings.longest_delay)
+    assert max(backoff.delay() for _ in range(100)) < 3

@@ -24,6 +24,7 @@ from tests.store.waiting_calls import (
     marked_call,
     refusal,
     shown,
+    standing,
     waiting_call,
 )
 
@@ -75,8 +76,8 @@ async def test_a_marked_function_is_not_handed_out_before_somebody_says_yes(stag
     assert (pending.run_id, pending.call.function) == (ref.run_id, "pay")
     assert pending.call.approval_expires_at == (pending.call.approval_requested_at or 0) + 90_000
     assert (pending.call.handouts, pending.call.attempts) == (0, 0)
-    again = await stage.begin(ref)
-    assert (again.status, again.orders, again.interrupted) == ("paused", [], [pending.call.id])  # type: ignore[union-attr]
+    again = await standing(stage, ref)
+    assert (again.status, again.orders, again.interrupted) == ("paused", [], [pending.call.id])
 
 
 async def test_an_undecided_request_waits_for_a_week_where_nobody_says_otherwise(
@@ -90,11 +91,11 @@ async def test_an_undecided_request_waits_for_a_week_where_nobody_says_otherwise
 async def test_other_calls_of_the_reply_are_made_meanwhile(stage: Stage) -> None:
     ref, orders = await called(stage, *TWO_CALLS, config=MARKED)
     assert [order.name for order in orders] == ["sales_look"]
-    again = await stage.begin(ref)
-    assert [order.name for order in again.orders] == ["sales_look"]  # type: ignore[union-attr]
+    again = await standing(stage, ref)
+    assert [order.name for order in again.orders] == ["sales_look"]
     await stage.answer(ref, orders[0].call_id)
-    rests = await stage.begin(ref)
-    assert (rests.status, rests.orders) == ("paused", [])  # type: ignore[union-attr]
+    rests = await standing(stage, ref)
+    assert (rests.status, rests.orders) == ("paused", [])
 
 
 async def test_a_run_is_paused_once_for_all_its_calls(stage: Stage) -> None:
@@ -152,7 +153,7 @@ async def test_nobody_is_asked_for_a_run_that_has_ended(stage: Stage) -> None:
     ref, orders = await called(stage)
     await stage.hand_out(ref, orders[0].call_id)
     await stage.store.runs.cancel(ref, "enough")
-    await stage.begin(ref)
+    await standing(stage, ref)
     with pytest.raises(SupersededError):
         await ask(stage, orders[0].call_id)
     assert await stage.store.approvals.page(stage.cluster_id, after=0, limit=9) == []
@@ -175,7 +176,7 @@ async def test_an_approved_call_is_handed_out_again_and_says_so(stage: Stage) ->
     assert (await stage.events(ref, "call.approved")) == [
         {"callId": call_id, "decidedBy": "ann", "reason": "go on", "edited": False}
     ]
-    (order,) = (await stage.begin(ref)).orders  # type: ignore[union-attr]
+    (order,) = (await standing(stage, ref)).orders
     assert (order.call_id, order.activity_id) == (call_id, f"{call_id}:1")
     given = await stage.hand_out(ref, call_id)
     assert (given.id, given.approved, given.attempt) == (call_id, True, 2)
@@ -187,7 +188,7 @@ async def test_the_deadline_of_an_approved_call_begins_with_the_decision(stage: 
     ref, call_id = await waiting_call(stage)
     await stage.alter(calls, calls.c.id == call_id, created_at=now_ms() - 3 * 86_400_000)
     await decide(stage, call_id)
-    (order,) = (await stage.begin(ref)).orders  # type: ignore[union-attr]
+    (order,) = (await standing(stage, ref)).orders
     assert order.deadline == pytest.approx(86_400, abs=30)
 
 
@@ -233,7 +234,7 @@ async def test_a_function_may_ask_again_and_needs_another_word(stage: Stage) -> 
         assert (row["status"], row["approved"], row["decided_by"]) == ("interrupted", None, None)
         assert (row["interruptions"], row["attempts"]) == (times, 0)
     await decide(stage, call_id)
-    (order,) = (await stage.begin(ref)).orders  # type: ignore[union-attr]
+    (order,) = (await standing(stage, ref)).orders
     assert order.activity_id == f"{call_id}:{MAX_INTERRUPTIONS}"
     await stage.hand_out(ref, call_id)
     finished = await ask(stage, call_id)

@@ -238,7 +238,7 @@ async def test_a_run_that_has_ended_is_not_to_be_cancelled(stage: Stage) -> None
     await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
     await stage.store.runs.settle(ref, Move.CANCEL, "")
-    assert await stage.store.calls.look(ref) == Seen()
+    assert await stage.store.calls.look(ref) == Seen(over=True)
 
 
 async def test_a_parked_run_whose_call_is_at_work_goes_on(stage: Stage) -> None:

@@ -25,7 +25,10 @@ async def test_a_cluster_is_made_with_a_name_of_its_own(stage: Stage) -> None:
 
 
 async def test_clusters_are_listed_a_page_at_a_time(stage: Stage) -> None:
-    made = [stage.cluster_id, *[(await stage.store.clusters.create(name, None)).id for name in "abc"]]
+    made = [
+        stage.cluster_id,
+        *[(await stage.store.clusters.create(name, None)).id for name in "abc"],
+    ]
     first = await stage.store.clusters.page(after="", limit=3)
     rest = await stage.store.clusters.page(after=first[-1].id, limit=3)
     assert [record.id for record in [*first, *rest]] == made

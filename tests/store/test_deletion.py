@@ -152,7 +152,7 @@ async def test_whoever_waits_for_a_run_is_woken_by_its_deletion(
     there = asyncio.create_task(elsewhere.store.feed.wait(run.key, run.version, 30))
     await stage.store.deletion.delete(ref)
     async with asyncio.timeout(10):
-        assert await asyncio.gather(here, there) == [0, 0]
+        assert list(await asyncio.gather(here, there)) == [0, 0]
 
 
 _Move = Callable[[Stage, RunRef, str], Awaitable[object]]

@@ -161,9 +161,10 @@ async def test_the_machine_at_work_is_told_to_stop_and_its_result_refused(stage:
     await stage.store.calls.cancel(stage.cluster_id, call_id, None)
     assert not await stage.acknowledge(call_id)
     assert await stage.lease(call_id) == (b"", True)
-    for held in ({"machine": "m2"}, {"attempt": 2}):
-        with pytest.raises(SupersededError):
-            await stage.lease(call_id, **held)
+    with pytest.raises(SupersededError):
+        await stage.lease(call_id, machine="m2")
+    with pytest.raises(SupersededError):
+        await stage.lease(call_id, attempt=2)
     with pytest.raises(SupersededError):
         await stage.finish(call_id)
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import String, Table, cast, insert, select
 
 from orchestrator.activity_interface import CallOutcome, CallTicket, LostCall
 from orchestrator.clock import now_ms
@@ -27,7 +27,9 @@ from tests.store.waiting_calls import (
     called,
     decide,
     marked_call,
+    refusal,
     shown,
+    standing,
     waiting_call,
 )
 
@@ -85,7 +87,7 @@ async def test_a_cancel_and_a_decision_leave_one_truth(stage: Stage, elsewhere: 
         assert run.run_status is RunStatus.CANCELLED
     else:
         assert run.cancel_reason == "enough"
-        assert (await stage.begin(ref)).status == "cancelled"  # type: ignore[union-attr]
+        assert (await standing(stage, ref)).status == "cancelled"
 
 
 # -- the workflow's side ---------------------------------------------------------------------------
@@ -105,6 +107,22 @@ async def test_a_look_brings_what_was_approved_and_nothing_else(stage: Stage) ->
     assert order.activity_id == f"{orders[0].call_id}:1"
     await stage.hand_out(ref, orders[0].call_id)
     assert (await stage.store.calls.look(ref)).orders == []
+
+
+async def test_a_cancel_of_a_waiting_call_lets_the_run_go_on(stage: Stage) -> None:
+    ref, call_id = await waiting_call(stage)
+    await stage.store.calls.cancel(stage.cluster_id, call_id, "not needed")
+    assert (await stage.look(ref)).run_status is RunStatus.RUNNING
+    assert await refusal(stage, call_id) == "approval_closed"
+
+
+async def test_an_edit_closes_what_waits(stage: Stage) -> None:
+    ref, call_id = await waiting_call(stage)
+    (first, *_) = await stage.store.messages.page(ref, after=0, limit=1)
+    await stage.store.rewind.edit(ref, first.id, "something else")
+    assert (await stage.look(ref)).run_status is RunStatus.RUNNING
+    assert await refusal(stage, call_id) == "approval_closed"
+    assert (await stage.ask(ref)).entries[-1].data == {"message": "something else"}
 
 
 async def test_a_look_at_a_run_that_has_ended_says_so(stage: Stage) -> None:
@@ -139,8 +157,8 @@ async def test_a_follow_up_to_a_failed_run_asks_for_the_approval_before_the_mode
     ref, call_id = await waiting_call(stage)
     await stage.alter(runs, runs.c.id == ref.run_id, status="failed", paused_for=None)
     await stage.send(ref, "go on")
-    again = await stage.begin(ref)
-    assert (again.status, again.orders) == ("paused", [])  # type: ignore[union-attr]
+    again = await standing(stage, ref)
+    assert (again.status, again.orders) == ("paused", [])
     await decide(stage, call_id, NO)
     ((_, content),) = await shown(stage, ref)
     assert content == "This call was denied by a person: too much"
@@ -149,14 +167,14 @@ async def test_a_follow_up_to_a_failed_run_asks_for_the_approval_before_the_mode
 async def test_a_run_paused_for_another_reason_makes_no_calls(stage: Stage) -> None:
     ref, _ = await called(stage, *TWO_CALLS, config=MARKED)
     await stage.alter(runs, runs.c.id == ref.run_id, paused_for=PausedFor.BUDGET.value)
-    rests = await stage.begin(ref)
-    assert (rests.status, rests.orders) == ("paused", [])  # type: ignore[union-attr]
+    rests = await standing(stage, ref)
+    assert (rests.status, rests.orders) == ("paused", [])
 
 
 async def test_a_run_that_waits_for_people_takes_messages_in_between(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
     await stage.send(ref, "are you there?")
-    assert (await stage.begin(ref)).status == "paused"  # type: ignore[union-attr]
+    assert (await standing(stage, ref)).status == "paused"
     await decide(stage, call_id)
     await stage.hand_out(ref, call_id)
     await stage.finish(call_id, "paid")
@@ -186,7 +204,7 @@ async def test_the_kind_of_result_is_kept_on_a_late_request(stage: Stage) -> Non
     ref, orders = await called(stage)
     await stage.hand_out(ref, orders[0].call_id)
     await stage.store.runs.cancel(ref, "enough")
-    await stage.begin(ref)
+    await standing(stage, ref)
     with pytest.raises(SupersededError):
         await ask(stage, orders[0].call_id)
     row = await stage.call_row(orders[0].call_id)
@@ -201,7 +219,7 @@ async def test_a_decision_does_not_end_a_pause_for_another_reason(stage: Stage) 
     assert (await stage.look(ref)).run_status is RunStatus.PAUSED
     assert (await stage.store.calls.look(ref)).orders == []
     await stage.store.runs.resume(ref)
-    (order,) = (await stage.begin(ref)).orders  # type: ignore[union-attr]
+    (order,) = (await standing(stage, ref)).orders
     assert order.call_id == call_id
 
 
@@ -209,7 +227,7 @@ async def test_what_still_waits_after_another_pause_pauses_the_run_again(stage: 
     ref, call_id = await marked_call(stage)
     await stage.alter(runs, runs.c.id == ref.run_id, paused_for=PausedFor.BUDGET.value)
     await stage.store.runs.resume(ref)
-    assert (await stage.begin(ref)).status == "paused"  # type: ignore[union-attr]
+    assert (await standing(stage, ref)).status == "paused"
     assert (await stage.look(ref)).paused_for == PausedFor.APPROVAL.value
     await decide(stage, call_id)
     assert (await stage.look(ref)).run_status is RunStatus.RUNNING
@@ -222,21 +240,23 @@ async def test_a_run_that_waits_for_people_is_not_resumed_without_them(stage: St
     assert refused.value.code == "approval_needed"
 
 
+async def _copy(stage: Stage, table: Table, number: int) -> None:
+    """As many rows again, with keys and ids of their own."""
+    new = {name: table.c[name] + number for name in ("key", "run_key") if name in table.c}
+    row = [new.get(column.name, column) for column in table.c]
+    row[list(table.c).index(table.c.id)] = cast(table.c.key + number, String)
+    async with stage.store.database.write() as write:
+        await write.execute(insert(table).from_select(list(table.c), select(*row)))
+
+
 async def test_among_ten_thousand_waiting_runs_one_wakes_within_a_second(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
-    (run,), (call,) = await stage.rows(runs), await stage.rows(calls)
-    async with stage.store.database.write() as write:
-        for first in range(0, 10_000, 1_000):
-            numbers = range(first + 100, first + 1_100)
-            copies = [
-                {**run, "key": n, "id": f"waiting-{n}", "idempotency_key": None} for n in numbers
-            ]
-            await write.execute(insert(runs), copies)
-            waiting = [{**call, "key": n, "id": f"call-{n}", "run_key": n} for n in numbers]
-            await write.execute(insert(calls), waiting)
+    for doubled in range(14):
+        await _copy(stage, runs, 2**doubled)
+        await _copy(stage, calls, 2**doubled)
     began = time.monotonic()
     await decide(stage, call_id)
-    assert (await stage.begin(ref)).orders  # type: ignore[union-attr]
+    assert (await standing(stage, ref)).orders
     assert await stage.store.approvals.overdue() == []
     assert await stage.store.sweeps.unheard_runs(now_ms() - 2_000) == []
     assert len(await stage.store.approvals.page(stage.cluster_id, after=0, limit=50)) == 50

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.activity_interface import CallOrder, RunRef
+from orchestrator.activity_interface import CallOrder, RunRef, Standing
 from orchestrator.conversation import UserTurn
 from orchestrator.errors import ConflictError
 from orchestrator.store.approvals import Decided, Decision
@@ -66,3 +66,10 @@ async def shown(stage: Stage, ref: RunRef) -> list[tuple[bool, str]]:
     last = turns((await stage.ask(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     return [(result.is_error, result.content) for result in last.results]
+
+
+async def standing(stage: Stage, ref: RunRef) -> Standing:
+    """What a new execution of the workflow is told; it is not the model's turn."""
+    found = await stage.begin(ref)
+    assert isinstance(found, Standing)
+    return found

@@ -12,13 +12,10 @@ from temporalio.workflow import NondeterminismError
 
 from orchestrator.temporal import workflow_runner
 from orchestrator.workflow import DeliverWorkflow, RunWorkflow
-from tests.workflow import (
-    approval_scenarios,  # noqa: F401 - its scenarios are kept too
-    limit_scenarios,  # noqa: F401 - its scenarios are kept too
-)
 from tests.workflow.broken import BrokenRunWorkflow
 from tests.workflow.play import Play
-from tests.workflow.scenarios import SCENARIOS, Scenario
+from tests.workflow.repertoire import SCENARIOS
+from tests.workflow.scenarios import Scenario
 from tests.workflow.server import IDENTITY
 
 FOLDER = Path(__file__).parents[1] / "histories"

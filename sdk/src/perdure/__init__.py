@@ -11,19 +11,32 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from perdure.approval import approval_request
-    from perdure.client import AsyncPerdure, Perdure, RunOptions
+    from perdure.blobs import BlobData, blob
+    from perdure.call_handle import AsyncCall, Call, CallResult
+    from perdure.client import AsyncPerdure, Perdure
     from perdure.context import Context
     from perdure.contract import (
         ApprovalRequest,
+        Budget,
+        CachePolicy,
+        CallStatus,
         Event,
         FunctionReference,
         Message,
+        PausedFor,
+        PendingApproval,
+        RetryPolicy,
+        RunConfigReference,
         RunStatus,
+        Scope,
         StatusChange,
     )
     from perdure.errors import (
         ApiError,
         AuthenticationError,
+        CallFailedError,
+        CallResultError,
+        CallTimeoutError,
         ConfigurationError,
         ConflictError,
         ConnectionFailedError,
@@ -37,10 +50,15 @@ if TYPE_CHECKING:
         RunCancelledError,
         RunFailedError,
         ServerError,
+        StillWorkingError,
+        StructuredOutputError,
         TooLargeError,
     )
+    from perdure.function_options import FunctionOptions
     from perdure.functions import Function, StatusChangeHandler
     from perdure.results import RunResult
+    from perdure.run_configs import RunConfigOptions
+    from perdure.run_options import Handler, RunOptions, Webhook
     from perdure.runs import AsyncRun, Run
     from perdure.service import Service
     from perdure.worker import Worker, serve
@@ -48,55 +66,90 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiError",
     "ApprovalRequest",
+    "AsyncCall",
     "AsyncPerdure",
     "AsyncRun",
     "AuthenticationError",
+    "BlobData",
+    "Budget",
+    "CachePolicy",
+    "Call",
+    "CallFailedError",
+    "CallResult",
+    "CallResultError",
+    "CallStatus",
+    "CallTimeoutError",
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailedError",
     "Context",
     "Event",
     "Function",
+    "FunctionOptions",
     "FunctionReference",
     "GoneError",
+    "Handler",
     "InvalidRequestError",
     "Message",
     "NotFoundError",
+    "PausedFor",
+    "PendingApproval",
     "Perdure",
     "PerdureError",
     "PollTimeoutError",
     "RateLimitedError",
     "ResultError",
+    "RetryPolicy",
     "Run",
     "RunCancelledError",
+    "RunConfigOptions",
+    "RunConfigReference",
     "RunFailedError",
     "RunOptions",
     "RunResult",
     "RunStatus",
+    "Scope",
     "ServerError",
     "Service",
     "StatusChange",
     "StatusChangeHandler",
+    "StillWorkingError",
+    "StructuredOutputError",
     "TooLargeError",
+    "Webhook",
     "Worker",
     "approval_request",
+    "blob",
     "serve",
 ]
 
 _HOMES = {
     "approval": ("approval_request",),
-    "client": ("AsyncPerdure", "Perdure", "RunOptions"),
+    "blobs": ("BlobData", "blob"),
+    "call_handle": ("AsyncCall", "Call", "CallResult"),
+    "client": ("AsyncPerdure", "Perdure"),
     "context": ("Context",),
     "contract": (
         "ApprovalRequest",
+        "Budget",
+        "CachePolicy",
+        "CallStatus",
         "Event",
         "FunctionReference",
         "Message",
+        "PausedFor",
+        "PendingApproval",
+        "RetryPolicy",
+        "RunConfigReference",
         "RunStatus",
+        "Scope",
         "StatusChange",
     ),
+    "function_options": ("FunctionOptions",),
     "functions": ("Function", "StatusChangeHandler"),
     "results": ("RunResult",),
+    "run_configs": ("RunConfigOptions",),
+    "run_options": ("Handler", "RunOptions", "Webhook"),
     "runs": ("AsyncRun", "Run"),
     "service": ("Service",),
     "worker": ("Worker", "serve"),

@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from perdure.backoff import Backoff
+from perdure.blobs import BlobData
 from perdure.context import Context
 from perdure.contract import FunctionCall
 from perdure.errors import (
@@ -20,7 +21,7 @@ from perdure.errors import (
     TooLargeError,
 )
 from perdure.functions import Function
-from perdure.outcome import Outcome, Rejection, outcome_of, too_large
+from perdure.outcome import Outcome, Rejection, Resolution, outcome_of, too_large
 from perdure.signature import InvalidInputError
 from perdure.worker_api import WorkerApi
 
@@ -52,7 +53,12 @@ class CallExecution:
         self._received = self._clock()
         self._unwanted = asyncio.Event()
         self._context = Context(
-            call.run_id, call.id, call.attempt, call.run_context or {}, approved=call.approved
+            call.run_id,
+            call.id,
+            call.attempt,
+            call.run_context or {},
+            approved=call.approved,
+            auth=call.auth_context or {},
         )
 
     async def run(self) -> None:
@@ -151,10 +157,12 @@ class CallExecution:
         """Hand the outcome in, for as long as the call's timeout where the API is away."""
         patience = max(_SHORTEST_REPORT, self._call.timeout_seconds)
         deadline = self._clock() + patience
-        backoff = Backoff(longest=5.0)
+        backoff = Backoff(longest=2.0)
         body = self._body(outcome)
+        blobs = list(outcome.blobs) if isinstance(outcome, Resolution) else []
         while True:
             try:
+                await self._upload(blobs)
                 await self._api.post_result(self._call, body)
             except (ConflictError, NotFoundError) as error:
                 self._say(logging.INFO, "was answered too late", error)
@@ -166,11 +174,17 @@ class CallExecution:
                 self._say(logging.ERROR, "could not be answered", error)
             except ApiError as error:
                 if not isinstance(outcome, Rejection):
-                    outcome = _refused(error, len(body))
+                    outcome, blobs = _refused(error, len(body), blobs), []
                     body = self._body(outcome)
                     continue
                 self._say(logging.ERROR, "could not be answered", error)
             return
+
+    async def _upload(self, blobs: list[BlobData]) -> None:
+        """Hand in the blobs one by one; those that are through are taken off the list."""
+        while blobs:
+            await self._api.post_blob(self._call, blobs[0])
+            del blobs[0]
 
     def _body(self, outcome: Outcome) -> bytes:
         milliseconds = round((self._clock() - self._received) * 1000)
@@ -186,7 +200,11 @@ class CallExecution:
         )
 
 
-def _refused(error: ApiError, size: int) -> Rejection:
+def _refused(error: ApiError, size: int, blobs: list[BlobData]) -> Rejection:
+    if blobs:  # its turn was the first one's
+        return Rejection(
+            "BlobRefused", f"The server does not take the blob {blobs[0].name!r}: {error.detail}"
+        )
     if isinstance(error, TooLargeError):
         return too_large(size)
     return Rejection("ResultRefused", f"The server does not take the result: {error.detail}")

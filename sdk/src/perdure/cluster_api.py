@@ -76,17 +76,8 @@ class ClusterApi:
     ) -> AsyncGenerator[ItemT, None]:
         """The items of a list, at most `limit`; page by page as they are asked for."""
         path = await self.path(*parts)
-        asked: dict[str, QueryValue] = dict(query or {})
-        left = limit
-        while left is None or left > 0:
-            asked["limit"] = _PAGE if left is None else min(_PAGE, left)
-            found = read_reply(page, await self.transport.send("GET", path, query=asked))
-            for item in found.items[:left]:
-                yield item
-            if found.next_cursor is None:
-                return
-            asked["cursor"] = found.next_cursor
-            left = None if left is None else left - len(found.items)
+        async for item in read_pages(self.transport, path, page, query=query, limit=limit):
+            yield item
 
     async def all(
         self,
@@ -96,3 +87,32 @@ class ClusterApi:
     ) -> list[ItemT]:
         """All items of a list that is known to be short enough."""
         return [item async for item in self.pages(page, *parts, query=query)]
+
+
+class OfCluster:
+    """Something that a client can do in its cluster."""
+
+    def __init__(self, api: ClusterApi) -> None:
+        self._api = api
+
+
+async def read_pages(
+    transport: Transport,
+    path: str,
+    page: type[PageOf[ItemT]],
+    *,
+    query: Mapping[str, QueryValue] | None = None,
+    limit: int | None = None,
+) -> AsyncGenerator[ItemT, None]:
+    """The items of a list at any address, at most `limit`; page by page as they are asked for."""
+    asked: dict[str, QueryValue] = dict(query or {})
+    left = limit
+    while left is None or left > 0:
+        asked["limit"] = _PAGE if left is None else min(_PAGE, left)
+        found = read_reply(page, await transport.send("GET", path, query=asked))
+        for item in found.items[:left]:
+            yield item
+        if found.next_cursor is None:
+            return
+        asked["cursor"] = found.next_cursor
+        left = None if left is None else left - len(found.items)

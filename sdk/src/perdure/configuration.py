@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -23,6 +24,8 @@ class Connection(BaseModel):
     url: str
     api_key: str = Field(repr=False)
     cluster_id: str | None = None
+    scheme: Literal["Bearer", "custom"] = "Bearer"
+    """Of the Authorization header: `custom` where the key is a token that the cluster's own function judges."""
 
 
 def find_connection(
@@ -30,6 +33,7 @@ def find_connection(
     api_key: str | None = None,
     cluster_id: str | None = None,
     *,
+    custom_token: str | None = None,
     environment: Mapping[str, str] = os.environ,
     folder: Path | None = None,
 ) -> Connection:
@@ -37,6 +41,8 @@ def find_connection(
 
     The local stack's key is only ever used with the local stack's address. Raises `ConfigurationError`.
     """
+    if custom_token is not None:
+        return _for_user(url, cluster_id, custom_token, environment, folder)
     url = url or environment.get("PERDURE_URL")
     api_key = api_key or environment.get("PERDURE_API_KEY")
     cluster_id = cluster_id or environment.get("PERDURE_CLUSTER_ID")
@@ -55,6 +61,27 @@ def find_connection(
             f"No API key for {url} is known: set PERDURE_API_KEY or pass api_key=."
         )
     return Connection(url=_checked(url), api_key=api_key, cluster_id=cluster_id)
+
+
+def _for_user(
+    url: str | None,
+    cluster_id: str | None,
+    token: str,
+    environment: Mapping[str, str],
+    folder: Path | None,
+) -> Connection:
+    """With a user's token instead of a key nothing can be asked of the server: all must be known."""
+    local = _read_local((folder or Path.cwd()) / CONNECTION_FILE)
+    url = url or environment.get("PERDURE_URL") or (local.url if local else None)
+    cluster_id = cluster_id or environment.get("PERDURE_CLUSTER_ID")
+    if not cluster_id and local and url and _same(url, local.url):
+        cluster_id = local.cluster_id
+    if not (url and cluster_id):
+        raise ConfigurationError(
+            "A custom token needs the API's address and the cluster's id: pass url= and cluster_id=, or set"
+            " PERDURE_URL and PERDURE_CLUSTER_ID."
+        )
+    return Connection(url=_checked(url), api_key=token, cluster_id=cluster_id, scheme="custom")
 
 
 def _read_local(file: Path) -> Connection | None:

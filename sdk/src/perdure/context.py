@@ -13,7 +13,8 @@ from pydantic import JsonValue
 class Context:
     """Give a function a parameter of this type and it is filled in; the model never sees it.
 
-    `data` is the context the run was created with; it is in no log and in no repr. `attempt` counts the
+    `data` is the context the run was created with, `auth` what the cluster's auth function said of the user whose run
+    it is; they are in no log and in no repr. `attempt` counts the
     hand-outs of this call from 1. `cancelled` is set when the result is no longer wanted: a blocking function
     looks at `cancelled.is_set()` or waits with `cancelled.wait(seconds)`; an async one is cancelled anyway.
     `approved` is true when a person has approved this very call, perhaps with other arguments.
@@ -25,3 +26,4 @@ class Context:
     data: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue], repr=False)
     cancelled: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
     approved: bool = False
+    auth: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue], repr=False)

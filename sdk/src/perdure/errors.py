@@ -6,6 +6,7 @@ PerdureError
 ├── ApiError                     the API said no: .status .code .detail .errors .retry_after
 │   ├── AuthenticationError      401, 403
 │   ├── NotFoundError            404; what belongs to another cluster looks the same
+│   ├── StillWorkingError        408; structured output that takes longer than a request may
 │   ├── ConflictError            409
 │   ├── GoneError                410
 │   ├── TooLargeError            413
@@ -15,7 +16,11 @@ PerdureError
 ├── RunFailedError               the run failed: .run
 ├── RunCancelledError            the run was cancelled: .run
 ├── PollTimeoutError             the run is not finished yet: .run (a TimeoutError too)
-└── ResultError                  there is no result, or it is not of the type asked for: .run
+├── ResultError                  there is no result, or it is not of the type asked for: .run
+├── CallFailedError              the function raised, or the call was denied, cancelled or given up: .call
+├── CallTimeoutError             the call has no result yet: .call (a TimeoutError too)
+├── CallResultError              the call's result is not of the type asked for: .call
+└── StructuredOutputError        the model brought no value of the schema: .reason
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from typing import ClassVar
 
 from pydantic import ValidationError
 
-from perdure.contract import FieldProblem, Problem, Run
+from perdure.contract import Call, FieldProblem, Problem, Run
 
 
 class PerdureError(Exception):
@@ -69,6 +74,10 @@ class AuthenticationError(ApiError):
 
 class NotFoundError(ApiError):
     """There is no such thing in this cluster."""
+
+
+class StillWorkingError(ApiError):
+    """Structured output is not there yet. The run named in `detail` goes on, and `get_run` finds it."""
 
 
 class ConflictError(ApiError):
@@ -140,11 +149,53 @@ class ResultError(_RunError):
     says = "has no usable result"
 
 
+class _CallError(PerdureError):
+    """An error about one call, which it carries as last seen."""
+
+    says: ClassVar[str]
+
+    def __init__(self, call: Call, reason: str | None = None) -> None:
+        what = f"Call {call.id} of {call.service}.{call.function} {self.says}"
+        super().__init__(what + (f": {reason}" if reason else "."))
+        self.call = call
+        self.reason = reason
+
+
+class CallFailedError(_CallError):
+    """The call ended without a result: the function raised, or it was denied, cancelled or given up.
+
+    `reason` is what a model would have read; `call.result` has it as it came.
+    """
+
+    says = "failed"
+
+
+class CallTimeoutError(_CallError, TimeoutError):
+    """The call had no result when the time given to `poll` was over. It goes on; poll again."""
+
+    says = "has no result yet"
+
+
+class CallResultError(_CallError):
+    """The function returned something that is not of the type that was asked for."""
+
+    says = "has no usable result"
+
+
+class StructuredOutputError(PerdureError):
+    """There is no value: `reason` says what the model brought instead, or what it failed of."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"There is no value: {reason}")
+        self.reason = reason
+
+
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: InvalidRequestError,
     401: AuthenticationError,
     403: AuthenticationError,
     404: NotFoundError,
+    408: StillWorkingError,
     409: ConflictError,
     410: GoneError,
     413: TooLargeError,

@@ -26,7 +26,7 @@ class synced(Generic[P, R]):  # noqa: N801 - read as a decorator
     """A coroutine method of what is behind a face, as a method of the face that returns when it is done."""
 
     def __init__(self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
-        functools.update_wrapper(self, method)
+        self.__doc__ = method.__doc__
         self._method = method
 
     @overload
@@ -50,7 +50,7 @@ class iterated(Generic[P, T]):  # noqa: N801 - read as a decorator
     """The same for an asynchronous generator: an iterator, which may be left early."""
 
     def __init__(self, method: Callable[Concatenate[Any, P], AsyncGenerator[T, None]]) -> None:
-        functools.update_wrapper(self, method)
+        self.__doc__ = method.__doc__
         self._method = method
 
     @overload

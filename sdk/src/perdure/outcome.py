@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
+from perdure.blobs import BlobData
 from perdure.contract import MAX_RESULT_BYTES, ApprovalRequest, PostResult, ResultType
 from perdure.json_wire import encode
 
@@ -44,9 +45,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """A result, as JSON already: it was measured that way."""
+    """A result, as JSON already: it was measured that way; and the blobs that are kept before it is handed in."""
 
     json: bytes
+    blobs: tuple[BlobData, ...] = ()
 
     def body(self, attempt: int, milliseconds: int) -> bytes:
         """The `PostResult` as JSON, put together without encoding a large result again."""
@@ -73,17 +75,32 @@ def outcome_of(returned: object, limit: int = MAX_RESULT_BYTES) -> Outcome:
     """Turn what a function returned into JSON; what cannot be is rejected with the reason.
 
     pydantic knows models, dataclasses, decimals, times and the like. NaN and the infinities are not JSON.
-    What `approval_request` made is no result.
+    What `approval_request` made is no result; what `blob` made is taken out, and named in its place.
     """
     if isinstance(returned, ApprovalRequest):
         return Interruption(returned)
+    blobs: list[BlobData] = []
     try:
-        encoded = encode(to_jsonable_python(returned))
+        encoded = encode(to_jsonable_python(returned, fallback=_Extraction(blobs)))
     except Exception as error:  # noqa: BLE001 - a value's own serializer may raise anything
         return Rejection("ResultNotSerializable", _cut(f"The result is not JSON: {error}"))
     if len(encoded) > limit:
         return too_large(len(encoded), limit)
-    return Resolution(encoded)
+    return Resolution(encoded, tuple(blobs))
+
+
+class _Extraction:
+    """Asked for what pydantic does not know: blobs, or nothing that JSON has."""
+
+    def __init__(self, found: list[BlobData]) -> None:
+        self._found = found
+
+    def __call__(self, value: object) -> JsonValue:
+        if not isinstance(value, BlobData):
+            raise TypeError(f"Unable to serialize unknown type: {type(value)}")
+        if value not in self._found:
+            self._found.append(value)
+        return value.shown
 
 
 def too_large(size: int, limit: int = MAX_RESULT_BYTES) -> Rejection:

@@ -63,12 +63,16 @@ class ResultReader(Generic[T]):
         """Read a finished run's result. Raises `ResultError` when it is not of the type."""
         if run.result is None and run.result_null_reason is not None:
             return RunResult(run, None)
-        if self._adapter is None:
-            return RunResult(run, cast(T, run.result))
         try:
-            return RunResult(run, self._adapter.validate_json(encode(run.result)))
+            return RunResult(run, self.value(run.result))
         except ValidationError as error:
             raise ResultError(run, str(error)) from error
+
+    def value(self, value: JsonValue) -> T:
+        """A value as the type. Raises pydantic's ValidationError when it is none of it."""
+        if self._adapter is None:
+            return cast(T, value)
+        return self._adapter.validate_json(encode(value))
 
 
 UNTYPED: ResultReader[JsonValue] = ResultReader(None, None)

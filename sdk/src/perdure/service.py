@@ -10,13 +10,12 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
-from datetime import timedelta
-from typing import ParamSpec, TypeVar, overload
+from typing import ParamSpec, TypeVar, Unpack, overload
 
-from perdure.approval import approval_seconds
 from perdure.client import AsyncPerdure, Perdure
 from perdure.context import Context
-from perdure.contract import FunctionReference, StatusChange
+from perdure.contract import FunctionDefinition, FunctionReference, StatusChange
+from perdure.function_options import FunctionOptions, configuration
 from perdure.functions import (
     DEFAULT_CONCURRENCY,
     Function,
@@ -31,6 +30,7 @@ __all__ = ["Context", "Function", "Service", "StatusChange", "StatusChangeHandle
 
 P = ParamSpec("P")
 R = TypeVar("R")
+AUTH_SERVICE, AUTH_FUNCTION = "default", "handleCustomAuth"
 _MISSING_FRAME: Mapping[str, object] = {}
 
 
@@ -44,62 +44,28 @@ class Service(ServiceDefinition):
     def function(self, function: Callable[P, R], /) -> Function[P, R]: ...
     @overload
     def function(
-        self,
-        *,
-        name: str | None = None,
-        description: str | None = None,
-        timeout: float | None = None,
-        retries: int | None = None,
-        deadline: float | None = None,
-        concurrency: int = DEFAULT_CONCURRENCY,
-        private: bool = False,
-        requires_approval: bool = False,
-        approval_expires: timedelta | None = None,
+        self, **options: Unpack[FunctionOptions]
     ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
     def function(
-        self,
-        function: Callable[P, R] | None = None,
-        *,
-        name: str | None = None,
-        description: str | None = None,
-        timeout: float | None = None,
-        retries: int | None = None,
-        deadline: float | None = None,
-        concurrency: int = DEFAULT_CONCURRENCY,
-        private: bool = False,
-        requires_approval: bool = False,
-        approval_expires: timedelta | None = None,
+        self, function: Callable[P, R] | None = None, **options: Unpack[FunctionOptions]
     ) -> Function[P, R] | Callable[[Callable[P, R]], Function[P, R]]:
         """Offer a function, `def` or `async def`, to the model.
 
         Its input schema comes from the type hints, its description from the docstring, a parameter's from
-        `Annotated[..., Field(description=...)]`. `timeout` is the seconds one attempt may take (default 300),
-        `retries` how often an attempt that failed is repeated (default 0), `deadline` the seconds for all of
-        it, `concurrency` how many calls this process works on at once, `private` keeps it from the model.
-        With `requires_approval` a person must approve each call before it is made, within `approval_expires`
-        (default 7 days, at most 90); to ask only sometimes, return `approval_request()`. An async function that
-        blocks holds up its whole process: write `def` instead.
-        Raises TypeError for a signature that JSON cannot fill, ValueError for a value over its limit.
+        `Annotated[..., Field(description=...)]`. The options are described at `FunctionOptions`. An async function
+        that blocks holds up its whole process: write `def` instead. Raises TypeError for a signature that JSON
+        cannot fill, ValueError for a value over its limit.
         """
-        config = {
-            "timeout_seconds": timeout,
-            "retries": retries,
-            "deadline_seconds": deadline,
-            "private": private,
-            "requires_approval": requires_approval or None,
-            "approval_expires_seconds": approval_seconds("approval_expires", approval_expires),
-        }
+        config = configuration(options)
         namespace = _caller_names()
 
         def decorate(plain: Callable[P, R]) -> Function[P, R]:
             taken = InputObject(plain, namespace)
-            text = inspect.getdoc(plain) if description is None else description
-            definition = define(name or _name_of(plain), text, taken.schema, config)
-            offered = Function(
-                plain, self._reference(definition.name), definition, taken, concurrency
-            )
-            self.add(offered)
-            return offered
+            given = options.get("description")
+            text = inspect.getdoc(plain) if given is None else given
+            name = options.get("name") or _name_of(plain)
+            definition = define(name, text, taken.schema, config)
+            return self._offer(plain, definition, taken, options)
 
         return decorate if function is None else decorate(function)
 
@@ -140,6 +106,26 @@ class Service(ServiceDefinition):
 
         return decorate if function is None else decorate(function)
 
+    def handle_custom_auth(self, function: Callable[P, R], /) -> Function[P, R]:
+        """Offer the function that judges tokens of your own users, `Authorization: custom TOKEN`.
+
+        It takes `token: str` and returns the object that runs of this user have as `Context.auth`; whatever it
+        raises refuses the token. It has 15 seconds, no model is offered it, and the cluster must have
+        `enable_custom_auth`. Raises ValueError in a service that is not called `default`, TypeError for a function
+        that does not take a token.
+        """
+        if self.name != AUTH_SERVICE:
+            raise ValueError(
+                f"Service {self.name!r} cannot judge tokens: the server asks {AUTH_SERVICE}.{AUTH_FUNCTION}."
+            )
+        taken = InputObject(function, _caller_names())
+        definition = define(
+            AUTH_FUNCTION, inspect.getdoc(function), taken.schema, {"private": True}
+        )
+        if not taken.takes({"token": "test"}):
+            raise TypeError(f"{_name_of(function)} must take one argument, `token: str`.")
+        return self._offer(function, definition, taken, {})
+
     @overload
     def running(self, client: Perdure) -> AbstractContextManager[None]: ...
     @overload
@@ -159,6 +145,19 @@ class Service(ServiceDefinition):
     def run(self) -> None:
         """Serve the functions until SIGTERM or Ctrl-C; see `perdure.worker.serve`."""
         serve([self])
+
+    def _offer(
+        self,
+        plain: Callable[P, R],
+        definition: FunctionDefinition,
+        taken: InputObject,
+        options: FunctionOptions,
+    ) -> Function[P, R]:
+        concurrency = options.get("concurrency", DEFAULT_CONCURRENCY)
+        reference = self._reference(definition.name)
+        offered = Function(plain, reference, definition, taken, concurrency)
+        self.add(offered)
+        return offered
 
     def _reference(self, name: str) -> FunctionReference:
         return FunctionReference(service=self.name, function=name)

@@ -57,6 +57,14 @@ class InputObject:
             raise InvalidInputError(_explain(error)) from error
         return self._parameters.with_context(arguments, context)
 
+    def takes(self, value: JsonValue) -> bool:
+        """Whether this could be a call's input."""
+        try:
+            self._adapter.validate_json(encode(value))
+        except ValidationError:
+            return False
+        return True
+
 
 class StatusChangeInput:
     """The one argument of a status-change handler."""

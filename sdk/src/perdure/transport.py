@@ -61,7 +61,7 @@ class Transport:
         self._client = httpx2.AsyncClient(
             base_url=connection.url,
             headers={
-                "Authorization": f"Bearer {connection.api_key}",
+                "Authorization": f"{connection.scheme} {connection.api_key}",
                 "User-Agent": f"perdure-python/{_version()}",
             },
             limits=httpx2.Limits(

@@ -39,7 +39,10 @@ class WorkerSettings:
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     grace_seconds: float = 10.0
     first_delay: float = 0.2
-    longest_delay: float = 10.0
+    longest_delay: float = 2.0
+    """Between two tries to reach an API that is away: runs wait for this worker when it is back."""
+    refused_delay: float = 10.0
+    """Between two tries with a key, or with functions, that the API refuses."""
 
 
 class Worker:
@@ -99,7 +102,7 @@ class Worker:
             self._take,
             poll_seconds=settings.poll_seconds,
             backoff=Backoff(settings.first_delay, settings.longest_delay),
-            slow_delay=settings.longest_delay,
+            slow_delay=settings.refused_delay,
         )
 
     async def _started(self, intake: Intake, patience: float | None) -> None:

@@ -10,7 +10,9 @@ from secrets import token_hex
 from typing import cast
 from urllib.parse import quote
 
+from perdure.blobs import BlobData
 from perdure.contract import (
+    BlobCreated,
     FunctionCall,
     Heartbeat,
     HeartbeatReply,
@@ -29,7 +31,8 @@ class WorkerApi:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._headers = {"x-machine-id": _machine_id(os.getpid())}
+        self.machine_id = _machine_id(os.getpid())
+        self._headers = {"x-machine-id": self.machine_id}
         self._cluster = ""
 
     @property
@@ -80,6 +83,17 @@ class WorkerApi:
             patience=0,
         )
         return not read_reply(HeartbeatReply, response).cancelled
+
+    async def post_blob(self, call: FunctionCall, blob: BlobData) -> None:
+        """Attach a blob to a call. Raises `TooLargeError` where the run has too many."""
+        response = await self._transport.send(
+            "POST",
+            f"{self._cluster}/calls/{quote(call.id, safe='')}/blobs",
+            body=blob.request(),
+            headers=self._headers,
+            patience=0,
+        )
+        read_reply(BlobCreated, response)
 
     async def post_result(self, call: FunctionCall, body: bytes) -> None:
         """Hand in a result, as JSON of a `PostResult`. Raises `ConflictError` when it comes too late."""

@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from perdure.commands.approvals import approvals
+from perdure.commands.call import call
 from perdure.commands.dev import dev
 from perdure.commands.doctor import doctor
+from perdure.commands.keys import keys
 from perdure.commands.output import answer
 from perdure.commands.run import run
 from perdure.commands.runs import runs
+from perdure.commands.usage import usage
 from perdure.commands.worker import worker
 
 app = typer.Typer(
@@ -42,5 +46,9 @@ def options(
 app.command()(dev)
 app.command()(worker)
 app.command()(run)
+app.command()(call)
+app.command()(usage)
 app.command()(doctor)
 app.add_typer(runs, name="runs")
+app.add_typer(approvals, name="approvals")
+app.add_typer(keys, name="keys")

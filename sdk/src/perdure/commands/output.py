@@ -43,7 +43,8 @@ def plain_errors() -> Generator[None]:
     try:
         yield
     except PerdureError as error:
-        fail(str(error))
+        lines = str(error).splitlines()
+        fail("; ".join(line.strip() for line in lines))
 
 
 def _write(stream: TextIO, text: str) -> None:

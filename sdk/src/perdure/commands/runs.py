@@ -1,4 +1,4 @@
-"""`perdure runs`: list, look at, cancel."""
+"""`perdure runs`: list, look at, cancel, resume."""
 
 from __future__ import annotations
 
@@ -9,23 +9,33 @@ import typer
 from perdure import Perdure, RunStatus
 from perdure.commands.output import answer, answer_json, plain_errors, say
 from perdure.commands.pairs import read_pairs
+from perdure.commands.run import read_budget
 from perdure.contract import Run
 
-runs = typer.Typer(no_args_is_help=True, help="List runs, look at one, cancel one.")
+runs = typer.Typer(no_args_is_help=True, help="List runs, look at one, cancel or resume one.")
 
 
 @runs.command("list")
 def list_runs(
+    *,
     status: Annotated[RunStatus | None, typer.Option(help="Only runs in this status.")] = None,
     metadata: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="May be given again.")
     ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="May be given again.")] = None,
+    test: Annotated[bool, typer.Option("--test", help="Test runs instead of the others.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="As a JSON list.")] = False,
 ) -> None:
     """Show the newest runs."""
     with plain_errors(), Perdure() as client:
-        found = client.list_runs(status=status, metadata=read_pairs(metadata), limit=limit)
+        found = client.list_runs(
+            status=status,
+            metadata=read_pairs(metadata),
+            tags=tag or (),
+            test=test,
+            limit=limit,
+        )
         snapshots = [run.snapshot for run in found]
     if as_json:
         answer_json([_as_json(each) for each in snapshots])
@@ -48,6 +58,18 @@ def cancel_run(
     """Stop a run; functions at work are told."""
     with plain_errors(), Perdure() as client:
         say(f"{run_id} is {client.cancel_run(run_id, reason).status.value}.")
+
+
+@runs.command("resume")
+def resume_run(
+    run_id: str,
+    budget_usd: Annotated[float | None, typer.Option(help="The new limit, US dollars.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(help="The new limit, tokens.")] = None,
+) -> None:
+    """Let a paused run go on, with a higher budget where it used up its own."""
+    with plain_errors(), Perdure() as client:
+        budget = read_budget(budget_usd, budget_tokens)
+        say(f"{run_id} is {client.get_run(run_id).resume(budget).status.value}.")
 
 
 def _as_json(run: Run) -> dict[str, Any]:

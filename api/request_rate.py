@@ -1,0 +1,19 @@
+"""So many requests a second: counted by the library `limits`, which is only loaded where such a limit is set."""
+
+from __future__ import annotations
+
+from limits import RateLimitItemPerSecond
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+
+
+class RequestRate:
+    """Counts in this process alone, over the last second."""
+
+    def __init__(self, per_second: int) -> None:
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._item = RateLimitItemPerSecond(per_second)
+
+    async def admits(self, *who: str) -> bool:
+        """Count a request of theirs, unless it is one too many."""
+        return await self._limiter.hit(self._item, *who)

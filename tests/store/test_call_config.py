@@ -1,0 +1,64 @@
+"""A call keeps the configuration that it was made under; the function may change meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.activity_interface import RunRef
+from orchestrator.store.call_verdicts import Again, Settled
+from orchestrator.store.json_text import load_object
+from perdure.contract import FunctionConfig, ResultType, RetryPolicy
+from tests.store.stage import HANDLER, Stage
+
+REJECTED = ResultType.REJECTION
+
+
+async def _called(stage: Stage, **config: Any) -> tuple[RunRef, str]:
+    await stage.register("query", config=FunctionConfig(**config))
+    ref = await stage.run()
+    (order,) = await stage.called(ref)
+    return ref, order.call_id
+
+
+async def _fails(stage: Stage, ref: RunRef, call_id: str) -> Settled | Again:
+    await stage.hand_out(ref, call_id)
+    return (await stage.finish(call_id, "no", kind=REJECTED)).verdict
+
+
+async def test_the_functions_policy_says_how_long_to_wait(stage: Stage) -> None:
+    policy = RetryPolicy(initial_seconds=0.25, coefficient=4.0, maximum_seconds=3.0)
+    ref, call_id = await _called(stage, retries=9, retry=policy)
+    verdicts = [await _fails(stage, ref, call_id) for _ in range(3)]
+    assert verdicts == [Again("no", 0.25), Again("no", 1.0), Again("no", 3.0)]
+    assert [data["delay"] for data in await stage.events(ref, "call.retried")] == [0.25, 1.0, 3.0]
+
+
+async def test_a_call_keeps_the_configuration_it_was_made_under(stage: Stage) -> None:
+    policy = RetryPolicy(initial_seconds=7.0)
+    ref, call_id = await _called(stage, retries=1, retry=policy, timeout_seconds=5.0)
+    await stage.register("query", config=FunctionConfig(retries=0, timeout_seconds=50.0))
+    assert (await stage.hand_out(ref, call_id)).timeout_seconds == 5
+    assert (await stage.finish(call_id, "no", kind=REJECTED)).verdict == Again("no", 7.0)
+    kept = load_object((await stage.call_row(call_id))["config"])
+    assert kept["retry"] == {"initialSeconds": 7.0, "coefficient": 2.0, "maximumSeconds": 60.0}
+
+
+async def test_that_stalls_are_retried_is_kept_too(stage: Stage) -> None:
+    ref, call_id = await _called(stage, retry_count_on_stall=3)
+    await stage.register("query", config=FunctionConfig(retries=3))
+    assert isinstance(await _fails(stage, ref, call_id), Settled)  # it raised, it did not stall
+
+
+@pytest.mark.parametrize("kind", ["function", "handler"])
+async def test_both_contexts_go_with_every_hand_out(stage: Stage, kind: str) -> None:
+    await stage.register("query", "announce")
+    asker: dict[str, Any] = {"context": {"tenant": "a"}, "auth_context": {"user": "b"}}
+    ref = await stage.run(on_status_change=HANDLER, **asker)
+    (order,) = await stage.called(ref)
+    if kind == "handler":
+        order = (await stage.store.deliveries.waiting(ref, []))[0]
+    given = await stage.hand_out(ref, order.call_id)
+    assert given.handler is (kind == "handler")
+    assert (given.run_context, given.auth_context) == ({"tenant": "a"}, {"user": "b"})

@@ -1,0 +1,66 @@
+"""A worker whose run is deleted under its hands has nothing left to do, and makes no noise about it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from orchestrator.activity_interface import RunRef, Seen, SettleInput, Standing, ThinkInput
+from orchestrator.conversation import ModelError, Posture, Reply, Stop
+from orchestrator.settings import Settings
+from orchestrator.temporal import Temporal
+from tests.store.stage import Stage
+from tests.workers.test_thinking import Parrot, ParrotModels
+from workers.activities import Activities
+from workers.small_models import SmallModels
+from workers.summaries import Summarizer
+from workers.thinking import Thinker
+
+_GONE = Standing("cancelled")
+
+
+@pytest.fixture
+def parrot() -> Parrot:
+    return Parrot()
+
+
+@pytest.fixture
+def activities(stage: Stage, parrot: Parrot) -> Activities:
+    models = ParrotModels(parrot)
+    thinker = Thinker(stage.store, models, max_output_tokens=1_000)
+    summarizer = Summarizer(stage.store, SmallModels(stage.store, models))
+    return Activities(stage.store, thinker, summarizer, Temporal(Settings()))
+
+
+async def _asked(activities: Activities, parrot: Parrot, ref: RunRef) -> asyncio.Future[Standing]:
+    task = asyncio.ensure_future(ActivityEnvironment().run(activities.think, ThinkInput(ref)))
+    await parrot.was_asked(1)
+    return task
+
+
+@pytest.mark.parametrize("posture", [None, *Posture])
+async def test_a_model_step_of_a_deleted_run_ends_quietly(
+    stage: Stage, parrot: Parrot, activities: Activities, posture: Posture | None
+) -> None:
+    """Whatever the model answers."""
+    ref = await stage.run()
+    task = await _asked(activities, parrot, ref)
+    await stage.store.deletion.delete(ref)
+    if posture is None:
+        parrot.replies[0].set_result(Reply("the answer", Stop.END))
+    else:
+        parrot.replies[0].set_exception(ModelError("no", posture=posture))
+    assert await task == _GONE
+
+
+async def test_every_activity_of_a_deleted_run_ends_quietly(
+    stage: Stage, activities: Activities
+) -> None:
+    ref = await stage.run()
+    await stage.store.deletion.delete(ref)
+    environment = ActivityEnvironment()
+    assert await environment.run(activities.think, ThinkInput(ref)) == _GONE
+    assert await environment.run(activities.look, ref) == Seen(over=True)
+    await environment.run(activities.settle, SettleInput(ref, "fail", "why"))

@@ -1,0 +1,53 @@
+"""Lives of runs that are nothing but one direct call. Tests look at them, `tests.histories.record` keeps them."""
+
+from __future__ import annotations
+
+from orchestrator.activity_interface import CallOutcome, Seen, Standing
+from tests.workflow.play import CALL, Play
+from tests.workflow.scenarios import Histories, scenario
+
+
+@scenario
+async def a_direct_call(play: Play) -> Histories:
+    """The run is under way before its workflow is: it has its call, and no step of a model."""
+    play.standings += [Standing("running", 0, [play.order("direct")]), Standing("done", 0)]
+    await play.temporal.start_run(play.ref)
+    return await play.run_ended()
+
+
+@scenario
+async def a_direct_call_answered_from_the_cache(play: Play) -> Histories:
+    """There is nothing left to do when the workflow asks."""
+    play.standings += [Standing("done", 0)]
+    await play.temporal.start_run(play.ref)
+    return await play.run_ended()
+
+
+@scenario
+async def a_cancelled_direct_call(play: Play) -> Histories:
+    """Nobody has taken the call when it is given up: its run has ended in the store."""
+    play.standings += [Standing("running", 0, [play.order("direct", taken=False)])]
+    play.seen += [Seen(settled=[CallOutcome("direct")], over=True)]
+    await play.temporal.start_run(play.ref)
+    await play.scheduled(CALL)
+    await play.temporal.nudge_run(play.ref)
+    return await play.run_ended()
+
+
+@scenario
+async def a_cancelled_call(play: Play) -> Histories:
+    """One call of a reply is given up while another is at work: the model goes on with both results."""
+    orders = [play.order("given up", taken=False), play.order("at work")]
+    play.standings += [
+        Standing("running", 1, orders),
+        Standing("done", 2),
+        Standing("done", 2),
+    ]
+    play.seen += [Seen(settled=[CallOutcome("given up")])]
+    play.hold("at work")
+    await play.temporal.start_run(play.ref)
+    await play.begun("at work")
+    await play.temporal.nudge_run(play.ref)
+    await play.completed("look")
+    play.release("at work")
+    return await play.run_ended()
