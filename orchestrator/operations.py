@@ -204,10 +204,10 @@ class Operations:
 
     async def cancel_call(self, cluster_id: str, call_id: str, reason: str | None = None) -> None:
         """Give a call up. Raises `NotFoundError`, `ConflictError` where it has ended."""
-        run = await self._store.calls.cancel(cluster_id, call_id, reason)
-        self._in_background(self._temporal.nudge_run(run.ref))
-        if run.has_handler:
-            self._in_background(self._temporal.nudge_delivery(run.ref))
+        given_up = await self._store.calls.cancel(cluster_id, call_id, reason)
+        self._in_background(self._temporal.nudge_run(given_up.run))
+        if given_up.has_handler:
+            self._in_background(self._temporal.nudge_delivery(given_up.run))
 
     async def resend_delivery(self, ref: RunRef, transition: int) -> DeliveryRecord:
         """Send a settled delivery again. Raises `NotFoundError`, `ConflictError` where it is still under way."""

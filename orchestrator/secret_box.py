@@ -6,7 +6,6 @@ What is sealed belongs to one owner: moved to another's row it does not open.
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from typing import Final
 
@@ -25,7 +24,7 @@ def read_key(text: str) -> bytes:
     """The payload key: 32 bytes in base64. Raises `ValueError` that says how to make one."""
     try:
         key = base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         key = b""
     if len(key) != _KEY_BYTES:
         raise ValueError(

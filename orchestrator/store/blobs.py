@@ -15,7 +15,7 @@ from orchestrator.store.call_rows import find_call
 from orchestrator.store.engine import Database, Read
 from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
-from orchestrator.store.records import BlobRecord
+from orchestrator.store.records import BlobRecord, CallRecord
 from perdure.contract import MAX_RUN_BLOB_BYTES, BlobType
 
 blobs, calls, runs = tables.blobs, tables.calls, tables.runs
@@ -61,29 +61,7 @@ class BlobStore:
             if call.machine_id != machine_id:
                 raise SupersededError("The call was never this machine's, or was given to another.")
             await _check_room(write, run.key, len(content))
-            blob_id = new_id()
-            await write.execute(
-                insert(blobs).values(
-                    id=blob_id,
-                    run_key=run.key,
-                    call_key=call.key,
-                    cluster_id=cluster_id,
-                    name=storable(name),
-                    type=type_.value,
-                    encoding="base64",
-                    size=len(content),
-                    content=base64.b64encode(content).decode("ascii"),
-                    created_at=run.now,
-                )
-            )
-            run.event(
-                "blob.created",
-                blobId=blob_id,
-                callId=call_id,
-                name=storable(name),
-                type=type_.value,
-                size=len(content),
-            )
+            blob_id = await _insert(run, call, name=storable(name), type_=type_, content=content)
             await run.save()
         return blob_id
 
@@ -111,6 +89,35 @@ class BlobStore:
             wanted = _listed().where(blobs.c.run_key == run_key)
             rows = await read.execute(wanted.offset(offset).limit(limit))
             return [BlobRecord(*row) for row in rows]
+
+
+async def _insert(
+    run: OpenRun, call: CallRecord, *, name: str, type_: BlobType, content: bytes
+) -> str:
+    blob_id = new_id()
+    await run.write.execute(
+        insert(blobs).values(
+            id=blob_id,
+            run_key=run.key,
+            call_key=call.key,
+            cluster_id=call.cluster_id,
+            name=name,
+            type=type_.value,
+            encoding="base64",
+            size=len(content),
+            content=base64.b64encode(content).decode("ascii"),
+            created_at=run.now,
+        )
+    )
+    run.event(
+        "blob.created",
+        blobId=blob_id,
+        callId=call.id,
+        name=name,
+        type=type_.value,
+        size=len(content),
+    )
+    return blob_id
 
 
 async def blobs_of(read: Read, call_keys: Sequence[int]) -> list[BlobRecord]:

@@ -25,6 +25,7 @@ from orchestrator.store.call_rows import (
 from orchestrator.store.call_verdicts import (
     Finished,
     Full,
+    GivenUp,
     HandedOut,
     Settled,
     Unwanted,
@@ -168,7 +169,7 @@ class CallStore:
             )
         return Finished(run.ref, call, token, verdict)
 
-    async def cancel(self, cluster_id: str, call_id: str, reason: str | None) -> OpenRun:
+    async def cancel(self, cluster_id: str, call_id: str, reason: str | None) -> GivenUp:
         """Give a call up: that is its result, the model goes on with it, and a direct call's run is cancelled.
 
         The run must be told. Raises `NotFoundError`, or `ConflictError` with the code `call_is_finished`,
@@ -186,7 +187,7 @@ class CallStore:
             await answer(run, replace(call, cancelled=True), ResultType.REJECTION, words)
             run.wish()
             await run.save()
-        return run
+        return GivenUp(run.ref, run.has_handler)
 
     async def supersede(self, call: CallRecord) -> bool:
         """Take a result back that Temporal refused: the call was given to somebody else already.

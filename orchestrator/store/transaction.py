@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, TypeVarTuple, overload
 
 from sqlalchemy import (
+    ColumnElement,
     CompoundSelect,
     Connection,
     CursorResult,
@@ -94,7 +95,7 @@ class Write(Read):
         """
         insert = sqlite.insert if self._connection.dialect.name == "sqlite" else postgresql.insert
         statement = insert(table).values({**key, **values})
-        changes = {name: statement.excluded[name] for name in update}
+        changes: dict[str, ColumnElement[Any]] = {name: statement.excluded[name] for name in update}
         changes |= {name: table.c[name] + statement.excluded[name] for name in add}
         await self._connection.execute(
             statement.on_conflict_do_update(index_elements=list(key), set_=changes)

@@ -253,6 +253,17 @@ async def test_a_long_result_is_left_out_of_a_timeline(
     assert (call["result"], call["resultSize"]) == (None, 20_002)
 
 
+async def test_a_timeline_tells_why_a_call_is_made(
+    client: httpx2.AsyncClient, runs: str, new_run: NewRun, stage: Stage
+) -> None:
+    await stage.register("query")
+    ref = RunRef(stage.cluster_id, await new_run())
+    asked = ToolCall("t1", "sales_query", {REASONING: "To count them."})
+    await stage.think(ref, Reply("", Stop.CALLS, (asked,)))
+    shown = (await client.get(f"{runs}/{ref.run_id}/timeline")).json()
+    assert [call["reasoning"] for call in shown["calls"]] == ["To count them."]
+
+
 async def test_a_timeline_waits_for_news_and_no_longer(
     real: httpx2.AsyncClient, runs: str, new_run: NewRun
 ) -> None:

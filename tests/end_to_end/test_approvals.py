@@ -37,12 +37,14 @@ async def _asked(world: World, client: AsyncPerdure, name: str) -> tuple[AsyncRu
         functions=["e2e_asks"],
         on_status_change=FunctionReference(service="e2e", function="told"),
     )
-    async with asyncio.timeout(30), _api(world) as api:
-        while True:
-            for one in (await api.get("/approvals")).json()["items"]:
-                if one["runId"] == run.id:
-                    return run, one["callId"]
-            await asyncio.sleep(0.02)
+    async with asyncio.timeout(30):
+        call_id = await anext(
+            event.data["callId"] async for event in run.events() if event.type == "call.interrupted"
+        )
+    async with _api(world) as api:
+        waiting = (await api.get("/approvals")).json()["items"]
+    assert (run.id, call_id) in {(one["runId"], one["callId"]) for one in waiting}
+    return run, call_id
 
 
 async def _decide(world: World, call_id: str, **word: object) -> None:

@@ -18,7 +18,12 @@ json_values = st.recursive(
 
 def test_what_the_clients_send_is_a_request() -> None:
     assert read_request({"type": "approval"}) == ApprovalRequest()
-    asked = {"type": "approval", "message": "Pay?", "expiresSeconds": 90, "notification": {}}
+    asked: dict[str, JsonValue] = {
+        "type": "approval",
+        "message": "Pay?",
+        "expiresSeconds": 90,
+        "notification": {},
+    }
     assert read_request(asked) == ApprovalRequest(message="Pay?", expires_seconds=90.0)
 
 

@@ -33,6 +33,7 @@ def test_what_is_sealed_can_be_had_again_and_cannot_be_read(secret: str, owner: 
         (BOX, b"aes-gcm:", "a"),
         (BOX, b"", "a"),
     ],
+    ids=["another key", "no key", "another owner", "cut off", "nothing sealed", "nothing"],
 )
 def test_nothing_opens_for_another_key_or_owner(box: SecretBox, kept: bytes, owner: str) -> None:
     with pytest.raises(ValueError, match="PERDURE_PAYLOAD_KEY"):

@@ -85,6 +85,7 @@ class ApiDouble:
         self.waiting: list[dict[str, Any]] = []
         self.results: dict[str, list[dict[str, Any]]] = {}
         self.beats: dict[str, int] = {}
+        self.blobs: list[dict[str, Any]] = []
         self.unwanted: set[str] = set()
         self.superseded: set[str] = set()
         self.cut_stream_after: int | None = None
@@ -209,6 +210,7 @@ class ApiDouble:
             ("GET", f"{cluster}/calls", self._poll),
             ("POST", f"{cluster}/calls/([^/]+)/heartbeat", self._beat),
             ("POST", f"{cluster}/calls/([^/]+)/result", self._result),
+            ("POST", f"{cluster}/calls/([^/]+)/blobs", self._blob),
         )
 
     async def _me(self, seen: Seen) -> Response:
@@ -340,6 +342,12 @@ class ApiDouble:
             self.results.setdefault(call_id, []).append(seen.body)
             self._news.notify_all()
         return Response(status_code=204)
+
+    async def _blob(self, seen: Seen, call_id: str) -> Response:
+        if call_id in self.superseded:
+            return problem(409, "superseded", "Somebody else has the call.")
+        self.blobs.append(seen.body)
+        return JSONResponse({"id": f"blob-{len(self.blobs)}"}, 201)
 
     async def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
         for _ in range(int(seconds / 0.005)):

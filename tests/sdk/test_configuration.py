@@ -77,3 +77,25 @@ def test_an_address_without_a_scheme_is_refused(tmp_path: Path) -> None:
 
 def test_the_key_is_in_no_repr(local: Path) -> None:
     assert "k-dev" not in repr(find_connection(environment={}, folder=local))
+
+
+def test_a_users_token_needs_no_key_but_the_cluster(tmp_path: Path) -> None:
+    environment = {"PERDURE_URL": "http://api", "PERDURE_API_KEY": "sk_operator"}
+    with pytest.raises(ConfigurationError, match="cluster's id"):
+        find_connection(custom_token="t", environment=environment, folder=tmp_path)
+    found = find_connection(
+        cluster_id="c", custom_token="t", environment=environment, folder=tmp_path
+    )
+    assert (found.scheme, found.api_key, found.cluster_id) == ("custom", "t", "c")
+    assert found.url == "http://api"
+
+
+def test_a_users_token_finds_the_local_stack(tmp_path: Path) -> None:
+    file = tmp_path / ".perdure" / "connection.json"
+    file.parent.mkdir()
+    file.write_text('{"url": "http://127.0.0.1:1", "apiKey": "sk_local", "clusterId": "c-local"}')
+    found = find_connection(custom_token="t", environment={}, folder=tmp_path)
+    assert (found.url, found.cluster_id, found.api_key) == ("http://127.0.0.1:1", "c-local", "t")
+    elsewhere = {"url": "https://elsewhere", "custom_token": "t", "folder": tmp_path}
+    with pytest.raises(ConfigurationError):
+        find_connection(**elsewhere, environment={})

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from perdure import Perdure
 from tests.stack.driver import PERDURE, Dev, clean_environment
 
 pytestmark = pytest.mark.timeout(90)
@@ -27,6 +28,10 @@ service = Service("shop")
 async def price(item: str) -> int:
     """What it costs."""
     return len(item)
+
+@service.function(requires_approval=True)
+async def pay(amount: int) -> str:
+    return f"paid {amount}"
 '''
 BUY: list[dict[str, Any]] = [
     {"calls": [{"function": "shop_price", "input": {"item": "apple"}}]},
@@ -131,6 +136,97 @@ def test_a_run_that_does_not_exist_is_one_line(stack: Dev) -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_function_is_called_without_a_model(stack: Dev) -> None:
+    done = perdure(stack.folder, "call", "shop.price", "--input", '{"item": "pear"}')
+    assert (done.returncode, json.loads(done.stdout)) == (0, 4), done.stderr
+    for wrong, said in (
+        (("shop.price",), "item"),
+        (("shop.prize", "--input", "{}"), "prize"),
+        (("price",), "service.function"),
+    ):
+        done = perdure(stack.folder, "call", *wrong)
+        assert (done.returncode, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        assert said in line
+
+
+def test_a_person_decides_on_the_command_line(stack: Dev) -> None:
+    asked: list[str] = []
+    for word in (("approve", "--input", '{"amount": 5}'), ("deny", "--reason", "too much")):
+        script = [
+            {"calls": [{"function": "shop_pay", "input": {"amount": 7}}]},
+            {"text": "Settled."},
+        ]
+        made = run(stack, script, "--detach").stdout.strip()
+        with Perdure(stack.connection["url"], stack.connection["apiKey"]) as client:
+            handle = client.get_run(made)
+            next(event for event in handle.events() if event.type == "call.interrupted")
+            listed = perdure(stack.folder, "approvals", "list").stdout.splitlines()
+            (line,) = [line for line in listed if "shop.pay" in line]
+            assert '{"amount": 7}' in line
+            decided = perdure(stack.folder, "approvals", word[0], line.split()[0], *word[1:])
+            assert decided.returncode == 0, decided.stderr
+            assert handle.poll(timeout=30).result == "Settled."
+            asked += [str(call.result) for call in handle.calls()]
+    assert asked[0] == "paid 5"
+    assert "too much" in asked[1]
+
+
+def test_a_run_has_its_limits_and_its_tags(stack: Dev) -> None:
+    limits = ("--deadline", "2h", "--budget-tokens", "1", "--budget-usd", "0.5", "--priority", "1")
+    steps = [{"calls": [{"function": "shop_price", "input": {"item": "a"}}]}, {"result": 1}]
+    made = run(stack, steps, "--detach", "--tag", "cli", "--tag", "nightly", *limits)
+    assert made.returncode == 0, made.stderr
+    kept = json.loads(perdure(stack.folder, "runs", "get", made.stdout.strip()).stdout)
+    assert (kept["tags"], kept["priority"], kept["budget"]["usd"]) == (["cli", "nightly"], 1, 0.5)
+    assert kept["deadline"] > kept["createdAt"]
+    with Perdure(stack.connection["url"], stack.connection["apiKey"]) as client:
+        handle = client.get_run(made.stdout.strip())
+        changes = (event.data for event in handle.events() if event.type == "run.status")
+        next(change for change in changes if change["status"] == "paused")
+        more = perdure(stack.folder, "runs", "resume", handle.id, "--budget-tokens", "90000")
+        assert more.returncode == 0, more.stderr
+        assert handle.poll(timeout=30).result == 1
+    listed = perdure(stack.folder, "runs", "list", "--tag", "cli").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == [handle.id]
+    hidden = run(stack, BUY, "--test", "--detach").stdout.strip()
+    assert hidden not in perdure(stack.folder, "runs", "list").stdout
+    assert hidden in perdure(stack.folder, "runs", "list", "--test").stdout
+
+
+def test_a_run_of_a_configuration_needs_no_prompt(stack: Dev) -> None:
+    with Perdure(stack.connection["url"], stack.connection["apiKey"]) as client:
+        client.run_configs.put("greeting", "Greeting", initial_prompt='[{"text": "Hi {{name}}"}]')
+    options = ("--config", "greeting", "--input", '{"name": "Ada"}', "--model", "scripted/inline")
+    assert json.loads(perdure(stack.folder, "run", *options).stdout) == "Hi Ada"
+
+
+def test_keys_are_made_listed_and_revoked(stack: Dev) -> None:
+    made = perdure(stack.folder, "keys", "create", "reader", "--scope", "client")
+    key = made.stdout.strip()
+    assert perdure(stack.folder, "runs", "list", PERDURE_API_KEY=key).returncode == 0
+    refused = perdure(stack.folder, "keys", "list", PERDURE_API_KEY=key)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
+    listed = perdure(stack.folder, "keys", "list").stdout
+    (line,) = [line for line in listed.splitlines() if line.endswith("reader")]
+    assert line.split()[1:3] == ["valid", "client"]
+    assert key not in listed
+    assert perdure(stack.folder, "keys", "revoke", line.split()[0]).returncode == 0
+    assert "revoked" in perdure(stack.folder, "keys", "list").stdout
+
+
+def test_usage_is_shown_by_day_and_model(stack: Dev) -> None:
+    run(stack, BUY)
+    lines = perdure(stack.folder, "usage", "--days", "1").stdout.splitlines()
+    assert any(line.split()[1] == "scripted/inline" for line in lines)
+    (used,) = [
+        one
+        for one in json.loads(perdure(stack.folder, "usage", "--json").stdout)
+        if one["model"] == "scripted/inline"
+    ]
+    assert used["modelCalls"] > 0
+
+
 def test_the_doctor_finds_a_running_stack_in_good_health(stack: Dev) -> None:
     done = perdure(stack.folder, "doctor")
     lines = done.stdout.splitlines()
@@ -173,6 +269,9 @@ def test_what_is_missing_is_one_line_and_exit_1(tmp_path: Path, arguments: tuple
         (("--metadata", "team"), "'team' is not KEY=VALUE"),
         (("--schema", "missing.json"), "cannot be read"),
         (("--schema", "shop.py"), "is not JSON"),
+        (("--deadline", "soon"), "neither a duration"),
+        (("--budget-usd", "-1"), "budget usd"),
+        (("--input", "[1]"), "is no JSON object"),
     ],
 )
 def test_arguments_that_make_no_sense_are_usage_errors(

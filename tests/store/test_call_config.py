@@ -62,3 +62,12 @@ async def test_both_contexts_go_with_every_hand_out(stage: Stage, kind: str) -> 
     given = await stage.hand_out(ref, order.call_id)
     assert given.handler is (kind == "handler")
     assert (given.run_context, given.auth_context) == ({"tenant": "a"}, {"user": "b"})
+
+
+async def test_of_one_reply_no_more_calls_are_made_than_the_function_allows(stage: Stage) -> None:
+    await stage.register("query", config=FunctionConfig(fan_out=2))
+    ref = await stage.run()
+    orders = await stage.called(ref, *["sales_query"] * 5)
+    assert len(orders) == 2
+    refused = [data for kind, data in await stage.messages(ref) if kind == "invocation-result"]
+    assert ["2 times at most" in data["result"] for data in refused] == [True] * 3

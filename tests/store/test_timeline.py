@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.activity_interface import RunRef
+from orchestrator.conversation import Reply, Stop, ToolCall
 from orchestrator.errors import NotFoundError
+from orchestrator.prompts import REASONING
 from orchestrator.store.json_text import load_object
 from tests.store.conversations import first_id, rows_of
 from tests.store.stage import HANDLER, Stage, calls_for, text_of
@@ -120,3 +122,12 @@ async def test_a_reply_with_calls_brings_them_along(stage: Stage) -> None:
     page = await stage.store.timeline.page(ref, after=before, limit=100)
     assert [shown.call.id for shown in page.calls] == [order.call_id for order in orders]
     assert [message.type for message in page.messages] == ["agent"]
+
+
+async def test_why_a_call_is_made_is_in_the_timeline(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    asked = ToolCall("t1", "sales_query", {REASONING: "To count them.", "sql": "select 1"})
+    await stage.think(ref, Reply("", Stop.CALLS, (asked,)))
+    page = await stage.store.timeline.page(ref, after=0, limit=100)
+    assert [shown.call.reasoning for shown in page.calls] == ["To count them."]

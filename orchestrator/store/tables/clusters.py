@@ -91,4 +91,4 @@ usage_days = Table(
     Column("model_calls", Integer, nullable=False),
     Column("runs", Integer, nullable=False, server_default="0"),
 )
-"""Usage of runs that were deleted: what was spent stays spent."""
+"""Usage that no step holds: of deleted runs (what was spent stays spent), of summaries and of names. Days are UTC."""

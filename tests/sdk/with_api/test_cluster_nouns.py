@@ -153,7 +153,7 @@ async def test_what_goes_on_is_seen(client: AsyncPerdure, stage: Stage) -> None:
 
 async def test_who_changed_what_is_seen(client: AsyncPerdure, services: ApiServices) -> None:
     await client.create_run("[]")
-    await services.audit.flush()
+    await services.trail.flush()
     entries = [entry async for entry in client.audit(limit=5)]
     assert [entry.operation for entry in entries] == ["create_run"]
     assert entries[0].actor.startswith("tests ")
@@ -194,7 +194,7 @@ async def test_a_custom_token_speaks_for_a_user(
     client: AsyncPerdure, transport: httpx2.ASGITransport, cluster: str
 ) -> None:
     await client.clusters.update(enable_custom_auth=True)
-    options = {"custom_token": "token of ada", "transport": transport}
+    options = {"custom_token": "token-of-ada", "transport": transport}
     async with AsyncPerdure("http://api", cluster_id=cluster, **options) as ada:
         with pytest.raises(AuthenticationError, match=r"default\.handleCustomAuth"):
             await ada.create_run("[]")

@@ -68,7 +68,8 @@ async def test_plain_options_reach_the_run(client: AsyncPerdure, stage: Stage) -
     assert (seen.tags, seen.metadata) == (["nightly", "sales"], {"team:eu": "sales"})
     assert (seen.priority, seen.name, seen.system_prompt) == (1, "orders", "Be brief.")
     assert seen.budget == Budget(tokens=1_000, calls=3)
-    assert not (seen.reasoning_traces or seen.call_summarization or seen.interactive)
+    kept = (seen.reasoning_traces, seen.call_summarization, seen.interactive)
+    assert kept == (False, False, False)
     assert seen.attached_functions == [FunctionReference(service="shop", function="price")]
     assert isinstance(seen.result_schema, dict)
     assert seen.result_schema["required"] == ["total"]

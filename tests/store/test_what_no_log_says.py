@@ -1,0 +1,50 @@
+"""What users give in confidence is in no log: a run's whole life at the noisiest level, and the store's errors."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from sqlalchemy import insert
+from sqlalchemy.exc import SQLAlchemyError
+
+from orchestrator.store import tables
+from orchestrator.store.json_text import dump
+from tests.store.conftest import run_row
+from tests.store.stage import HANDLER, Stage, text_of
+
+CONTEXT, AUTH, PROMPT, RESULT = "hush-context", "hush-auth", "hush-prompt", "hush-result"
+
+
+async def test_a_runs_life_leaves_nothing_of_it_in_the_log(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    await stage.register("query", "announce")
+    ref = await stage.run(
+        prompt=PROMPT,
+        context={"token": CONTEXT},
+        auth_context={"user": AUTH},
+        on_status_change=HANDLER,
+    )
+    (order,) = await stage.called(ref)
+    await stage.answer(ref, order.call_id, dump(RESULT))
+    await stage.think(ref, text_of(RESULT))
+    for told in await stage.store.deliveries.waiting(ref, []):
+        given = await stage.hand_out(ref, told.call_id)
+        assert given.run_context == {"token": CONTEXT}
+    assert (await stage.look(ref)).status == "done"
+    assert "hush-" not in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [{"id": "run-1"}, {"cluster_id": "nowhere"}, {"status": None}])
+async def test_an_error_of_the_database_quotes_no_context(
+    stage: Stage, wrong: dict[str, object]
+) -> None:
+    secret = {"context": dump({"token": CONTEXT}), "auth_context": dump({"user": AUTH})}
+    row = {**run_row(1), "cluster_id": stage.cluster_id, **secret}
+    with pytest.raises(SQLAlchemyError) as caught:
+        async with stage.store.database.write() as write:
+            await write.execute(insert(tables.runs).values(row))
+            await write.execute(insert(tables.runs).values({**row, "key": 2, **wrong}))
+    assert "hush-" not in str(caught.value)
