@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast, get_args
+from typing import Any, cast, get_args, get_origin
 
+from fastapi.datastructures import QueryParams
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -126,9 +127,34 @@ def body_model(route: object) -> object:
 
 def query_names(route: object) -> list[str]:
     """Names of the parameters that a route takes in its query."""
+    return list(_query_fields(route))
+
+
+def single_names(route: object) -> frozenset[str]:
+    """Those of them that may be given once."""
+    return frozenset(name for name, kind in _query_fields(route).items() if not _is_list(kind))
+
+
+def refuse_repeated(query: QueryParams, single: frozenset[str]) -> None:
+    """Raise `RequestValidationError` where a parameter that takes one value is given several."""
+    repeated = [name for name in query if name in single and len(query.getlist(name)) > 1]
+    if repeated:
+        raise RequestValidationError(
+            [
+                {"type": "repeated", "loc": ("query", name), "msg": "Value should be given once"}
+                for name in repeated
+            ]
+        )
+
+
+def _query_fields(route: object) -> dict[str, object]:
     fields = route.dependant.query_params if isinstance(route, APIRoute) else []
-    return [
-        name
-        for field in fields
-        for name in fields_of(models_in(field.field_info.annotation)) or [field.alias]
-    ]
+    found: dict[str, object] = {}
+    for field in fields:
+        annotation = field.field_info.annotation
+        found |= fields_of(models_in(annotation)) or {field.alias: annotation}
+    return found
+
+
+def _is_list(annotation: object) -> bool:
+    return get_origin(annotation) is list or any(_is_list(part) for part in get_args(annotation))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import select
 from typing import Any
 
+import psycopg
 from sqlalchemy import URL, event, exc
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 _RETRY_STATES = frozenset({"40001", "40P01"})
@@ -38,6 +40,7 @@ def postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
         connect_args=arguments,
     )
     event.listen(engine.sync_engine, "checkout", _refuse_dead_connections)
+    event.listen(engine.sync_engine, "handle_error", _keep_values_out)
     return engine
 
 
@@ -53,6 +56,15 @@ def without_options(url: URL) -> URL:
 def should_retry(error: BaseException | None) -> bool:
     """True when the server undid the transaction through no fault of its own."""
     return getattr(error, "sqlstate", None) in _RETRY_STATES
+
+
+def _keep_values_out(context: ExceptionContext) -> None:
+    """Keep the first sentence of the server's error: the lines after it quote whole rows, and errors are logged."""
+    raw, raised = context.original_exception, context.sqlalchemy_exception
+    if isinstance(raw, psycopg.Error) and raw.diag.message_primary:
+        raw.args = (raw.diag.message_primary,)
+        if raised is not None:
+            raised.args = (f"({type(raw).__name__}) {raw.diag.message_primary}",)
 
 
 def _refuse_dead_connections(connection: Any, *_: object) -> None:

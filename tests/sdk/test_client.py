@@ -319,3 +319,20 @@ async def test_services_are_listed_over_all_pages(api: ApiDouble, client: AsyncP
     services = await client.services()
     assert [service.name for service in services] == ["a", "b"]
     assert services[0].functions[0].name == "f"
+
+
+async def test_what_makes_something_new_is_not_sent_twice(
+    api: ApiDouble, client: AsyncPerdure
+) -> None:
+    api.fault("POST .*", 503, times=20)
+    makers = {
+        "run-configs": client.run_configs.create("Greeting"),
+        "clusters": client.clusters.create(),
+        "api-keys": client.api_keys.create("ci"),
+        "webhook-secrets": client.webhook_secrets.create(),
+        "structured-output": client.structured_output("?", int),
+    }
+    for address, making in makers.items():
+        with pytest.raises(ServerError):
+            await making
+        assert len(api.requests(f"POST .*{address}$")) == 1

@@ -96,6 +96,5 @@ def test_a_users_token_finds_the_local_stack(tmp_path: Path) -> None:
     file.write_text('{"url": "http://127.0.0.1:1", "apiKey": "sk_local", "clusterId": "c-local"}')
     found = find_connection(custom_token="t", environment={}, folder=tmp_path)
     assert (found.url, found.cluster_id, found.api_key) == ("http://127.0.0.1:1", "c-local", "t")
-    elsewhere = {"url": "https://elsewhere", "custom_token": "t", "folder": tmp_path}
     with pytest.raises(ConfigurationError):
-        find_connection(**elsewhere, environment={})
+        find_connection("https://elsewhere", custom_token="t", environment={}, folder=tmp_path)

@@ -53,7 +53,7 @@ def test_a_method_of_a_face_knows_its_arguments(sync_client: Perdure) -> None:
     parameters = inspect.signature(sync_client.function_notes.put).parameters
     assert "additional_context" in parameters
     with pytest.raises(TypeError, match="additional_text"):
-        sync_client.function_notes.put("a.b", additional_text="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] - that is the point
+        sync_client.function_notes.put("a.b", additional_text="x")  # pyright: ignore[reportCallIssue] - that is the point
 
 
 def test_errors_pass_through_a_face(api: ApiDouble, sync_client: Perdure) -> None:

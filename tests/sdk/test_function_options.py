@@ -30,8 +30,8 @@ def test_every_option_stands_in_the_registration() -> None:
         requires_approval=True,
         approval_expires=timedelta(hours=1),
     )
-    def look_up(id: int) -> int:
-        return id
+    def look_up(key: int) -> int:
+        return key
 
     assert look_up(7) == 7
     assert look_up.concurrency == 2
@@ -88,9 +88,10 @@ def test_a_function_that_takes_no_token_is_refused() -> None:
 
     def two(token: str, other: str) -> None: ...
 
-    for function in (number, two):
-        with pytest.raises(TypeError, match="token: str"):
-            Service("default").handle_custom_auth(function)
+    with pytest.raises(TypeError, match="token: str"):
+        Service("default").handle_custom_auth(number)
+    with pytest.raises(TypeError, match="token: str"):
+        Service("default").handle_custom_auth(two)
 
 
 def test_another_service_cannot_judge_tokens() -> None:

@@ -12,10 +12,12 @@ import pytest
 from perdure import (
     AsyncPerdure,
     AuthenticationError,
+    BlobData,
     ConnectionFailedError,
     InvalidRequestError,
     Service,
     Worker,
+    blob,
 )
 from perdure.backoff import Backoff
 from perdure.worker import WorkerSettings
@@ -132,3 +134,40 @@ def test_a_worker_is_back_within_three_seconds_of_its_api_however_long_that_was_
     settings = WorkerSettings()
     backoff = Backoff(settings.first_delay, settings.longest_delay)
     assert max(backoff.delay() for _ in range(100)) < 3
+
+
+async def test_blobs_go_up_once_each_before_the_result_over_an_outage(
+    api: ApiDouble, client: AsyncPerdure
+) -> None:
+    service = Service("sales")
+
+    @service.function
+    def draw() -> list[BlobData]:
+        return [blob("one", "text/plain", "1"), blob("two", "text/plain", "2")]
+
+    async with serving(client, service):
+        api.fault("POST .*/blobs$", 503, headers={"Retry-After": "0"})
+        api.fault("POST .*/result$", 503, times=2, headers={"Retry-After": "0"})
+        api.call("sales.draw", {})
+        done = await asyncio.to_thread(api.result)
+    assert [one["name"] for one in api.blobs] == ["one", "two"]
+    assert [one["blob"] for one in done["result"]] == ["one", "two"]
+    assert len(api.requests("POST .*/blobs$")) == 3
+
+
+async def test_a_blob_of_a_call_that_is_not_ours_any_more_is_not_tried_again(
+    api: ApiDouble, client: AsyncPerdure
+) -> None:
+    service = Service("sales")
+
+    @service.function
+    def draw() -> BlobData:
+        return blob("one", "text/plain", "1")
+
+    async with serving(client, service):
+        api.fault("POST .*/blobs$", 409)
+        api.call("sales.draw", {})
+        api.call("sales.draw", {}, "call-2")
+        await asyncio.to_thread(api.result, "call-2")
+    assert len(api.requests("POST .*/blobs$")) == 2
+    assert len(api.results) == 1

@@ -39,7 +39,6 @@ from perdure import (
     approval_request,
     blob,
 )
-
 from perdure.contract import CallApproval, Cluster, RunConfig
 
 

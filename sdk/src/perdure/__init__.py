@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from perdure.approval import approval_request
     from perdure.blobs import BlobData, blob
     from perdure.call_handle import AsyncCall, Call, CallResult
+    from perdure.calls import CallOptions
     from perdure.client import AsyncPerdure, Perdure
     from perdure.context import Context
     from perdure.contract import (
@@ -75,6 +76,7 @@ __all__ = [
     "CachePolicy",
     "Call",
     "CallFailedError",
+    "CallOptions",
     "CallResult",
     "CallResultError",
     "CallStatus",
@@ -127,6 +129,7 @@ _HOMES = {
     "approval": ("approval_request",),
     "blobs": ("BlobData", "blob"),
     "call_handle": ("AsyncCall", "Call", "CallResult"),
+    "calls": ("CallOptions",),
     "client": ("AsyncPerdure", "Perdure"),
     "context": ("Context",),
     "contract": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -16,6 +16,7 @@ from perdure.contract import (
     Call as CallSnapshot,
     CallApproval,
     CreateCall,
+    FunctionReference,
     PendingApproval,
 )
 from perdure.errors import InvalidRequestError
@@ -29,6 +30,19 @@ SomeCall = str | CallSnapshot | PendingApproval | AsyncCallBase | Call[Any]
 """A call: its id, or whatever has it."""
 
 
+class CallOptions(TypedDict, total=False):
+    """What `call` takes besides the function and its input; all optional.
+
+    - `context`: JSON that goes to the function beside its input.
+    - `wait`: seconds to wait for the result, at most 20; default 0.
+    - `idempotency_key`: the same again is the same call.
+    """
+
+    context: Mapping[str, Any] | None
+    wait: float
+    idempotency_key: str | None
+
+
 class AsyncCalls(OfCluster):
     """The part of the client that is about calls."""
 
@@ -39,19 +53,14 @@ class AsyncCalls(OfCluster):
         input: Mapping[str, Any] | None = None,
         *,
         result_type: type[T] | TypeAdapter[T],
-        context: Mapping[str, Any] | None = None,
-        wait: float = 0,
-        idempotency_key: str | None = None,
+        **options: Unpack[CallOptions],
     ) -> AsyncCall[T]: ...
     @overload
     async def call(
         self,
         function: NamedFunction,
         input: Mapping[str, Any] | None = None,
-        *,
-        context: Mapping[str, Any] | None = None,
-        wait: float = 0,
-        idempotency_key: str | None = None,
+        **options: Unpack[CallOptions],
     ) -> AsyncCall[JsonValue]: ...
     async def call(
         self,
@@ -59,32 +68,23 @@ class AsyncCalls(OfCluster):
         input: Mapping[str, Any] | None = None,  # noqa: A002 - the wire's word
         *,
         result_type: object = None,
-        context: Mapping[str, Any] | None = None,
-        wait: float = 0,
-        idempotency_key: str | None = None,
+        **options: Unpack[CallOptions],
     ) -> AsyncCall[Any]:
         """Call a function without a model, private ones and handlers too; when this returns the call is kept.
 
-        `function` is a decorated function or `service.function`. Waits up to `wait` seconds (at most 20) for the
-        result, which `poll` returns, as `result_type`. `context` goes to the function beside its input. The same
-        `idempotency_key` again is the same call. Raises `InvalidRequestError` for an unknown function and for an
-        input that breaks its schema.
+        `function` is a decorated function or `service.function`. `poll` returns the result, as `result_type`. The
+        options are described at `CallOptions`. Raises `InvalidRequestError` for an unknown function and for an input
+        that breaks its schema.
         """
         reader = reader_for(result_type)
-        named = reference_to(function)
-        fields = {
-            "service": named.service,
-            "function": named.function,
-            "input": as_json(input, "input"),
-            "context": as_json(context, "context"),
-        }
+        wait = _checked_wait(options.get("wait", 0))
         snapshot = await self._api.read(
             CallSnapshot,
             "POST",
             "calls",
-            body=build(CreateCall, fields),
-            query={"wait": _checked_wait(wait)} if wait else None,
-            headers={"Idempotency-Key": checked_key(idempotency_key)},
+            body=_request(reference_to(function), input, options.get("context")),
+            query={"wait": wait} if wait else None,
+            headers={"Idempotency-Key": checked_key(options.get("idempotency_key"))},
             wait=wait,
         )
         return AsyncCall(self._api, snapshot, reader)
@@ -136,8 +136,22 @@ def _id_of(call: SomeCall) -> str:
             return call.id
 
 
+def _request(
+    named: FunctionReference, given: Mapping[str, Any] | None, context: Mapping[str, Any] | None
+) -> CreateCall:
+    return build(
+        CreateCall,
+        {
+            "service": named.service,
+            "function": named.function,
+            "input": as_json(given, "input"),
+            "context": as_json(context, "context"),
+        },
+    )
+
+
 def _checked_wait(wait: float) -> float:
-    if not 0 < wait <= MAX_CALL_WAIT_SECONDS:
+    if not 0 <= wait <= MAX_CALL_WAIT_SECONDS:
         raise InvalidRequestError(
             422,
             "invalid_request",

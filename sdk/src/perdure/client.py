@@ -12,7 +12,7 @@ from pydantic import JsonValue, TypeAdapter
 from perdure.activity import AsyncActivity
 from perdure.attaching import AttachedFunction, NamedFunction
 from perdure.call_handle import Call
-from perdure.calls import AsyncCalls
+from perdure.calls import AsyncCalls, CallOptions
 from perdure.cluster_api import ClusterApi, PageOf
 from perdure.clusters import (
     ApiKeys,
@@ -277,19 +277,14 @@ class Perdure(Face[AsyncPerdure]):
         input: Mapping[str, Any] | None = None,
         *,
         result_type: type[T] | TypeAdapter[T],
-        context: Mapping[str, Any] | None = None,
-        wait: float = 0,
-        idempotency_key: str | None = None,
+        **options: Unpack[CallOptions],
     ) -> Call[T]: ...
     @overload
     def call(
         self,
         function: NamedFunction,
         input: Mapping[str, Any] | None = None,
-        *,
-        context: Mapping[str, Any] | None = None,
-        wait: float = 0,
-        idempotency_key: str | None = None,
+        **options: Unpack[CallOptions],
     ) -> Call[JsonValue]: ...
     def call(
         self,
@@ -297,7 +292,7 @@ class Perdure(Face[AsyncPerdure]):
         input: Mapping[str, Any] | None = None,  # noqa: A002 - the wire's word
         *,
         result_type: Any = None,
-        **options: Any,
+        **options: Unpack[CallOptions],
     ) -> Call[Any]:
         """Call a function without a model; see `AsyncPerdure.call`."""
         made = self.aio.call(function, input, result_type=result_type, **options)

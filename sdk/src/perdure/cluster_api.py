@@ -110,7 +110,7 @@ async def read_pages(
     while left is None or left > 0:
         asked["limit"] = _PAGE if left is None else min(_PAGE, left)
         found = read_reply(page, await transport.send("GET", path, query=asked))
-        for item in found.items[:left]:
+        for item in found.items:
             yield item
         if found.next_cursor is None:
             return

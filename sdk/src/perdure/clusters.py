@@ -44,7 +44,8 @@ class AsyncClusters(OfCluster):
     async def create(self, name: str | None = None, description: str | None = None) -> Cluster:
         """Make a cluster; its name must be new. Needs the scope management."""
         body = build(CreateCluster, {"name": name, "description": description})
-        return read_reply(Cluster, await self._api.transport.send("POST", "/clusters", body=body))
+        response = await self._api.transport.send("POST", "/clusters", body=body, repeatable=False)
+        return read_reply(Cluster, response)
 
     async def list(self, *, limit: int | None = None) -> AsyncGenerator[Cluster, None]:
         """All clusters, the oldest first. Needs the scope management."""

@@ -43,6 +43,16 @@ def find_connection(
     """
     if custom_token is not None:
         return _for_user(url, cluster_id, custom_token, environment, folder)
+    return _for_key(url, api_key, cluster_id, environment, folder)
+
+
+def _for_key(
+    url: str | None,
+    api_key: str | None,
+    cluster_id: str | None,
+    environment: Mapping[str, str],
+    folder: Path | None,
+) -> Connection:
     url = url or environment.get("PERDURE_URL")
     api_key = api_key or environment.get("PERDURE_API_KEY")
     cluster_id = cluster_id or environment.get("PERDURE_CLUSTER_ID")

@@ -57,7 +57,7 @@ class AsyncRunConfigs(OfCluster):
         Raises `ConflictError` for an id that is taken, `InvalidRequestError` that names the field.
         """
         body = build(CreateRunConfig, {"name": name, "id": id, **_fields(options)})
-        return await self._api.read(RunConfig, "POST", "run-configs", body=body)
+        return await self._api.read(RunConfig, "POST", "run-configs", body=body, repeatable=False)
 
     async def put(
         self, config_id: str, name: str, **options: Unpack[RunConfigOptions]

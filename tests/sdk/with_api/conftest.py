@@ -22,12 +22,13 @@ NOBODY = "127.0.0.1:1"
 
 @pytest.fixture
 def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    """Questions are held for a second, or as long as the test's parameter says."""
     path = tmp_path / "perdure.db"
     shutil.copyfile(request.getfixturevalue("_sqlite_template"), path)
     return Settings(
         database_url=f"sqlite:///{path}",
         temporal_address=NOBODY,
-        max_wait_seconds=1,
+        max_wait_seconds=getattr(request, "param", 1),
         default_model="scripted/inline",
         webhook_allowed_networks="127.0.0.0/8",
     )

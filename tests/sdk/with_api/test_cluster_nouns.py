@@ -159,6 +159,7 @@ async def test_who_changed_what_is_seen(client: AsyncPerdure, services: ApiServi
     assert entries[0].actor.startswith("tests ")
 
 
+@pytest.mark.parametrize("settings", [15], indirect=True)
 async def test_structured_output_is_a_value_of_the_type(client: AsyncPerdure, stage: Stage) -> None:
     asking = asyncio.create_task(client.structured_output("Who grew?", Finding))
     ref = await _hidden_run(stage)
@@ -166,6 +167,7 @@ async def test_structured_output_is_a_value_of_the_type(client: AsyncPerdure, st
     assert await asking == Finding(customer="Ada")
 
 
+@pytest.mark.parametrize("settings", [15], indirect=True)
 async def test_without_a_value_structured_output_says_why(
     client: AsyncPerdure, stage: Stage
 ) -> None:
@@ -194,17 +196,19 @@ async def test_a_custom_token_speaks_for_a_user(
     client: AsyncPerdure, transport: httpx2.ASGITransport, cluster: str
 ) -> None:
     await client.clusters.update(enable_custom_auth=True)
-    options = {"custom_token": "token-of-ada", "transport": transport}
-    async with AsyncPerdure("http://api", cluster_id=cluster, **options) as ada:
+    ada = AsyncPerdure(
+        "http://api", cluster_id=cluster, custom_token="token-of-ada", transport=transport
+    )
+    async with ada:
         with pytest.raises(AuthenticationError, match=r"default\.handleCustomAuth"):
             await ada.create_run("[]")
     with pytest.raises(ConfigurationError, match="the cluster's id"):
-        AsyncPerdure("http://api", **options)
+        AsyncPerdure("http://api", custom_token="token-of-ada")
 
 
 async def _hidden_run(stage: Stage) -> RunRef:
     """The run behind structured output, once it is there."""
     async with asyncio.timeout(5):
-        while not (rows := await stage.rows(tables.runs)):
+        while not (rows := await stage.rows(tables.runs)):  # noqa: ASYNC110 - a row is no event
             await asyncio.sleep(0.01)
     return RunRef(stage.cluster_id, rows[0]["id"])

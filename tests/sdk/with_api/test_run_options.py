@@ -152,6 +152,7 @@ async def test_a_run_of_a_configuration_needs_no_prompt(client: AsyncPerdure) ->
         config=RunConfigReference(id="greeter", version=1), input={"name": "Bob"}
     )
     assert older.snapshot.config_version == 1
+    await client.create_run("[]")
     assert [run.id async for run in client.list_runs(config_id="greeter")] == [older.id, run.id]
     with pytest.raises(InvalidRequestError, match="belongs to a run configuration"):
         await client.create_run("Hi", input={"name": "Ada"})

@@ -29,7 +29,7 @@ class PutRunConfig(Request):
     attached_functions: ConfiguredFunctions | None = Field(
         default=None, description="An empty list: none at all. Left out: the request decides."
     )
-    result_schema: dict[str, JsonValue] | bool | None = None
+    result_schema: dict[str, JsonValue] | StrictBool | None = None
     input_schema: dict[str, JsonValue] | None = Field(
         default=None, description="A JSON Schema of the `input` object of a run."
     )
@@ -50,7 +50,7 @@ class RunConfigVersion(Reply):
     initial_prompt: str | None = None
     system_prompt: str | None = None
     attached_functions: list[FunctionReference | str] | None = None
-    result_schema: dict[str, JsonValue] | bool | None = None
+    result_schema: dict[str, JsonValue] | StrictBool | None = None
     input_schema: dict[str, JsonValue] | None = None
     public: bool = False
     created_at: datetime
@@ -111,7 +111,7 @@ class CreateStructuredOutput(Request):
     """Ask a model once, without functions, for a value that satisfies a schema."""
 
     prompt: Prompt
-    result_schema: dict[str, JsonValue] | bool
+    result_schema: dict[str, JsonValue] | StrictBool
     model_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
 
 

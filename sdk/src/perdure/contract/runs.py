@@ -113,7 +113,7 @@ class CreateRun(Request):
     model: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
         default=None, description="`provider/model` or a model id; default: the server's setting."
     )
-    result_schema: dict[str, JsonValue] | bool | None = Field(
+    result_schema: dict[str, JsonValue] | StrictBool | None = Field(
         default=None, description="A JSON Schema (draft 7 or 2020-12) that the result must satisfy."
     )
     attached_functions: AttachedFunctions | None = Field(
