@@ -59,13 +59,19 @@ class ApiError(PerdureError):
         errors: Sequence[FieldProblem] = (),
         retry_after: float | None = None,
     ) -> None:
-        fields = "".join(f"\n  {error.pointer}: {error.detail}" for error in errors)
-        super().__init__(f"{detail} [{status} {code}]{fields}")
+        super().__init__(f"{detail} [{status} {code}]{_fields(detail, errors)}")
         self.status = status
         self.code = code
         self.detail = detail
         self.errors = tuple(errors)
         self.retry_after = retry_after
+
+
+def _fields(detail: str, errors: Sequence[FieldProblem]) -> str:
+    """The fields, a line each; the one that the detail speaks of is only named."""
+    if [error.detail for error in errors] == [detail]:
+        return f" at {errors[0].pointer}" if errors[0].pointer else ""
+    return "".join(f"\n  {error.pointer}: {error.detail}" for error in errors)
 
 
 class AuthenticationError(ApiError):
