@@ -18,7 +18,7 @@ from api.composition import ApiServices, services_of
 from api.custom_auth import refused
 from api.endings import ending_of
 from api.errors import ApiError
-from api.scopes import UNAUDITED, USER, held, needed
+from api.scopes import EARLIER_USER, UNAUDITED, USER, held, needed
 from api.throttle import lane_of
 from orchestrator.activity_interface import RunRef
 from orchestrator.clock import now_ms
@@ -74,6 +74,8 @@ async def admit(request: Request, operation: str) -> None:
 def _credential(request: Request) -> tuple[str, str]:
     """Scheme and token; a key without a scheme is taken too."""
     words = request.headers.get("authorization", "").split()
+    if words and words[0].lower() == EARLIER_USER:
+        words[0] = USER
     if len(words) == 1 and words[0].lower() not in {"bearer", USER}:
         return "bearer", words[0]
     if len(words) == len(("Bearer", "sk_…")) and words[0].lower() in {"bearer", USER}:

@@ -36,8 +36,8 @@ from api import (
 )
 from api.cors import Cors
 from api.deps import ApiServices
-from api.dialects.inferable_errors import install_dialect_errors
-from api.dialects.manner import OneSlash
+from api.dialects.inferable.addresses import TheirAddresses
+from api.dialects.inferable.errors import install_dialect_errors
 from api.endings import Endings
 from api.errors import install_error_handlers
 from api.openapi import install_openapi
@@ -49,7 +49,11 @@ Every request but `/live`, `/ready`, `/public/oas.json` and `/contract` carries 
 and has scopes: machine, client, admin, management. Names are camelCase, times
 are UTC, errors are `application/problem+json` (RFC 9457) with a stable `code`. Unknown fields are refused by name.
 """
+# A request tries one after the other: those that every step asks for stand first.
 _ROUTERS = (
+    calls.router,
+    calls.results,
+    runs.router,
     health.router,
     health.keyed,
     document.router,
@@ -60,7 +64,6 @@ _ROUTERS = (
     machine_list.router,
     function_notes.router,
     cluster_events.router,
-    runs.router,
     messages.router,
     deletion.router,
     retries.router,
@@ -70,11 +73,9 @@ _ROUTERS = (
     events.router,
     offered.router,
     machines.router,
-    calls.router,
     call_lookup.router,
     blobs.uploads,
     blobs.router,
-    calls.results,
     approvals.router,
     deliveries.router,
     webhook_secrets.router,
@@ -103,7 +104,7 @@ def assemble() -> FastAPI:
     )
     install_error_handlers(app)
     install_dialect_errors(app)
-    app.add_middleware(OneSlash)
+    app.add_middleware(TheirAddresses)
     app.add_middleware(Endings)
     for router in _ROUTERS:
         app.include_router(router)

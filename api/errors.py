@@ -158,7 +158,7 @@ def _methods_at(request: Request) -> str:
         pattern, *_ = compile_path(path)
         if pattern.match(request.url.path):
             methods.setdefault(path, set()).update(route.methods or set())
-    return ", ".join(sorted(next(iter(methods.values()), set())))
+    return ", ".join(sorted(next(iter(methods.values()), ())))
 
 
 async def _on_store_outage(_: Request, error: Exception) -> Response:

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.errors import PROBLEM_TYPE
+from api.openapi_examples import add_examples
 from perdure.contract import Problem
 
 _REASONS = {
@@ -81,4 +82,5 @@ def _document(app: FastAPI) -> dict[str, Any]:
     )
     schemas.update(problem.pop("$defs"))
     schemas["Problem"] = problem
+    add_examples(made)
     return made

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fastapi import Request
 
+from api.dialects.manner import INFERABLE, manner_of
 from api.errors import RETRY_AFTER_SECONDS, ApiError
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _MACHINES = frozenset({"poll_calls", "keep_call", "post_result", "create_blob", "register_machine"})
 _WAITING = frozenset({"poll_calls", "stream_events"})
+_HELD = frozenset({"get_run", "get_timeline"})
+"""Questions that the Inferable manner has wait, whether that is asked for or not."""
 
 
 class Lane(NamedTuple):
@@ -33,7 +36,9 @@ def lane_of(request: Request, operation: str) -> Lane:
     """The lane of a request, by its operation and by whether it asks to be held."""
     query = request.query_params
     asked = query.get("wait") or query.get("waitTime") or "0"
-    return Lane(operation in _MACHINES, operation in _WAITING or asked not in {"0", "0.0"})
+    held = operation in _HELD and manner_of(request.headers) is INFERABLE
+    waits = held or operation in _WAITING or asked not in {"0", "0.0"}
+    return Lane(operation in _MACHINES, waits)
 
 
 class Throttle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from api.deps import ApiServices
+from api.composition import ApiServices
 from orchestrator.lifecycle import is_final
 from orchestrator.store.records import RunRecord
 
@@ -25,21 +25,23 @@ async def wait_for_change(
 
 async def wait_for_end(services: ApiServices, run: RunRecord, *, seconds: float) -> bool:
     """The same, but return when the run's turn has ended, however often it changes before."""
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + min(seconds, services.settings.max_wait_seconds)
-    status, version = run.run_status, run.version
-    while not is_final(status) and not services.stopping.is_set():
-        left = deadline - clock()
-        if left <= 0:
-            break
-        version = await next_version(services, run.key, version, left)
-        status = await services.store.runs.status_of(run.key)
-    return version != run.version  # less: the run was deleted
+    if is_final(run.run_status) or services.stopping.is_set():
+        return False
+    limit = min(seconds, services.settings.max_wait_seconds)
+    await next_version(services, run.key, run.version, limit, until_over=True)
+    return True
 
 
-async def next_version(services: ApiServices, run_key: int, after: int, seconds: float) -> int:
-    """Wait until the run's version is past `after`, the time is over or the process is to end; the version."""
-    change = asyncio.ensure_future(services.store.feed.wait(run_key, after, seconds))
+async def next_version(
+    services: ApiServices, run_key: int, after: int, seconds: float, *, until_over: bool = False
+) -> int:
+    """Wait until the run's version is past `after`, the time is over or the process is to end; the version.
+
+    With `until_over` only a version counts at which the run's turn has ended.
+    """
+    change = asyncio.ensure_future(
+        services.store.feed.wait(run_key, after, seconds, until_over=until_over)
+    )
     stop = asyncio.ensure_future(services.stopping.wait())
     try:
         await asyncio.wait({change, stop}, return_when=asyncio.FIRST_COMPLETED)

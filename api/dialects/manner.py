@@ -7,7 +7,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.scopes import EARLIER_USER
 
 SDK_VERSION_HEADER = "x-machine-sdk-version"
 
@@ -31,10 +32,13 @@ INFERABLE = Manner(heartbeats=False, hears_conflicts=False, learns_pace=True, ga
 
 
 def manner_of(headers: Headers) -> Manner:
-    """Who names the version of its SDK, or sends a key without a scheme, gets the Inferable manner."""
+    """Who names the version of its SDK, or sends a key without a scheme, gets the Inferable manner; and who sends a
+    token in the scheme that only its earlier clients know.
+    """
     words = headers.get("authorization", "").split()
     bare = len(words) == 1 and words[0].lower() != "bearer"
-    return INFERABLE if bare or SDK_VERSION_HEADER in headers else NATIVE
+    earlier = bool(words) and words[0].lower() == EARLIER_USER
+    return INFERABLE if bare or earlier or SDK_VERSION_HEADER in headers else NATIVE
 
 
 async def _manner_of(request: Request) -> Manner:
@@ -43,17 +47,3 @@ async def _manner_of(request: Request) -> Manner:
 
 ClientManner = Annotated[Manner, Depends(_manner_of)]
 """The manner of the request."""
-
-
-class OneSlash:
-    """Middleware: these clients put an address and a path together as they are, so a slash may be doubled."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, with one slash at its beginning where the manner allows two."""
-        doubled = scope["type"] == "http" and scope["path"].startswith("//")
-        if doubled and manner_of(Headers(scope=scope)) is INFERABLE:
-            scope = {**scope, "path": "/" + scope["path"].lstrip("/")}
-        await self._app(scope, receive, send)

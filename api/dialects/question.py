@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, get_args, get_origin
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
@@ -74,9 +74,21 @@ def _without_unknown(value: object, annotation: object) -> object:
     if isinstance(value, list):
         return [_without_unknown(item, annotation) for item in cast("list[object]", value)]
     if isinstance(value, dict):
+        items = cast("dict[str, object]", value).items()
+        kept = _values_in(annotation)
+        if kept is not None:
+            return {name: _without_unknown(item, kept) for name, item in items}
         return {
-            name: _without_unknown(item, fields[name])
-            for name, item in cast("dict[str, object]", value).items()
-            if name in fields
+            name: _without_unknown(item, fields[name]) for name, item in items if name in fields
         }
     return value
+
+
+def _values_in(annotation: object) -> object | None:
+    """What an annotation allows as values of a mapping with any keys; None where it means no mapping."""
+    if get_origin(annotation) is dict:
+        return cast("object", get_args(annotation)[1])
+    if get_origin(annotation) is list:
+        return None
+    found = (_values_in(part) for part in get_args(annotation))
+    return next((one for one in found if one is not None), None)

@@ -9,6 +9,7 @@ from typing_extensions import override
 from api.dialects.inferable import answer
 from api.dialects.manner import NATIVE, manner_of
 from api.dialects.question import Handle, Question
+from api.validation import refuse_repeated, single_names
 
 
 class DialectRoute(APIRoute):
@@ -17,9 +18,11 @@ class DialectRoute(APIRoute):
     @override
     def get_route_handler(self) -> Handle:
         handle = super().get_route_handler()
+        single = single_names(self)
 
         async def handle_either(request: Request) -> Response:
             if manner_of(request.headers) is NATIVE:
+                refuse_repeated(request.query_params, single)
                 return await handle(request)
             return await answer(Question(request, self, handle))
 

@@ -65,7 +65,7 @@ async def test_a_run_is_created_whatever_else_is_said_and_answered_by_its_id(
         },
     )
     assert response.status_code == 201
-    assert set(response.json()) == {"id"}
+    assert set(response.json()) == {"id", "status", "result"}
     run = (await theirs.get(f"{runs}/{response.json()['id']}")).json()
     expected = {"interactive": False, "metadata": {"team": "sales"}, "status": "pending"}
     assert expected.items() <= run.items()
@@ -150,11 +150,9 @@ async def test_runs_are_a_plain_list_by_their_filters(
     [
         ({}, "initialPrompt or configId is required to create a workflow"),
         ({"initialPrompt": ""}, "initialPrompt or configId is required to create a workflow"),
-        ({"configId": "mine"}, "`configId` is not served yet: send `initialPrompt`."),
-        ({"template": {"id": "x"}}, "`template` is not served yet: send `initialPrompt`."),
         (
-            {"initialPrompt": "x", "test": {"enabled": True}},
-            "Test runs and mocks are not served yet.",
+            {"initialPrompt": "x", "onStatusChange": {"type": "workflow", "workflow": {}}},
+            "Workflows are not served: give a function or a webhook.",
         ),
     ],
     ids=str,

@@ -80,7 +80,16 @@ async def test_an_option_that_cannot_be_is_refused_at_its_field(
     assert response.json()["errors"][0]["pointer"] == pointer
 
 
-@pytest.mark.parametrize("model", [*OLDER_NAMES, CLAUDE_MODELS[0], "anthropic/claude-opus-5-5"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "claude-3-5-sonnet",
+        "claude-3-5-sonnet:beta",
+        "claude-3-haiku",
+        CLAUDE_MODELS[0],
+        "anthropic/claude-opus-5-5",
+    ],
+)
 async def test_old_ids_new_ids_and_ids_with_a_provider_are_taken(
     client: httpx2.AsyncClient, runs: str, new_run: NewRun, model: str
 ) -> None:

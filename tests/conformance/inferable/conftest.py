@@ -79,11 +79,15 @@ def inferable_modules() -> Path:
     return install(HERE / "package.json", REPOSITORY / ".cache")
 
 
+def start_world(folder: Path) -> World:
+    """A stack whose model plays scripts."""
+    environment = environment_for(folder) | {"PERDURE_DEFAULT_MODEL": "scripted/inline"}
+    return start_stack(folder, environment)
+
+
 @pytest.fixture(scope="session")
 def inferable_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("inferable")
-    environment = environment_for(folder) | {"PERDURE_DEFAULT_MODEL": "scripted/inline"}
-    made = start_stack(folder, environment)
+    made = start_world(tmp_path_factory.mktemp("inferable"))
     try:
         yield made
     finally:
@@ -93,13 +97,18 @@ def inferable_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]
 @pytest.fixture(scope="session")
 def client(inferable_world: World, inferable_modules: Path) -> Client:
     """The package at the address of the stack."""
+    return client_of(inferable_world, inferable_modules)
+
+
+def client_of(world: World, modules: Path) -> Client:
+    """The package, set up as its users do: by an address and a key."""
     node, _ = find_node()
     kept = {name: text for name, text in os.environ.items() if not name.startswith("INFERABLE_")}
     environment = {
         **kept,
-        "NODE_PATH": str(inferable_modules),
-        "ENDPOINT": inferable_world.url,
-        "API_KEY": inferable_world.api_key,
-        "CLUSTER_ID": inferable_world.cluster_id,
+        "NODE_PATH": str(modules),
+        "ENDPOINT": world.url,
+        "API_KEY": world.api_key,
+        "CLUSTER_ID": world.cluster_id,
     }
-    return Client(inferable_world, node, environment)
+    return Client(world, node, environment)

@@ -152,6 +152,60 @@ def test_a_result_that_is_posted_twice_is_answered_and_not_taken(client: Client)
     assert (found["status"], found["finished"], found["superseded"]) == ("done", 1, True)
 
 
+def test_a_blob_is_kept_for_people_and_not_told_to_the_model(client: Client) -> None:
+    found = client.result_of("blobs")
+
+    assert (found["status"], found["told"]) == ("done", {"n": 1})
+    assert found["blob"] == {"name": "table", "type": "application/json", "encoding": "base64"}
+    assert found["data"] == {"rows": [1, 2]}
+
+
+def test_a_mock_answers_without_a_machine_and_its_run_is_in_no_list(client: Client) -> None:
+    found = client.result_of("tests_and_mocks")
+
+    assert (found["done"], found["calls"]) == (["done", True], 0)
+    assert found["told"] == {"price": 7}
+    assert found["listed"] == [False, True]
+
+
+def test_structured_output_is_a_value_or_the_reason_for_none(client: Client) -> None:
+    found = client.result_of("structured_output")
+
+    assert found["good"] == {"success": True, "data": {"legs": 8}}
+    assert found["bad"]["success"] is False
+    assert found["bad"]["error"]
+
+
+def test_a_custom_token_opens_the_runs_of_its_owner(client: Client) -> None:
+    found = client.result_of("custom_auth")
+
+    assert (found["status"], found["contexts"]) == ("done", [{"userId": "user-ada"}])
+    expected = {
+        "made": 201,
+        "own": 200,
+        "earlier": 200,
+        "other": 404,
+        "nobody": 401,
+        "services": 401,
+    }
+    assert found["statuses"] == expected
+    assert found["judged"] == 3, "once for each token"
+
+
+def test_what_later_clients_send_is_understood(client: Client) -> None:
+    found = client.result_of("later_versions")
+
+    assert found["registered"] == 200
+    assert found["started"] == {"id": "later-1", "status": "pending", "result": None}
+    assert (found["general"], found["asked"], found["cancelled"]) == (204, 204, 204)
+    assert (found["message"], found["approved"]) == ("May I look?", True)
+    assert (found["result"], found["metadata"]) == ({"ok": True}, {"team": "later"})
+    kind, result = found["chosen"]
+    assert kind == "rejection"
+    assert "only 'approval' is known" in result
+    assert found["direct"] == "pending"
+
+
 def test_an_api_that_is_killed_and_comes_back_costs_no_run(client: Client) -> None:
     with client.play("restarted") as scenario:
         scenario.hear("waits")

@@ -1,5 +1,5 @@
 // What scenarios share. They use the package as its users do; nothing in it is replaced.
-const { Inferable } = require("inferable");
+const { Inferable, createApiClient } = require("inferable");
 const readline = require("node:readline");
 
 const { ENDPOINT, API_KEY, CLUSTER_ID } = process.env;
@@ -18,6 +18,10 @@ const inferable = (options = {}) =>
 // A prompt for the model that plays scripts.
 const script = (...steps) => JSON.stringify(steps);
 const call = (name, input = {}) => ({ function: name, input });
+
+// Its lower half: every endpoint of its contract, by name.
+const endpoints = (apiSecret = API_KEY) =>
+  createApiClient({ baseUrl: ENDPOINT, apiSecret, machineId: `conformance-${process.pid}` });
 
 const run = async (client, prompt, options = {}) =>
   client.run({ initialPrompt: prompt, ...options });
@@ -86,6 +90,7 @@ module.exports = {
   ENDPOINT,
   POLL,
   call,
+  endpoints,
   failure,
   hear,
   inferable,

@@ -141,6 +141,8 @@ def _issues(error: RequestValidationError) -> dict[str, list[object]]:
         path = location
         if source == "body":
             path = list(body_path(location, error.body, missing=missing))
+        if location == ["wait"]:
+            path = ["waitTime"]
         issue = _issue(item, path)
         issues = found.setdefault(_PLACES.get(str(source), "bodyErrors"), [])
         if issue not in issues:

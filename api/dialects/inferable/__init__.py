@@ -1,0 +1,27 @@
+"""The Inferable manner, operation by operation: its question in our words, our answer in its.
+
+An operation that is not listed is answered natively, without what the client sent too much. Errors are put into
+this manner by `errors`, addresses into ours by `addresses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import Response
+
+from api.dialects.inferable import calls, clusters, configs, machines, messages, runs, timeline
+from api.dialects.inferable.answers import Operation
+from api.dialects.question import Question
+
+_OPERATIONS: Mapping[str, Operation] = {
+    name: operation
+    for noun in (runs, messages, timeline, machines, calls, configs, clusters)
+    for name, operation in noun.OPERATIONS.items()
+}
+
+
+async def answer(question: Question) -> Response:
+    """The answer to a question in this manner. Raises what the native route raises."""
+    operation = _OPERATIONS.get(question.route.operation_id or "")
+    return await question.put() if operation is None else await operation(question)

@@ -1,0 +1,43 @@
+"""Addresses of these clients that are not ours: put into ours before a route is looked for."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.dialects.manner import INFERABLE, manner_of
+
+EVENT_VERSION = "perdure.event_version"
+"""In the scope of a question for one event of a run: which; 0 where the event's id is none."""
+_OTHER_NAMES = (
+    (re.compile(r"(/clusters/[^/]+)/jobs(?=/|$)"), r"\1/calls"),
+    (re.compile(r"(/clusters/[^/]+)/agents(?=/|$)"), r"\1/run-configs"),
+)
+"""Later versions' words for the same."""
+_EVENT = re.compile(r"(/clusters/[^/]+)/events/([^/:]+)(?::(\d{1,15}))?[^/]*/meta")
+
+
+class TheirAddresses:
+    """Middleware: in this manner two slashes at the beginning are one, and some nouns have other names."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, to our address of what it asks for."""
+        if scope["type"] == "http" and manner_of(Headers(scope=scope)) is INFERABLE:
+            scope = _readdressed(scope)
+        await self._app(scope, receive, send)
+
+
+def _readdressed(scope: Scope) -> Scope:
+    path = "/" + scope["path"].lstrip("/")
+    for theirs, ours in _OTHER_NAMES:
+        path = theirs.sub(ours, path, count=1) if theirs.match(path) else path
+    event = _EVENT.fullmatch(path)
+    if event is None:
+        return {**scope, "path": path}
+    cluster, run_id, version = event.groups()
+    return {**scope, "path": f"{cluster}/runs/{run_id}/events", EVENT_VERSION: int(version or 0)}

@@ -1,0 +1,37 @@
+"""Examples for every operation and every error of the OpenAPI document, as the API once answered them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = Path(__file__).with_suffix(".json")
+"""By operation its `request` and `answer`, or the answer of a status; under `problems` the problem of each status."""
+_JSON = "application/json"
+_PROBLEM = "application/problem+json"
+
+
+def add_examples(document: dict[str, Any]) -> None:
+    """Put the recorded examples into the document; those that an operation gives itself stay."""
+    recorded: dict[str, dict[str, Any]] = json.loads(EXAMPLES.read_text())
+    problems = recorded["problems"]
+    for item in document["paths"].values():
+        for operation in item.values():
+            _add_to(operation, recorded.get(operation["operationId"], {}), problems)
+
+
+def _add_to(operation: dict[str, Any], said: dict[str, Any], problems: dict[str, Any]) -> None:
+    if "request" in said:
+        _add(operation["requestBody"]["content"][_JSON], said["request"])
+    for status, answer in operation["responses"].items():
+        content = answer.get("content", {})
+        if _PROBLEM in content and status in problems:
+            _add(content[_PROBLEM], problems[status])
+        elif _JSON in content and {status, "answer"} & said.keys():
+            _add(content[_JSON], said.get(status, said.get("answer")))
+
+
+def _add(media: dict[str, Any], value: Any) -> None:
+    if "examples" not in media:
+        media["examples"] = {"recorded": {"value": value}}

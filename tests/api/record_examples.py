@@ -1,0 +1,29 @@
+"""Record the examples of the OpenAPI document anew: `python -m tests.api.record_examples` from the repository's root.
+
+What `examples_story.py` tells is what the API answers today. `tests/api/test_examples.py` says when to do this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+
+from api.openapi_examples import EXAMPLES
+from tests.api.examples_story import story, tell
+
+
+async def _record() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        async with story(Path(folder)) as one:
+            told = await tell(one)
+    lines = (
+        f"{json.dumps(name)}: {json.dumps(said, ensure_ascii=False)}"
+        for name, said in sorted(told.items())
+    )
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+if __name__ == "__main__":
+    EXAMPLES.write_text(asyncio.run(_record()))
