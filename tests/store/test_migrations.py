@@ -11,6 +11,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, select, text
 
+from orchestrator.activity_interface import RunRef
+from orchestrator.store import tables
 from orchestrator.store.engine import open_database
 from orchestrator.store.migrate import (
     NewerDatabaseError,
@@ -19,6 +21,7 @@ from orchestrator.store.migrate import (
     migrate,
     revision,
 )
+from orchestrator.store.store import Store
 from orchestrator.store.tables import clusters, metadata
 
 StartPeer = Callable[..., Awaitable[Any]]
@@ -107,4 +110,48 @@ async def test_every_migration_can_be_undone(database_url: str) -> None:
         assert await write.run_sync(_table_names) == {"alembic_version"}
     await migrate(database)
     assert await revision(database) == expected_revision()
+    await database.aclose()
+
+
+_OF_THE_FIRST_RELEASE = (
+    "INSERT INTO clusters (id, name, created_at) VALUES ('c', 'default', 1)",
+    (
+        "INSERT INTO api_keys (id, cluster_id, name, key_hash, created_at)"
+        " VALUES ('k', 'c', 'old', 'hash', 1)"
+    ),
+    (
+        "INSERT INTO runs (key, cluster_id, id, name, model, request_hash, status, created_at, updated_at)"
+        " VALUES (7, 'c', 'r', 'old', 'scripted/inline', 'h', 'pending', 1, 1)"
+    ),
+    (
+        "INSERT INTO messages (run_key, id, turn, type, data, created_at)"
+        " VALUES (7, 'm', 1, 'human', '{\"message\":\"Hello\"}', 1)"
+    ),
+    (
+        "INSERT INTO calls (run_key, id, cluster_id, kind, service, function, input, max_attempts,"
+        " timeout_ms, deadline_ms, status, created_at)"
+        " VALUES (7, 'call', 'c', 'function', 's', 'f', '{}', 1, 1, 1, 'pending', 1)"
+    ),
+)
+
+
+async def test_what_the_first_release_kept_is_kept(database_url: str) -> None:
+    database = await open_database(database_url)
+    async with database.write() as write:
+        await write.run_sync(
+            lambda connection: command.downgrade(configuration(connection), "0001")
+        )
+        for statement in _OF_THE_FIRST_RELEASE:
+            await write.execute(text(statement))
+    await migrate(database)
+    store = Store(database)
+    run = await store.runs.get(RunRef("c", "r"))
+    assert (run.name, run.kind, run.test, run.priority) == ("old", "run", False, 3)
+    key = await store.keys.identify("hash")
+    assert key is not None
+    assert key.scopes == "admin,client,machine"
+    async with database.read() as read:
+        messages = (await read.execute(select(tables.messages.c.data))).scalars().all()
+        calls = (await read.execute(select(tables.calls.c.id))).scalars().all()
+    assert (messages, calls) == (['{"message":"Hello"}'], ["call"])
     await database.aclose()
