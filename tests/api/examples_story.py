@@ -130,7 +130,7 @@ async def _server(story: Story) -> None:
     await story.ask("check_live", "GET", "//live")
     degraded = await story.client.get("/ready")
     assert degraded.status_code == HTTPStatus.SERVICE_UNAVAILABLE, "Temporal is away here"
-    well = {"status": "ok", "missing": []}
+    well: dict[str, Any] = {"status": "ok", "missing": []}
     story.told["check_ready"] = {"200": well, "503": degraded.json()}
     await story.ask("get_identity", "GET", "//me")
     story.told["get_openapi_document"] = {"answer": {"openapi": "3.1.0"}}

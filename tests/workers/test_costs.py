@@ -1,0 +1,45 @@
+"""What a step costs is kept with it, by the price of the run's model."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from orchestrator.activity_interface import ThinkInput
+from orchestrator.conversation import Reply, Stop, Usage
+from orchestrator.prices import PriceList, parse_prices
+from orchestrator.store import tables
+from orchestrator.store.questions import Question
+from tests.store.stage import Stage
+from tests.workers.test_thinking import Parrot, ParrotModels
+from workers.thinking import Thinker
+
+_SET = parse_prices(
+    '{"scripted/inline": {"input": 3, "output": 15, "cacheRead": 0.3, "cacheWrite": 3.75}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "prices", "cost"),
+    [
+        ("scripted/inline", _SET, 3_000 + 1_500 + 3 + 38),
+        ("scripted/inline", PriceList(), 0),
+        ("anthropic/claude-opus-5-5", _SET, 4_000 + 2_000 + 2 + 50),
+    ],
+)
+async def test_a_step_keeps_what_its_tokens_cost(
+    stage: Stage, model: str, prices: PriceList, cost: int
+) -> None:
+    parrot = Parrot()
+    thinker = Thinker(stage.store, ParrotModels(parrot), max_output_tokens=1_000, prices=prices)
+    ref = await stage.run(model=model)
+    question = await thinker.begin(ThinkInput(ref), 1)
+    assert isinstance(question, Question)
+    thinking = asyncio.create_task(thinker.think(question, attempt=1, progress=lambda: None))
+    await parrot.was_asked(1)
+    parrot.replies[0].set_result(Reply("done", Stop.END, usage=Usage(1_000, 100, 10, 10)))
+    await thinking
+
+    assert [row["cost_micros"] for row in await stage.rows(tables.steps)] == [cost]
+    assert (await stage.look(ref)).cost_micros == cost
