@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check bench faults clean
+.PHONY: help setup demo dev test check bench faults walks clean
 
 help:
 	@echo 'make demo    run the example on an embedded stack'
@@ -14,6 +14,7 @@ help:
 	@echo 'make check   formatting, lint, types, layers'
 	@echo 'make bench   measure against a hand-written Temporal loop'
 	@echo 'make faults  kill, starve and cut off every part, and look at what survives (ARGS="kill-api --runs 8")'
+	@echo 'make walks   walk at random through all that can happen to a run, for half an hour'
 	@echo 'make setup   only build $(VENV)'
 	@echo 'make clean   remove what was built; runs and their data in .perdure/ stay'
 
@@ -25,8 +26,9 @@ demo: $(READY)
 dev: $(READY)
 	@exec $(VENV)/bin/perdure dev $(ARGS)
 
+# Two at a time, a file to each: most tests wait for processes and databases.
 test: $(READY)
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(READY)
 	$(VENV)/bin/ruff check
@@ -45,6 +47,9 @@ faults: $(READY)
 $(READY): constraints.txt pyproject.toml sdk/pyproject.toml .ci/setup
 	@sh .ci/setup $(VENV)
 	@touch $@
+
+walks: $(READY)
+	@$(VENV)/bin/python -m pytest tests/store/walks --hypothesis-profile=walks --timeout=0 $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

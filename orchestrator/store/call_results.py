@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from orchestrator.activity_interface import RunRef
+from orchestrator.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.call_rows import find_call, show
 from orchestrator.store.engine import Database
@@ -49,8 +50,8 @@ class ResultStore:
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
             call = await find_call(write, ref.cluster_id, call_id)
-            if call is None or call.shown or call.result_type is None:
-                return
+            if call is None or call.shown or call.result_type is None or is_final(run.status):
+                return  # a next turn asks for it again
             await show(run, call, ResultType(call.result_type), text, summarized=summarized)
             run.event(
                 "call.summarized" if summarized else "call.cut",

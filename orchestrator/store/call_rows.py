@@ -11,7 +11,7 @@ from orchestrator.activity_interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, Call
 from orchestrator.approval_rules import changed
 from orchestrator.conversation import ToolResult
 from orchestrator.ids import new_id
-from orchestrator.lifecycle import Move
+from orchestrator.lifecycle import Move, can, is_final
 from orchestrator.reply import NewCall, Read as ReadPart
 from orchestrator.store import tables
 from orchestrator.store.delivery_rows import WEBHOOK
@@ -35,6 +35,8 @@ DIRECT = "call"
 """Kind of the hidden runs that are nothing but one direct call."""
 MAX_UNACKNOWLEDGED = 10
 """Hand-outs that no machine acknowledged: beyond that the call itself seems to kill who takes it."""
+
+_UNASKED = "The run had ended when the function asked for an approval: nobody was asked, and it did not return a result."
 
 # Made once: building a statement costs more than sending it.
 _OPEN = (
@@ -243,10 +245,18 @@ async def _end_direct(run: OpenRun, call: CallRecord, kind: ResultType, content:
 async def keep_late(
     run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, is_text: bool | None = None
 ) -> None:
-    """Keep a result that came after the run's end as evidence; the model never sees it."""
+    """Keep a result that came after the run's end as evidence.
+
+    The model sees it only where a run that failed goes on with another turn: every call it made must be answered.
+    """
     failed = CallStatus.FAILURE.value
     await _keep_result(run, call, kind, content, is_text=is_text, status=failed, shown=True)
     run.event("call.late", callId=call.id, resultType=kind.value, size=len(content))
+    if can(run.status, Move.REVIVE) and run.record.kind != DIRECT:
+        late = cut(content, call_id=call.id) if is_oversized(content) else content
+        unasked = kind is ResultType.INTERRUPT
+        shown = ResultType.REJECTION if unasked else kind
+        await _write_message(run, call, shown, _UNASKED if unasked else late, summarized=False)
 
 
 async def show(
@@ -281,7 +291,12 @@ async def _write_message(
 
 
 async def answer_lost(run: OpenRun, lost: LostCall) -> None:
-    """Give a call that Temporal gave up on a failure as its result, unless it has one."""
+    """Give a call that Temporal gave up on a failure as its result, unless it has one.
+
+    On a run that has ended it stays open: a next turn finds it, and its time is up.
+    """
+    if is_final(run.status):
+        return
     call = await find_call(run.write, run.record.cluster_id, lost.call_id)
     if call is None or call.run_key != run.key or call.interruptions != lost.interruptions:
         return  # deleted, or a person was asked since

@@ -226,6 +226,9 @@ class CallStore:
                 },
             )
             run.event("call.superseded", callId=call.id, attempt=call.handouts)
+            # a question that holds the result may be under way: nothing said to it counts
+            run.set(rewinds=run.record.rewinds + 1)
+            run.wish()
             await run.save()
         return True
 

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import TextClause, bindparam, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from orchestrator.lifecycle import is_final
 from orchestrator.store import postgres, sqlite
 from orchestrator.store.checkpoint import Checkpointer
-from orchestrator.store.feed import ChangeFeed
-from orchestrator.store.hints import DataVersionHints, NotifyHints
+from orchestrator.store.feed import ChangeFeed, Sight
+from orchestrator.store.hints import SIGHTS, DataVersionHints, NotifyHints
 from orchestrator.store.locks import FileLock
 from orchestrator.store.transaction import Read, Write
+from perdure.contract import RunStatus
 
 __all__ = ["Database", "Dialect", "Read", "Write", "open_database"]
 
@@ -50,7 +52,8 @@ class Database:
         self.engine = engine
         self.path = path
         self.checkpointer = checkpointer
-        self.feed = ChangeFeed(self._versions, hints)
+        self.feed = ChangeFeed(self._sights, hints)
+        self._glance = hints.glance if isinstance(hints, DataVersionHints) else None
         self._reading = _reading_engine(dialect, engine)
         self._turn = asyncio.Lock()
         self._turn_of: asyncio.Task[object] | None = None
@@ -134,11 +137,13 @@ class Database:
             self._writer = await sqlite.open_writer(self.engine)
         return self._writer
 
-    async def _versions(self, keys: Collection[int]) -> Mapping[int, int]:
-        async with self.read() as read:
-            parameters = {"keys": _key_list(self.dialect, keys)}
-            rows = await read.execute(_VERSIONS[self.dialect], parameters)
-            return {row.key: row.version for row in rows}
+    async def _sights(self, keys: Collection[int]) -> Mapping[int, Sight]:
+        rows: Iterable[Any] | None = None if self._glance is None else self._glance(keys)
+        if rows is None:
+            async with self.read() as read:
+                parameters = {"keys": _key_list(self.dialect, keys)}
+                rows = (await read.execute(_SIGHTS[self.dialect], parameters)).all()
+        return {key: Sight(version, is_final(RunStatus(status))) for key, version, status in rows}
 
 
 async def open_database(
@@ -208,12 +213,10 @@ def _may_repeat(error: DBAPIError, committing: bool) -> bool:
 
 
 # One parameter however many runs are waited for, so that the statement is prepared once.
-_VERSIONS: dict[Dialect, TextClause] = {
-    "sqlite": text(
-        "SELECT key, version FROM runs WHERE key IN (SELECT value FROM json_each(:keys))"
-    ).bindparams(bindparam("keys")),
+_SIGHTS: dict[Dialect, TextClause] = {
+    "sqlite": text(SIGHTS).bindparams(bindparam("keys")),
     "postgresql": text(
-        "SELECT key, version FROM runs WHERE key = ANY(CAST(:keys AS bigint[]))"
+        "SELECT key, version, status FROM runs WHERE key = ANY(CAST(:keys AS bigint[]))"
     ).bindparams(bindparam("keys")),
 }
 

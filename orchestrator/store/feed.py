@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import structlog
 
@@ -19,21 +20,38 @@ CATCH_UP_SECONDS = 1.0
 """A change of which no hint came is seen after this long."""
 _FAILURE_PAUSE_SECONDS = 0.25
 
-ReadVersions = Callable[[Collection[int]], Awaitable[Mapping[int, int]]]
+
+class Sight(NamedTuple):
+    """What the feed sees of a run."""
+
+    version: int
+    over: bool = False
+    """Whether its turn has ended."""
+
+
+ReadSights = Callable[[Collection[int]], Awaitable[Mapping[int, Sight]]]
 
 _log = structlog.get_logger()
 
 
 class _Waiter:
-    def __init__(self, after: int) -> None:
+    def __init__(self, after: int, *, until_over: bool = False) -> None:
         self.after = after
+        self._until_over = until_over
         self.version: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.gave_up = False
 
-    def look(self, version: int | None) -> None:
-        """Take note of the run's version; None: there is no such run, and waiting is in vain."""
-        if not self.version.done() and (version is None or self.gave_up or version > self.after):
-            self.version.set_result(version or 0)
+    def look(self, sight: Sight | None) -> None:
+        """Take note of how the run stands; None: there is no such run, and waiting is in vain."""
+        if self.version.done():
+            return
+        if sight is None:
+            self.version.set_result(0)
+        elif self.gave_up or self._awaits(sight):
+            self.version.set_result(sight.version)
+
+    def _awaits(self, sight: Sight) -> bool:
+        return sight.version > self.after and (sight.over or not self._until_over)
 
     def fail(self, error: Exception) -> None:
         """The store cannot be read: those with time left go on waiting for it."""
@@ -44,8 +62,8 @@ class _Waiter:
 class ChangeFeed:
     """Wakes those who wait for a run's version to rise."""
 
-    def __init__(self, read_versions: ReadVersions, hints: Hints) -> None:
-        self._read_versions = read_versions
+    def __init__(self, read_sights: ReadSights, hints: Hints) -> None:
+        self._read_sights = read_sights
         self._hints = hints
         self._waiters: dict[int, set[_Waiter]] = {}
         self._due: set[int] = set()
@@ -53,13 +71,20 @@ class ChangeFeed:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def wait(self, run_key: int, after: int, timeout: float) -> int:  # noqa: ASYNC109 - it is a result
+    async def wait(
+        self,
+        run_key: int,
+        after: int,
+        timeout: float,  # noqa: ASYNC109 - it is a result
+        *,
+        until_over: bool = False,
+    ) -> int:
         """The run's version: at once if it is past `after`, else when it is, or when `timeout` seconds are over.
 
-        0 when there is no such run. After `aclose` it answers at once with what is known. Raises the store's error when
+        With `until_over` only a version counts at which the run's turn has ended. 0 when there is no such run. After `aclose` it answers at once with what is known. Raises the store's error when
         that could not be read at the end of the time either.
         """
-        waiter = self._enter(run_key, after)
+        waiter = self._enter(run_key, _Waiter(after, until_over=until_over))
         try:
             await asyncio.wait([waiter.version], timeout=timeout)
             if not waiter.version.done():
@@ -88,7 +113,7 @@ class ChangeFeed:
         self._closed = True
         for waiter in [each for waiters in self._waiters.values() for each in waiters]:
             waiter.gave_up = True
-            waiter.look(waiter.after)
+            waiter.look(Sight(waiter.after))
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -97,10 +122,9 @@ class ChangeFeed:
 
     # -- waiters -----------------------------------------------------------------------------------
 
-    def _enter(self, run_key: int, after: int) -> _Waiter:
-        waiter = _Waiter(after)
+    def _enter(self, run_key: int, waiter: _Waiter) -> _Waiter:
         if self._closed:
-            waiter.version.set_result(after)
+            waiter.version.set_result(waiter.after)
             return waiter
         if not self._waiters:
             self._hints.start(
@@ -140,7 +164,7 @@ class ChangeFeed:
 
     async def _look(self, keys: set[int]) -> None:
         try:
-            versions = await self._read_versions(keys)
+            sights = await self._read_sights(keys)
         except Exception as error:  # noqa: BLE001 - whatever it is, the feed must outlive it
             _log.warning("the change feed cannot read the store", error=str(error))
             for _, waiter in self._waiting_for(keys):
@@ -150,7 +174,7 @@ class ChangeFeed:
             self._wake.set()
         else:
             for key, waiter in self._waiting_for(keys):
-                waiter.look(versions.get(key))
+                waiter.look(sights.get(key))
 
     def _waiting_for(self, keys: set[int]) -> Iterator[tuple[int, _Waiter]]:
         for key in keys:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.clock import now_ms
@@ -27,6 +38,13 @@ FORGOTTEN_AFTER_MS = 30 * 60_000
 _RESERVED = frozenset({OWN_SERVICE, "inferable", "toolhouse"})
 
 functions, registrations, machines = tables.functions, tables.registrations, tables.machines
+
+# Made once: building a statement costs more than sending it.
+_REGISTERED = select(registrations.c.function).where(
+    registrations.c.cluster_id == bindparam("of_cluster"),
+    registrations.c.machine_id == bindparam("of_machine"),
+    registrations.c.service == bindparam("of_service"),
+)
 
 
 class FunctionStore:
@@ -96,13 +114,9 @@ class FunctionStore:
 
     async def registered(self, cluster_id: str, machine_id: str, service: str) -> frozenset[str]:
         """Names of the functions this machine registered of the service; empty if it must register (again)."""
-        statement = select(registrations.c.function).where(
-            registrations.c.cluster_id == cluster_id,
-            registrations.c.machine_id == machine_id,
-            registrations.c.service == service,
-        )
+        of = {"of_cluster": cluster_id, "of_machine": machine_id, "of_service": service}
         async with self._database.read() as read:
-            return frozenset((await read.execute(statement)).scalars())
+            return frozenset((await read.execute(_REGISTERED, of)).scalars())
 
     async def touch(
         self,

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +25,11 @@ from orchestrator.store.postgres import LIVENESS
 from orchestrator.store.sqlite import connect
 
 CHANNEL = "perdure_runs"
+SIGHTS = "SELECT key, version, status FROM runs WHERE key IN (SELECT value FROM json_each(:keys))"
+"""How runs stand, on SQLite."""
 _POLL_SECONDS = 0.01
+_GLANCE = 16
+"""Runs that are looked at in the event loop; more are looked at in a thread."""
 _NOTIFY_PAUSE_SECONDS = 0.005
 _KEYS_PER_NOTIFY = 350  # a payload may have 7,999 bytes, a key 19 digits
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -84,6 +88,15 @@ class DataVersionHints:
 
     def tell(self, keys: frozenset[int]) -> None:
         pass
+
+    def glance(self, keys: Collection[int]) -> list[tuple[int, int, str]] | None:
+        """How a few runs stand, read where the counter is: a tenth of what a visit to a thread costs. None: not so."""
+        if self._connection is None or len(keys) > _GLANCE:
+            return None
+        try:
+            return self._connection.execute(SIGHTS, {"keys": str(list(keys))}).fetchall()
+        except sqlite3.OperationalError:  # busy just now
+            return None
 
     async def aclose(self) -> None:
         self.stop()

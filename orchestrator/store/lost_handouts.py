@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from orchestrator.clock import now_ms
 from orchestrator.errors import NotFoundError
+from orchestrator.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL, find_call
 from orchestrator.store.engine import Database
@@ -77,7 +78,7 @@ class LostHandoutStore:
                 UPDATE_CALL,
                 {"of_key": call.key, "status": CallStatus.PENDING.value, "task_token": None},
             )
-            if call.kind == "function":
+            if call.kind == "function" and not is_final(run.status):
                 run.event("call.undelivered", callId=call.id, attempt=call.handouts)
             await run.save()
         return True

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, select, tuple_
+from sqlalchemy import and_, bindparam, select, tuple_
 
 from orchestrator.conversation import Tool
 from orchestrator.prompts import with_note
@@ -27,13 +27,22 @@ _OPEN_OBJECT = '{"type":"object","properties":{}}'
 
 functions = tables.functions
 _NOTES = tables.function_notes
-_OFFERED = select(functions, _NOTES.c.additional_context).outerjoin(
-    _NOTES,
-    and_(
-        _NOTES.c.cluster_id == functions.c.cluster_id,
-        _NOTES.c.service == functions.c.service,
-        _NOTES.c.function == functions.c.name,
-    ),
+# Made once: building a statement costs more than sending it.
+_ALL = (
+    select(functions, _NOTES.c.additional_context)
+    .outerjoin(
+        _NOTES,
+        and_(
+            _NOTES.c.cluster_id == functions.c.cluster_id,
+            _NOTES.c.service == functions.c.service,
+            _NOTES.c.function == functions.c.name,
+        ),
+    )
+    .where(functions.c.cluster_id == bindparam("of_cluster"), functions.c.private.is_(False))
+    .order_by(functions.c.tool_name)
+)
+_ATTACHED = _ALL.where(
+    tuple_(functions.c.service, functions.c.name).in_(bindparam("of_pairs", expanding=True))
 )
 
 
@@ -98,11 +107,10 @@ async def offered(
     read: Read, cluster_id: str, attached: Sequence[FunctionReference] | None
 ) -> tuple[OfferedFunction, ...]:
     """What a run may call, ordered by tool name so that the model's prompt never changes by order alone."""
-    statement = _OFFERED.where(functions.c.cluster_id == cluster_id, functions.c.private.is_(False))
+    wanted: dict[str, object] = {"of_cluster": cluster_id}
     if attached is not None:
-        pairs = [(ref.service, ref.function) for ref in attached]
-        statement = statement.where(tuple_(functions.c.service, functions.c.name).in_(pairs))
-    rows = (await read.execute(statement.order_by(functions.c.tool_name))).mappings()
+        wanted["of_pairs"] = [(ref.service, ref.function) for ref in attached]
+    rows = (await read.execute(_ALL if attached is None else _ATTACHED, wanted)).mappings()
     return tuple(_offer(**row) for row in rows)
 
 

@@ -74,8 +74,16 @@ class Question:
     """What the operator tells every run of the cluster."""
 
 
-async def question_of(read: Read, run: RunRecord, known: Known) -> Question:
-    """What the run's next model step is about."""
+async def cluster_context(read: Read, run: RunRecord) -> str | None:
+    """What the operator tells every run of the cluster."""
+    context: str | None = (
+        await read.execute(_CONTEXT, {"of_cluster": run.cluster_id})
+    ).scalar_one()
+    return context
+
+
+async def question_of(read: Read, run: RunRecord, known: Known, *, context: str | None) -> Question:
+    """What the run's next model step is about. `context`: the cluster's."""
     attached = _attached(run)
     after = known.last_key if known.is_of(run) else 0
     functions = await offered(read, run.cluster_id, attached)
@@ -86,7 +94,7 @@ async def question_of(read: Read, run: RunRecord, known: Known) -> Question:
         after=after,
         entries=tuple(await entries_after(read, run.key, after)),
         library=_library(attached) - mocked_outputs(run).keys(),
-        context=(await read.execute(_CONTEXT, {"of_cluster": run.cluster_id})).scalar_one(),
+        context=context,
     )
 
 

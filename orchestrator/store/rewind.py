@@ -1,7 +1,7 @@
 """Going back in a conversation: an edited message, or a retry from one. What is replaced is kept and marked.
 
 The conversation is cut behind a message. A reply that was under way when that message was written does not know it
-and stands before it, with its calls and their results: it stays. Everything else that came later is replaced, calls
+and stands before it, with its calls and their results, however late those come: it stays. Everything else that came later is replaced, calls
 that are still open among it get a rejection as their result, and the model begins again from the message.
 """
 
@@ -37,7 +37,8 @@ class _Cut:
     key: int
     """Of the message behind which it is cut."""
     kept_step: int | None
-    """The later step whose reply did not know the message."""
+    """The last step that stands before the message: its reply was there, or did not know the message. What belongs to
+    it stays, written before or behind the message."""
 
 
 class RewindStore:
@@ -150,12 +151,12 @@ async def _go_back(run: OpenRun, message: MessageRecord) -> int:
     """Cut the conversation behind the message and let the run go on from there; how many messages were replaced."""
     cut = await _cut_behind(run.write, message)
     replaced = await _count_later(run.write, run.key, cut)
+    if can(run.status, Move.REVIVE):  # first: nothing is done on a run that has ended
+        await run.move(Move.REVIVE)
     waiting = await _close_calls(run, cut)
     await _mark_later(run, cut, message.id)
     run.set(rewinds=run.record.rewinds + 1, corrections=0, tries=0)
-    if can(run.status, Move.REVIVE):
-        await run.move(Move.REVIVE)
-    elif not waiting and can(run.status, Move.RESUME):
+    if not waiting and can(run.status, Move.RESUME):
         await run.move(Move.RESUME)
     elif not waiting:
         run.stop_waiting()
@@ -178,8 +179,20 @@ async def _cut_behind(read: Read, message: MessageRecord) -> _Cut:
     )
     row = (await read.execute(statement)).one_or_none()
     if row is None or seen_key(load_object(row.data)) >= message.key:
-        return _Cut(message.key, None)
+        return _Cut(message.key, await _last_step(read, message))
     return _Cut(message.key, row.step)
+
+
+async def _last_step(read: Read, message: MessageRecord) -> int | None:
+    """Of the replies before the message, the last one's."""
+    statement = select(func.max(messages.c.step)).where(
+        messages.c.run_key == message.run_key,
+        messages.c.key < message.key,
+        messages.c.type == MessageType.AGENT.value,
+        messages.c.replaced_by.is_(None),
+    )
+    step: int | None = (await read.execute(statement)).scalar_one()
+    return step
 
 
 def _later(run_key: int, cut: _Cut) -> ColumnElement[bool]:
@@ -187,7 +200,7 @@ def _later(run_key: int, cut: _Cut) -> ColumnElement[bool]:
     kept = (
         true()
         if cut.kept_step is None
-        else or_(messages.c.step.is_(None), messages.c.step != cut.kept_step)
+        else or_(messages.c.step.is_(None), messages.c.step > cut.kept_step)
     )
     return and_(
         messages.c.run_key == run_key,

@@ -79,13 +79,6 @@ class RunStore:
             raise NotFoundError(f"There is no run {ref.run_id!r}.")
         return RunRecord(**row)
 
-    async def status_of(self, run_key: int) -> RunStatus:
-        """Only the status, for who waits for it; cancelled where the run was deleted meanwhile."""
-        statement = select(runs.c.status).where(runs.c.key == run_key)
-        async with self._database.read() as read:
-            status = (await read.execute(statement)).scalar_one_or_none()
-        return RunStatus.CANCELLED if status is None else RunStatus(status)
-
     async def page(self, cluster_id: str, wanted: RunFilter) -> list[RunRecord]:
         """Runs, newest first, at most `limit`."""
         async with self._database.read() as read:

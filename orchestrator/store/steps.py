@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from pydantic import JsonValue
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, exists, func, insert, select
 
 from orchestrator import agent
 from orchestrator.activity_interface import LostCall, RunRef, Standing
@@ -36,27 +37,44 @@ from orchestrator.store.interruptions import is_paused, is_wanted, pause_for_peo
 from orchestrator.store.mocks import answer_mocked
 from orchestrator.store.new_runs import priority_of
 from orchestrator.store.open_run import OpenRun
-from orchestrator.store.questions import Known, Question, question_of
+from orchestrator.store.questions import Known, Question, cluster_context, question_of
 from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.replies import ReplyWriter
 from perdure.contract import CallStatus, MessageType, RunStatus
 
 # Made once: building a statement costs more than sending it.
-_FIND = select(tables.runs).where(
-    tables.runs.c.cluster_id == bindparam("of_cluster"), tables.runs.c.id == bindparam("of_run")
+_PEEK = (
+    select(
+        tables.runs,
+        tables.clusters.c.additional_context.label("cluster_context"),
+        exists()
+        .where(
+            tables.calls.c.run_key == tables.runs.c.key,
+            tables.calls.c.kind == "function",
+            tables.calls.c.shown.is_(False),
+        )
+        .label("has_open_calls"),
+    )
+    .join(tables.clusters, tables.clusters.c.id == tables.runs.c.cluster_id)
+    .where(
+        tables.runs.c.cluster_id == bindparam("of_cluster"), tables.runs.c.id == bindparam("of_run")
+    )
 )
 _INSERT = insert(tables.steps)
 
 
-async def standing_of(run: OpenRun, step: int | None = None) -> Standing:
+async def standing_of(
+    run: OpenRun, step: int | None = None, *, calls: Sequence[CallRecord] | None = None
+) -> Standing:
     """What the workflow is told: where the run stands, which calls are open, which results are too long.
 
-    While some calls wait for a person the others are made; in every other pause none is.
+    While some calls wait for a person the others are made; in every other pause none is. `calls`: those that are open,
+    where that is known.
     """
     step = run.record.step if step is None else step
     if is_final(run.status) or (run.status is RunStatus.PAUSED and not is_paused(run)):
         return Standing(run.status.value, step)
-    calls = await open_calls(run.write, run.key)
+    calls = await open_calls(run.write, run.key) if calls is None else calls
     return Standing(
         run.status.value,
         step,
@@ -88,17 +106,19 @@ class StepStore:
     async def _peek(self, ref: RunRef, step: int, known: Known) -> Question | None:
         """The quick way of a step in the middle of a turn: there is nothing to write."""
         async with self._database.read() as read:
-            run = await _find(read, ref)
+            seen = await _look(read, ref)
+            run = seen.run
             quiet = (
-                run.status == RunStatus.RUNNING.value
+                not seen.has_open_calls
+                and run.status == RunStatus.RUNNING.value
                 and run.wake_read == run.wake_wanted
                 and run.cancel_reason is None
                 and run.waiting_for is None
                 and step == run.step + 1
             )
-            if not quiet or is_over_limits(run, now_ms()) or await open_calls(read, run.key):
+            if not quiet or is_over_limits(run, now_ms()):
                 return None
-            return await question_of(read, run, known)
+            return await question_of(read, run, known, context=seen.cluster_context)
 
     async def _begin(
         self, ref: RunRef, step: int, lost: list[LostCall], attempt: int, known: Known
@@ -117,7 +137,8 @@ class StepStore:
                 standing = await standing_of(run)
             ask = agent.next_step(standing.situation()) == agent.CallModel()
             ask = ask and (step in {0, run.record.step + 1}) and run.record.kind != DIRECT
-            if ask and run.status is RunStatus.PENDING:
+            # a turn that begins with calls of the former one is under way too
+            if run.status is RunStatus.PENDING and (ask or standing.orders or standing.oversized):
                 await run.move(Move.BEGIN)
             ask = ask and not await pause_used_up(run)
             if ask and attempt > 1:
@@ -125,7 +146,8 @@ class StepStore:
             await run.save()
             if not ask:
                 return replace(standing, status=run.status.value)
-            return await question_of(write, run.record, known)
+            context = await cluster_context(write, run.record)
+            return await question_of(write, run.record, known, context=context)
 
     async def record(
         self,
@@ -167,7 +189,9 @@ class StepStore:
                 await pause_for_people(run)
             run.stop_waiting()
             await run.save()
-            return await standing_of(run, question.step)
+            return await standing_of(
+                run, question.step, calls=None if asked or not plan.calls else waiting
+            )
 
     async def note_retry(self, ref: RunRef, step: int, reason: str, retry_at: int | None) -> None:
         """The provider is in trouble and the step will be tried again: say so on the run."""
@@ -265,12 +289,22 @@ async def _write_step(
     )
 
 
-async def _find(read: Read, ref: RunRef) -> RunRecord:
+class _Sight(NamedTuple):
+    """A run that is looked at, not locked."""
+
+    run: RunRecord
+    cluster_context: str | None
+    has_open_calls: bool
+
+
+async def _look(read: Read, ref: RunRef) -> _Sight:
     of_run = {"of_cluster": ref.cluster_id, "of_run": ref.run_id}
-    row = (await read.execute(_FIND, of_run)).mappings().one_or_none()
+    row = (await read.execute(_PEEK, of_run)).mappings().one_or_none()
     if row is None:
         raise NotFoundError(f"There is no run {ref.run_id!r}.")
-    return RunRecord(**row)
+    columns = dict(row)
+    context, has_open_calls = columns.pop("cluster_context"), columns.pop("has_open_calls")
+    return _Sight(RunRecord(**columns), context, has_open_calls)
 
 
 async def _situation(

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import insert
 
 from orchestrator.store.engine import Database, open_database
@@ -17,6 +18,9 @@ from orchestrator.store.tables import clusters, runs
 from tests.store.stage import Stage
 
 _ROOT = Path(__file__).parents[2]
+
+settings.register_profile("walks", print_blob=True)
+"""Of `make walks`: other walks each time, many more and longer ones."""
 
 
 class Peer:

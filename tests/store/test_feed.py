@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import delete, event, text, update
+from sqlalchemy import delete, text, update
 
 from orchestrator.store.engine import Database, Write, open_database
-from orchestrator.store.feed import CATCH_UP_SECONDS, ChangeFeed
+from orchestrator.store.feed import CATCH_UP_SECONDS, ChangeFeed, Sight
 from orchestrator.store.hints import CHANNEL, Hint
 from orchestrator.store.tables import runs
 
@@ -32,17 +32,18 @@ async def _raise_version(database: Database, key: int = 1) -> None:
 
 
 class _Queries:
-    """Counts what the feed asks."""
+    """Counts what the feed asks: each look is one query."""
 
     def __init__(self, database: Database) -> None:
         self.count = 0
         self.asked = asyncio.Event()
-        event.listen(database.engine.sync_engine, "after_cursor_execute", self._note)
+        self._look = database._sights
+        database.feed = ChangeFeed(self._count, database.feed._hints)
 
-    def _note(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if "SELECT key, version" in statement:
-            self.count += 1
-            self.asked.set()
+    async def _count(self, keys: Collection[int]) -> Mapping[int, Sight]:
+        self.count += 1
+        self.asked.set()
+        return await self._look(keys)
 
 
 async def test_a_version_that_is_past_already_is_answered_at_once(
@@ -82,7 +83,7 @@ async def test_a_commit_of_this_process_wakes_at_once_without_any_hint(
     database: Database, make_runs: Make
 ) -> None:
     await make_runs(database, 1)
-    database.feed = ChangeFeed(database._versions, _Silence())
+    database.feed = ChangeFeed(database._sights, _Silence())
     delays: list[float] = []
     for version in range(1, 21):
         waiting = asyncio.create_task(database.feed.wait(1, after=version, timeout=30))
@@ -151,6 +152,29 @@ async def test_only_the_runs_that_changed_wake(database: Database, make_runs: Ma
     first.cancel()
 
 
+async def test_who_waits_for_the_end_is_not_woken_before(
+    database: Database, make_runs: Make
+) -> None:
+    await make_runs(database, 1)
+    waiting = asyncio.create_task(database.feed.wait(1, after=1, timeout=30, until_over=True))
+    assert await database.feed.wait(1, after=0, timeout=30) == 1
+    await _raise_version(database)
+    assert await database.feed.wait(1, after=1, timeout=30) == 2  # both were looked at
+    assert not waiting.done()
+    async with database.write() as write:
+        await write.execute(update(runs).where(runs.c.key == 1).values(status="done", version=3))
+        write.touch(1)
+    assert await waiting == 3
+
+
+async def test_who_waits_for_an_end_that_does_not_come_hears_the_version_when_the_time_is_over(
+    database: Database, make_runs: Make
+) -> None:
+    await make_runs(database, 1)
+    await _raise_version(database)
+    assert await database.feed.wait(1, after=1, timeout=0.1, until_over=True) == 2
+
+
 async def _settled(feed: ChangeFeed) -> None:
     assert feed._task is not None
     await asyncio.wait([feed._task])
@@ -205,10 +229,10 @@ async def test_a_block_that_failed_wakes_nobody(database: Database, make_runs: M
         def tell(self, keys: frozenset[int]) -> None:
             told.append(keys)
 
-    async def no_versions(_: Collection[int]) -> Mapping[int, int]:
+    async def no_sights(_: Collection[int]) -> Mapping[int, Sight]:
         return {}
 
-    database.feed = ChangeFeed(no_versions, Recorder())
+    database.feed = ChangeFeed(no_sights, Recorder())
     with pytest.raises(ZeroDivisionError):
         async with database.write() as write:
             _touch_and_fail(write, 1)
@@ -220,9 +244,9 @@ async def test_a_block_that_failed_wakes_nobody(database: Database, make_runs: M
 
 
 async def test_a_store_that_fails_for_a_while_is_waited_for() -> None:
-    answers: list[Exception | dict[int, int]] = [OSError("away"), OSError("away"), {1: 2}]
+    answers: list[Exception | dict[int, Sight]] = [OSError("away"), OSError("away"), {1: Sight(2)}]
 
-    async def flaky(_: Collection[int]) -> Mapping[int, int]:
+    async def flaky(_: Collection[int]) -> Mapping[int, Sight]:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -234,7 +258,7 @@ async def test_a_store_that_fails_for_a_while_is_waited_for() -> None:
 
 
 async def test_a_store_that_stays_away_is_an_error_when_the_time_is_over() -> None:
-    async def away(_: Collection[int]) -> Mapping[int, int]:
+    async def away(_: Collection[int]) -> Mapping[int, Sight]:
         raise OSError("away")
 
     feed = ChangeFeed(away, _Silence())
@@ -246,8 +270,8 @@ async def test_a_store_that_stays_away_is_an_error_when_the_time_is_over() -> No
 async def test_a_change_of_which_no_hint_comes_is_seen_within_a_second_or_so() -> None:
     versions = iter((1, 2))
 
-    async def read(_: Collection[int]) -> Mapping[int, int]:
-        return {1: next(versions)}
+    async def read(_: Collection[int]) -> Mapping[int, Sight]:
+        return {1: Sight(next(versions))}
 
     feed = ChangeFeed(read, _Silence())
     async with asyncio.timeout(2 * CATCH_UP_SECONDS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 from temporalio import workflow
@@ -23,3 +24,12 @@ class BrokenRunWorkflow:
         await workflow.execute_activity(
             LOOK, ref, result_type=Seen, start_to_close_timeout=timedelta(seconds=30)
         )
+
+
+@workflow.defn(name=RUN_WORKFLOW)
+class HastyRunWorkflow:
+    """Asks for the time, which is another one in a replay."""
+
+    @workflow.run
+    async def run(self, _: RunRef) -> float:
+        return time.time()  # noqa: TID251 - what must not be done

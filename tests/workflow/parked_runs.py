@@ -12,6 +12,7 @@ import sys
 import psutil
 
 from orchestrator.activity_interface import RunRef, Standing
+from orchestrator.temporal import workflow_runner
 from tests.workflow.play import CALL, Play
 from tests.workflow.server import connected
 
@@ -37,7 +38,7 @@ async def main(address: str) -> None:
     play = Play(await connected(address))
     waits = Standing("running", 1, [play.order("waits", taken=False)])
     play.standings += [waits] * (_WARM_UP + _COUNTED)
-    async with play.workers():
+    async with play.workers(workflow_runner()):
         await _park(play, 0, _WARM_UP)
         before = _resident_kb()
         await _park(play, _WARM_UP, _COUNTED)

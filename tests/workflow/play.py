@@ -15,7 +15,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHistory
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
-from temporalio.worker import Worker
+from temporalio.worker import Worker, WorkflowRunner
 
 from orchestrator.activity_interface import (
     LOOK,
@@ -41,9 +41,9 @@ from orchestrator.temporal import (
     Temporal,
     delivery_workflow_id,
     run_workflow_id,
-    workflow_runner,
 )
 from orchestrator.workflow import DeliverWorkflow, RunWorkflow
+from tests.workflow.sandbox import sandboxed_runner
 from tests.workflow.server import IDENTITY
 
 CALL = "sales_query"
@@ -138,8 +138,8 @@ class Play:
         return f"{self.ref.cluster_id}/sales/query"
 
     @asynccontextmanager
-    async def workers(self) -> AsyncGenerator[None]:
-        """Workers for the workflows and for the function; what is still open afterwards is ended."""
+    async def workers(self, runner: WorkflowRunner | None = None) -> AsyncGenerator[None]:
+        """Workers for the workflows, sandboxed by default, and for the function; what is open afterwards is ended."""
         ours = Worker(
             self.client,
             task_queue=TASK_QUEUE,
@@ -149,7 +149,7 @@ class Play:
                 *(self.think, self.summarize, self.look),
                 *(self.settle, self.next_deliveries),
             ],
-            workflow_runner=workflow_runner(),
+            workflow_runner=runner or sandboxed_runner(),
         )
         functions = Worker(
             self.client, task_queue=self.queue, identity=IDENTITY, activities=[self.call]

@@ -23,6 +23,7 @@ _SETTINGS = {
     "limit.historyCount.suggestContinueAsNew": SUGGESTED_EVENTS,
     "matching.numTaskqueueReadPartitions": 1,
     "matching.numTaskqueueWritePartitions": 1,
+    "matching.TaskQueueInfoByBuildIdTTL": '"0s"',
 }
 _PATIENCE = 30.0
 

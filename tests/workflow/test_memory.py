@@ -1,4 +1,4 @@
-"""A run that waits is cheap: its state is in the store, and the sandbox imports nothing anew for it."""
+"""A run that waits is cheap: its state is in the store, and nothing is imported anew for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.workflow.server import temporal_server
 
 ROOT = Path(__file__).parents[2]
 LIMIT_KB = 200
-"""Measured: 65 KB. One third-party module that the sandbox imports per run makes it 787 KB."""
+"""Measured: 60 to 70 KB. In a sandbox that imports one third-party module per run it is 787 KB."""
 
 
 async def test_a_waiting_run_costs_a_worker_less_than_200_kb() -> None:

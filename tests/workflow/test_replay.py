@@ -10,11 +10,11 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from orchestrator.temporal import workflow_runner
 from orchestrator.workflow import DeliverWorkflow, RunWorkflow
-from tests.workflow.broken import BrokenRunWorkflow
+from tests.workflow.broken import BrokenRunWorkflow, HastyRunWorkflow
 from tests.workflow.play import Play
 from tests.workflow.repertoire import SCENARIOS
+from tests.workflow.sandbox import sandboxed_runner
 from tests.workflow.scenarios import Scenario
 from tests.workflow.server import IDENTITY
 
@@ -28,7 +28,7 @@ def _history(path: Path) -> WorkflowHistory:
 
 
 def _replayer(*workflows: type) -> Replayer:
-    return Replayer(workflows=workflows, workflow_runner=workflow_runner())
+    return Replayer(workflows=workflows, workflow_runner=sandboxed_runner())
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
@@ -40,6 +40,11 @@ async def test_a_recorded_history_still_replays(path: Path) -> None:
 async def test_a_workflow_that_changed_would_be_noticed(path: Path) -> None:
     with pytest.raises(NondeterminismError):
         await _replayer(BrokenRunWorkflow, DeliverWorkflow).replay_workflow(_history(path))
+
+
+async def test_a_workflow_that_asks_for_the_time_would_be_noticed() -> None:
+    with pytest.raises(RuntimeError, match=r"Cannot access time\.time"):
+        await _replayer(HastyRunWorkflow, DeliverWorkflow).replay_workflow(_history(RUNS[0]))
 
 
 def test_every_scenario_is_recorded() -> None:

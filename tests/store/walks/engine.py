@@ -1,0 +1,155 @@
+"""The run's workflow in small: what it was told, which activities are open at Temporal, and what it does next.
+
+It obeys the same rules in the same order as `RunWorkflow`, one move at a time, so that a walk can let anything happen
+in between, and so that one can tell a run that waits from one that everybody has forgotten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orchestrator.activity_interface import CallOrder, CallOutcome, LostCall, RunRef, Seen, Standing
+from orchestrator.agent import CallFunctions, CallModel, Summarize, next_step
+from orchestrator.lifecycle import Move
+from orchestrator.store.questions import Question
+from orchestrator.transcript import turns
+from tests.store.stage import Stage
+from tests.store.test_rewind_walks import check
+
+
+class Phase(StrEnum):
+    """What the workflow waits for."""
+
+    DUE = "due"
+    """Nothing: it goes on with the next model step."""
+    THINKING = "thinking"
+    CALLING = "calling"
+    SUMMARIZING = "summarizing"
+    RESTING = "resting"
+    """It is closed, until somebody starts it again."""
+
+
+@dataclass(slots=True)
+class Engine:
+    """One run's workflow."""
+
+    stage: Stage
+    ref: RunRef
+    phase: Phase = Phase.RESTING
+    question: Question | None = None
+    """What the model is asked just now."""
+    stale: list[Question] = field(default_factory=list[Question])
+    """Asked by attempts that Temporal has given up; their replies may come all the same."""
+    tasks: dict[str, CallOrder] = field(default_factory=dict[str, CallOrder])
+    """Open activities of calls, by activity id."""
+    known: set[str] = field(default_factory=set[str])
+    """Activities that were started for the reply under way."""
+    lost: list[LostCall] = field(default_factory=list[LostCall])
+    long: list[str] = field(default_factory=list[str])
+    """Calls whose results are to be summarized."""
+    step: int = 0
+    """To begin next; 0: wherever the store is."""
+    nudged: bool = False
+    looked: bool = False
+
+    # -- what it does by itself --------------------------------------------------------------------
+
+    async def think(self, *, attempt: int = 1) -> None:
+        """Begin the next model step, or its next attempt."""
+        if attempt == 1:
+            self.nudged = self.nudged and self.phase is not Phase.RESTING
+        if self.question is not None:
+            self.stale.append(self.question)
+        begun = await self.stage.begin(self.ref, self.step, attempt=attempt, lost=self.lost)
+        self.lost, self.question = [], None
+        if isinstance(begun, Question):
+            check(turns(begun.entries))
+            self.phase, self.question = Phase.THINKING, begun
+        else:
+            self.obey(begun)
+
+    def obey(self, standing: Standing) -> None:
+        """Do what the rules say next."""
+        self.question, self.step = None, standing.step + 1
+        match next_step(standing.situation()):
+            case CallFunctions():
+                self._call(standing.orders)
+            case Summarize(calls):
+                self.phase, self.long = Phase.SUMMARIZING, list(calls)
+            case CallModel():
+                self.phase = Phase.DUE
+            case _:
+                self._rest()
+
+    def _rest(self) -> None:
+        """A look reads wishes that the step under way may not have seen, so after one the run is driven once more."""
+        self.phase = Phase.DUE if self.looked or self.nudged else Phase.RESTING
+        self.looked = self.nudged = False
+        self.step = 0
+
+    def _call(self, orders: list[CallOrder]) -> None:
+        self.phase, self.known = Phase.CALLING, set()
+        for order in orders:
+            self._start(order)
+
+    def _start(self, order: CallOrder) -> None:
+        if order.activity_id not in self.known:
+            self.settle(CallOutcome(order.call_id, interrupted=True))
+            self.known.add(order.activity_id)
+            self.tasks[order.activity_id] = order
+
+    def settle(self, outcome: CallOutcome) -> None:
+        """No activity of that call is waited for any more."""
+        for order in [one for one in self.tasks.values() if one.call_id == outcome.call_id]:
+            self.complete(order, outcome)
+
+    def complete(self, order: CallOrder, outcome: CallOutcome | LostCall) -> None:
+        """An activity ended."""
+        if self.tasks.pop(order.activity_id, None) is None:
+            return
+        if isinstance(outcome, LostCall):
+            self.lost.append(outcome)
+        elif outcome.oversized:
+            self.long.append(outcome.call_id)
+
+    def go_on(self) -> None:
+        """When nothing is waited for any more, the next thing is done."""
+        if self.phase is Phase.CALLING and not self.tasks:
+            self.phase = Phase.SUMMARIZING
+        if self.phase is Phase.SUMMARIZING and not self.long:
+            self.phase = Phase.DUE
+
+    # -- what it is told ---------------------------------------------------------------------------
+
+    async def look(self) -> None:
+        """A nudge came: read the wishes."""
+        self.nudged = False
+        seen = await self.stage.store.calls.look(self.ref)
+        self.looked = True
+        if seen.cancel_wanted or seen.parked or seen.over:
+            self.stop()
+            if seen.cancel_wanted:
+                await self.stage.store.runs.settle(self.ref, Move.CANCEL, "")
+            self.phase, self.looked = Phase.RESTING, False
+        elif seen.rewound and self.phase is not Phase.CALLING:
+            self.stop()
+            self.phase, self.looked = Phase.DUE, False
+        else:
+            self._accept(seen)
+
+    def stop(self) -> None:
+        """Whatever is under way is cancelled."""
+        if self.question is not None:
+            self.stale.append(self.question)
+        self.question, self.phase = None, Phase.RESTING
+        self.tasks, self.lost, self.long, self.step = {}, [], [], 0
+
+    def _accept(self, seen: Seen) -> None:
+        if self.phase is not Phase.CALLING:
+            self.nudged = self.nudged or bool(seen.orders)
+            return
+        for outcome in seen.settled:
+            self.settle(outcome)
+        for order in seen.orders:
+            self._start(order)
