@@ -34,7 +34,8 @@ def cache_key(
     """The key of a call of `function` (cluster, service, name) with this input, asked for by `asker` (context, auth
     context); None where the path selects nothing: then no two calls are known to be the same.
     """
-    selected = _compiled(key_path).findall(value)
+    read = json.dumps(value) if isinstance(value, str) else value  # a str is taken for JSON text
+    selected = _compiled(key_path).findall(read)
     if not selected:
         return None
     known: list[object] = [*function, key_path, selected, *asker]
