@@ -23,14 +23,16 @@ from typing_extensions import override
 from api.dialects.route import DialectRoute
 from api.errors import ApiError
 from orchestrator.schema import to_pointer
+from orchestrator.store.json_text import MAX_DEPTH, is_too_deep
 from perdure.contract import MAX_REQUEST_BYTES
 
-MAX_DEPTH = 64
-"""Objects and arrays inside each other."""
 _DRAIN_SECONDS = 5.0
 _DRAIN_BYTES = 64 * 1024 * 1024
 """Of a body that is too large so much is still read and thrown away: a client that is not done sending would
 otherwise see a broken connection instead of the answer."""
+BODY_SECONDS = 20.0
+BODY_BYTES_PER_SECOND = 8 * 1024
+"""A body may take this long, and longer only as far as it comes this fast: nobody holds a request open by dripping."""
 
 _SUSPICIOUS = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]|[eE]\+?\d{3}|\d{300}")
 """What may be a NUL, half a surrogate pair or an infinite number; without it nothing has to be looked at."""
@@ -45,6 +47,7 @@ class JsonRoute(DialectRoute):
     """A route whose body, if it takes one, is JSON of at most `max_bytes`."""
 
     max_bytes: ClassVar[int] = MAX_REQUEST_BYTES
+    body_seconds: ClassVar[float] = BODY_SECONDS
     any_text: ClassVar[bool] = False
     """Whether NUL and lone surrogates are taken: they are where a function's output comes in."""
 
@@ -55,7 +58,10 @@ class JsonRoute(DialectRoute):
             return handle
 
         async def handle_json(request: Request) -> Response:
-            return await handle(_JsonRequest(request, self.max_bytes, any_text=self.any_text))
+            body = _JsonRequest(
+                request, self.max_bytes, seconds=self.body_seconds, any_text=self.any_text
+            )
+            return await handle(body)
 
         return handle_json
 
@@ -63,9 +69,10 @@ class JsonRoute(DialectRoute):
 class _JsonRequest(Request):
     """A request whose `body` and `json` raise `ApiError` for whatever is not a JSON body within the limits."""
 
-    def __init__(self, request: Request, max_bytes: int, *, any_text: bool) -> None:
+    def __init__(self, request: Request, max_bytes: int, *, seconds: float, any_text: bool) -> None:
         super().__init__(request.scope, request.receive)
         self._max_bytes = max_bytes
+        self._seconds = seconds
         self._any_text = any_text
 
     @override
@@ -80,14 +87,28 @@ class _JsonRequest(Request):
             await self._refuse_size()
         chunks: list[bytes] = []
         size, more = 0, True
+        begun = asyncio.get_running_loop().time()
         while more:
-            message = await self._next_message()
+            message = await self._message_by(begun + self._seconds + size / BODY_BYTES_PER_SECOND)
             more = message.get("more_body", False)
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             if size > self._max_bytes:
                 await self._refuse_size(more=more)
         return b"".join(chunks)
+
+    async def _message_by(self, deadline: float) -> Message:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._next_message()
+        except TimeoutError:
+            raise ApiError(
+                HTTPStatus.REQUEST_TIMEOUT,
+                "too_slow",
+                f"The body did not come: it may take {self._seconds:g} seconds,"
+                f" and longer while it comes with {BODY_BYTES_PER_SECOND:,} bytes a second.",
+                headers={"Connection": "close"},
+            ) from None
 
     async def _next_message(self) -> Message:
         message = await self.receive()
@@ -153,7 +174,7 @@ def parse_json(body: bytes, *, any_text: bool = False) -> object:
         raise _too_deep() from None
     except ValueError as error:
         raise _not_json(str(error)) from None
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _is_too_deep(value):
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and is_too_deep(value):
         raise _too_deep()
     if _SUSPICIOUS.search(body):
         _check_scalars(value, any_text=any_text)
@@ -162,23 +183,6 @@ def parse_json(body: bytes, *, any_text: bool = False) -> object:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
-
-
-def _is_too_deep(value: object) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child for each in level for child in _children(each) if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
-
-
-def _children(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return list(cast("dict[str, object]", value).values())
-    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _check_scalars(value: object, *, any_text: bool) -> None:

@@ -25,8 +25,9 @@ DELIVER_WEBHOOK = "deliver_webhook"
 WEBHOOK_QUEUE = "perdure-webhooks"
 """Task queue of its own, so that receivers who take their time hold up nobody's run."""
 
-THINK_TIMEOUT = timedelta(minutes=20)
-"""One attempt of a model step; a long answer of a large model streams for minutes."""
+THINK_TIMEOUT = timedelta(minutes=30)
+"""One attempt of a model step; a long answer of a large model streams for minutes, and the calls of hosted functions
+before it take their time."""
 THINK_DEADLINE = timedelta(hours=24)
 ACTIVITY_HEARTBEAT = timedelta(seconds=12)
 """10 s or more: shorter ones give false timeouts on a busy machine."""
@@ -133,6 +134,8 @@ class Standing:
     """Calls, by id, that wait for a person."""
     priority: int = 0
     """Of the run, 1 (first) to 5 (last); 0 leaves it to the execution."""
+    late: bool = False
+    """The reply was not recorded: somebody else drives the run on, or it went back or ended meanwhile."""
 
     def situation(self) -> Situation:
         return Situation(

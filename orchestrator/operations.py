@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
 
 from pydantic import JsonValue
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.auth_function import as_auth_function
 from orchestrator.call_admission import admit_call, call_hash
 from orchestrator.errors import ConflictError, InvalidRequestError, UnavailableError
 from orchestrator.failpoints import Point, reach
 from orchestrator.ids import new_id
-from orchestrator.registration import checked
+from orchestrator.nudges import Nudge, Nudges
+from orchestrator.registration import definitions_of
 from orchestrator.run_admission import ANYBODY, Caller, RunAdmission, request_hash
 from orchestrator.schema import compile_schema
 from orchestrator.settings import Settings
@@ -48,7 +47,8 @@ class Operations:
         self._store = store
         self._temporal = temporal
         self._admission = RunAdmission(store, settings)
-        self._nudges: set[asyncio.Task[None]] = set()
+        self._starts = Nudges()
+        self._nudges = Nudges()
 
     async def create_run(
         self,
@@ -88,7 +88,7 @@ class Operations:
         reach(Point.ROW_WRITTEN)
         if is_new:
             ref = RunRef(new.cluster_id, record.id)
-            self._in_background(self._temporal.start_run(ref, priority=priority_of(record)))
+            self._starts.send(self._temporal.start_run(ref, priority=priority_of(record)))
         return record, is_new
 
     async def add_message(self, ref: RunRef, request: CreateMessage) -> tuple[MessageRecord, bool]:
@@ -97,6 +97,7 @@ class Operations:
             ref, request.id or new_id(), MessageType(request.type), request.message
         )
         if is_new:
+            reach(Point.WISH_WRITTEN)
             self._in_background(self._temporal.nudge_run(ref))
         return record, is_new
 
@@ -116,6 +117,7 @@ class Operations:
         return await self._go_on(ref)
 
     async def _go_on(self, ref: RunRef) -> RunRecord:
+        reach(Point.WISH_WRITTEN)
         self._in_background(self._temporal.nudge_run(ref))
         record = await self._store.runs.get(ref)
         self._tell_handler(record)
@@ -132,6 +134,7 @@ class Operations:
     async def cancel_run(self, ref: RunRef, reason: str | None = None) -> RunRecord:
         """Accept the wish to end a run. Raises `NotFoundError`, `ConflictError` where it has ended."""
         record = await self._store.runs.cancel(ref, reason or "cancelled by the caller")
+        reach(Point.WISH_WRITTEN)
         self._in_background(self._temporal.nudge_run(ref))
         self._tell_handler(record)
         return record
@@ -163,6 +166,7 @@ class Operations:
         decided = await self._store.approvals.decide(
             cluster_id, call_id, Decision(request.approved, by, request.reason, request.input)
         )
+        reach(Point.WISH_WRITTEN)
         self._in_background(self._temporal.nudge_run(decided.run))
         if decided.has_handler:
             self._in_background(self._temporal.nudge_delivery(decided.run))
@@ -187,7 +191,7 @@ class Operations:
         call_id = await self._store.direct_calls.create(new, function, request.input)
         reach(Point.ROW_WRITTEN)
         if call_id is not None:
-            self._in_background(self._temporal.start_run(RunRef(cluster_id, new.id)))
+            self._starts.send(self._temporal.start_run(RunRef(cluster_id, new.id)))
             return call_id
         raced = await self._call_before(cluster_id, request, idempotency_key, caller)
         if raced is None:
@@ -233,12 +237,7 @@ class Operations:
             cluster_id,
             machine_id,
             request.service,
-            [
-                as_auth_function(
-                    request.service, checked(definition, index), pointer=f"/functions/{index}"
-                )
-                for index, definition in enumerate(request.functions)
-            ],
+            definitions_of(request),
             heartbeats=heartbeats,
             alive_until=alive_until,
         )
@@ -247,23 +246,13 @@ class Operations:
         if record.on_status_change is not None:
             self._in_background(self._temporal.nudge_delivery(RunRef(record.cluster_id, record.id)))
 
-    def _in_background(self, nudge: Awaitable[None]) -> None:
-        """The caller need not wait for Temporal: the wish is in the store."""
-        task = asyncio.ensure_future(_nudge(nudge))
-        self._nudges.add(task)
-        task.add_done_callback(self._nudges.discard)
+    def _in_background(self, nudge: Nudge) -> None:
+        """The caller need not wait for Temporal: the wish is in the store. No burst of new runs goes before it."""
+        self._nudges.send(nudge)
 
     async def aclose(self) -> None:
         """Let the nudges that are under way finish."""
-        await asyncio.gather(*self._nudges, return_exceptions=True)
-
-
-async def _nudge(nudge: Awaitable[None]) -> None:
-    try:
-        await nudge
-        reach(Point.WORKFLOW_STARTED)
-    except UnavailableError as error:
-        _log.warning("The sweeper will nudge the run: %s", error)
+        await asyncio.gather(self._starts.aclose(), self._nudges.aclose())
 
 
 def _check_arguments(arguments: JsonValue, schema: str, *, approved: bool) -> None:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
+from orchestrator.auth_function import as_auth_function
 from orchestrator.cache_key import check_key_path
 from orchestrator.errors import InvalidRequestError
 from orchestrator.schema import check_schema
 from orchestrator.store.json_text import load
-from perdure.contract import FunctionDefinition
+from perdure.contract import FunctionDefinition, RegisterMachine
+
+
+def definitions_of(request: RegisterMachine) -> list[FunctionDefinition]:
+    """The functions of a service that a machine offers, checked. Raises `InvalidRequestError` and its kin."""
+    return [
+        as_auth_function(
+            request.service or "", checked(definition, index), pointer=f"/functions/{index}"
+        )
+        for index, definition in enumerate(request.functions)
+    ]
 
 
 def checked(definition: FunctionDefinition, index: int) -> FunctionDefinition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import timedelta
 
@@ -19,6 +20,7 @@ from orchestrator.activity_interface import (
     SummarizeInput,
     ThinkInput,
 )
+from orchestrator.agent import CallFunctions, CallModel, next_step
 from orchestrator.clock import now_ms
 from orchestrator.conversation import ModelError, Posture
 from orchestrator.errors import NotFoundError, UnavailableError
@@ -29,6 +31,7 @@ from orchestrator.store.store import Store
 from orchestrator.temporal import Temporal
 from perdure.contract import RunStatus
 from workers.heartbeat import heartbeating
+from workers.hosting import Hosting
 from workers.summaries import Summarizer
 from workers.thinking import Thinker
 
@@ -36,6 +39,9 @@ _log = logging.getLogger(__name__)
 _SUMMARY_ATTEMPTS = 3
 """Tries of a summary before the result is cut instead: a summary is not worth a failed run."""
 
+
+_GO_ON_SECONDS = 10.0
+"""For so long one activity begins further calls and steps: Temporal's own history stays a record of what went on."""
 
 _DELETED = Standing(RunStatus.CANCELLED.value)
 """Where a run stands that is gone: nothing is left to do for it."""
@@ -45,32 +51,70 @@ class Activities:
     """All activities of the run and delivery workflows."""
 
     def __init__(
-        self, store: Store, thinker: Thinker, summarizer: Summarizer, temporal: Temporal
+        self,
+        store: Store,
+        thinker: Thinker,
+        summarizer: Summarizer,
+        temporal: Temporal,
+        hosting: Hosting | None = None,
     ) -> None:
         self._store = store
         self._thinker = thinker
         self._summarizer = summarizer
         self._temporal = temporal
+        self._hosting = hosting
 
     @activity.defn(name=interface.THINK)
     @heartbeating
     async def think(self, question: ThinkInput) -> Standing:
-        """One model step, or what stands in its way. A recorded step is not paid again."""
+        """One model step, or what stands in its way. A recorded step is not paid again.
+
+        Where the functions are hosted here, the calls it asks for are made too, and the steps after them taken, for a
+        while. Each step and each call is committed as ever: whoever tries again goes on from there.
+        """
         attempt = activity.info().attempt
+        standing, asked = await self._step(question, attempt)
+        if self._hosting is None:
+            return standing
+        return await self._go_on(self._hosting, question.run, standing, 1 if asked else attempt)
+
+    async def _go_on(
+        self, hosting: Hosting, ref: RunRef, standing: Standing, attempt: int
+    ) -> Standing:
+        """Calls and steps in turn, until something is the workflow's to do, somebody else drives the run, or it is time
+        to let the workflow have a look."""
+        until = asyncio.get_running_loop().time() + _GO_ON_SECONDS
+        while not standing.late and asyncio.get_running_loop().time() < until:
+            step = next_step(standing.situation())
+            if activity.is_worker_shutdown() or not isinstance(step, CallFunctions | CallModel):
+                break
+            made = True
+            if isinstance(step, CallFunctions):
+                if not hosting.makes(standing.orders):
+                    break
+                made = await hosting.make(ref, standing.orders)
+            standing, asked = await self._step(ThinkInput(ref, standing.step + 1), attempt)
+            attempt = 1 if asked else attempt
+            if not made:
+                break
+        return standing
+
+    async def _step(self, question: ThinkInput, attempt: int) -> tuple[Standing, bool]:
+        """One model step at most, and whether the model was asked."""
         begun = await self._begin(question, attempt)
         if isinstance(begun, Standing):
-            return await self._tell(question.run, begun)
+            return await self._tell(question.run, begun), False
         if begun.run.status == RunStatus.PENDING:  # as it was before: this step began the turn
             await self._tell(question.run, None)
         try:
             standing = await self._ask(question.run, begun, attempt)
         except NotFoundError:
-            return _DELETED
+            return _DELETED, True
         if standing.status == RunStatus.DONE:
             reach(Point.RESULT_NOT_DELIVERED)
         if standing.status == RunStatus.PAUSED:
             reach(Point.WAITING_FOR_APPROVAL)
-        return await self._tell(question.run, standing)
+        return await self._tell(question.run, standing), True
 
     async def _begin(self, question: ThinkInput, attempt: int) -> Question | Standing:
         try:

@@ -9,6 +9,9 @@ from typing import NoReturn, cast
 
 from pydantic import JsonValue
 
+MAX_DEPTH = 64
+"""Objects and arrays inside each other, in what anybody sends."""
+
 
 def dump(value: object) -> str:
     """Compact JSON text. NUL and lone surrogates stay escaped, so the text is valid in every database.
@@ -51,6 +54,24 @@ def load_optional(text: str | None) -> JsonValue:
 def storable(text: str) -> str:
     """Plain text with what databases refuse (NUL, lone surrogates) written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\u0000")
+
+
+def is_too_deep(value: object) -> bool:
+    """Whether objects and arrays stand inside each other more than `MAX_DEPTH` times."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child for each in level for child in _children(each) if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(cast("dict[str, object]", value).values())
+    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _dumped(value: object, *, ensure_ascii: bool) -> str:

@@ -168,7 +168,7 @@ class StepStore:
             if _is_late(run, question):
                 run.event("step.dropped", step=question.step, usage=_usage_data(plan))
                 await run.save()
-                return await standing_of(run)
+                return replace(await standing_of(run), late=True)
             writer = ReplyWriter(run, question.step, seen)
             message_key = await writer.write_message(plan)
             effort = _Effort(attempt, duration_ms, cost_micros)

@@ -12,7 +12,8 @@ import pytest
 from fastapi import APIRouter, FastAPI
 
 from api.errors import install_error_handlers
-from api.json_body import MAX_DEPTH, JsonRoute, parse_json
+from api.json_body import JsonRoute, parse_json
+from orchestrator.store.json_text import MAX_DEPTH
 from tests.api.conftest import serving
 
 

@@ -87,6 +87,7 @@ def environment_for(folder: Path) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if not name.startswith("PERDURE_")},
         LEDGER: str(folder / "ledger"),
         DIARY: str(folder / "diary"),
+        "PERDURE_HOSTED_FUNCTIONS": "tests.end_to_end.hosted:service",
         "PERDURE_SCRIPTED_POLICIES": "billed=tests.end_to_end.policies:billed",
         "PYTHONPATH": str(REPOSITORY),
     }

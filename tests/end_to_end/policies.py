@@ -14,7 +14,10 @@ LEDGER = "PERDURE_TEST_LEDGER"
 
 
 def billed(request: ModelRequest) -> Step:
-    """The prompt is `{"steps": n, "delayMs": d, "run": name}`: n calls of `work`, one after the other, then the end."""
+    """The prompt is `{"steps": n, "delayMs": d, "run": name}`: n calls of `work`, one after the other, then the end.
+
+    `function` names another one than `e2e_work`.
+    """
     step = sum(isinstance(turn, AssistantTurn) for turn in request.turns)
     first = request.turns[0]
     assert isinstance(first, UserTurn)
@@ -25,5 +28,5 @@ def billed(request: ModelRequest) -> Step:
     delay = float(plan.get("delayMs", 0))
     if step >= plan["steps"]:
         return Step(text=f"{step} steps", delay_ms=delay)
-    call = Call(function="e2e_work", input={"run": plan["run"], "step": step})
+    call = Call(function=plan.get("function", "e2e_work"), input={"run": plan["run"], "step": step})
     return Step(calls=[call], delay_ms=delay)

@@ -8,7 +8,6 @@ from typing import Any
 
 from perdure.backoff import Backoff
 from perdure.blobs import BlobData
-from perdure.context import Context
 from perdure.contract import FunctionCall
 from perdure.errors import (
     ApiError,
@@ -21,18 +20,14 @@ from perdure.errors import (
     TooLargeError,
 )
 from perdure.functions import Function
-from perdure.outcome import Outcome, Rejection, Resolution, outcome_of, too_large
-from perdure.signature import InvalidInputError
+from perdure.outcome import Outcome, Rejection, Resolution, too_large
+from perdure.work import Work, say
 from perdure.worker_api import WorkerApi
-
-logger = logging.getLogger("perdure")
 
 _RETRY_HEARTBEAT = 1.0
 """Seconds after which a heartbeat that did not arrive is repeated."""
 _SHORTEST_REPORT = 30.0
 """Seconds for which handing in a result is tried at least, however short the call's timeout."""
-_LEAVE_TAKING = 2.0
-"""Seconds an async function has to end after it was cancelled, before it is left to itself."""
 
 
 class CallExecution:
@@ -46,20 +41,11 @@ class CallExecution:
         heartbeat_seconds: float,
     ) -> None:
         self._call = call
-        self._function = function
         self._api = api
         self._heartbeat_seconds = heartbeat_seconds
         self._clock = asyncio.get_running_loop().time
-        self._received = self._clock()
         self._unwanted = asyncio.Event()
-        self._context = Context(
-            call.run_id,
-            call.id,
-            call.attempt,
-            call.run_context or {},
-            approved=call.approved,
-            auth=call.auth_context or {},
-        )
+        self._work = Work(call, function)
 
     async def run(self) -> None:
         """Acknowledge, work, answer. Nothing is posted when the result is not wanted any more."""
@@ -67,7 +53,7 @@ class CallExecution:
             return
         heart = asyncio.create_task(self._beat())
         try:
-            outcome = await self._work()
+            outcome = await self._work.outcome(self._unwanted)
             if outcome is not None:
                 await self._report(outcome)
         finally:
@@ -84,7 +70,7 @@ class CallExecution:
                 return await self._api.heartbeat(self._call)
             except (ConnectionFailedError, ServerError, RateLimitedError) as error:
                 delay = _pause(error, backoff)
-                if self._clock() + delay > self._received + self._call.timeout_seconds:
+                if delay > self._work.seconds_left:
                     self._say(logging.WARNING, "could not be acknowledged and is given up", error)
                     return False
                 await asyncio.sleep(delay)
@@ -108,50 +94,6 @@ class CallExecution:
             if not wanted:
                 self._unwanted.set()
                 return
-
-    async def _work(self) -> Outcome | None:
-        """The outcome, or None when nobody wants it any more."""
-        work = asyncio.create_task(self._answer())
-        unwanted = asyncio.create_task(self._unwanted.wait())
-        left = self._received + self._call.timeout_seconds - self._clock()
-        try:
-            await asyncio.wait({work, unwanted}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            self._context.cancelled.set()
-            if unwanted.done():
-                self._say(logging.INFO, "is not wanted any more")
-                return None
-            end = "was cancelled" if self._function.is_async else "was abandoned in its thread"
-            self._say(logging.WARNING, f"{end} after {self._call.timeout_seconds:g} s")
-            return Rejection(
-                "TimeoutError",
-                f"{self._call.function} did not finish within {self._call.timeout_seconds:g} s.",
-            )
-        finally:
-            self._context.cancelled.set()
-            unwanted.cancel()
-            if not work.done():
-                await self._leave(work)
-
-    async def _leave(self, work: asyncio.Task[Outcome]) -> None:
-        work.cancel()
-        await asyncio.wait({work}, timeout=_LEAVE_TAKING)
-        if not work.done():
-            self._say(logging.WARNING, "does not end although it was cancelled")
-
-    async def _answer(self) -> Outcome:
-        try:
-            returned = await self._function.answer(self._call.input, self._context)
-        except InvalidInputError as error:
-            return Rejection("InvalidInput", str(error))
-        except asyncio.CancelledError as error:
-            if self._context.cancelled.is_set():
-                raise
-            return Rejection.of(error)  # the function's own doing
-        except BaseException as error:  # noqa: BLE001 - SystemExit too: the worker goes on
-            return Rejection.of(error)
-        return outcome_of(returned)
 
     async def _report(self, outcome: Outcome) -> None:
         """Hand the outcome in, for as long as the call's timeout where the API is away."""
@@ -187,17 +129,10 @@ class CallExecution:
             del blobs[0]
 
     def _body(self, outcome: Outcome) -> bytes:
-        milliseconds = round((self._clock() - self._received) * 1000)
-        return outcome.body(self._call.attempt, milliseconds)
+        return outcome.body(self._call.attempt, self._work.milliseconds)
 
     def _say(self, level: int, what: str, error: Exception | None = None) -> None:
-        call = self._call
-        logger.log(
-            level,
-            "Call %s of %s.%s (attempt %d) %s%s",
-            *(call.id, call.service, call.function, call.attempt, what),
-            f": {error}" if error else ".",
-        )
+        say(self._call, level, what, error)
 
 
 def _refused(error: ApiError, size: int, blobs: list[BlobData]) -> Rejection:

@@ -40,6 +40,13 @@ def dev(
             metavar="MODULE:SERVICE", help="Host these functions too; may be given again."
         ),
     ] = None,
+    hosted: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:SERVICE",
+            help="Host these functions in the Temporal worker itself, without HTTP; may be given again.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="When ready, one line of JSON on stdout.")
     ] = False,
@@ -62,6 +69,7 @@ def dev(
         state_dir=state_dir,
         port=port,
         functions=tuple(functions or ()),
+        hosted=tuple(hosted or ()),
         temporal_ui=ui,
         ready_timeout=ready_timeout,
     )

@@ -35,6 +35,7 @@ class StackOptions:
     state_dir: Path = Path(".perdure")
     port: int = 8787
     functions: tuple[str, ...] = ()
+    hosted: tuple[str, ...] = ()
     temporal_ui: bool = False
     ready_timeout: float = 60.0
 
@@ -132,9 +133,13 @@ def temporal_child(
 
 
 def server_environment(
-    environment: Mapping[str, str], state: StateFolder, addresses: Addresses
+    environment: Mapping[str, str],
+    state: StateFolder,
+    addresses: Addresses,
+    hosted: tuple[str, ...] = (),
 ) -> dict[str, str]:
     """What the API and the Temporal workers are told on top of what this process was told."""
+    targets = (environment.get("PERDURE_HOSTED_FUNCTIONS", ""), *hosted)
     return {
         "PERDURE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",  # receivers under development
         **environment,
@@ -142,6 +147,7 @@ def server_environment(
         "PERDURE_HOST": addresses.host,
         "PERDURE_PORT": str(addresses.port),
         "PERDURE_TEMPORAL_ADDRESS": addresses.temporal,
+        "PERDURE_HOSTED_FUNCTIONS": " ".join(filter(None, targets)),
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -103,7 +103,7 @@ class _Stack:
         self._options = options
         self._commands = commands
         self._environment = environment
-        self._server_environment = server_environment(environment, state, addresses)
+        self._server_environment = server_environment(environment, state, addresses, options.hosted)
         self._state = state
         self._addresses = addresses
         self._supervisor = supervisor

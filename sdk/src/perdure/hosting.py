@@ -1,0 +1,76 @@
+"""Functions beside a Temporal worker: run in its process, on its behalf, without a way over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from perdure.contract import CreateBlob, FunctionCall, PostResult, RegisterMachine
+from perdure.functions import Function, ServiceDefinition
+from perdure.outcome import Outcome, Rejection, Resolution
+from perdure.work import Work
+from perdure.worker import load_services
+
+
+class Performed(NamedTuple):
+    """What came of a call, and the blobs that belong to it."""
+
+    result: PostResult
+    blobs: tuple[CreateBlob, ...] = ()
+
+
+class Host:
+    """Runs the functions of some services, each only so often at once as its `concurrency` says."""
+
+    def __init__(self, services: Sequence[ServiceDefinition]) -> None:
+        self.definitions: list[RegisterMachine] = [service.definition() for service in services]
+        self._functions: dict[tuple[str, str], Function[..., Any]] = {
+            (service.name, name): function
+            for service in services
+            for name, function in service.functions.items()
+        }
+        self._slots = {
+            name: asyncio.Semaphore(function.concurrency)
+            for name, function in self._functions.items()
+        }
+
+    @classmethod
+    def load(cls, targets: str) -> Host:
+        """The services that `module:name,name` means, several of them separated by spaces.
+
+        Raises `ConfigurationError`; what a module itself raises passes.
+        """
+        return cls([service for target in targets.split() for service in load_services(target)])
+
+    def offers(self, service: str, function: str) -> bool:
+        """Whether the function is one of these."""
+        return (service, function) in self._functions
+
+    def concurrency(self, service: str, function: str) -> int:
+        """How many calls of the function this process works on at once."""
+        return self._functions[service, function].concurrency
+
+    @asynccontextmanager
+    async def slot(self, service: str, function: str) -> AsyncGenerator[None]:
+        """Wait for room for one more call of the function, and keep it."""
+        async with self._slots[service, function]:
+            yield
+
+    async def perform(self, call: FunctionCall, unwanted: asyncio.Event) -> Performed | None:
+        """Work on a call; None where it became unwanted before it was done. Whatever the function raises is a result."""
+        work = Work(call, self._functions[call.service, call.function])
+        outcome = await work.outcome(unwanted)
+        return None if outcome is None else _performed(outcome, call.attempt, work.milliseconds)
+
+
+def _performed(outcome: Outcome, attempt: int, milliseconds: int) -> Performed:
+    try:
+        posted = PostResult.model_validate(json.loads(outcome.body(attempt, milliseconds)))
+    except RecursionError:
+        refused = Rejection("ResultRefused", "The result is nested too deeply.")
+        return _performed(refused, attempt, milliseconds)
+    blobs = outcome.blobs if isinstance(outcome, Resolution) else ()
+    return Performed(posted, tuple(blob.request() for blob in blobs))

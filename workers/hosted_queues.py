@@ -1,0 +1,77 @@
+"""The task queues of hosted functions: calls that are activities of their own are taken and made here.
+
+A call comes this way from a worker that does not host the function, after its process died, or where it may take long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
+
+from orchestrator.activity_interface import CallOutcome, CallTicket
+from orchestrator.call_queue import FUNCTION_FAILED, NOT_DELIVERED, UNWANTED
+from orchestrator.store.call_verdicts import Again, Full, Settled
+from workers.heartbeat import heartbeating
+from workers.hosting import HostedFunction, Hosting
+
+_LOOK_AGAIN = timedelta(seconds=0.25)
+_POLLERS = 2
+_GRACE = timedelta(seconds=20)
+
+
+class HostedCalls:
+    """The activities of the calls of one function."""
+
+    def __init__(self, hosting: Hosting, queue: str) -> None:
+        self._hosting = hosting
+        self._queue = queue
+
+    @activity.defn(dynamic=True)
+    @heartbeating
+    async def call(self, tickets: Sequence[RawValue]) -> CallOutcome:
+        """One attempt of a call."""
+        ticket = activity.payload_converter().from_payload(tickets[0].payload, CallTicket)
+        verdict = await self._hosting.call(ticket, self._queue, activity.info().task_token)
+        match verdict:
+            case Settled(outcome):
+                return outcome
+            case Again(_, delay):
+                raise ApplicationError(
+                    "the function failed",
+                    type=FUNCTION_FAILED,
+                    next_retry_delay=timedelta(seconds=delay),
+                )
+            case Full():
+                raise ApplicationError(
+                    "as many are at work as may be",
+                    type=NOT_DELIVERED,
+                    next_retry_delay=_LOOK_AGAIN,
+                )
+            case unwanted:
+                raise ApplicationError(unwanted.reason, type=UNWANTED, non_retryable=True)
+
+
+def build_hosting_workers(client: Client, hosting: Hosting) -> list[Worker]:
+    """A Temporal worker for each hosted function: its queue is its own."""
+    return [_worker(client, hosting, function) for function in hosting.functions.values()]
+
+
+def _worker(client: Client, hosting: Hosting, function: HostedFunction) -> Worker:
+    return Worker(
+        client,
+        task_queue=function.queue,
+        activities=[HostedCalls(hosting, function.queue).call],
+        max_concurrent_activities=function.concurrency,
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(
+            min(_POLLERS, function.concurrency)
+        ),
+        max_heartbeat_throttle_interval=timedelta(seconds=3),
+        default_heartbeat_throttle_interval=timedelta(seconds=3),
+        graceful_shutdown_timeout=_GRACE,
+    )

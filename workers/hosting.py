@@ -1,0 +1,272 @@
+"""Functions hosted in this process: their calls are made here, without the way over HTTP.
+
+Where a model step and its calls are made in the same worker, no activity stands between them: the calls are made
+within the step's own activity, each begun and ended by a transaction of its own. What cannot be made so goes the
+usual way, as an activity on the function's own task queue, which this process polls too.
+See docs/decisions/0007-hosted-calls-need-no-activity.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from typing import NamedTuple, Protocol
+
+from temporalio.exceptions import ApplicationError
+
+from orchestrator.activity_interface import CallOrder, CallTicket, RunRef
+from orchestrator.approval_rules import read_request
+from orchestrator.call_queue import FUNCTION_FAILED
+from orchestrator.clock import now_ms
+from orchestrator.errors import NotFoundError, SupersededError, TooLargeError
+from orchestrator.failpoints import Point, reach
+from orchestrator.registration import definitions_of
+from orchestrator.store.call_rows import queue_name
+from orchestrator.store.call_verdicts import (
+    Again,
+    Finished,
+    Full,
+    HandedOut,
+    Settled,
+    Unwanted,
+    content_of,
+)
+from orchestrator.store.json_text import is_too_deep
+from orchestrator.store.store import Store
+from perdure.contract import (
+    HEARTBEAT_SECONDS,
+    CreateBlob,
+    FunctionCall,
+    PostResult,
+    RegisterMachine,
+    ResultType,
+)
+
+_log = logging.getLogger(__name__)
+
+LONGEST_WITHIN_A_STEP = 310.0
+"""Seconds. A call that may take longer has an activity of its own, and with it a time limit of its own."""
+LONGEST_PAUSE = 60.0
+"""Seconds between two attempts that are waited for within a step."""
+_ALIVE_MS = 30_000
+_ATTEND_SECONDS = 10.0
+
+Verdict = Settled | Again | Full | Unwanted
+
+
+class Result(Protocol):
+    """What came of a call."""
+
+    @property
+    def result(self) -> PostResult: ...
+    @property
+    def blobs(self) -> tuple[CreateBlob, ...]: ...
+
+
+class FunctionHost(Protocol):
+    """Functions that can be run in this process: `perdure.hosting.Host` is one."""
+
+    @property
+    def definitions(self) -> list[RegisterMachine]: ...
+    def offers(self, service: str, function: str) -> bool: ...
+    def concurrency(self, service: str, function: str) -> int: ...
+    def slot(self, service: str, function: str) -> AbstractAsyncContextManager[None]: ...
+    async def perform(self, call: FunctionCall, unwanted: asyncio.Event) -> Result | None: ...
+
+
+class HostedFunction(NamedTuple):
+    """A function of this process, by its task queue."""
+
+    queue: str
+    service: str
+    name: str
+    concurrency: int
+
+
+class Hosting:
+    """The functions of one cluster that this process hosts, as the machine `machine_id`."""
+
+    def __init__(
+        self,
+        store: Store,
+        host: FunctionHost,
+        *,
+        cluster_id: str,
+        machine_id: str,
+        look_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        self._store = store
+        self._host = host
+        self._cluster_id = cluster_id
+        self._machine_id = machine_id
+        self._look_seconds = look_seconds
+        self.functions: dict[str, HostedFunction] = {
+            function.queue: function for function in self._named()
+        }
+
+    def _named(self) -> list[HostedFunction]:
+        return [
+            HostedFunction(
+                queue_name(self._cluster_id, service, definition.name),
+                service,
+                definition.name,
+                self._host.concurrency(service, definition.name),
+            )
+            for registration in self._host.definitions
+            if (service := registration.service) is not None
+            for definition in registration.functions
+        ]
+
+    @asynccontextmanager
+    async def attended(self) -> AsyncGenerator[None]:
+        """Registered, and known to be alive while the body runs. Raises `InvalidRequestError` and its kin."""
+        for registration in self._host.definitions:
+            await self._store.functions.register(
+                self._cluster_id,
+                self._machine_id,
+                registration.service or "",
+                definitions_of(registration),
+                heartbeats=True,
+                alive_until=now_ms() + _ALIVE_MS,
+            )
+        attending = asyncio.create_task(self._attend())
+        try:
+            yield
+        finally:
+            attending.cancel()
+            await self._be_alive(0)
+
+    async def _attend(self) -> None:
+        while True:
+            await asyncio.sleep(_ATTEND_SECONDS)
+            try:
+                await self._be_alive(_ALIVE_MS)
+            except Exception:  # noqa: BLE001 # a store that is away comes back
+                _log.warning("hosted functions could not be said to be here", exc_info=True)
+
+    async def _be_alive(self, milliseconds: int) -> None:
+        await self._store.functions.touch(
+            self._cluster_id,
+            self._machine_id,
+            heartbeats=True,
+            alive_until=now_ms() + milliseconds,
+        )
+
+    def makes(self, orders: Sequence[CallOrder]) -> bool:
+        """Whether all of these calls can be made here within a step."""
+        return all(
+            order.queue in self.functions and order.timeout <= LONGEST_WITHIN_A_STEP
+            for order in orders
+        )
+
+    async def make(self, ref: RunRef, orders: Sequence[CallOrder]) -> bool:
+        """Make calls that nobody works on, all at once; True if each has its result, or is interrupted.
+
+        Raises `ApplicationError` where a function is to be tried again much later.
+        """
+        verdicts = await asyncio.gather(*(self._make(ref, order) for order in orders))
+        for verdict in verdicts:
+            if isinstance(verdict, Again):
+                raise ApplicationError(
+                    "the function failed",
+                    type=FUNCTION_FAILED,
+                    next_retry_delay=timedelta(seconds=verdict.delay),
+                )
+        return all(isinstance(verdict, Settled) for verdict in verdicts)
+
+    async def _make(self, ref: RunRef, order: CallOrder) -> Verdict:
+        while True:
+            verdict = await self.call(CallTicket(ref, order.call_id), order.queue, None)
+            if not isinstance(verdict, Again) or verdict.delay > LONGEST_PAUSE:
+                return verdict
+            await asyncio.sleep(verdict.delay)
+
+    async def call(self, ticket: CallTicket, queue: str, token: bytes | None) -> Verdict:
+        """One attempt of a call. `token`: of its own activity, if it has one."""
+        function = self.functions[queue]
+        async with self._host.slot(function.service, function.name):
+            answer = await self._store.calls.hand_out(ticket, self._machine_id, token, begun=True)
+            if not isinstance(answer, HandedOut):
+                return answer
+            return await self._work(answer.call)
+
+    async def _work(self, call: FunctionCall) -> Verdict:
+        unwanted = asyncio.Event()
+        watch = asyncio.create_task(self._watch(call, unwanted))
+        try:
+            performed = await self._host.perform(call, unwanted)
+            if performed is None:
+                return Unwanted("the call was cancelled")
+            return await self._keep(call, performed)
+        except (NotFoundError, SupersededError) as error:
+            return Unwanted(str(error))
+        finally:
+            watch.cancel()
+
+    async def _watch(self, call: FunctionCall, unwanted: asyncio.Event) -> None:
+        """Hear that a call was cancelled, as soon as a function worker would."""
+        gone = False
+        while not gone:
+            await asyncio.sleep(self._look_seconds)
+            try:
+                _, gone = await self._store.calls.lease(
+                    self._cluster_id, call.id, self._machine_id, call.attempt
+                )
+            except (NotFoundError, SupersededError):
+                gone = True
+            except Exception:  # noqa: BLE001 # a store that is away comes back
+                _log.warning("could not look after call %s", call.id, exc_info=True)
+        unwanted.set()
+
+    async def _keep(self, call: FunctionCall, performed: Result) -> Verdict:
+        try:
+            for blob in performed.blobs:
+                await self._store.blobs.add(
+                    self._cluster_id,
+                    call.id,
+                    self._machine_id,
+                    name=blob.name,
+                    type_=blob.type,
+                    content=base64.b64decode(blob.data),
+                )
+        except TooLargeError as error:
+            return (await self._reject(call, str(error))).verdict
+        finished = await self._finish(call, performed.result)
+        reach(Point.RESULT_ACCEPTED)
+        return finished.verdict
+
+    async def _finish(self, call: FunctionCall, posted: PostResult) -> Finished:
+        if posted.result_type is ResultType.INTERRUPT:
+            return await self._store.approvals.request(
+                self._cluster_id,
+                call.id,
+                self._machine_id,
+                call.attempt,
+                read_request(posted.result),
+            )
+        if is_too_deep(posted.result):
+            return await self._reject(call, "The result is nested too deeply.")
+        content = content_of(posted.result_type, posted.result)
+        return await self._store.calls.finish(
+            self._cluster_id,
+            call.id,
+            self._machine_id,
+            call.attempt,
+            kind=posted.result_type,
+            content=content.text,
+            is_text=content.is_text,
+        )
+
+    async def _reject(self, call: FunctionCall, why: str) -> Finished:
+        return await self._store.calls.finish(
+            self._cluster_id,
+            call.id,
+            self._machine_id,
+            call.attempt,
+            kind=ResultType.REJECTION,
+            content=f"The result was not taken: {why}",
+        )
