@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check bench faults walks clean
+.PHONY: help setup demo dev test check bench faults walks security fuzz clean
 
 help:
 	@echo 'make demo    run the example on an embedded stack'
@@ -15,6 +15,8 @@ help:
 	@echo 'make bench   measure against a hand-written Temporal loop'
 	@echo 'make faults  kill, starve and cut off every part, and look at what survives (ARGS="kill-api --runs 8")'
 	@echo 'make walks   walk at random through all that can happen to a run, for half an hour'
+	@echo 'make security  flood a real process, and search every file for secrets'
+	@echo 'make fuzz    make up requests and chains of them, for ten minutes (ARGS="--minutes 1")'
 	@echo 'make setup   only build $(VENV)'
 	@echo 'make clean   remove what was built; runs and their data in .perdure/ stay'
 
@@ -26,9 +28,11 @@ demo: $(READY)
 dev: $(READY)
 	@exec $(VENV)/bin/perdure dev $(ARGS)
 
-# Two at a time, a file to each: most tests wait for processes and databases.
+# Three at a time, a file to each: most tests wait for processes and databases. Bytecode is kept even where the environment
+# forbids it: some hundred processes are started, and each would compile the whole product, and pytest its plugins.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(READY)
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(VENV)/bin/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(READY)
 	$(VENV)/bin/ruff check
@@ -50,6 +54,12 @@ $(READY): constraints.txt pyproject.toml sdk/pyproject.toml .ci/setup
 
 walks: $(READY)
 	@$(VENV)/bin/python -m pytest tests/store/walks --hypothesis-profile=walks --timeout=0 $(ARGS)
+
+security: $(READY)
+	@$(VENV)/bin/python -m pytest -m security -s tests/security $(ARGS)
+
+fuzz: $(READY)
+	@$(VENV)/bin/python -m tests.security.fuzz $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

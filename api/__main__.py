@@ -21,6 +21,7 @@ from api.audit_trail import AuditTrail
 from api.auth_function import AuthFunction
 from api.call_door import CallDoor
 from api.composition import ApiServices
+from api.connections import Connection
 from api.custom_auth import CustomAuth
 from api.keyring import Keyring, Roster
 from api.presence import Presence
@@ -28,9 +29,12 @@ from api.throttle import Throttle
 from orchestrator.call_operations import CallOperations
 from orchestrator.call_queue import CallQueue
 from orchestrator.logs import configure_logging
+from orchestrator.lost_tasks import LostTasks
 from orchestrator.operations import Operations
+from orchestrator.secret_box import SecretBox
 from orchestrator.settings import Settings
 from orchestrator.store.store import open_store
+from orchestrator.task_journal import TaskJournal, scope_of
 from orchestrator.temporal import Temporal
 from orchestrator.webhooks import Webhooks
 
@@ -41,8 +45,6 @@ _POLLS_RUN_OUT_SECONDS = 6.0
 """How long calls that are on their way from Temporal are still taken, to be given back at once: as long as a poll lasts
 at a server that cannot end it before."""
 _KEEP_ALIVE_SECONDS = 75
-_HEAD_BYTES = 256 * 1024
-"""Of a request's line and headers: the longest question for metadata fits."""
 
 
 class ApiServer(uvicorn.Server):
@@ -70,14 +72,22 @@ class ApiServer(uvicorn.Server):
 async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
     """Everything the API stands on, by the settings. Temporal is reached for when it is first needed."""
     async with AsyncExitStack() as stack:
-        store = await open_store(settings.store_url, listen_url=settings.database_listen_url)
+        store = await open_store(
+            settings.store_url,
+            listen_url=settings.database_listen_url,
+            box=SecretBox.of(settings),
+        )
         stack.push_async_callback(store.aclose)
         temporal = Temporal(settings)
         operations = Operations(store, temporal, settings)
         stack.push_async_callback(operations.aclose)
         queue = CallQueue(temporal, identity=f"api-{platform.node()}-{os.getpid()}")
-        door = CallDoor(queue, store.calls)
+        journal = TaskJournal.of(settings)
+        stack.callback(journal.close)
+        door = CallDoor(queue, store.calls, journal)
         stack.push_async_callback(_close_door, door)
+        lost = LostTasks(settings.task_folder, scope_of(settings), queue, store.lost_handouts)
+        await stack.enter_async_context(_looking(lost))
         custom_auth = CustomAuth(AuthFunction(store, operations).ask)
         stack.push_async_callback(custom_auth.aclose)
         trail = AuditTrail(store.audit)
@@ -87,7 +97,7 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
             store=store,
             temporal=temporal,
             operations=operations,
-            calls=CallOperations(store, queue, temporal),
+            calls=CallOperations(store, queue, temporal, journal),
             door=door,
             presence=Presence(store.functions),
             keyring=Keyring(store.keys),
@@ -100,6 +110,16 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
             trail=trail,
             webhooks=Webhooks(store, settings),
         )
+
+
+@asynccontextmanager
+async def _looking(lost: LostTasks) -> AsyncGenerator[None]:
+    looking = asyncio.create_task(lost.run())
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
 async def _close_door(door: CallDoor) -> None:
@@ -121,7 +141,7 @@ async def serve(settings: Settings) -> int | None:
             log_config=None,
             proxy_headers=False,
             server_header=False,
-            h11_max_incomplete_event_size=_HEAD_BYTES,
+            http=Connection,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )

@@ -93,12 +93,16 @@ def create_app(services: ApiServices) -> FastAPI:
 
 
 def assemble() -> FastAPI:
-    """The application's routes and its OpenAPI document, without anything to serve them from."""
+    """The application's routes and its OpenAPI document, without anything to serve them from.
+
+    The routes are taken as they are: an included router would build each of them again when it is first asked for.
+    """
     app = FastAPI(
         title="Perdure",
         summary="Durable agent runs",
         description=_DESCRIPTION,
         version=version("perdure-server"),
+        routes=[route for router in _ROUTERS for route in router.routes],
         redirect_slashes=False,
         telemetry={"auto_configure": False},
     )
@@ -106,7 +110,5 @@ def assemble() -> FastAPI:
     install_dialect_errors(app)
     app.add_middleware(TheirAddresses)
     app.add_middleware(Endings)
-    for router in _ROUTERS:
-        app.include_router(router)
     install_openapi(app)
     return app

@@ -13,7 +13,7 @@ from orchestrator.auth_function import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.errors import InvalidRequestError, NotFoundError, UnavailableError
 from orchestrator.operations import Operations
 from orchestrator.store.call_queries import ShownCall
-from orchestrator.store.json_text import load
+from orchestrator.store.confidences import opened_verdict
 from orchestrator.store.store import Store
 from perdure.contract import MAX_CONTEXT_BYTES, CreateCall, ResultType
 
@@ -42,7 +42,7 @@ class AuthFunction:
             )
         asked = await self._store.call_queries.get(cluster_id, call_id)
         try:
-            return _verdict(await self._answered(cluster_id, asked))
+            return self._verdict(cluster_id, await self._answered(cluster_id, asked))
         finally:  # the token is in the call's input: it must not stay in the database
             with contextlib.suppress(NotFoundError):
                 await self._operations.delete_run(RunRef(cluster_id, asked.run_id))
@@ -58,18 +58,24 @@ class AuthFunction:
             shown = await self._store.call_queries.get(cluster_id, shown.call.id)
         return shown
 
+    def _verdict(self, cluster_id: str, shown: ShownCall) -> Verdict:
+        refused = _refusal(shown)
+        if refused is not None:
+            return refused
+        result: JsonValue = None
+        if shown.content is not None and not shown.call.result_is_text:
+            result = opened_verdict(self._store.database.box, cluster_id, shown.content)
+        if isinstance(result, dict):
+            return result
+        return Refusal(f"{_NAME} must return an object to let the token's owner in; it did not.")
 
-def _verdict(shown: ShownCall) -> Verdict:
-    """The object that the function returned is who the token's owner is; anything else opens nothing."""
+
+def _refusal(shown: ShownCall) -> Refusal | None:
+    """Why it opens nothing, whatever is in it. Else the object is who the token's owner is."""
     if shown.call.result_type != ResultType.RESOLUTION.value:
         return Refusal("The token was refused.")
     if (shown.call.result_size or 0) > MAX_CONTEXT_BYTES:
         return Refusal(
             f"{_NAME} may return {MAX_CONTEXT_BYTES} characters as JSON; it returned more."
         )
-    result: JsonValue = None
-    if shown.content is not None and not shown.call.result_is_text:
-        result = load(shown.content)
-    if isinstance(result, dict):
-        return result
-    return Refusal(f"{_NAME} must return an object to let the token's owner in; it did not.")
+    return None

@@ -13,11 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from api.call_gates import LOOK_AGAIN, Gates
+from api.crash_loops import CrashLoops
 from orchestrator.call_queue import NOT_DELIVERED, UNWANTED, CallQueue, CallTask
 from orchestrator.errors import UnavailableError
 from orchestrator.failpoints import Point, reach
 from orchestrator.store.call_verdicts import Full, HandedOut, Settled, Unwanted
 from orchestrator.store.calls import CallStore
+from orchestrator.task_journal import HeldTask, TaskJournal
 from perdure.contract import FunctionCall
 
 _log = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ HOLD_SECONDS = 0.25
 """How long a call that came too late for its machine is held for the next one before it goes back to the queue."""
 BACK_SOON = 0.05
 """Seconds until a call that was not delivered is offered again."""
-_BACK_OFF = (0.2, 0.5, 1.0, 2.0)
+_BACK_OFF = (0.2, 0.5, 1.0)
 
 
 @dataclass(slots=True, eq=False)
@@ -49,10 +51,12 @@ class _Waiting:
 class CallDoor:
     """Hands calls to waiting machines, first come first served, each only what it asked for and has room for."""
 
-    def __init__(self, queue: CallQueue, calls: CallStore) -> None:
+    def __init__(self, queue: CallQueue, calls: CallStore, journal: TaskJournal) -> None:
         self._queue = queue
         self._calls = calls
+        self._journal = journal
         self._gates = Gates(calls)
+        self._crash_loops = CrashLoops()
         self._waiting: list[_Waiting] = []
         self._somebody_came = asyncio.Event()
         self._pollers: dict[str, asyncio.Task[None]] = {}
@@ -121,8 +125,10 @@ class CallDoor:
     def _forget(self, poller: asyncio.Task[None]) -> None:
         self._pollers.pop(poller.get_name(), None)
 
-    def free(self) -> None:
-        """A call has ended: there may be room for another one of its function."""
+    def free(self, call_id: str | None = None) -> None:
+        """A call has ended: there may be room for another one of its function. `call_id`: of one that was answered."""
+        if call_id is not None:
+            self._crash_loops.answered(call_id)
         self._gates.free()
 
     def is_waiting(self, machine_id: str) -> bool:
@@ -137,13 +143,14 @@ class CallDoor:
         failures = 0
         while self._is_wanted(queue):
             try:
-                if not await self._gates.is_open(queue):
+                if self._crash_loops.is_pausing(queue) or not await self._gates.is_open(queue):
                     await self._gates.wait()
                     continue
                 task = await self._queue.poll(queue)
                 if task is not None:
-                    reach(Point.CALL_WAITING)
-                    await self._deliver(queue, task)
+                    with self._journal.holding(HeldTask(task.token, call=task.ticket)):
+                        reach(Point.CALL_WAITING)
+                        await self._deliver(queue, task)
                 failures = 0
             except Exception as error:  # noqa: BLE001 # whatever it was, machines still wait
                 level = logging.WARNING if isinstance(error, UnavailableError) else logging.ERROR
@@ -177,6 +184,7 @@ class CallDoor:
         match answer:
             case HandedOut(call, limit):
                 self._gates.learn(queue, limit)
+                self._crash_loops.handed_out(call.id, queue, call.attempt)
                 machine.calls.append(call)
                 machine.tokens.append(task.token)
             case Full(limit):
@@ -187,6 +195,7 @@ class CallDoor:
                 )
             case Settled(outcome):
                 machine.room += 1
+                self._crash_loops.came_back(queue)
                 await self._queue.complete(task.token, outcome)
             case Unwanted(reason):
                 machine.room += 1

@@ -263,5 +263,5 @@ async def post_result(
         if manner.hears_conflicts:
             raise
         await services.store.calls.note_superseded(held.cluster_id, held.call_id, held.machine_id)
-    services.door.free()
+    services.door.free(held.call_id)
     return Response(status_code=204)

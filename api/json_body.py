@@ -27,9 +27,11 @@ from orchestrator.store.json_text import MAX_DEPTH, is_too_deep
 from perdure.contract import MAX_REQUEST_BYTES
 
 _DRAIN_SECONDS = 5.0
-_DRAIN_BYTES = 64 * 1024 * 1024
+_DRAIN_BYTES = 128 * 1024 * 1024
 """Of a body that is too large so much is still read and thrown away: a client that is not done sending would
 otherwise see a broken connection instead of the answer."""
+MAX_VALUES = 500_000
+"""Of any kind, names of members apart. A megabyte of brackets would be a million objects, and a second of work."""
 BODY_SECONDS = 20.0
 BODY_BYTES_PER_SECOND = 8 * 1024
 """A body may take this long, and longer only as far as it comes this fast: nobody holds a request open by dripping."""
@@ -37,6 +39,7 @@ BODY_BYTES_PER_SECOND = 8 * 1024
 _SUSPICIOUS = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]|[eE]\+?\d{3}|\d{300}")
 """What may be a NUL, half a surrogate pair or an infinite number; without it nothing has to be looked at."""
 
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _JSON_SUFFIX = re.compile(r"application/[\w.-]+\+json")
 
@@ -159,9 +162,11 @@ class _JsonRequest(Request):
 def parse_json(body: bytes, *, any_text: bool = False) -> object:
     """Read a JSON text. Raises `ApiError`: 400 for what is not JSON, 422 for JSON that is not taken.
 
-    Not JSON: other encodings than UTF-8, NaN and Infinity. Not taken: more than `MAX_DEPTH` levels, numbers beyond
-    a double's range, and (unless `any_text`) NUL and lone surrogates.
+    Not JSON: other encodings than UTF-8, NaN and Infinity. Not taken: more than `MAX_DEPTH` levels or `MAX_VALUES`
+    values, numbers beyond a double's range, and (unless `any_text`) NUL and lone surrogates.
     """
+    if _has_too_many_values(body):
+        raise _not_taken(f"The body may hold at most {MAX_VALUES:,} values.", ())
     try:
         value: object = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
@@ -179,6 +184,17 @@ def parse_json(body: bytes, *, any_text: bool = False) -> object:
     if _SUSPICIOUS.search(body):
         _check_scalars(value, any_text=any_text)
     return value
+
+
+def _has_too_many_values(body: bytes) -> bool:
+    """Told by its punctuation, before anything is made of it. In texts punctuation does not count."""
+    if _punctuation(body) <= MAX_VALUES:
+        return False
+    return _punctuation(_STRING.sub(b"", body)) > MAX_VALUES
+
+
+def _punctuation(body: bytes) -> int:
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
 
 from api.admission import forbidden
-from api.deps import Key, KeyedRoute, MachineId, Services
+from api.deps import Cluster, Key, KeyedRoute, MachineId, Services
 from api.dialects.manner import ClientManner
 from api.openapi import problems
 from api.replies import reply
@@ -48,3 +50,29 @@ async def register_machine(
     )
     services.presence.forget(key.cluster_id, machine_id)
     return reply(Registered(cluster_id=key.cluster_id))
+
+
+@router.post(
+    "/clusters/{clusterId}/machines/{machineId}/lost",
+    operation_id="report_lost_machine",
+    summary="Say that a machine is dead",
+    status_code=204,
+    responses=problems(404),
+)
+async def report_lost_machine(
+    cluster_id: Cluster,
+    machine_id: Annotated[
+        str, Path(alias="machineId", max_length=256, description="The dead machine's own name.")
+    ],
+    services: Services,
+) -> Response:
+    """Give the calls of a function worker whose process is certainly dead to others, before its heartbeats are missed.
+
+    An attempt that it had acknowledged stays counted. A machine that lives after all loses its calls: what it returns
+    is refused.
+    """
+    await services.store.machines.end(cluster_id, machine_id)
+    services.presence.forget(cluster_id, machine_id)
+    await services.calls.machine_lost(cluster_id, machine_id)
+    services.door.free()
+    return Response(status_code=204)

@@ -21,7 +21,7 @@ _MACHINE, _CLIENT, _ADMIN, _MANAGEMENT = (
 )
 _GROUPS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((_MACHINE, _CLIENT, _ADMIN, _MANAGEMENT), "get_identity"),
-    ((_MACHINE,), "poll_calls keep_call post_result create_blob"),
+    ((_MACHINE,), "poll_calls keep_call post_result create_blob report_lost_machine"),
     # A client may ask by `{}` which cluster it is in; to register functions takes the machine's scope.
     ((_MACHINE, _CLIENT), "register_machine"),
     (

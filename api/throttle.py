@@ -19,7 +19,12 @@ from api.errors import RETRY_AFTER_SECONDS, ApiError
 if TYPE_CHECKING:
     from api.request_rate import RequestRate
 
-_MACHINES = frozenset({"poll_calls", "keep_call", "post_result", "create_blob", "register_machine"})
+_MACHINES = frozenset(
+    {
+        *("poll_calls", "keep_call", "post_result", "create_blob"),
+        *("register_machine", "report_lost_machine"),
+    }
+)
 _WAITING = frozenset({"poll_calls", "stream_events"})
 _HELD = frozenset({"get_run", "get_timeline"})
 """Questions that the Inferable manner has wait, whether that is asked for or not."""

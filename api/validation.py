@@ -24,7 +24,7 @@ def explain(error: RequestValidationError, route: object) -> list[FieldProblem]:
     """Each thing that is wrong, with a JSON Pointer into the body; at most `MAX_PROBLEMS`.
 
     A parameter of the query, the path or a header has no pointer; it is named in the words. Values are never
-    repeated: they may be secret.
+    repeated: they may be secret. What is wrong beyond that is not looked at: a body may have a million mistakes.
     """
     found: dict[tuple[str, str], FieldProblem] = {}
     for item in cast("Sequence[Mapping[str, Any]]", error.errors()):
@@ -35,7 +35,9 @@ def explain(error: RequestValidationError, route: object) -> list[FieldProblem]:
             else FieldProblem(pointer="", detail=_of_parameter(item, str(source), location, route))
         )
         found.setdefault((field.pointer, field.detail), field)
-    return list(found.values())[:MAX_PROBLEMS]
+        if len(found) == MAX_PROBLEMS:
+            break
+    return list(found.values())
 
 
 def _in_the_body(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from perdure import Service
 
-service = Service("bench")
+
+async def echo(text: str, size: int = 0) -> str:
+    """Give back what was given, padded to that many characters."""
+    return f"result of {text}".ljust(size, ".")
 
 
-@service.function(timeout=30, concurrency=100)
-async def echo(text: str) -> str:
-    """Give back what was given."""
-    return f"result of {text}"
+def bench_service(name: str) -> Service:
+    """The function under a service of that name."""
+    made = Service(name)
+    made.function(timeout=30, concurrency=200)(echo)
+    return made
 
 
-@service.on_status_change
-async def ignore(change: object) -> None:
-    """A handler that takes every transition."""
+service = bench_service("bench")
 
 
 if __name__ == "__main__":

@@ -1,96 +1,104 @@
-"""The two sides that are compared: a raw loop, and a run through Perdure's API."""
+"""The sides that are compared: the raw loop, and runs through Perdure's API."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
-from datetime import UTC, datetime
+from typing import Any, Protocol
 
 import httpx2
 from temporalio.client import Client
 
 from benchmarks.raw_loop import QUEUE
 from benchmarks.stack import Stack
-from perdure import AsyncPerdure
+from perdure import AsyncPerdure, AsyncRun
+
+MODEL = "scripted/calls"
 
 
-def script(steps: int, *, text: str = "x") -> str:
-    """A prompt for the inline scripted model: call the function `steps` times, then end."""
-    call = {"calls": [{"function": "bench_echo", "input": {"text": text}}]}
-    return json.dumps([*[call] * steps, {"text": "done"}])
+class Side(Protocol):
+    """Somebody who runs an agent loop durably."""
+
+    @property
+    def name(self) -> str:
+        """As it stands in the figures."""
+        ...
+
+    async def play(self, steps: int, runs: int = 1) -> float:
+        """Seconds that so many runs at once take, each of so many steps with a call; from the first start to the last
+        result. Raises RuntimeError when a run ends wrongly."""
+        ...
 
 
 class RawSide:
     """Workflows of the raw loop, started and awaited over Temporal's own client."""
 
+    name = "raw"
+
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def run(self, steps: int) -> float:
-        """Seconds of a loop of that many steps, from the start to the result."""
+    async def play(self, steps: int, runs: int = 1) -> float:
         started = time.perf_counter()
-        await self._client.execute_workflow(
-            "raw_loop", steps, id=f"raw-{uuid.uuid4()}", task_queue=QUEUE
-        )
+        await asyncio.gather(*(self.run(steps) for _ in range(runs)))
         return time.perf_counter() - started
+
+    async def run(self, steps: int) -> str:
+        """Carry out one loop; its workflow id."""
+        workflow_id = f"raw-{uuid.uuid4()}"
+        result: str = await self._client.execute_workflow(
+            "raw_loop", steps, id=workflow_id, task_queue=QUEUE, result_type=str
+        )
+        if not result.startswith("result of"):
+            raise RuntimeError(f"the raw loop ended with {result!r}")
+        return workflow_id
 
 
 class PerdureSide:
-    """Runs through the API, with the function in a process of its own."""
+    """Runs through the API. `service` says where the function is: in a process of its own, or hosted."""
 
-    def __init__(self, client: AsyncPerdure, stack: Stack, temporal: Client) -> None:
+    def __init__(self, name: str, client: AsyncPerdure, stack: Stack, service: str) -> None:
+        self.name = name
+        self.function = f"{service}_echo"
         self._client = client
         self._stack = stack
-        self._temporal = temporal
 
-    async def run(self, steps: int) -> float:
-        """Seconds of a run of that many model steps with a call each, from the request to the result."""
+    async def play(self, steps: int, runs: int = 1) -> float:
         started = time.perf_counter()
-        run = await self._client.create_run(
-            script(steps), model="scripted/inline", functions=["bench_echo"]
-        )
-        await run.poll(timeout=120)
+        await asyncio.gather(*(self.run(steps) for _ in range(runs)))
         return time.perf_counter() - started
 
-    async def creation(self) -> float:
-        """Seconds until a create-run request is answered."""
-        started = time.perf_counter()
-        run = await self._client.create_run(
-            script(1), model="scripted/inline", functions=["bench_echo"]
+    async def create(self, steps: int, *, size: int = 0, delay_ms: int = 0) -> AsyncRun[Any]:
+        """Create a run of that many steps; results of `size` characters."""
+        asked = {"function": self.function, "steps": steps, "size": size, "delayMs": delay_ms}
+        return await self._client.create_run(
+            json.dumps(asked), model=MODEL, functions=[self.function], call_summarization=False
         )
-        answered = time.perf_counter() - started
-        await run.poll(timeout=60)
-        return answered
 
-    async def notice(self) -> float:
-        """Seconds from the final transition's commit until a long poll has it."""
-        run = await self._client.create_run(
-            json.dumps([{"text": "done", "delayMs": 150}]), model="scripted/inline"
-        )
-        snapshot = (await run.poll(timeout=60)).run
-        now = datetime.now(UTC)
-        assert snapshot.finished_at is not None  # noqa: S101 # it was polled to its end
-        return (now - snapshot.finished_at).total_seconds()
+    async def run(
+        self, steps: int, *, size: int = 0, delay_ms: int = 0, patience: float = 300
+    ) -> AsyncRun[Any]:
+        """Carry out a run to its end. Raises RuntimeError when it ends otherwise than it should."""
+        run = await self.create(steps, size=size, delay_ms=delay_ms)
+        result = (await run.poll(timeout=patience)).result
+        if result != "done":
+            raise RuntimeError(f"a run of {self.name} ended with {result!r}")
+        return run
 
-    async def history_bytes(self, steps: int) -> int:
-        """Bytes of Temporal history of a run with that many calls."""
-        run = await self._client.create_run(
-            script(steps), model="scripted/inline", functions=["bench_echo"]
-        )
-        await run.poll(timeout=120)
-        handle = self._temporal.get_workflow_handle(f"run/{self._stack.cluster_id}/{run.id}")
-        description = await handle.describe()
-        return description.raw_description.workflow_execution_info.history_size_bytes
+    def workflow_id(self, run: AsyncRun[Any]) -> str:
+        """Of the run's workflow in Temporal."""
+        return f"run/{self._stack.cluster_id}/{run.id}"
 
 
-async def wait_for_function(stack: Stack) -> None:
-    """Until the function worker is registered."""
-    headers = {"authorization": f"Bearer {stack.api_key}"}
-    async with httpx2.AsyncClient(base_url=stack.url, headers=headers, timeout=10) as client:
-        deadline = time.monotonic() + 30
+async def wait_for_service(stack: Stack, name: str, seconds: float = 15) -> bool:
+    """Whether a service is registered, or will be within that time."""
+    async with httpx2.AsyncClient(base_url=stack.url, headers=stack.headers, timeout=10) as client:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             answer = await client.get(f"/clusters/{stack.cluster_id}/services")
-            if any(service["name"] == "bench" for service in answer.json()["items"]):
-                return
-    raise RuntimeError("the benchmark's function worker did not register")
+            if any(service["name"] == name for service in answer.json()["items"]):
+                return True
+            await asyncio.sleep(0.1)
+    return False

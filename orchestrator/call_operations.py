@@ -6,13 +6,15 @@ dies in between, or Temporal is away, the next hand-out or the sweeper finds the
 
 from __future__ import annotations
 
-from orchestrator.activity_interface import activity_id
+from orchestrator.activity_interface import CallTicket, activity_id
 from orchestrator.approval_rules import read_request
-from orchestrator.call_queue import FUNCTION_FAILED, CallQueue, Lease
+from orchestrator.call_queue import FUNCTION_FAILED, PROCESS_LOST, CallQueue, Lease
 from orchestrator.errors import SupersededError, UnavailableError
 from orchestrator.failpoints import Point, reach
 from orchestrator.store.call_verdicts import Finished, Settled, content_of
+from orchestrator.store.lost_handouts import AT_ONCE
 from orchestrator.store.store import Store
+from orchestrator.task_journal import HeldTask, TaskJournal
 from orchestrator.temporal import Temporal, delivery_workflow_id, run_workflow_id
 from perdure.contract import PostResult, ResultType
 
@@ -20,10 +22,13 @@ from perdure.contract import PostResult, ResultType
 class CallOperations:
     """Heartbeats and results of machines."""
 
-    def __init__(self, store: Store, queue: CallQueue, temporal: Temporal) -> None:
+    def __init__(
+        self, store: Store, queue: CallQueue, temporal: Temporal, journal: TaskJournal
+    ) -> None:
         self._store = store
         self._queue = queue
         self._temporal = temporal
+        self._journal = journal
 
     async def heartbeat(
         self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None
@@ -61,8 +66,7 @@ class CallOperations:
             content=content.text,
             is_text=content.is_text,
         )
-        reach(Point.RESULT_ACCEPTED)
-        await self._tell(finished)
+        await self._accept(finished)
 
     async def _ask_a_person(
         self, cluster_id: str, call_id: str, machine_id: str, posted: PostResult
@@ -70,8 +74,7 @@ class CallOperations:
         finished = await self._store.approvals.request(
             cluster_id, call_id, machine_id, posted.attempt, read_request(posted.result)
         )
-        reach(Point.RESULT_ACCEPTED)
-        await self._tell(finished)
+        await self._accept(finished)
 
     async def refuse_result(self, cluster_id: str, call_id: str, machine_id: str, why: str) -> None:
         """A result that could not be taken counts as a failed attempt, and the model is told why."""
@@ -79,6 +82,17 @@ class CallOperations:
             cluster_id, call_id, machine_id, None, kind=ResultType.REJECTION, content=why
         )
         await self._tell(finished)
+
+    async def _accept(self, finished: Finished) -> None:
+        ticket = CallTicket(finished.run, finished.call.id)
+        with self._journal.holding(HeldTask(finished.token, call=ticket)):
+            reach(Point.RESULT_ACCEPTED)
+            await self._tell(finished)
+
+    async def machine_lost(self, cluster_id: str, machine_id: str) -> None:
+        """Have others make what a machine had that is dead. Harmless to say twice. Raises `UnavailableError`."""
+        for token in await self._store.lost_handouts.take_from(cluster_id, machine_id):
+            await self._queue.fail(token, PROCESS_LOST, "the function worker died", delay=AT_ONCE)
 
     async def _tell(self, finished: Finished) -> None:
         """Tell the activity. What is in the store is true already."""

@@ -27,6 +27,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.activity_interface import CallOutcome, CallTicket
+from orchestrator.clock import now_ms
 from orchestrator.errors import UnavailableError
 from orchestrator.ids import new_id
 from orchestrator.temporal import Temporal
@@ -40,6 +41,11 @@ _ANSWER_TIMEOUT = timedelta(seconds=10)
 NOT_DELIVERED = "NotDelivered"
 FUNCTION_FAILED = "FunctionFailed"
 UNWANTED = "Unwanted"
+PROCESS_LOST = "ProcessLost"
+
+
+FRESH_MS = 5_000
+"""A task that was handed out longer ago is asked for again before it counts: clocks that disagree cost a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,10 @@ class CallQueue:
                 return None
             raise _unavailable(error) from error
         if not task.task_token:
+            return None
+        is_old = now_ms() - task.started_time.ToMilliseconds() > FRESH_MS
+        # Where this process stood still meanwhile the call may be another's by now, which must not lose it again.
+        if is_old and await self.heartbeat(task.task_token) is Lease.LOST:
             return None
         (ticket,) = await client.data_converter.decode(task.input.payloads, [CallTicket])
         return CallTask(task.task_token, ticket)

@@ -16,6 +16,8 @@ from orchestrator.settings import Settings
 
 _SEALED: Final = b"aes-gcm:"
 _PLAIN: Final = b"plain:"
+SEALED_TEXT: Final = "sealed:"
+"""How sealed text begins. No JSON text does, so what was kept before the key was set is told apart."""
 _NONCE_BYTES: Final = 12
 _KEY_BYTES: Final = 32
 
@@ -65,6 +67,27 @@ class SecretBox:
             return self._cipher.decrypt(nonce, text, _bound_to(owner)).decode()
         except (InvalidTag, ValueError) as error:
             raise ValueError("A secret was sealed with another PERDURE_PAYLOAD_KEY.") from error
+
+    def seal_text(self, text: str, owner: str) -> str:
+        """Text as a column of text keeps it: as it is where no key is set."""
+        if self._cipher is None:
+            return text
+        return SEALED_TEXT + base64.b64encode(self.seal(text, owner)).decode()
+
+    def open_text(self, kept: str, owner: str) -> str:
+        """The text again; what is not sealed as it is. Raises `ValueError` as `open` does."""
+        if not is_sealed(kept):
+            return kept
+        try:
+            sealed = base64.b64decode(kept.removeprefix(SEALED_TEXT), validate=True)
+        except ValueError:
+            sealed = b""
+        return self.open(sealed, owner)
+
+
+def is_sealed(kept: str) -> bool:
+    """Whether text is what `SecretBox.seal_text` made with a key."""
+    return kept.startswith(SEALED_TEXT)
 
 
 def _bound_to(owner: str) -> bytes:

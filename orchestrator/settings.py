@@ -27,6 +27,11 @@ class Settings(BaseSettings):
         description="A direct PostgreSQL connection for LISTEN; default: `database_url`.",
     )
 
+    task_journal: str | None = Field(
+        default=None,
+        description="Folder in which a process notes what it works on, for others on the machine to see when it died; default: `tasks` in the state folder. Empty: none.",
+    )
+
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "default"
     temporal_api_key: SecretStr | None = None
@@ -91,6 +96,13 @@ class Settings(BaseSettings):
         description="Prices beyond the published ones, as JSON: dollars per million tokens by `provider/model`.",
     )
 
+    hosted_functions: str = Field(
+        default="",
+        description="Services that the Temporal workers host, `module:name` separated by spaces.",
+    )
+    hosted_cluster: str | None = Field(
+        default=None, description="Id of their cluster; default: the cluster `default`."
+    )
     max_cached_workflows: Annotated[int, Field(ge=1)] = 500
     max_concurrent_model_calls: Annotated[int, Field(ge=1)] = 200
     sweep_seconds: Annotated[float, Field(gt=0)] = 2.0
@@ -116,6 +128,13 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """Where the store is: the given URL, or the SQLite file in the state folder."""
         return self.database_url or f"sqlite:///{(self.state_dir / 'perdure.db').resolve()}"
+
+    @property
+    def task_folder(self) -> Path | None:
+        """Where processes note what they work on; None: nowhere."""
+        if self.task_journal is None:
+            return self.state_dir / "tasks"
+        return Path(self.task_journal) if self.task_journal else None
 
     @property
     def model(self) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 from datetime import timedelta
+from importlib.metadata import version
 
-from temporalio.client import Client, TLSConfig, WorkflowHandle
+from temporalio.client import Client, Interceptor, TLSConfig, WorkflowHandle
 from temporalio.common import Priority, WorkflowIDConflictPolicy
 from temporalio.converter import DataConverter
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowRunner
 
 from orchestrator.activity_interface import RunRef
+from orchestrator.compact_json import CompactPayloadConverter
 from orchestrator.errors import UnavailableError
 from orchestrator.payload_codec import EncryptingCodec
 from orchestrator.reply_calls import priority_key
@@ -20,7 +23,13 @@ from orchestrator.settings import Settings
 from orchestrator.workflow import DELIVER_WORKFLOW, NUDGE, RUN_WORKFLOW
 
 TASK_QUEUE = "perdure"
+BUILD_ID = version("perdure-server")
+"""What histories call a worker's code, in five events of each step. Temporal's default is a longer hash, for which it reads
+the bytecode of every module that is loaded."""
 _RPC_TIMEOUT = timedelta(seconds=5)
+_WORKFLOW_TASK_TIMEOUT = timedelta(seconds=5)
+"""Half of Temporal's own: so long a run stands still whose worker was killed in the middle of a workflow task. A task
+takes milliseconds, and one that is given out again is only replayed."""
 
 
 def run_workflow_id(ref: RunRef) -> str:
@@ -41,14 +50,18 @@ def workflow_runner() -> WorkflowRunner:
 
 
 def data_converter(settings: Settings) -> DataConverter:
-    """Temporal's default, with encryption where a key is set."""
-    if settings.payload_key is None:
-        return DataConverter.default
-    codec = EncryptingCodec.from_text(settings.payload_key.get_secret_value())
-    return dataclasses.replace(DataConverter.default, payload_codec=codec)
+    """Temporal's default without what has its default, and with encryption where a key is set."""
+    key = settings.payload_key
+    return dataclasses.replace(
+        DataConverter.default,
+        payload_converter_class=CompactPayloadConverter,
+        payload_codec=None if key is None else EncryptingCodec.from_text(key.get_secret_value()),
+    )
 
 
-async def connect(settings: Settings, *, lazy: bool = False) -> Client:
+async def connect(
+    settings: Settings, *, lazy: bool = False, interceptors: Sequence[Interceptor] = ()
+) -> Client:
     """Connect by the settings. Not lazy: raises `RuntimeError` where nobody answers.
 
     Messages are small by design, so compressing them costs more than it saves.
@@ -61,6 +74,7 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
         tls=_tls(settings),
         data_converter=data_converter(settings),
         grpc_compression=GrpcCompression.NONE,
+        interceptors=interceptors,
         lazy=lazy,
     )
 
@@ -144,6 +158,7 @@ class Temporal:
                 if signal
                 else WorkflowIDConflictPolicy.USE_EXISTING,
                 priority=priority,
+                task_timeout=_WORKFLOW_TASK_TIMEOUT,
                 rpc_timeout=_RPC_TIMEOUT,
             )
         except RPCError as error:

@@ -6,7 +6,7 @@ The message rows are the transcript; nothing is ever sent to a model that is not
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
@@ -30,6 +30,8 @@ class Entry:
     key: int
     type: MessageType
     data: Mapping[str, JsonValue]
+    characters: int = field(default=0, compare=False)
+    """Of the row."""
 
 
 def words(text: str) -> dict[str, JsonValue]:

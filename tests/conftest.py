@@ -19,6 +19,7 @@ from orchestrator.store.engine import Database, open_database
 from orchestrator.store.migrate import expected_revision, migrate
 from orchestrator.store.store import Store
 from orchestrator.store.tables import metadata
+from tests.statements import compile_once
 
 _SPEED_BEFORE_SAFETY = """
 fsync = off
@@ -32,7 +33,27 @@ shared_buffers = 64MB
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+compile_once()
+
 _numbers = itertools.count(1)
+_MANY_BYTES = 1_000_000
+"""Size of a table whose database is thrown away: what is deleted stays in its files for a while."""
+
+
+def _emptying() -> sql.Composed:
+    """Deletes every row, in any order of tables, and has keys begin at 1 again."""
+    tables = [sql.Identifier(table) for table in metadata.tables]
+    return sql.SQL("; ").join(
+        [
+            sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(sql.SQL(", ").join(tables)),
+            sql.SQL("SET LOCAL session_replication_role = replica"),
+            *(sql.SQL("DELETE FROM {}").format(table) for table in tables),
+            sql.SQL(
+                "SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, 1, false)"
+                " FROM pg_sequences WHERE last_value IS NOT NULL"
+            ),
+        ]
+    )
 
 
 class PostgresServer:
@@ -52,25 +73,28 @@ class PostgresServer:
         return name
 
     def empty(self, name: str) -> bool:
-        """Take every row out of a migrated database, ten times as quick as making another one.
+        """Take every row out of a migrated database, much quicker than making another one.
 
-        False where a test has changed more than rows: that database is of no further use.
+        TRUNCATE would make every table's files anew: 0.1 s, where deleting what a test has written takes milliseconds.
+        False where a test has changed more than rows, or written many: that database is of no further use.
         """
-        with psycopg.connect(self.url(name), autocommit=True) as connection:
+        with psycopg.connect(self.url(name)) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             found = connection.execute(
-                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-            )
-            if {table for (table,) in found} != {*metadata.tables, "alembic_version"}:
+                "SELECT tablename, pg_relation_size(format('%I.%I', schemaname, tablename)::regclass)"
+                " FROM pg_tables WHERE schemaname = 'public'"
+            ).fetchall()
+            if {table for table, _ in found} != {*metadata.tables, "alembic_version"}:
+                return False
+            if any(size > _MANY_BYTES for _, size in found):
                 return False
             migrated = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             if migrated != (expected_revision(),):
                 return False
-            tables = sql.SQL(", ").join(sql.Identifier(table) for table in metadata.tables)
-            connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY").format(tables))
+            connection.execute(_emptying())
         return True
 
     def drop(self, name: str) -> None:

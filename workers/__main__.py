@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import platform
 import signal
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from secrets import token_hex
+from typing import Any
 
 import uvloop
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from orchestrator.activity_interface import WEBHOOK_QUEUE
+from orchestrator.call_queue import CallQueue
 from orchestrator.logs import configure_logging
+from orchestrator.lost_tasks import LostTasks
 from orchestrator.prices import parse_prices
 from orchestrator.registry import parse_policies
+from orchestrator.secret_box import SecretBox
 from orchestrator.settings import Settings
 from orchestrator.store.store import Store, open_store
-from orchestrator.temporal import TASK_QUEUE, Temporal, connect, workflow_runner
+from orchestrator.task_journal import TaskJournal, scope_of
+from orchestrator.temporal import BUILD_ID, TASK_QUEUE, Temporal, connect, workflow_runner
 from orchestrator.webhooks import Webhooks
 from orchestrator.workflow import DeliverWorkflow, RunWorkflow
 from workers.activities import Activities
+from workers.hosted_queues import build_hosting_workers
+from workers.hosting import Hosting
 from workers.models import Models, open_models
 from workers.names import Namer
 from workers.small_models import SmallModels
+from workers.store_outages import StoreOutages
 from workers.summaries import Summarizer
 from workers.sweeper import Sweeper
+from workers.task_notes import TaskNotes
+from workers.temporal_watch import TemporalWatch
 from workers.thinking import Thinker
 from workers.webhook_delivery import WebhookDelivery
 from workers.webhooks import WebhookSender
@@ -34,7 +48,7 @@ from workers.webhooks import WebhookSender
 _log = logging.getLogger("workers")
 _POLLERS = 20
 """Measured: 20 pollers bring 12 % more runs per second than the default of 5."""
-_STICKY_TIMEOUT = timedelta(seconds=3)
+_STICKY_TIMEOUT = timedelta(seconds=2)
 """How long a run waits for a worker that was killed before another one takes it; the default of 10 s is felt."""
 _GRACE = timedelta(seconds=20)
 _CONNECT_PAUSE = 0.5
@@ -55,6 +69,7 @@ def build_worker(client: Client, activities: Activities, settings: Settings) -> 
             activities.next_deliveries,
         ],
         workflow_runner=workflow_runner(),
+        build_id=BUILD_ID,
         max_cached_workflows=settings.max_cached_workflows,
         max_concurrent_activities=settings.max_concurrent_model_calls,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(_POLLERS),
@@ -72,13 +87,40 @@ def build_webhook_worker(client: Client, delivery: WebhookDelivery) -> Worker:
         client,
         task_queue=WEBHOOK_QUEUE,
         activities=[delivery.deliver_webhook],
+        build_id=BUILD_ID,
         max_concurrent_activities=_WEBHOOKS_AT_ONCE,
         graceful_shutdown_timeout=_GRACE,
     )
 
 
+async def open_hosting(store: Store, settings: Settings) -> Hosting | None:
+    """The functions that the settings have this process host, if any.
+
+    Raises `NotFoundError` for a cluster that is not there, `ConfigurationError` for services that are not; what their
+    module raises passes.
+    """
+    if not settings.hosted_functions:
+        return None
+    # Only a process that hosts functions has what function workers are made of.
+    from perdure.hosting import Host  # noqa: PLC0415
+
+    cluster_id = settings.hosted_cluster
+    if cluster_id is None:
+        cluster_id = await store.keys.ensure_cluster("default")
+    await store.clusters.get(cluster_id)
+    machine_id = f"{platform.node() or 'host'}-{os.getpid()}-hosted-{token_hex(4)}"
+    host = Host.load(settings.hosted_functions)
+    return Hosting(store, host, cluster_id=cluster_id, machine_id=machine_id)
+
+
 def build_activities(
-    store: Store, models: Models, namer: Namer, temporal: Temporal, settings: Settings
+    store: Store,
+    models: Models,
+    namer: Namer,
+    temporal: Temporal,
+    settings: Settings,
+    *,
+    hosting: Hosting | None = None,
 ) -> Activities:
     """The activities, composed from the settings."""
     thinker = Thinker(
@@ -89,7 +131,7 @@ def build_activities(
         policies=tuple(parse_policies(settings.scripted_policies)),
         prices=parse_prices(settings.model_prices),
     )
-    return Activities(store, thinker, Summarizer(store, namer.small_models), temporal)
+    return Activities(store, thinker, Summarizer(store, namer.small_models), temporal, hosting)
 
 
 def build_small_models(store: Store, models: Models, settings: Settings) -> SmallModels:
@@ -108,12 +150,18 @@ def _retention(settings: Settings) -> timedelta | None:
     return None if days is None else timedelta(days=days)
 
 
-async def _connected(settings: Settings, stop: asyncio.Event) -> Client | None:
+def build_lost_tasks(store: Store, temporal: Temporal, settings: Settings) -> LostTasks:
+    """Who looks for what processes left behind that died on this machine."""
+    queue = CallQueue(temporal, "lost-tasks")
+    return LostTasks(settings.task_folder, scope_of(settings), queue, store.lost_handouts)
+
+
+async def _connected(settings: Settings, stop: asyncio.Event, notes: TaskNotes) -> Client | None:
     """Connect, however long it takes until Temporal answers; say once that it does not. None: stopped before."""
     said = False
     while not stop.is_set():
         try:
-            return await connect(settings)
+            return await connect(settings, interceptors=[notes, StoreOutages()])
         except RuntimeError as error:
             if not said:
                 _log.warning("waiting for Temporal at %s: %s", settings.temporal_address, error)
@@ -122,12 +170,31 @@ async def _connected(settings: Settings, stop: asyncio.Event) -> Client | None:
     return None
 
 
+@asynccontextmanager
+async def _beside(*loops: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """What runs beside the body and ends with it."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Be a worker until `stop` is set, then finish what was begun."""
-    client = await _connected(settings, stop)
+    journal = TaskJournal.of(settings)
+    notes = TaskNotes(journal)
+    client = await _connected(settings, stop, notes)
     if client is None:
         return
-    store = await open_store(settings.store_url, listen_url=settings.database_listen_url)
+    store = await open_store(
+        settings.store_url,
+        listen_url=settings.database_listen_url,
+        box=SecretBox.of(settings),
+    )
+    hosting = await open_hosting(store, settings)
     models = open_models(settings)
     namer = Namer(store, build_small_models(store, models, settings))
     temporal = Temporal(settings, client)
@@ -135,20 +202,23 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
         store, temporal, seconds=settings.sweep_seconds, retention=_retention(settings)
     )
     sender = WebhookSender(settings.webhook_rules)
-    activities = build_activities(store, models, namer, temporal, settings)
+    activities = build_activities(store, models, namer, temporal, settings, hosting=hosting)
     delivery = WebhookDelivery(store, Webhooks(store, settings), sender)
     try:
-        async with (
-            build_worker(client, activities, settings),
-            build_webhook_worker(client, delivery),
-        ):
-            sweeping = asyncio.create_task(sweeper.run())
+        async with AsyncExitStack() as working:
+            if hosting is not None:
+                await working.enter_async_context(hosting.attended())
+                for worker in build_hosting_workers(client, hosting):
+                    await working.enter_async_context(worker)
+            await working.enter_async_context(build_webhook_worker(client, delivery))
+            await working.enter_async_context(build_worker(client, activities, settings))
+            lost = build_lost_tasks(store, temporal, settings)
+            watch = TemporalWatch(temporal, CallQueue(temporal, "temporal-watch"), notes)
+            await working.enter_async_context(_beside(sweeper.run(), lost.run(), watch.run()))
             _log.info("working on %s, model %s", settings.temporal_address, settings.model)
             await stop.wait()
-            sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeping
     finally:
+        journal.close()
         await namer.aclose()
         await sender.aclose()
         await models.aclose()

@@ -9,14 +9,17 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import AsyncActivityCancelledError, Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from orchestrator.activity_interface import CallOutcome, CallTicket
-from orchestrator.call_queue import FUNCTION_FAILED, NOT_DELIVERED, UNWANTED
+from orchestrator.call_queue import FRESH_MS, FUNCTION_FAILED, NOT_DELIVERED, UNWANTED
+from orchestrator.clock import now_ms
 from orchestrator.store.call_verdicts import Again, Full, Settled
+from orchestrator.temporal import BUILD_ID
 from workers.heartbeat import heartbeating
 from workers.hosting import HostedFunction, Hosting
 
@@ -36,6 +39,8 @@ class HostedCalls:
     @heartbeating
     async def call(self, tickets: Sequence[RawValue]) -> CallOutcome:
         """One attempt of a call."""
+        if not await _is_held():
+            raise ApplicationError("it was another's turn meanwhile", type=NOT_DELIVERED)
         ticket = activity.payload_converter().from_payload(tickets[0].payload, CallTicket)
         verdict = await self._hosting.call(ticket, self._queue, activity.info().task_token)
         match verdict:
@@ -57,6 +62,21 @@ class HostedCalls:
                 raise ApplicationError(unwanted.reason, type=UNWANTED, non_retryable=True)
 
 
+async def _is_held() -> bool:
+    """Whether the task is still this process's: not where it stood still for so long that another one has it."""
+    info = activity.info()
+    if now_ms() - info.started_time.timestamp() * 1000 < FRESH_MS:
+        return True
+    handle = activity.client().get_async_activity_handle(task_token=info.task_token)
+    try:
+        await handle.heartbeat()
+    except RPCError as error:
+        return error.status is not RPCStatusCode.NOT_FOUND
+    except AsyncActivityCancelledError:
+        return True  # it hears of that as any activity does
+    return True
+
+
 def build_hosting_workers(client: Client, hosting: Hosting) -> list[Worker]:
     """A Temporal worker for each hosted function: its queue is its own."""
     return [_worker(client, hosting, function) for function in hosting.functions.values()]
@@ -67,6 +87,7 @@ def _worker(client: Client, hosting: Hosting, function: HostedFunction) -> Worke
         client,
         task_queue=function.queue,
         activities=[HostedCalls(hosting, function.queue).call],
+        build_id=BUILD_ID,
         max_concurrent_activities=function.concurrency,
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(
             min(_POLLERS, function.concurrency)

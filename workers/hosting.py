@@ -52,6 +52,8 @@ LONGEST_WITHIN_A_STEP = 310.0
 """Seconds. A call that may take longer has an activity of its own, and with it a time limit of its own."""
 LONGEST_PAUSE = 60.0
 """Seconds between two attempts that are waited for within a step."""
+SUPERSEDED_PAUSE = 1.0
+"""Seconds until it is looked what came of a call that another machine holds."""
 _ALIVE_MS = 30_000
 _ATTEND_SECONDS = 10.0
 
@@ -202,8 +204,10 @@ class Hosting:
             if performed is None:
                 return Unwanted("the call was cancelled")
             return await self._keep(call, performed)
-        except (NotFoundError, SupersededError) as error:
+        except NotFoundError as error:
             return Unwanted(str(error))
+        except SupersededError as error:  # its result comes from elsewhere, and is there soon
+            return Again(str(error), SUPERSEDED_PAUSE)
         finally:
             watch.cancel()
 

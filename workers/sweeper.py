@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -17,14 +17,18 @@ from orchestrator.call_queue import CallQueue
 from orchestrator.clock import now_ms
 from orchestrator.errors import ConflictError, NotFoundError, UnavailableError
 from orchestrator.store.store import Store
+from orchestrator.store.sweeps import BATCH
 from orchestrator.temporal import Temporal
 from workers.lost_handouts import LostHandouts
+from workers.unheard import Unheard
 
 _log = logging.getLogger(__name__)
 
+_AT_ONCE = 16
+"""Nudges of a sweep that are under way at the same time."""
 GRACE_MS = 2_000
 """A wish or delivery this old should have been noticed: its nudge was lost."""
-UNTAKEN_MS = 2_500
+UNTAKEN_MS = 1_500
 """A call this old without a live machine is said to wait, so that with the pace of sweeps it is said within 5 s."""
 
 
@@ -46,6 +50,7 @@ class Sweeper:
         self._runs = store.runs
         self._lost_handouts = LostHandouts(store.lost_handouts, CallQueue(temporal, "sweeper"))
         self._temporal = temporal
+        self._unbegun, self._unheard = Unheard(), Unheard()
         self._seconds = seconds
         self._delivered_up_to = 0
         self._deletion = store.deletion
@@ -68,7 +73,7 @@ class Sweeper:
         await self._end_overdue()
         await self._cancel_orphans()
         before = now_ms() - GRACE_MS
-        await self._nudge(await self._sweeps.unheard_runs(before), self._temporal.nudge_run)
+        await self._nudge_unheard(before)
         undelivered = await self._sweeps.undelivered_runs(before, after=self._delivered_up_to)
         self._delivered_up_to = undelivered.next_after
         await self._nudge(undelivered.refs, self._temporal.start_delivery)
@@ -116,11 +121,29 @@ class Sweeper:
             if ref is not None:
                 await self._nudge([ref], self._temporal.nudge_run)
 
+    async def _nudge_unheard(self, before: int) -> None:
+        """What no workflow has worked on yet is started: that costs the engine nothing where it only has much to do."""
+
+        async def start(ref: RunRef) -> None:
+            await self._temporal.start_run(ref)
+            self._unbegun.nudged(ref)
+
+        async def nudge(ref: RunRef) -> None:
+            await self._temporal.nudge_run(ref)
+            self._unheard.nudged(ref)
+
+        unheard = await self._sweeps.unheard_runs(before, begun=True)
+        await self._nudge(self._unheard.due(unheard)[:BATCH], nudge)
+        unbegun = await self._sweeps.unheard_runs(before, begun=False)
+        await self._nudge(self._unbegun.due(unbegun)[:BATCH], start)
+
     @staticmethod
-    async def _nudge(refs: Iterable[RunRef], nudge: Callable[[RunRef], Awaitable[None]]) -> None:
-        for ref in refs:
-            try:
-                await nudge(ref)
-            except UnavailableError as error:
-                _log.warning("nudges wait for Temporal: %s", error)
-                return
+    async def _nudge(refs: Sequence[RunRef], nudge: Callable[[RunRef], Awaitable[None]]) -> None:
+        for first in range(0, len(refs), _AT_ONCE):
+            some = (nudge(ref) for ref in refs[first : first + _AT_ONCE])
+            for error in await asyncio.gather(*some, return_exceptions=True):
+                if isinstance(error, UnavailableError):
+                    _log.warning("nudges wait for Temporal: %s", error)
+                    return
+                if error is not None:
+                    raise error

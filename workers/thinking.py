@@ -37,6 +37,8 @@ from workers.names import Namer
 
 _REMEMBERED_RUNS = 256
 """Runs whose conversation a worker remembers, so that a step reads only what is new: the cost per step stays flat."""
+_REMEMBERED_CHARACTERS = 32_000_000
+"""Of all conversations together: a run of a thousand steps with long results has ten million. The newest is kept always."""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class _Memory:
     rewinds: int
     created_at: int
     last_key: int = 0
+    characters: int = 0
     conversation: Conversation = field(default_factory=Conversation)
     offering: Offering = field(default_factory=Offering)
 
@@ -71,6 +74,7 @@ class Thinker:
         policies: Sequence[str] = (),
         prices: PriceList | None = None,
         remembered_runs: int = _REMEMBERED_RUNS,
+        remembered_characters: int = _REMEMBERED_CHARACTERS,
     ) -> None:
         self._store = store
         self._models = models
@@ -79,6 +83,7 @@ class Thinker:
         self._policies = tuple(policies)
         self._prices = prices or PriceList()
         self._remembered_runs = remembered_runs
+        self._remembered_characters = remembered_characters
         self._memories: OrderedDict[RunRef, _Memory] = OrderedDict()
 
     async def begin(self, question: ThinkInput, attempt: int) -> Question | Standing:
@@ -135,10 +140,17 @@ class Thinker:
                 memory.conversation.add(entry)
                 memory.offering.add(entry)
                 memory.last_key = entry.key
+                memory.characters += entry.characters
         self._memories.move_to_end(ref)
-        if len(self._memories) > self._remembered_runs:
+        while len(self._memories) > 1 and self._is_too_much():
             self._memories.popitem(last=False)
         return memory
+
+    def _is_too_much(self) -> bool:
+        characters = sum(memory.characters for memory in self._memories.values())
+        return (
+            len(self._memories) > self._remembered_runs or characters > self._remembered_characters
+        )
 
     def _request(
         self, question: Question, memory: _Memory, offer: Offer, attempt: int

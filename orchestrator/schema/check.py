@@ -11,7 +11,8 @@ import jsonschema_rs
 from jsonschema_rs import RegexOptions, ValidationErrorKind as Kind
 
 from orchestrator.schema.dialect import Draft, Schema, draft_of
-from orchestrator.schema.survey import Survey, survey, to_pointer
+from orchestrator.schema.effort import Effort
+from orchestrator.schema.survey import survey, to_pointer
 
 EXCERPT = 120
 """Characters of a value that a problem quotes."""
@@ -19,10 +20,10 @@ PROBLEM = 600
 """Characters of one problem."""
 CACHED = 256
 _REGEX_BYTES = 256 * 1024
-_EXPLAINED_LOOKS = 30_000
-"""Listing violations looks at a value again for every alternative on the way to it; more than this many looks
-take longer than a quarter of a second."""
 _TOO_DEEP = "the value does not satisfy the schema, and is nested too deeply to say where"
+_TOO_LARGE = "the value does not satisfy the schema, and is too large to say where"
+_TOO_MUCH = "the value has too many parts to be checked against so large a schema"
+_MORE = "there may be more that is wrong: the value is too large to list everything"
 _MASK = "the value"
 _ALTERNATIVES = 5
 
@@ -30,9 +31,9 @@ _ALTERNATIVES = 5
 class Check:
     """Says what is wrong with a value. Made by `compile_schema`."""
 
-    def __init__(self, validator: jsonschema_rs.Validator, cost: Survey) -> None:
+    def __init__(self, validator: jsonschema_rs.Validator, effort: Effort) -> None:
         self._validator = validator
-        self._cost = cost
+        self._effort = effort
 
     def problems(self, value: object, limit: int = 10) -> tuple[str, ...]:
         """The violations, at most `limit` of them, each with a JSON Pointer; empty if the value is valid.
@@ -46,31 +47,34 @@ class Check:
     def violations(self, value: object, limit: int = 10) -> tuple[tuple[str, str], ...]:
         """The same as pairs of JSON Pointer and words; the pointer is empty for the value as a whole."""
         try:
+            if self._effort.is_too_much(value):
+                return (("", _TOO_MUCH),)
             if self._validator.is_valid(value):
                 return ()
-            if self._looks(value) > _EXPLAINED_LOOKS:
-                return (("", _TOO_DEEP),)
-            found = list(islice(self._validator.iter_errors(value), limit))
+            return self._listed(value, limit)
         except (ValueError, TypeError) as error:
             return (("", f"the value is not JSON: {_cut(str(error), EXCERPT)}"),)
-        return tuple((to_pointer(tuple(error.instance_path)), describe(error)) for error in found)
 
-    def _looks(self, value: object) -> int:
-        """How much more than once per part the value would be looked at to list its violations."""
-        most = 2**62 if self._cost.recursive else self._cost.expansion
-        looks, times, level = 0, 1, [value]
-        while level and self._cost.branching > 1 and looks <= _EXPLAINED_LOOKS:
-            looks += (times - 1) * len(level)
-            times = min(times * self._cost.branching, most)
-            level = [child for parent in level for child in _members(parent)]
-        return looks
+    def _listed(self, value: object, limit: int) -> tuple[tuple[str, str], ...]:
+        if self._effort.is_too_deep_to_list(value):
+            return (("", _TOO_DEEP),)
+        if not self._effort.is_too_much_to_list(value):
+            return tuple(map(_told, islice(self._validator.iter_errors(value), limit)))
+        if self._effort.wide_alternatives:
+            return (("", _TOO_LARGE),)
+        try:
+            self._validator.validate(value)
+        except jsonschema_rs.ValidationError as first:
+            return (_told(first), ("", _MORE))
+        raise AssertionError("a value is valid or not")
 
 
 @lru_cache(maxsize=CACHED)
 def compile_schema(text: str) -> Check:
     """Compile a schema given as JSON text, one that `check_schema` has taken. Cached by the text."""
     schema = cast("Schema", json.loads(text))
-    return Check(compile_validator(schema), survey(schema, draft_of(schema) or Draft.LATEST))
+    cost = survey(schema, draft_of(schema) or Draft.LATEST)
+    return Check(compile_validator(schema), Effort.of(schema, cost))
 
 
 def compile_validator(schema: Schema) -> jsonschema_rs.Validator:
@@ -113,6 +117,10 @@ def describe_shortly(error: jsonschema_rs.ValidationError) -> str:
     return f"{where}: {_cut(error.message, EXCERPT)}" if where else _cut(error.message, EXCERPT)
 
 
+def _told(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
+    return to_pointer(tuple(error.instance_path)), describe(error)
+
+
 def _located(where: str, words: str) -> str:
     return f"{_cut(where, PROBLEM // 2)}: {words}" if where else words
 
@@ -123,9 +131,3 @@ def _excerpt(value: object) -> str:
 
 def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _members(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return list(cast("dict[str, object]", value).values())
-    return cast("list[object]", value) if isinstance(value, list) else []

@@ -173,6 +173,7 @@ class ApprovalStore:
             .join(runs, runs.c.key == calls.c.run_key)
             .where(
                 calls.c.cluster_id == cluster_id,
+                calls.c.approval_expires_at.is_not(None),
                 calls.c.status == CallStatus.INTERRUPTED.value,
                 calls.c.key > after,
                 runs.c.status.in_([RunStatus.RUNNING.value, RunStatus.PAUSED.value]),

@@ -11,8 +11,8 @@ from orchestrator.clock import now_ms
 from orchestrator.reply import NewCall
 from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call
+from orchestrator.store.confidences import contexts_of
 from orchestrator.store.engine import Read
-from orchestrator.store.json_text import load_optional
 from orchestrator.store.offers import config_of
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import RunRecord
@@ -56,11 +56,12 @@ def _policy(run: RunRecord, call: NewCall) -> CachePolicy | None:
 
 async def _answer(run: OpenRun, call_id: str, wanted: NewCall, policy: CachePolicy) -> None:
     record = run.record
+    asker = contexts_of(run.write.box, record)
     key = cache_key(
         (record.cluster_id, wanted.function.service, wanted.function.name),
         policy.key_path,
         wanted.tool_call.input,
-        asker=(load_optional(record.context), load_optional(record.auth_context)),
+        asker=asker,
     )
     call = await find_call(run.write, record.cluster_id, call_id)
     if key is None or call is None or call.result_type is not None:

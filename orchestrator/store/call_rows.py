@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pydantic import JsonValue
 from sqlalchemy import bindparam, func, insert, select, update
 
 from orchestrator.activity_interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, LostCall
@@ -14,6 +15,7 @@ from orchestrator.ids import new_id
 from orchestrator.lifecycle import Move, can, is_final
 from orchestrator.reply import NewCall, Read as ReadPart
 from orchestrator.store import tables
+from orchestrator.store.confidences import sealed_input, sealed_result
 from orchestrator.store.delivery_rows import WEBHOOK
 from orchestrator.store.engine import Read
 from orchestrator.store.interruptions import resume_when_decided
@@ -131,7 +133,7 @@ async def insert_calls(run: OpenRun, step: int, wanted: Sequence[NewCall]) -> tu
             "kind": "function",
             "service": call.function.service,
             "function": call.function.name,
-            "input": dump(call.tool_call.input),
+            "input": dump(_kept_input(run, call)),
             "step": step,
             "tool_call_id": call.tool_call.id,
             "tool_name": call.tool_call.name,
@@ -159,6 +161,11 @@ async def insert_calls(run: OpenRun, step: int, wanted: Sequence[NewCall]) -> tu
             step=step,
         )
     return tuple(str(row["id"]) for row in rows)
+
+
+def _kept_input(run: OpenRun, call: NewCall) -> JsonValue:
+    function = (call.function.service, call.function.name)
+    return sealed_input(run.write.box, run.record.cluster_id, function, call.tool_call.input)
 
 
 async def answer(
@@ -220,12 +227,15 @@ async def _keep_result(
     is_text: bool | None,
     **columns: object,
 ) -> None:
-    await run.write.execute(_INSERT_RESULT, {"call_key": call.key, "content": content})
+    if is_text is None:
+        is_text = kind is not ResultType.RESOLUTION
+    kept = content if is_text else sealed_result(run.write.box, call, content)
+    await run.write.execute(_INSERT_RESULT, {"call_key": call.key, "content": kept})
     ended: dict[str, object] = {
         "of_key": call.key,
         "result_type": kind.value,
         "result_size": len(content),
-        "result_is_text": kind is not ResultType.RESOLUTION if is_text is None else is_text,
+        "result_is_text": is_text,
         "finished_at": run.now,
         "task_token": None,
     }

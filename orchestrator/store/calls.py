@@ -9,6 +9,7 @@ from sqlalchemy import Integer, bindparam, delete, exists, func, or_, select, up
 from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef, Seen
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.lifecycle import is_final
+from orchestrator.secret_box import SecretBox
 from orchestrator.store import tables
 from orchestrator.store.call_endings import end_attempt
 from orchestrator.store.call_rows import (
@@ -34,9 +35,10 @@ from orchestrator.store.call_verdicts import (
     was_cancelled,
 )
 from orchestrator.store.concurrency import at_work, is_full, limit_of
+from orchestrator.store.confidences import contexts_of, opened_input
 from orchestrator.store.engine import Database
 from orchestrator.store.interruptions import makes_calls
-from orchestrator.store.json_text import load, load_object, storable
+from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.rewind import is_replaced
@@ -75,12 +77,14 @@ class CallStore:
         self._database = database
 
     async def hand_out(
-        self, ticket: CallTicket, machine_id: str, token: bytes
+        self, ticket: CallTicket, machine_id: str, token: bytes | None, *, begun: bool = False
     ) -> HandedOut | Full | Settled | Unwanted:
         """Give the call to a machine: committed before anybody is told.
 
         A call with a recorded result is not given out again: its outcome comes back instead, and so it is when
         the function's attempts are used up. `Full`: it must wait, because of its function's `concurrency`.
+        `begun`: the machine is this process and begins at once, so the attempt counts now. Without a token no activity
+        stands for the call, and only one is given that nobody works on.
         """
         async with self._database.write() as write:
             try:
@@ -90,11 +94,14 @@ class CallStore:
             call = await find_call(write, ticket.run.cluster_id, ticket.call_id)
             if call is None:
                 return Unwanted("the call was deleted")
-            verdict = await _refused(run, call)
+            verdict: HandedOut | Full | Settled | Unwanted | None = await _refused(run, call)
+            if verdict is None and token is None and call.status != CallStatus.PENDING.value:
+                verdict = Unwanted("another machine works on it")
             if verdict is None:
-                await _give(run, call, machine_id, token)
+                verdict = HandedOut(_handed(write.box, run.record, call), limit_of(call))
+                await _give(run, call, machine_id, token or b"", begun=begun)
             await run.save()
-        return verdict or HandedOut(_handed(run.record, call), limit_of(call))
+        return verdict
 
     async def at_work(self, cluster_id: str, service: str, function: str) -> int:
         """How many calls of the function machines work on just now."""
@@ -295,15 +302,16 @@ async def _refused(run: OpenRun, call: CallRecord) -> Full | Settled | Unwanted 
     return Full(limit_of(call) or 0) if await is_full(run.write, call) else None
 
 
-def _handed(run: RunRecord, call: CallRecord) -> FunctionCall:
+def _handed(box: SecretBox, run: RunRecord, call: CallRecord) -> FunctionCall:
+    context, auth_context = contexts_of(box, run)
     return FunctionCall(
         id=call.id,
         service=call.service,
         function=call.function,
-        input=load(call.input),
+        input=opened_input(box, call),
         run_id=run.id,
-        run_context=None if run.context is None else load_object(run.context),
-        auth_context=None if run.auth_context is None else load_object(run.auth_context),
+        run_context=context,
+        auth_context=auth_context,
         approved=bool(call.approved),
         attempt=call.handouts + 1,
         timeout_seconds=call.timeout_ms / 1000,
@@ -311,7 +319,9 @@ def _handed(run: RunRecord, call: CallRecord) -> FunctionCall:
     )
 
 
-async def _give(run: OpenRun, call: CallRecord, machine_id: str, token: bytes) -> None:
+async def _give(
+    run: OpenRun, call: CallRecord, machine_id: str, token: bytes, *, begun: bool
+) -> None:
     handout = call.handouts + 1
     await run.write.execute(
         UPDATE_CALL,
@@ -319,7 +329,8 @@ async def _give(run: OpenRun, call: CallRecord, machine_id: str, token: bytes) -
             "of_key": call.key,
             "status": CallStatus.RUNNING.value,
             "handouts": handout,
-            "acknowledged": False,
+            "acknowledged": begun,
+            "attempts": call.attempts + int(begun),
             "machine_id": machine_id,
             "task_token": token,
             "handed_out_at": run.now,

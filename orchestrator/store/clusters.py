@@ -21,6 +21,7 @@ clusters, contexts = tables.clusters, tables.cluster_contexts
 
 _UNFINISHED = [status.value for status in RunStatus if not is_final(status)]
 _ORPHANS = 200
+_DELETED = select(clusters.c.id).where(clusters.c.deleted_at.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +125,17 @@ class ClusterStore:
     async def orphans(self) -> list[RunRef]:
         """Unfinished runs of deleted clusters that nobody cancelled yet, some of them."""
         runs = tables.runs
-        deleted = select(clusters.c.id).where(clusters.c.deleted_at.is_not(None))
-        statement = (
-            select(runs.c.cluster_id, runs.c.id)
-            .where(
+        async with self._database.read() as read:
+            # first the few clusters: a join has PostgreSQL look at every unfinished run of all the others
+            deleted = list((await read.execute(_DELETED)).scalars())
+            if not deleted:
+                return []
+            statement = select(runs.c.cluster_id, runs.c.id).where(
                 runs.c.cluster_id.in_(deleted),
                 runs.c.status.in_(_UNFINISHED),
                 runs.c.cancel_reason.is_(None),
             )
-            .limit(_ORPHANS)
-        )
-        async with self._database.read() as read:
-            return [RunRef(*row) for row in await read.execute(statement)]
+            return [RunRef(*row) for row in await read.execute(statement.limit(_ORPHANS))]
 
     async def context_versions(
         self, cluster_id: str, *, before: int | None, limit: int

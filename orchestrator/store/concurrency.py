@@ -27,6 +27,7 @@ _AT_WORK: Select[int] = (
     .select_from(calls)
     .join(runs, runs.c.key == calls.c.run_key)
     .where(
+        tables.OPEN_CALLS,
         calls.c.status == CallStatus.RUNNING.value,
         calls.c.cluster_id == bindparam("of_cluster"),
         calls.c.service == bindparam("of_service"),

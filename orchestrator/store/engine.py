@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from orchestrator.lifecycle import is_final
+from orchestrator.secret_box import SecretBox
 from orchestrator.store import postgres, sqlite
 from orchestrator.store.checkpoint import Checkpointer
 from orchestrator.store.feed import ChangeFeed, Sight
@@ -47,11 +48,13 @@ class Database:
         *,
         path: Path | None = None,
         checkpointer: Checkpointer | None = None,
+        box: SecretBox | None = None,
     ) -> None:
         self.dialect: Dialect = dialect
         self.engine = engine
         self.path = path
         self.checkpointer = checkpointer
+        self.box = box or SecretBox(None)
         self.feed = ChangeFeed(self._sights, hints)
         self._glance = hints.glance if isinstance(hints, DataVersionHints) else None
         self._reading = _reading_engine(dialect, engine)
@@ -63,7 +66,7 @@ class Database:
     async def read(self) -> AsyncGenerator[Read]:
         """Look at the store. Nothing can be changed in the block."""
         async with self._reading.connect() as connection:
-            yield Read(connection)
+            yield Read(connection, self.box)
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[Write]:
@@ -72,7 +75,7 @@ class Database:
         Raises `sqlalchemy.exc.DBAPIError`; see `transact` for errors that mean "once more".
         """
         async with self._connection_for_writing() as connection:
-            write = Write(connection)
+            write = Write(connection, self.box)
             try:
                 async with connection.begin():
                     yield write
@@ -152,28 +155,28 @@ async def open_database(
     listen_url: str | None = None,
     checkpoint: bool = True,
     pool_size: int = 10,
+    box: SecretBox | None = None,
 ) -> Database:
     """Open the store at `sqlite:///path` or `postgresql://user:password@host/database`.
 
     `listen_url` is a direct connection to the same PostgreSQL where `url` leads through a pooler (then add `?pooler=1`
     to `url`). `checkpoint=False` keeps this process from ever taking the checkpointing role on SQLite. A SQLite file is
-    created with its folder; tables are made by `migrate`. Raises `ValueError` for any other URL, and
+    created with its folder; tables are made by `migrate`. `box` seals what users give in confidence. Raises `ValueError` for any other URL, and
     `sqlite3.OperationalError` when the file cannot be opened; PostgreSQL is only reached for when it is first used.
     """
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
-        return await _open_sqlite(Path(parsed.database), checkpoint=checkpoint)
+        return await _open_sqlite(Path(parsed.database), checkpoint=checkpoint, box=box)
     if backend == "postgresql":
         direct = postgres.without_options(make_url(listen_url or url))
         engine = postgres.postgres_engine(parsed, pool_size)
-        return Database(
-            "postgresql", engine, NotifyHints(engine, direct.render_as_string(hide_password=False))
-        )
+        hints = NotifyHints(engine, direct.render_as_string(hide_password=False))
+        return Database("postgresql", engine, hints, box=box)
     raise ValueError(f"{url!r} is neither sqlite:///path nor postgresql://…")
 
 
-async def _open_sqlite(file: Path, *, checkpoint: bool) -> Database:
+async def _open_sqlite(file: Path, *, checkpoint: bool, box: SecretBox | None) -> Database:
     path = await asyncio.to_thread(_made_ready, file)
     async with FileLock(migration_lock(path)).hold():
         await asyncio.to_thread(sqlite.use_wal, path)
@@ -183,6 +186,7 @@ async def _open_sqlite(file: Path, *, checkpoint: bool) -> Database:
         DataVersionHints(path),
         path=path,
         checkpointer=Checkpointer(path) if checkpoint else None,
+        box=box,
     )
 
 

@@ -1,26 +1,48 @@
-"""Hand-outs of which no machine ever said that they reached it.
+"""Hand-outs that came to nothing: of which no machine ever said that they reached it, or whose machine is dead.
 
-A machine that sends heartbeats is missed by Temporal's heartbeat timeout. One that sends none counts as told when the
-answer was written: where the API died before that, nobody works on the call, and its own timeout may be an hour.
+A machine that sends heartbeats is missed by Temporal's heartbeat timeout, unless its death is known earlier. One that
+sends none counts as told when the answer was written: where the API died before that, nobody works on the call, and its
+own timeout may be an hour.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 
+from orchestrator.activity_interface import CallTicket
 from orchestrator.clock import now_ms
 from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL, find_call
+from orchestrator.store.call_verdicts import Again, Settled, Unwanted, outcome_of
 from orchestrator.store.engine import Database
 from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import CallRecord
 from orchestrator.store.sweeps import BATCH, LOST_AFTER_MS
 from perdure.contract import CallStatus
 
 calls = tables.calls
+
+AT_ONCE = 0.05
+"""Seconds until a call is offered again of which it is certain that nobody works on it."""
+_HAD = select(
+    calls.c.run_key, calls.c.cluster_id, calls.c.id, calls.c.handouts, calls.c.task_token
+).where(
+    tables.OPEN_CALLS,
+    calls.c.cluster_id == bindparam("of_cluster"),
+    calls.c.machine_id == bindparam("of_machine"),
+    calls.c.task_token.is_not(None),
+)
+
+
+_TAKE_BACK = (
+    update(calls)
+    .where(calls.c.key == bindparam("of_key"), calls.c.acknowledged.is_(False))
+    .values(status=CallStatus.PENDING.value, task_token=None)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +73,7 @@ class LostHandoutStore:
                 calls.c.task_token,
             )
             .where(
+                tables.OPEN_CALLS,
                 calls.c.status == CallStatus.RUNNING.value,
                 calls.c.heartbeats.is_(False),
                 calls.c.acknowledged.is_(False),
@@ -72,13 +95,71 @@ class LostHandoutStore:
             call = await find_call(write, lost.cluster_id, lost.call_id)
             if call is None or call.status != CallStatus.RUNNING.value:
                 return False
-            if call.acknowledged or call.handouts != lost.handouts:
+            if call.handouts != lost.handouts or not await _take_back(run, call):
                 return False
-            await write.execute(
-                UPDATE_CALL,
-                {"of_key": call.key, "status": CallStatus.PENDING.value, "task_token": None},
-            )
-            if call.kind == "function" and not is_final(run.status):
-                run.event("call.undelivered", callId=call.id, attempt=call.handouts)
             await run.save()
         return True
+
+    async def reclaim(self, ticket: CallTicket, token: bytes) -> Settled | Again | Unwanted:
+        """What is to become of an activity whose API died with it: `Unwanted` where a machine has the call, or may have.
+
+        A call that no machine said it has is taken back: one that says so later is refused, and begins nothing.
+        """
+        async with self._database.write() as write:
+            try:
+                run = await OpenRun.lock(write, ticket.run)
+            except NotFoundError:
+                return Unwanted("the run was deleted")
+            call = await find_call(write, ticket.run.cluster_id, ticket.call_id)
+            if call is None:
+                return Unwanted("the call was deleted")
+            if call.result_type is not None or call.status == CallStatus.INTERRUPTED.value:
+                return Settled(outcome_of(call))
+            if call.status == CallStatus.RUNNING.value and call.task_token == token:
+                if not call.heartbeats or not await _take_back(run, call):
+                    return Unwanted("a machine has the call")
+                await run.save()
+        return Again("no machine was told", AT_ONCE)
+
+    async def take_from(self, cluster_id: str, machine_id: str) -> list[bytes]:
+        """Take everything back that a machine had which is dead; the tokens of the activities that are to be failed.
+
+        An attempt that the machine acknowledged stays counted. Harmless to do twice: tokens are given each time.
+        """
+        async with self._database.read() as read:
+            of_machine = {"of_cluster": cluster_id, "of_machine": machine_id}
+            rows = (await read.execute(_HAD, of_machine)).all()
+        tokens = [await self._take_from(LostHandout(*row), machine_id) for row in rows]
+        return [token for token in tokens if token]
+
+    async def _take_from(self, lost: LostHandout, machine_id: str) -> bytes | None:
+        async with self._database.write() as write:
+            try:
+                run = await OpenRun.lock_key(write, lost.run_key)
+            except NotFoundError:
+                return None
+            call = await find_call(write, lost.cluster_id, lost.call_id)
+            if call is None or call.handouts != lost.handouts or call.task_token is None:
+                return None  # it was answered, or given to somebody else
+            if call.status == CallStatus.RUNNING.value:
+                # the token stays: whoever takes the call back may die before the server knows
+                await write.execute(
+                    UPDATE_CALL, {"of_key": call.key, "status": CallStatus.PENDING.value}
+                )
+                _note(run, call, "call.lost", machineId=machine_id)
+                await run.save()
+            return call.task_token
+
+
+async def _take_back(run: OpenRun, call: CallRecord) -> bool:
+    """False where a machine said, a moment ago even, that it has the call."""
+    taken = await run.write.execute(_TAKE_BACK, {"of_key": call.key})
+    if taken.rowcount == 0:
+        return False
+    _note(run, call, "call.undelivered")
+    return True
+
+
+def _note(run: OpenRun, call: CallRecord, event: str, **more: str) -> None:
+    if call.kind == "function" and not is_final(run.status):
+        run.event(event, callId=call.id, attempt=call.handouts, **more)

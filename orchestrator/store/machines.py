@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, or_, select, update
 
+from orchestrator.clock import now_ms
+from orchestrator.errors import NotFoundError
 from orchestrator.store import tables
 from orchestrator.store.engine import Database
+from orchestrator.store.json_text import storable
 
 machines = tables.machines
 
@@ -25,7 +28,7 @@ class MachineRecord:
 
 
 class MachineStore:
-    """Questions about machines; `FunctionStore` writes them."""
+    """Questions about machines, and their end; else `FunctionStore` writes them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -49,3 +52,14 @@ class MachineStore:
         async with self._database.read() as read:
             rows = (await read.execute(statement.limit(limit))).mappings()
             return [MachineRecord(**row) for row in rows]
+
+    async def end(self, cluster_id: str, machine_id: str) -> None:
+        """The machine is not there any more. Raises `NotFoundError`."""
+        statement = (
+            update(machines)
+            .where(machines.c.cluster_id == cluster_id, machines.c.id == storable(machine_id))
+            .values(alive_until=now_ms())
+        )
+        async with self._database.write() as write:
+            if (await write.execute(statement)).rowcount == 0:
+                raise NotFoundError(f"There is no machine {machine_id!r}.")

@@ -36,7 +36,10 @@ _AFTER = (
 async def entries_after(read: Read, run_key: int, key: int) -> list[Entry]:
     """Transcript entries written after that key and not replaced, in the order they were written."""
     rows = await read.execute(_AFTER, {"of_run": run_key, "after": key})
-    return [Entry(key, MessageType(kind), load_object(data)) for key, kind, data in rows]
+    return [
+        Entry(key, MessageType(kind), load_object(data), characters=len(data))
+        for key, kind, data in rows
+    ]
 
 
 class MessageStore:

@@ -9,7 +9,9 @@ from pydantic import JsonValue
 from sqlalchemy import insert
 
 from orchestrator.clock import now_ms
+from orchestrator.secret_box import SecretBox
 from orchestrator.store import tables
+from orchestrator.store.confidences import sealed_context
 from orchestrator.store.engine import Write
 from orchestrator.store.json_text import dump, dump_optional, storable
 from orchestrator.store.records import RunRecord
@@ -69,8 +71,8 @@ async def insert_run(write: Write, new: NewRun) -> int:
     """
     now = now_ms()
     statement = insert(tables.runs).values(
-        **_asked(new),
-        **_options(new),
+        **_asked(new, write.box),
+        **_options(new, write.box),
         status=RunStatus.PENDING.value,
         version=1,
         wake_wanted=1,
@@ -94,7 +96,7 @@ async def insert_run(write: Write, new: NewRun) -> int:
     return key
 
 
-def _asked(new: NewRun) -> dict[str, object]:
+def _asked(new: NewRun, box: SecretBox) -> dict[str, object]:
     functions, target = new.attached_functions, new.on_status_change
     return {
         "cluster_id": new.cluster_id,
@@ -108,7 +110,7 @@ def _asked(new: NewRun) -> dict[str, object]:
         ),
         "on_status_change": dump_optional(None if target is None else target.model_dump()),
         "metadata": dump(dict(new.metadata)),
-        "context": _object(new.context),
+        "context": sealed_context(box, new.context, new.cluster_id, new.id),
         "interactive": new.interactive,
         "call_summarization": new.call_summarization,
         "idempotency_key": new.idempotency_key,
@@ -116,7 +118,7 @@ def _asked(new: NewRun) -> dict[str, object]:
     }
 
 
-def _options(new: NewRun) -> dict[str, object]:
+def _options(new: NewRun, box: SecretBox) -> dict[str, object]:
     budget = new.budget
     return {
         "kind": new.kind,
@@ -130,7 +132,7 @@ def _options(new: NewRun) -> dict[str, object]:
         "budget": dump_optional(None if budget is None else budget.model_dump(exclude_none=True)),
         "config_id": new.config_id,
         "config_version": new.config_version,
-        "auth_context": _object(new.auth_context),
+        "auth_context": sealed_context(box, new.auth_context, new.cluster_id, new.id),
         "auth_token_hash": new.auth_token_hash,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import Select, literal, select, tuple_
 
 from orchestrator.store import tables
 from perdure.contract import RunStatus
@@ -35,13 +35,9 @@ def listing(cluster_id: str, wanted: RunFilter) -> Select[tuple[object, ...]]:
     statement = select(runs).where(runs.c.cluster_id == cluster_id, runs.c.kind == "run")
     statement = _marked(_plain(statement, wanted), cluster_id, wanted)
     if wanted.before is not None:
-        created_at, key = wanted.before
-        statement = statement.where(
-            or_(
-                runs.c.created_at < created_at,
-                and_(runs.c.created_at == created_at, runs.c.key < key),
-            )
-        )
+        # as a row: an OR would have the index read from its beginning to the cursor, page after page
+        cursor = tuple_(*map(literal, wanted.before))
+        statement = statement.where(tuple_(runs.c.created_at, runs.c.key) < cursor)
     return statement.order_by(runs.c.created_at.desc(), runs.c.key.desc()).limit(wanted.limit)
 
 

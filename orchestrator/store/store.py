@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.secret_box import SecretBox
 from orchestrator.store.approvals import ApprovalStore
 from orchestrator.store.audit import AuditStore
 from orchestrator.store.blobs import BlobStore
@@ -75,9 +76,14 @@ class Store:
         await self.database.aclose()
 
 
-async def open_store(url: str, *, listen_url: str | None = None) -> Store:
-    """Open the store at `sqlite:///path` or `postgresql://…`, brought to the newest schema first."""
-    database = await open_database(url, listen_url=listen_url)
+async def open_store(
+    url: str, *, listen_url: str | None = None, box: SecretBox | None = None
+) -> Store:
+    """Open the store at `sqlite:///path` or `postgresql://…`, brought to the newest schema first.
+
+    What users give in confidence is sealed by `box`; without one it is kept as it is.
+    """
+    database = await open_database(url, listen_url=listen_url, box=box)
     try:
         await migrate(database)
     except BaseException:

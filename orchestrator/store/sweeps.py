@@ -24,6 +24,8 @@ runs, calls, deliveries = tables.runs, tables.calls, tables.deliveries
 
 BATCH = 200
 """Rows of one kind looked at in one sweep; the next sweep takes the next ones."""
+MOST_UNHEARD = 5_000
+"""Runs with an unread wish that a sweep knows of. Where the engine is busy there are many, of which few are nudged."""
 LOST_AFTER_MS = 15_000
 """A handed-out call counts as lost when its machine is gone and Temporal's heartbeat timeout has passed too; one of a
 machine that sends no heartbeats, when its own timeout has."""
@@ -57,15 +59,20 @@ class SweepStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def unheard_runs(self, before: int) -> list[RunRef]:
-        """Runs with a wish written before that time which no workflow has read."""
+    async def unheard_runs(self, before: int, *, begun: bool | None = None) -> list[RunRef]:
+        """Runs with a wish written before that time which no workflow has read.
+
+        `begun`: those that some workflow has ever worked on, or those that none has; None: both.
+        """
         statement = (
             select(runs.c.cluster_id, runs.c.id)
             .where(runs.c.wake_wanted > runs.c.wake_read, runs.c.wake_at < before)
             .where(runs.c.status.in_(_UNFINISHED))
             .order_by(runs.c.priority, runs.c.wake_at)
-            .limit(BATCH)
+            .limit(MOST_UNHEARD)
         )
+        if begun is not None:
+            statement = statement.where(~_UNBEGUN if begun else _UNBEGUN)
         return await self._refs(statement)
 
     async def stuck_runs(self) -> list[RunRef]:
@@ -83,6 +90,7 @@ class SweepStore:
         statement = (
             select(runs.c.cluster_id, runs.c.id)
             .where(
+                tables.AT_WORK,
                 or_(
                     and_(
                         runs.c.status == RunStatus.PENDING.value,
@@ -139,6 +147,7 @@ class SweepStore:
             select(calls.c.run_key, calls.c.id)
             .join(runs, runs.c.key == calls.c.run_key)
             .where(
+                tables.OPEN_CALLS,
                 calls.c.kind == "function",
                 calls.c.result_type.is_(None),
                 or_(
@@ -205,6 +214,7 @@ class SweepStore:
         statement = select(runs.c.key).where(
             _MAKES_CALLS,
             runs.c.parked.is_(True),
+            runs.c.waiting_since.is_not(None),
             _waits_for_function(or_(has_live_machine(now), over)),
         )
         return await self._mark(statement.limit(BATCH), parked=False)
@@ -234,6 +244,10 @@ _MAKES_CALLS = or_(
     and_(runs.c.status == RunStatus.PAUSED.value, runs.c.paused_for == PausedFor.APPROVAL.value),
 )
 """SQL: the run's calls are made, those that wait for a person apart."""
+
+
+_UNBEGUN = and_(runs.c.status == RunStatus.PENDING.value, runs.c.turn == 1, runs.c.step == 0)
+"""SQL: no workflow has read anything of the run yet."""
 
 
 def _patience(call: CallRecord) -> int:

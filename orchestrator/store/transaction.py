@@ -21,6 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 from typing_extensions import override
 
+from orchestrator.secret_box import SecretBox
+
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 T = TypeVar("T")
 Columns = TypeVarTuple("Columns")
@@ -29,8 +31,9 @@ Columns = TypeVarTuple("Columns")
 class Read:
     """A look at the store: on SQLite one snapshot, on PostgreSQL each statement sees what is committed."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, box: SecretBox) -> None:
         self._connection = connection
+        self.box = box
 
     @overload
     async def execute(
@@ -58,8 +61,8 @@ class Read:
 class Write(Read):
     """A transaction that is committed when its block ends, and undone when its block raises."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: AsyncConnection, box: SecretBox) -> None:
+        super().__init__(connection, box)
         self.touched: set[int] = set()
         self.committing = False
 

@@ -159,6 +159,8 @@ async def _clusters(story: Story) -> None:
     await story.ask("register_machine", "POST", "//machines", machine)
     await story.ask("list_services", "GET", "/services")
     await story.ask("list_machines", "GET", "/machines")
+    await story.stage.register("query_orders", machine="worker-0")
+    await story.ask("report_lost_machine", "POST", "/machines/worker-0/lost")
     note = {"additionalContext": "Ask for one quarter at a time."}
     await story.ask("put_function_note", "PUT", "/sales/query_orders/metadata", note)
     await story.ask("get_function_note", "GET", "/sales/query_orders/metadata")

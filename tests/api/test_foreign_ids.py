@@ -36,6 +36,7 @@ async def tenant(client: httpx2.AsyncClient, services: ApiServices, name: str) -
     key = await key_with(services, cluster, Scope.ADMIN, Scope.CLIENT, Scope.MACHINE)
     stage = Stage(services.store, cluster)
     await stage.register("query", "announce", machine="tests")
+    await stage.register("query", machine=f"machine-of-{name}")
     ref = await stage.run(id=f"run-of-{name}", on_status_change=_HANDLER)
     (order,) = await stage.called(ref)
     await stage.hand_out(ref, order.call_id, machine="tests")
@@ -45,6 +46,7 @@ async def tenant(client: httpx2.AsyncClient, services: ApiServices, name: str) -
         "runId": ref.run_id,
         "callId": order.call_id,
         "messageId": message.id,
+        "machineId": f"machine-of-{name}",
     }
     headers = {"Authorization": key, **MACHINE}
     inside = f"/clusters/{cluster}"

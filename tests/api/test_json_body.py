@@ -11,8 +11,8 @@ import httpx2
 import pytest
 from fastapi import APIRouter, FastAPI
 
-from api.errors import install_error_handlers
-from api.json_body import JsonRoute, parse_json
+from api.errors import ApiError, install_error_handlers
+from api.json_body import MAX_VALUES, JsonRoute, parse_json
 from orchestrator.store.json_text import MAX_DEPTH
 from tests.api.conftest import serving
 
@@ -162,6 +162,15 @@ async def test_nesting_is_bounded(client: httpx2.AsyncClient) -> None:
 
 async def test_a_wide_body_is_not_a_deep_one() -> None:
     assert parse_json(b"[" + b"{}," * 1_000 + b"{}]") == [{}] * 1_001
+
+
+async def test_the_number_of_values_is_bounded_and_punctuation_in_texts_is_none() -> None:
+    for wide in (b"[]", b"{}", b"1", b'{"a":1}'):
+        with pytest.raises(ApiError) as caught:
+            parse_json(b"[" + (wide + b",") * MAX_VALUES + wide + b"]")
+        assert "500,000 values" in str(caught.value.detail)
+    text = 'a,[{\\"' * (MAX_VALUES // 2)
+    assert parse_json(json.dumps({text: text}).encode()) == {text: text}
 
 
 async def test_of_a_doubled_name_the_last_one_counts() -> None:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from perdure import Service
-from tests.end_to_end.functions import told, work
+import asyncio
+
+from perdure import Context, Service, StatusChange
+from tests.end_to_end.functions import note
 
 service = Service("inside")
-service.function(timeout=60, retries=5)(work.__wrapped__)
-service.on_status_change(told.__wrapped__)
+
+
+@service.function(timeout=60, retries=5)
+async def work(run: str, step: int, context: Context) -> str:
+    """Take a moment, and say so."""
+    note("begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    await asyncio.sleep(0.15)
+    note("ended", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    return f"{run}/{step}"
+
+
+@service.on_status_change
+async def told(change: StatusChange) -> None:
+    note("told", run=change.run_id, id=change.id, transition=change.transition)
 
 
 @service.function(timeout=600)

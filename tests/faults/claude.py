@@ -1,7 +1,8 @@
 """A Claude that is in trouble the first time it is asked something, as the run's own prompt wants it.
 
 `python -m tests.faults.claude --record file.jsonl` serves on a free port. The prompt is a script as of
-`tests.models.anthropic_server`; an entry `{"first": mishap, "then": message}` is the mishap once, then the message.
+`tests.models.anthropic_server`; an entry `{"first": mishap, "then": message}` is the mishap once, or as often as its
+`times` says, then the message.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def scripted(server: AnthropicServer) -> None:
         if "first" not in entry:
             return entry
         asked = sum(other["messages"] == body["messages"] for other in server.requests)
-        chosen: Entry = entry["first"] if asked <= 1 else entry["then"]
+        mishap: Entry = entry["first"]
+        chosen: Entry = mishap if asked <= mishap.get("times", 1) else entry["then"]
         return chosen
 
     server.script = play

@@ -57,6 +57,14 @@ class Evidence:
     dead: set[int] = field(default_factory=set[int])
     """Function workers that were killed or frozen: what they had begun may begin again."""
     executions: list[Execution] = field(default_factory=list[Execution])
+    returns: list[int] = field(default_factory=list[int])
+    """When processes that were away were back."""
+    wishes: list[Row] = field(default_factory=list[Row])
+    """What runs were asked after they began, as far as it was acknowledged."""
+    workers: Mapping[int, str] = field(default_factory=dict[int, str])
+    """Function worker -> the cluster whose key it has."""
+    is_code_changed: bool = False
+    """Temporal workers with another workflow were at work: tasks may have failed there."""
     listed: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     """Cluster -> the runs that its key is shown."""
 
@@ -70,6 +78,9 @@ async def gather(ground: Ground) -> Evidence:
     evidence.asked = lines_of(ground.ledger)
     evidence.diary = lines_of(ground.diary)
     evidence.dead = set(ground.dead)
+    evidence.returns = list(ground.returns)
+    evidence.wishes = list(ground.wishes)
+    evidence.workers = ground.workers()
     evidence.executions = await _executions(ground, evidence)
     evidence.listed = {
         tenant.cluster_id: await _listed(ground, tenant) for tenant in (ground.tenant, ground.other)

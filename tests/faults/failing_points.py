@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 from orchestrator.failpoints import Point
-from perdure import AsyncPerdure, ConflictError
-from perdure.contract import DecideCall
+from perdure import AsyncPerdure
 from tests.faults.evidence import gather
 from tests.faults.ground import Ground, laid_out
 from tests.faults.load import all_told
 from tests.faults.outcome import Outcome, judge
+from tests.faults.wishes import Person, always, deciding
 
 API_POINTS = (
     Point.CALL_WAITING,  # first: its calls come back only after a missed heartbeat
@@ -21,6 +21,7 @@ API_POINTS = (
     Point.REQUEST_ACCEPTED,
     Point.ROW_WRITTEN,
     Point.WORKFLOW_STARTED,
+    Point.WISH_WRITTEN,
 )
 WORKER_POINTS = (
     Point.MODEL_CALL_IN_FLIGHT,
@@ -30,8 +31,8 @@ WORKER_POINTS = (
 )
 FUNCTION_POINTS = ("executing", "done")
 POINTS = (*API_POINTS, *WORKER_POINTS, *(f"function-{point}" for point in FUNCTION_POINTS))
+_PERSONAL = {Point.WAITING_FOR_APPROVAL, Point.WISH_WRITTEN}
 _SECONDS = 90.0
-_LOOK_EVERY = 0.3
 
 
 async def fail_at_every_point(
@@ -57,7 +58,7 @@ async def _fail(ground: Ground, client: AsyncPerdure, runs: int) -> None:
         await _dies(ground, "workers")
     await ground["workers"].start()
     for place in FUNCTION_POINTS:
-        ground.kill_functions()
+        ground.kill("functions")
         await ground["functions"].start(**_armed_function(ground, place))
         ground.dead.add(ground["functions"].pid)
         await asyncio.gather(*_created(ground, client, f"function-{place}", runs))
@@ -68,7 +69,8 @@ async def _fail(ground: Ground, client: AsyncPerdure, runs: int) -> None:
     for point in API_POINTS:
         await ground["api"].start(**_armed(ground, point))
         created += _created(ground, client, point, runs)
-        await _dies(ground, "api")
+        async with _asking(ground, client, point):
+            await _dies(ground, "api")
     await ground["api"].start()
     await asyncio.gather(*created)
     await _ended(ground, client)
@@ -89,6 +91,15 @@ async def _dies(ground: Ground, name: str) -> None:
     assert await ground[name].died(seconds=_SECONDS) == -signal.SIGKILL
 
 
+def _asking(
+    ground: Ground, client: AsyncPerdure, point: Point
+) -> AbstractAsyncContextManager[None]:
+    """Somebody decides on what waits for a person, where that is what the point is about."""
+    if point is not Point.WISH_WRITTEN:
+        return nullcontext()
+    return deciding(Person(ground, client), always, whose=point)
+
+
 def _names(point: str, runs: int) -> list[str]:
     return [f"{point}-{number}" for number in range(runs)]
 
@@ -96,7 +107,7 @@ def _names(point: str, runs: int) -> list[str]:
 def _created(
     ground: Ground, client: AsyncPerdure, point: str, runs: int
 ) -> list[asyncio.Task[None]]:
-    function = "careful" if point == Point.WAITING_FOR_APPROVAL else "work"
+    function = "careful" if point in _PERSONAL else "work"
 
     async def create(name: str) -> None:
         await ground.create(client, name, steps=2, function=function)
@@ -105,24 +116,6 @@ def _created(
 
 
 async def _ended(ground: Ground, client: AsyncPerdure) -> None:
-    approving = asyncio.create_task(_approve(client))
-    try:
+    async with deciding(Person(ground, client), always):
         for name in ground.acknowledged:
             await (await client.get_run(name)).poll(timeout=_SECONDS)
-    finally:
-        approving.cancel()
-        await asyncio.gather(approving, return_exceptions=True)
-
-
-async def _approve(client: AsyncPerdure) -> None:
-    """A person who approves whatever waits for one."""
-    cluster = f"/clusters/{await client.cluster_id()}"
-    while True:
-        waiting = await client.transport.send("GET", f"{cluster}/approvals")
-        for one in waiting.json()["items"]:
-            decision = f"{cluster}/calls/{one['callId']}/approval"
-            with suppress(
-                ConflictError
-            ):  # decided already, by a request that was answered by nobody
-                await client.transport.send("POST", decision, body=DecideCall(approved=True))
-        await asyncio.sleep(_LOOK_EVERY)

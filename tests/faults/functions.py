@@ -22,10 +22,17 @@ from perdure.worker import serve
 from tests.faults.diary import DIARY, note
 
 READY = "PERDURE_TEST_READY"
+SERVICE = "PERDURE_TEST_SERVICE"
+"""Which service a process serves: `faults`, or `rare`."""
+DEADLINE = 9.0
+"""Seconds for which a call of `hurried` waits for somebody."""
 MEMORY = 2 * 1024**3
 """Bytes of address space that this process may have: a function that eats memory fails, not the machine."""
+LIMIT = "PERDURE_TEST_MEMORY"
+"""Bytes for a process of somebody else's that hosts these functions."""
 
 service = Service("faults")
+rare = Service("rare")
 
 
 def die_once(point: str) -> None:
@@ -122,6 +129,20 @@ def prints(run: str, step: int, gigabytes: float, context: Context) -> str:
     return "printed"
 
 
+@rare.function(timeout=60)
+async def patient(run: str, step: int, context: Context) -> str:
+    """Be waited for as long as it takes."""
+    note(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    return f"at last {run}/{step}"
+
+
+@rare.function(timeout=5, deadline=DEADLINE)
+async def hurried(run: str, step: int, context: Context) -> str:
+    """Be waited for some seconds only."""
+    note(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    return f"in time {run}/{step}"
+
+
 @service.on_status_change
 async def told(change: StatusChange) -> None:
     """The handler of every run."""
@@ -132,6 +153,10 @@ def _say_so() -> None:
     Path(os.environ[READY]).write_text(str(os.getpid()))
 
 
+if hosted_limit := os.environ.get(LIMIT):
+    resource.setrlimit(resource.RLIMIT_AS, (int(hosted_limit), int(hosted_limit)))
+
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    serve([service], when_ready=_say_so)
+    served = rare if os.environ.get(SERVICE) == rare.name else service
+    serve([served], when_ready=_say_so)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -23,7 +24,7 @@ from perdure.dev.probes import temporal_answers
 from perdure.dev.state import StateFolder
 from tests.end_to_end.conftest import REPOSITORY
 from tests.faults.diary import DIARY, LEDGER, lines_of
-from tests.faults.functions import READY
+from tests.faults.functions import LIMIT, MEMORY, READY, SERVICE
 from tests.faults.processes import Process
 
 PATIENCE = 120.0
@@ -56,6 +57,14 @@ class Ground:
     """Runs whose creation was answered: id -> cluster."""
     dead: set[int] = field(default_factory=set[int])
     """Function workers that were killed or frozen."""
+    returns: list[int] = field(default_factory=list[int])
+    """When something that was away was back, in ms."""
+    wishes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """What runs were asked after they began, as far as it was acknowledged."""
+    owners: dict[str, str] = field(default_factory=dict[str, str])
+    """Process that runs functions, by name -> the cluster whose functions they are."""
+    host: str = "functions"
+    """The process that runs the first tenant's functions."""
 
     @property
     def ledger(self) -> Path:
@@ -90,21 +99,35 @@ class Ground:
             name, Commands().workers, self.environment | more, lambda said: "working on" in said
         )
 
-    def add_functions(self, name: str = "functions", url: str = "", **more: str) -> Process:
-        """Another function worker; ready when it takes calls."""
+    def add_changed_workers(self, name: str = "changed-workers") -> Process:
+        """A Temporal worker whose workflow is not the one that began the runs."""
+        command = (sys.executable, "-m", "tests.faults.changed_workers")
+        return self._add(name, command, self.environment, lambda said: "working on" in said)
+
+    def workers(self) -> dict[int, str]:
+        """Every function worker there was -> the cluster whose key it has."""
+        return {pid: cluster for name, cluster in self.owners.items() for pid in self[name].pids}
+
+    def add_functions(
+        self, name: str = "functions", *, tenant: Tenant | None = None, service: str = "faults"
+    ) -> Process:
+        """Another function worker, of the first tenant where no other is named; ready when it takes calls."""
+        tenant = tenant or self.tenant
+        self.owners[name] = tenant.cluster_id
         ready = self.folder / f"{name}.ready"
         reach = {
-            "PERDURE_URL": url or self.url,
-            "PERDURE_API_KEY": self.tenant.key,
-            "PERDURE_CLUSTER_ID": self.tenant.cluster_id,
+            "PERDURE_URL": self.url,
+            "PERDURE_API_KEY": tenant.key,
+            "PERDURE_CLUSTER_ID": tenant.cluster_id,
             READY: str(ready),
+            SERVICE: service,
         }
         command = (sys.executable, "-m", "tests.faults.functions")
 
         def is_ready(_: str) -> bool:
             return ready.exists() and ready.read_text() == str(self[name].pid)
 
-        return self._add(name, command, self.environment | reach | more, is_ready)
+        return self._add(name, command, self.environment | reach, is_ready)
 
     def _add(
         self,
@@ -131,16 +154,27 @@ class Ground:
             json.dumps({"run": name, "steps": steps, **plan}),
             id=name,
             model="scripted/plan",
-            functions=[f"faults_{plan.get('function', 'work')}"],
+            functions=[f"{plan.get('service', 'faults')}_{plan.get('function', 'work')}"],
             on_status_change=TOLD,
         )
         self.acknowledged[name] = await client.cluster_id()
         return run
 
-    def kill_functions(self, name: str = "functions") -> None:
-        """Kill a function worker: what it had begun may rightly begin again."""
-        self.dead.add(self[name].pid)
+    def kill(self, name: str) -> None:
+        """Kill a process: what it had begun of functions may rightly begin again."""
+        if name in self.owners:
+            self.dead.add(self[name].pid)
         self[name].kill()
+
+    def host_functions(self) -> None:
+        """Have the Temporal worker host the first tenant's functions; no function worker is needed then."""
+        self.host = "workers"
+        self.owners[self.host] = self.tenant.cluster_id
+        self.environment |= {
+            "PERDURE_HOSTED_FUNCTIONS": "tests.faults.functions:service",
+            "PERDURE_HOSTED_CLUSTER": self.tenant.cluster_id,
+            LIMIT: str(MEMORY * 2),  # beside the Temporal worker's own
+        }
 
     def work_of(self, *runs: str) -> list[dict[str, object]]:
         """What functions wrote down of these runs."""
@@ -220,11 +254,13 @@ async def laid_out(
     database_url: str = "",
     data: Path | None = None,
     parts: tuple[str, ...] = ("api", "workers", "functions"),
+    hosted: bool = False,
     **more: str,
 ) -> AsyncGenerator[Ground]:
     """A stack in that folder: Temporal, and of the other parts those that are named. All are ended at the end.
 
-    `data` is where Temporal and SQLite keep what they have, where that is to be elsewhere. `more` are variables.
+    `data` is where Temporal and SQLite keep what they have, where that is to be elsewhere. `more` are variables. With
+    `hosted` the Temporal worker hosts the functions, and there is no function worker.
     """
     database_url = database_url or f"sqlite:///{(data or folder) / 'perdure.db'}"
     address, port = f"{LOOPBACK}:{free_port()}", free_port()
@@ -239,13 +275,16 @@ async def laid_out(
         tenant=first,
         other=second,
     )
+    if hosted:
+        ground.host_functions()
     try:
         ground.processes["temporal"] = await _temporal(folder, data or folder, address, environment)
         ground.add_api(port=port)
         ground.add_workers()
         ground.add_functions()
         for part in parts:
-            await ground[part].start()
+            if part != "functions" or not hosted:
+                await ground[part].start()
         yield ground
     finally:
         ground.stop()

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from orchestrator.lifecycle import TRANSITIONS, Move, is_final
+from orchestrator.store.call_rows import HEARTBEAT_TIMEOUT
 from perdure.contract import MessageType, RunStatus
 from tests.faults.evidence import Evidence, Row
+from tests.faults.wish_rules import wishes
 
 AFTER_THE_END = frozenset(
     {
@@ -100,8 +102,11 @@ def paid(evidence: Evidence) -> Finds:
     for line in evidence.asked:
         asked[line["run"], line["step"]].append(line["at"])
     known = {line["run"] for line in evidence.asked}
+    rewound = {row["run"] for row in evidence.runs if row["rewinds"]}
+    for run in rewound & known:
+        yield from _paid_over_again(evidence, run)
     for step in evidence.steps:
-        if step["run"] not in known:
+        if step["run"] not in known - rewound:
             continue  # another model answered, which keeps no ledger
         times = asked[step["run"], step["step"]]
         if not times:
@@ -109,6 +114,16 @@ def paid(evidence: Evidence) -> Finds:
         late = [at for at in times if at > step["created_at"] + 1]
         if late:
             yield step["run"], f"step {step['step']} was asked for again after it was recorded"
+
+
+def _paid_over_again(evidence: Evidence, run: str) -> Finds:
+    """Of a conversation that went back the ledger counts replies from there: each step was asked for in its own time."""
+    times = sorted(line["at"] for line in evidence.of(evidence.asked, run))
+    before = 0
+    for step in evidence.of(evidence.steps, run):
+        if not any(before <= at <= step["created_at"] + 1 for at in times):
+            yield run, f"step {step['step']} was recorded and not asked for since the one before"
+        before = step["created_at"] - 1
 
 
 def results(evidence: Evidence) -> Finds:
@@ -183,7 +198,9 @@ def _executions_of(
         yield run, f"call {call['id']} began {count} times, {call['max_attempts']} are allowed"
     if count > call["attempts"]:
         yield run, f"call {call['id']} began {count} times, {call['attempts']} are reported"
-    for line in lines[:-1]:
+    for line, again in pairwise(lines):
+        if again["at"] - line["at"] >= HEARTBEAT_TIMEOUT * 1000:
+            continue  # nobody could be told of its heartbeats for so long
         if line["pid"] not in dead and (call["id"], line["attempt"]) not in retried:
             yield run, f"call {call['id']} began again although nobody died in it"
     numbers = [line["attempt"] for line in lines]
@@ -285,6 +302,14 @@ def tenants(evidence: Evidence) -> Finds:
     for call in evidence.calls:
         if call["cluster_id"] != homes[call["run"]]:
             yield call["run"], f"call {call['id']} is another cluster's"
+    yield from _given_away(evidence, homes)
+
+
+def _given_away(evidence: Evidence, homes: dict[str, str]) -> Finds:
+    for line in evidence.diary:
+        worker = evidence.workers.get(line["pid"])
+        if worker is not None and worker != homes.get(line["run"], worker):
+            yield line["run"], f"a function worker of cluster {worker} was given something of it"
 
 
 def histories(evidence: Evidence) -> Finds:
@@ -295,7 +320,7 @@ def histories(evidence: Evidence) -> Finds:
     for one in evidence.executions:
         if one.status in {"FAILED", "TERMINATED", "TIMED_OUT"}:
             yield one.run, f"a workflow of it {one.status.lower()}"
-        if one.broken_tasks:
+        if one.broken_tasks and not evidence.is_code_changed:
             yield one.run, f"{one.broken_tasks} workflow tasks did not fit their history"
         if one.status == "RUNNING" and one.run in ended:
             yield one.run, "has ended and its workflow is still open"
@@ -325,6 +350,7 @@ RULES: dict[str, Callable[[Evidence], Finds]] = {
         totals,
         quiet_ends,
         tenants,
+        wishes,
         histories,
     )
 }

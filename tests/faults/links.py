@@ -9,6 +9,7 @@ import struct
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
+from pathlib import Path
 
 from perdure.dev.ports import LOOPBACK
 
@@ -30,9 +31,9 @@ class Mode(StrEnum):
 
 
 class Link:
-    """Listens on `port` and passes on to the upstream ports, the next one for each connection."""
+    """Listens on `port` and passes on to the upstream ports or local sockets, the next one for each connection."""
 
-    def __init__(self, upstreams: Sequence[int], *, delay: float = 0.2) -> None:
+    def __init__(self, upstreams: Sequence[int | Path], *, delay: float = 0.2) -> None:
         self.port = 0
         self._upstreams = itertools.cycle(upstreams)
         self._count = len(upstreams)
@@ -99,7 +100,10 @@ class Link:
     async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         for _ in range(self._count):
             with suppress(OSError):
-                return await asyncio.open_connection(LOOPBACK, next(self._upstreams))
+                upstream = next(self._upstreams)
+                if isinstance(upstream, Path):
+                    return await asyncio.open_unix_connection(upstream)
+                return await asyncio.open_connection(LOOPBACK, upstream)
         return None
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

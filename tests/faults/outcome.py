@@ -11,11 +11,17 @@ from typing_extensions import override
 from perdure.contract import RunStatus
 from tests.faults.evidence import Evidence
 from tests.faults.invariants import Violation, check
+from tests.faults.pauses import all_back, longest_pause
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a scenario showed. `back` is seconds from a process's return to the next progress, the worst of all kills."""
+    """What a scenario showed.
+
+    `back` is seconds from a process's return to the next progress of any run, `all_back` until every run that was at
+    work then had moved on, each the worst of all kills. `pause` is the longest time in which nothing happened to a run
+    that was at work. `took` is seconds of the whole scenario.
+    """
 
     scenario: str
     runs: int
@@ -25,6 +31,9 @@ class Outcome:
     back: float | None
     violations: tuple[Violation, ...]
     note: str = ""
+    all_back: float | None = None
+    pause: float | None = None
+    took: float = 0.0
 
     @property
     def is_right(self) -> bool:
@@ -39,7 +48,9 @@ class Outcome:
 
     @override
     def __str__(self) -> str:
-        lines = [f"{self.scenario}: {self.right} of {self.runs} right, {self.verdict} {self.note}"]
+        felt = f"back {_seconds(self.back)}, all back {_seconds(self.all_back)}, pause {_seconds(self.pause)}"
+        head = f"{self.scenario}: {self.right} of {self.runs} right, {self.verdict}; {felt}"
+        lines = [f"{head}; took {self.took:.0f} s; {self.note}"]
         lines += [f"  [{one.rule}] {one.run}: {one.words}" for one in self.violations]
         return "\n".join(lines)
 
@@ -49,6 +60,7 @@ def judge(
     evidence: Evidence,
     *,
     back: float | None = None,
+    back_within: float | None = None,
     note: str = "",
     ends: Mapping[str, RunStatus] | None = None,
     only: Iterable[str] | None = None,
@@ -57,10 +69,13 @@ def judge(
     """The outcome, by the checker. A run is right that nothing is wrong with and that is done, or where `ends` wants it.
 
     `only` these runs are looked at, of evidence that several scenarios share. `more` is what the scenario itself found.
+    It must be `back_within` so many seconds, where that is given.
     """
     wanted = set(only) if only is not None else set(evidence.acknowledged)
     violations = [one for one in check(evidence) if only is None or one.run in wanted]
     violations += more
+    if back is not None and back_within is not None and back > back_within:
+        violations.append(Violation("back", "", f"{back:.1f} s after its return nothing had moved"))
     wrong = {one.run for one in violations}
     status = {row["run"]: row["status"] for row in evidence.runs}
     expected = {run: (ends or {}).get(run, RunStatus.DONE).value for run in wanted}
@@ -76,19 +91,46 @@ def judge(
         back=back,
         violations=tuple(violations),
         note=note,
+        all_back=all_back(evidence),
+        pause=longest_pause(evidence) if only is None else None,
     )
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
     """The outcomes as Markdown."""
-    head = "| scenario | runs | right | lost | duplicated | seconds back | verdict |"
-    rows = [
-        f"| {one.scenario} | {one.runs} | {one.right} | {one.lost} | {one.duplicated} |"
-        f" {'–' if one.back is None else f'{one.back:.1f}'} | {one.verdict}{_said(one)} |"
-        for one in outcomes
-    ]
-    return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
+    columns = (
+        "fault",
+        "right",
+        "lost",
+        "run twice",
+        "back, s",
+        "all back, s",
+        "longest pause, s",
+        "took, s",
+        "verdict",
+    )
+    return "\n".join([_line(columns), _line("---" for _ in columns), *map(_row, outcomes)])
 
 
-def _said(outcome: Outcome) -> str:
-    return f" ({outcome.note})" if outcome.note else ""
+def _row(one: Outcome) -> str:
+    said = f" ({one.note})" if one.note else ""
+    cells = (
+        one.scenario,
+        f"{one.right} of {one.runs}",
+        str(one.lost),
+        str(one.duplicated),
+        _seconds(one.back),
+        _seconds(one.all_back),
+        _seconds(one.pause),
+        f"{one.took:.0f}",
+        f"{one.verdict}{said}",
+    )
+    return _line(cell.replace("|", "/") for cell in cells)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"

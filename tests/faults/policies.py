@@ -12,7 +12,7 @@ RESULT = "all {steps} steps done"
 
 
 def plan(request: ModelRequest) -> Step:
-    """The prompt is `{"run", "steps", "delayMs", "calls", "function", "input"}`.
+    """The prompt is `{"run", "steps", "delayMs", "calls", "service", "function", "input"}`.
 
     So many steps with so many calls of the function each, one step after the other, then the end.
     """
@@ -25,5 +25,6 @@ def plan(request: ModelRequest) -> Step:
     if step > wanted["steps"]:
         return Step(text=RESULT.format(steps=wanted["steps"]), delay_ms=delay)
     given = {"run": wanted["run"], "step": step, **wanted.get("input", {})}
-    call = Call(function=f"faults_{wanted.get('function', 'work')}", input=given)
+    service, function = wanted.get("service", "faults"), wanted.get("function", "work")
+    call = Call(function=f"{service}_{function}", input=given)
     return Step(calls=[call] * wanted.get("calls", 1), delay_ms=delay)

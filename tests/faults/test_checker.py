@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing_extensions import override
 from orchestrator.activity_interface import CallOrder, LostCall, RunRef, Standing
 from orchestrator.reply import Plan
 from orchestrator.store import tables
+from orchestrator.store.call_rows import HEARTBEAT_TIMEOUT
 from orchestrator.store.calls import CallStore, Finished
 from orchestrator.store.deliveries import DeliveryStore
 from orchestrator.store.records import RunRecord
@@ -24,6 +26,7 @@ from tests.faults.diary import LEDGER
 from tests.faults.evidence import Evidence, Execution, Row
 from tests.faults.invariants import RULES, check
 from tests.faults.played_run import PID, Played
+from tests.faults.wish_rules import APPROVED, CANCELLED, DENIED, EDITED, SENT
 from tests.store.stage import Stage
 
 Plant = Callable[[Evidence], None]
@@ -39,12 +42,21 @@ async def played(
     return Played(Stage(store, await store.keys.ensure_cluster("first")), database_url, ledger)
 
 
+@pytest.fixture(scope="module")
+def played_before() -> dict[str, Evidence]:
+    """What is known of healthy runs, by the kind of database: they are played once on each."""
+    return {}
+
+
 @pytest.fixture
-async def healthy(played: Played) -> Evidence:
+async def healthy(played: Played, played_before: dict[str, Evidence]) -> Evidence:
     """Two runs that are done."""
-    for name in ("one", "two"):
-        await played.drive(await played.accept(name))
-    return await played.evidence()
+    kind = played.database_url.partition(":")[0]
+    if kind not in played_before:
+        for name in ("one", "two"):
+            await played.drive(await played.accept(name))
+        played_before[kind] = await played.evidence()
+    return deepcopy(played_before[kind])
 
 
 def _broken_rules(evidence: Evidence) -> set[str]:
@@ -56,6 +68,20 @@ def test_healthy_runs_break_no_rule(healthy: Evidence) -> None:
     assert len(healthy.runs) == 2
     assert len(healthy.asked) == len(healthy.steps) == 6
     assert {line["kind"] for line in healthy.diary} == {"begun", "ended", "told"}
+
+
+def test_wishes_that_came_true_break_no_rule(healthy: Evidence) -> None:
+    _wish(healthy, SENT)
+    read = healthy.wishes
+    _wish(healthy, APPROVED)["approved"] = True
+    healthy.wishes += read
+    assert check(healthy) == []
+
+
+def test_a_call_of_which_nothing_was_heard_may_begin_again(healthy: Evidence) -> None:
+    _a_function_runs_again_for_no_reason(healthy)
+    healthy.diary[-1]["at"] += HEARTBEAT_TIMEOUT * 1000
+    assert check(healthy) == []
 
 
 # -- faults planted in what is known ---------------------------------------------------------------
@@ -156,6 +182,54 @@ def _a_run_is_shown_to_another_tenant(found: Evidence) -> None:
     found.listed = {**found.listed, "other": ["one"]}
 
 
+def _a_function_worker_of_another_tenant_is_given_a_call(found: Evidence) -> None:
+    found.workers = {PID: "other"}
+
+
+def _wish(found: Evidence, kind: str) -> Row:
+    """Plant a wish for the first run; its call or its message, whichever it is about."""
+    table = found.messages if kind in {SENT, EDITED} else found.calls
+    about = next(row for row in found.of(table, "one") if row.get("kind", "function") == "function")
+    found.wishes = [{"kind": kind, "run": "one", "id": about["id"], "text": "steps"}]
+    return about
+
+
+def _a_message_is_lost(found: Evidence) -> None:
+    found.messages.remove(_wish(found, SENT))
+
+
+def _a_message_is_not_read(found: Evidence) -> None:
+    _wish(found, SENT)
+    found.runs[0]["seen_message"] = 0
+
+
+def _an_edit_is_lost(found: Evidence) -> None:
+    _wish(found, EDITED)["data"] = "{}"
+
+
+def _a_cancel_is_forgotten(found: Evidence) -> None:
+    _wish(found, CANCELLED)
+
+
+def _a_decision_is_lost(found: Evidence) -> None:
+    _wish(found, APPROVED)
+
+
+def _a_denied_call_is_made(found: Evidence) -> None:
+    _wish(found, DENIED)["approved"] = False
+
+
+def _an_approved_call_is_not_made(found: Evidence) -> None:
+    call = _wish(found, APPROVED)
+    call["approved"], call["attempts"] = True, 0
+    found.diary = [line for line in found.diary if line.get("call") != call["id"]]
+
+
+def _a_reply_after_going_back_comes_from_nowhere(found: Evidence) -> None:
+    found.runs[0]["rewinds"] = 1
+    del found.asked[1]
+
+
 def _a_workflow_loses_its_thread(found: Evidence) -> None:
     found.executions[0] = replace(found.executions[0], broken_tasks=1)
 
@@ -184,6 +258,15 @@ PLANTS: list[tuple[Plant, str]] = [
     (_tokens_are_counted_twice, "totals"),
     (_work_goes_on_after_the_end, "quiet_ends"),
     (_a_run_is_shown_to_another_tenant, "tenants"),
+    (_a_function_worker_of_another_tenant_is_given_a_call, "tenants"),
+    (_a_message_is_lost, "wishes"),
+    (_a_message_is_not_read, "wishes"),
+    (_an_edit_is_lost, "wishes"),
+    (_a_cancel_is_forgotten, "wishes"),
+    (_a_decision_is_lost, "wishes"),
+    (_a_denied_call_is_made, "wishes"),
+    (_an_approved_call_is_not_made, "wishes"),
+    (_a_reply_after_going_back_comes_from_nowhere, "paid"),
     (_a_workflow_loses_its_thread, "histories"),
     (_a_workflow_stays_open, "histories"),
 ]

@@ -12,6 +12,7 @@ import pytest
 from api.call_door import CallDoor
 from orchestrator.call_queue import POLL_TIMEOUT, CallQueue
 from orchestrator.store.store import Store, open_store
+from orchestrator.task_journal import TaskJournal
 from orchestrator.temporal import Temporal
 from tests.end_to_end.conftest import until
 from tests.faults.ground import laid_out
@@ -33,7 +34,7 @@ async def test_a_door_that_closes_ends_its_polls_at_once_and_loses_no_call(tmp_p
     async with laid_out(tmp_path, parts=("api", "functions", "workers")) as ground:
         store = await open_store(ground.database_url)
         temporal = Temporal(ground.settings())
-        door = CallDoor(CallQueue(temporal, "closing"), store.calls)
+        door = CallDoor(CallQueue(temporal, "closing"), store.calls, TaskJournal(None, ""))
         try:
             await _close_under_a_machine(ground.tenant.cluster_id, door, store)
             async with ground.client() as client:

@@ -12,7 +12,7 @@ from tests.faults.load import Scale
 from tests.faults.postgres import killable_postgres
 from tests.faults.scenarios.catalogue import SCENARIOS
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(700)]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

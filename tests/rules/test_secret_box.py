@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import SecretStr
 
-from orchestrator.secret_box import SecretBox
+from orchestrator.secret_box import SecretBox, is_sealed
 from orchestrator.settings import Settings
 
 _TEXT = st.text(st.characters(codec="utf-8"))
@@ -55,3 +55,19 @@ def test_the_key_is_the_settings_payload_key() -> None:
 def test_a_key_that_is_none_is_refused_with_the_way_to_make_one(key: str) -> None:
     with pytest.raises(ValueError, match="openssl rand -base64 32"):
         SecretBox.of(Settings(payload_key=SecretStr(key)))
+
+
+@given(_TEXT, _TEXT)
+def test_text_is_sealed_as_text_and_what_is_not_sealed_stays(text: str, owner: str) -> None:
+    kept = BOX.seal_text(text, owner)
+    assert is_sealed(kept)
+    assert kept.isascii()
+    assert BOX.open_text(kept, owner) == text
+    assert NONE.seal_text(text, owner) == text
+    assert is_sealed(text) or BOX.open_text(text, owner) == text
+
+
+@pytest.mark.parametrize("kept", ["sealed:", "sealed:é", "sealed:YWVz", "sealed:YWVzLWdjbTo="])
+def test_damaged_sealed_text_is_refused(kept: str) -> None:
+    with pytest.raises(ValueError, match="PERDURE_PAYLOAD_KEY"):
+        BOX.open_text(kept, "a")

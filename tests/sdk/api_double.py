@@ -211,6 +211,7 @@ class ApiDouble:
             ("POST", f"{cluster}/calls/([^/]+)/heartbeat", self._beat),
             ("POST", f"{cluster}/calls/([^/]+)/result", self._result),
             ("POST", f"{cluster}/calls/([^/]+)/blobs", self._blob),
+            ("POST", f"{cluster}/machines/([^/]+)/lost", self._lost),
         )
 
     async def _me(self, seen: Seen) -> Response:
@@ -348,6 +349,9 @@ class ApiDouble:
             return problem(409, "superseded", "Somebody else has the call.")
         self.blobs.append(seen.body)
         return JSONResponse({"id": f"blob-{len(self.blobs)}"}, 201)
+
+    async def _lost(self, seen: Seen, machine_id: str) -> Response:
+        return Response(status_code=204)
 
     async def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
         for _ in range(int(seconds / 0.005)):

@@ -10,6 +10,7 @@ import pytest
 from pydantic import JsonValue
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
+from typing_extensions import override
 
 from orchestrator.activity_interface import CallTicket, RunRef, Standing, ThinkInput
 from orchestrator.clock import now_ms
@@ -18,6 +19,7 @@ from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.approvals import Decision
 from orchestrator.store.call_verdicts import Settled, Unwanted
+from orchestrator.store.questions import Question
 from orchestrator.temporal import Temporal
 from perdure import Context, Service, approval_request, blob
 from perdure.contract import FunctionConfig, FunctionDefinition, RetryPolicy
@@ -67,7 +69,12 @@ async def _think(
     ref: RunRef,
     environment: ActivityEnvironment | None = None,
 ) -> Standing:
-    activities = _activities(stage, hosting)
+    return await _think_with(_activities(stage, hosting), ref, environment)
+
+
+async def _think_with(
+    activities: Activities, ref: RunRef, environment: ActivityEnvironment | None = None
+) -> Standing:
     environment = environment or ActivityEnvironment()
     standing: Standing = await environment.run(activities.think, ThinkInput(ref))
     return standing
@@ -119,7 +126,8 @@ async def test_all_calls_of_a_reply_are_at_work_at_once(stage: Stage) -> None:
         await asyncio.wait_for(both.wait(), 10)
         return "met"
 
-    prompt = _script({"calls": [{"function": "here_meet"}] * 2}, {"text": "done"})
+    twice: list[JsonValue] = [{"function": "here_meet"}, {"function": "here_meet"}]
+    prompt = _script({"calls": twice}, {"text": "done"})
     hosting = _hosting(stage, service)
     async with hosting.attended():
         assert (await _think(stage, hosting, await stage.run(prompt=prompt))).status == "done"
@@ -233,7 +241,7 @@ async def test_a_result_that_is_nested_too_deeply_is_a_failure(stage: Stage) -> 
 
 async def test_other_calls_are_left_to_the_workflow(stage: Stage, service: Service) -> None:
     await stage.register("elsewhere")
-    both = {
+    both: dict[str, JsonValue] = {
         "calls": [
             {"function": "here_add", "input": {"a": 1, "b": 2}},
             {"function": "sales_elsewhere"},
@@ -290,7 +298,8 @@ async def test_a_step_that_somebody_else_recorded_makes_no_calls_here(
     began, go_on = asyncio.Event(), asyncio.Event()
 
     class Frozen(Thinker):
-        async def think(self, question: Any, **more: Any) -> Standing:
+        @override
+        async def think(self, question: Question, **more: Any) -> Standing:
             began.set()
             await go_on.wait()
             return await super().think(question, **more)
@@ -302,7 +311,7 @@ async def test_a_step_that_somebody_else_recorded_makes_no_calls_here(
     )
     async with hosting.attended():
         ref = await stage.run(prompt=_script(_call("add", a=1, b=2), {"text": "done"}))
-        frozen = asyncio.create_task(ActivityEnvironment().run(activities.think, ThinkInput(ref)))
+        frozen = asyncio.create_task(_think_with(activities, ref))
         await began.wait()
         question = await stage.ask(ref)
         await stage.store.steps.record(

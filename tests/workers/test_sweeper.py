@@ -83,7 +83,30 @@ async def test_a_wish_whose_nudge_was_lost_is_nudged_again(
     assert engine.told == []
     await _age(stage, GRACE_MS + 500)
     await sweeper.sweep()
+    assert engine.told == [("start run", ref.run_id)]
+
+
+async def test_a_wish_to_a_run_that_was_begun_is_nudged_again(
+    stage: Stage, engine: Engine, sweeper: Sweeper
+) -> None:
+    ref = await stage.finished()
+    await stage.send(ref, "and then?")
+    await _age(stage, GRACE_MS + 500)
+    await sweeper.sweep()
     assert engine.told == [("nudge run", ref.run_id)]
+
+
+async def test_a_run_that_the_engine_is_slow_with_is_not_nudged_at_each_sweep(
+    stage: Stage, engine: Engine, sweeper: Sweeper
+) -> None:
+    refs = [await stage.run() for _ in range(20)]
+    await _age(stage, GRACE_MS + 500)
+    engine.away = True
+    await sweeper.sweep()
+    engine.away = False
+    for _ in range(3):
+        await sweeper.sweep()
+    assert engine.told == [("start run", ref.run_id) for ref in refs]
 
 
 async def test_a_delivery_nobody_drives_is_started_and_never_nudged(
@@ -165,4 +188,4 @@ async def test_sweeping_goes_on_after_the_engine_was_away(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert engine.told[0] == ("nudge run", ref.run_id)
+    assert engine.told[0] == ("start run", ref.run_id)

@@ -71,12 +71,15 @@ def parrot() -> Parrot:
     return Parrot()
 
 
-def _thinker(stage: Stage, parrot: Parrot, *, remembered_runs: int = 8) -> Thinker:
+def _thinker(
+    stage: Stage, parrot: Parrot, *, remembered_runs: int = 8, remembered_characters: int = 100_000
+) -> Thinker:
     return Thinker(
         stage.store,
         ParrotModels(parrot),
         max_output_tokens=1_000,
         remembered_runs=remembered_runs,
+        remembered_characters=remembered_characters,
     )
 
 
@@ -134,6 +137,29 @@ async def test_a_run_that_the_worker_forgot_meanwhile_is_read_again_from_its_beg
     for answer in parrot.replies[1:]:
         answer.set_result(Reply("the answer", Stop.END))
     assert [(await one).status for one in (other, task)] == ["done", "done"]
+
+
+async def test_a_worker_forgets_the_oldest_conversations_where_they_are_long_together(
+    stage: Stage, parrot: Parrot
+) -> None:
+    thinker = _thinker(stage, parrot, remembered_characters=5_000)
+    refs = [await stage.run(prompt="x" * 2_000) for _ in range(3)]
+    for number, ref in enumerate(refs, start=1):
+        task = _think(thinker, await _ask(thinker, ref))
+        await parrot.was_asked(number)
+        parrot.replies[-1].set_result(Reply("the answer", Stop.END))
+        await task
+        await stage.send(ref, "and then?")
+    known = [(await _ask(thinker, ref)).after > 0 for ref in refs]
+    assert known == [False, True, True]
+
+
+async def test_one_conversation_is_remembered_however_long_it_is(
+    stage: Stage, parrot: Parrot
+) -> None:
+    thinker = _thinker(stage, parrot, remembered_characters=10)
+    ref = await _first_step(stage, thinker, parrot)
+    assert (await _ask(thinker, ref, 2)).after > 0
 
 
 async def test_a_message_that_only_the_second_attempt_saw_is_not_taken_as_read_by_the_first(

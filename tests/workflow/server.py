@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 from temporalio.client import Client
 
+from orchestrator.settings import Settings
+from orchestrator.temporal import data_converter
 from perdure.dev.plan import find_temporal, temporal_environment
 from perdure.dev.ports import LOOPBACK, free_port
 
@@ -53,6 +55,8 @@ async def connected(address: str) -> Client:
     async with asyncio.timeout(_PATIENCE):
         while True:
             try:
-                return await Client.connect(address, identity=IDENTITY)
+                return await Client.connect(
+                    address, identity=IDENTITY, data_converter=data_converter(Settings())
+                )
             except RuntimeError:  # still on its way
                 await asyncio.sleep(0.05)

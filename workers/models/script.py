@@ -15,6 +15,7 @@ to the end; other messages are not scripts and change nothing.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Annotated, Any, NoReturn, Self, cast
 
 from pydantic import (
@@ -33,6 +34,7 @@ from orchestrator.conversation import AssistantTurn, ModelError, ModelRequest, P
 MAX_DELAY_MS = 3_600_000
 MAX_STEPS = 10_000
 MAX_CALLS = 128
+_KEPT_SCRIPTS = 64
 
 _ACTIONS = ("calls", "text", "result")
 
@@ -106,7 +108,7 @@ def _read(request: ModelRequest) -> tuple[list[Step], int]:
     texts = [text for turn in request.turns if isinstance(turn, UserTurn) for text in turn.texts]
     if not texts:
         raise _refusal("there is no prompt to read a script from")
-    steps = _parse(texts[0])
+    steps = list(_parse(texts[0]))
     skipped = 0
     for text in texts[1:]:
         if _is_list(text):
@@ -116,7 +118,9 @@ def _read(request: ModelRequest) -> tuple[list[Step], int]:
     return steps, skipped
 
 
-def _parse(text: str, *, already: int = 0) -> list[Step]:
+@lru_cache(maxsize=_KEPT_SCRIPTS)
+def _parse(text: str, *, already: int = 0) -> tuple[Step, ...]:
+    """The steps of a script. It is kept: a run of a thousand steps has it read a thousand times."""
     try:
         parsed = _load(text)
     except (ValueError, RecursionError) as error:
@@ -128,11 +132,12 @@ def _parse(text: str, *, already: int = 0) -> list[Step]:
     if len(cast(list[object], parsed)) + already > MAX_STEPS:
         raise _refusal(f"the script is longer than {MAX_STEPS} steps")
     try:
-        return _STEPS.validate_python(parsed)
+        return tuple(_STEPS.validate_python(parsed))
     except ValidationError as error:
         raise _refusal(_problem(error, already)) from error
 
 
+@lru_cache(maxsize=_KEPT_SCRIPTS)
 def _is_list(text: str) -> bool:
     try:
         return isinstance(_load(text), list)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -41,6 +41,7 @@ BUILT_IN = {
 
 _SIGN_OF_LIFE_SECONDS = 1.0
 _CHARACTERS_PER_TOKEN = 4
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 class ScriptedModel(Model):
@@ -68,8 +69,8 @@ class ScriptedModel(Model):
             stop=Stop.CALLS if calls else Stop.END,
             calls=calls,
             usage=Usage(
-                input_tokens=_tokens([request.system, *map(_told, request.turns)]),
-                output_tokens=_tokens([text, *map(_written, calls)]),
+                input_tokens=_tokens(len(request.system) + sum(map(_told, request.turns))),
+                output_tokens=_tokens(len(text) + sum(map(_written, calls))),
             ),
             model=f"scripted/{self._name}",
         )
@@ -80,7 +81,7 @@ class ScriptedModel(Model):
         return Reply(
             text=summary,
             stop=Stop.END,
-            usage=Usage(input_tokens=_tokens([text]), output_tokens=_tokens([summary])),
+            usage=Usage(input_tokens=_tokens(len(text)), output_tokens=_tokens(len(summary))),
             model=f"scripted/{self._name}",
         )
 
@@ -91,7 +92,7 @@ class ScriptedModel(Model):
         return Reply(
             text=words,
             stop=Stop.END,
-            usage=Usage(input_tokens=_tokens([prompt]), output_tokens=_tokens([words])),
+            usage=Usage(input_tokens=_tokens(len(prompt)), output_tokens=_tokens(len(words))),
             model=f"scripted/{self._name}",
         )
 
@@ -166,18 +167,19 @@ def _calls(step: Step, request: ModelRequest, number: int) -> tuple[ToolCall, ..
     )
 
 
-def _told(turn: Turn) -> str:
+def _told(turn: Turn) -> int:
+    """Characters of a turn; counted and not put together, since a long run is counted at each step."""
     if isinstance(turn, UserTurn):
-        return "".join([*(result.content for result in turn.results), *turn.texts])
-    return "".join([turn.reply.text, *map(_written, turn.reply.calls)])
+        return sum(len(result.content) for result in turn.results) + sum(map(len, turn.texts))
+    return len(turn.reply.text) + sum(map(_written, turn.reply.calls))
 
 
-def _written(call: ToolCall) -> str:
-    return call.name + json.dumps(call.input, ensure_ascii=False)
+def _written(call: ToolCall) -> int:
+    return len(call.name) + len(_ENCODER.encode(call.input))
 
 
-def _tokens(texts: Iterable[str]) -> int:
-    return sum(map(len, texts)) // _CHARACTERS_PER_TOKEN
+def _tokens(characters: int) -> int:
+    return characters // _CHARACTERS_PER_TOKEN
 
 
 def _summary(text: str, limit: int) -> str:

@@ -25,7 +25,8 @@ from api.dialects.inferable.call_words import answered, handed, is_open, job_wit
 from api.dialects.inferable.run_words import DEFAULT_SERVICE
 from api.dialects.question import Question
 from orchestrator.activity_interface import RunRef
-from orchestrator.store.json_text import load, load_optional
+from orchestrator.store.confidences import contexts_of
+from orchestrator.store.json_text import load
 from perdure.contract import MAX_INLINE_RESULT
 
 POLL_SECONDS = 20
@@ -110,10 +111,8 @@ async def _get_call(question: Question) -> Response:
     call["result"] = await _whole_result(question, call)
     ref = RunRef(question.request.path_params["clusterId"], call["runId"])
     run = await services_of(question.request).store.runs.get(ref)
-    contexts = {
-        "runContext": load_optional(run.context),
-        "authContext": load_optional(run.auth_context),
-    }
+    context, auth_context = contexts_of(services_of(question.request).store.database.box, run)
+    contexts: Body = {"runContext": context, "authContext": auth_context}
     return reword(native, {**job_with_result(call), **contexts})
 
 

@@ -13,6 +13,7 @@ from orchestrator.store.tables.base import (
     metadata,
 )
 from orchestrator.store.tables.calls import (
+    OPEN_CALLS,
     blobs,
     call_results,
     calls,
@@ -31,6 +32,7 @@ from orchestrator.store.tables.clusters import (
     webhook_secrets,
 )
 from orchestrator.store.tables.runs import (
+    AT_WORK,
     events,
     messages,
     run_config_versions,
@@ -42,6 +44,8 @@ from orchestrator.store.tables.runs import (
 )
 
 __all__ = [
+    "AT_WORK",
+    "OPEN_CALLS",
     "api_keys",
     "audit_entries",
     "blobs",

@@ -37,5 +37,10 @@ def run_key_column(*, primary: bool = False) -> Column[int]:
 
 def index_of_the_few(name: str, first: str, *more: str) -> Index:
     """An index of the rows that have a value in its first column: all others cost nothing."""
-    known = text(f"{first} IS NOT NULL")
-    return Index(name, first, *more, sqlite_where=known, postgresql_where=known)
+    return index_where(f"{first} IS NOT NULL", name, first, *more)
+
+
+def index_where(condition: str, name: str, *columns: str) -> Index:
+    """An index of the rows of which that holds. A query finds it only if it states the condition in the same words."""
+    these = text(condition)
+    return Index(name, *columns, sqlite_where=these, postgresql_where=these)

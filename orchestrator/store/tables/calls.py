@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     ForeignKey,
     Index,
     Integer,
@@ -15,10 +18,19 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    literal_column,
     true,
 )
 
-from orchestrator.store.tables.base import BigKey, index_of_the_few, metadata, run_key_column
+from orchestrator.store.tables.base import (
+    BigKey,
+    index_of_the_few,
+    index_where,
+    metadata,
+    run_key_column,
+)
+
+_OPEN = "status IN ('pending', 'running')"
 
 calls = Table(
     "calls",
@@ -73,10 +85,14 @@ calls = Table(
     Column("handed_out_at", BigInteger),
     Column("finished_at", BigInteger),
     Index("ix_calls_run", "run_key", "key"),
-    Index("ix_calls_open", "status", "created_at"),
+    index_where(_OPEN, "ix_calls_open", "status", "created_at"),
+    index_where("approval_expires_at IS NOT NULL", "ix_calls_asked", "cluster_id", "key"),
     index_of_the_few("ix_calls_cache", "cache_key", "cluster_id", "finished_at"),
     index_of_the_few("ix_calls_approval", "approval_expires_at"),
 )
+
+OPEN_CALLS: ColumnElement[Any] = literal_column(f"calls.{_OPEN}")
+"""SQL: calls that are to be made, or are being made; the words of their index."""
 
 call_results = Table(
     "call_results",

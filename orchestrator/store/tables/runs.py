@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -15,10 +18,19 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    literal_column,
     true,
 )
 
-from orchestrator.store.tables.base import BigKey, index_of_the_few, metadata, run_key_column
+from orchestrator.store.tables.base import (
+    BigKey,
+    index_of_the_few,
+    index_where,
+    metadata,
+    run_key_column,
+)
+
+_AT_WORK = "status IN ('pending', 'running')"
 
 runs = Table(
     "runs",
@@ -92,11 +104,16 @@ runs = Table(
     UniqueConstraint("cluster_id", "idempotency_key"),
     Index("ix_runs_cluster_created", "cluster_id", "created_at", "key"),
     Index("ix_runs_cluster_status", "cluster_id", "status", "created_at", "key"),
-    Index("ix_runs_status", "status"),
+    index_where(_AT_WORK, "ix_runs_at_work", "status"),
+    index_where("wake_wanted > wake_read", "ix_runs_unheard", "wake_at"),
+    index_of_the_few("ix_runs_waiting", "waiting_since"),
     index_of_the_few("ix_runs_deadline", "deadline_at"),
     index_of_the_few("ix_runs_finished", "finished_at"),
     index_of_the_few("ix_runs_config", "config_id", "cluster_id", "created_at"),
 )
+
+AT_WORK: ColumnElement[Any] = literal_column(f"runs.{_AT_WORK}")
+"""SQL: runs that somebody works on, or should; the words of their index. Of those that are paused there may be many."""
 
 run_metadata = Table(
     "run_metadata",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 from collections.abc import AsyncGenerator, Mapping
@@ -57,6 +58,8 @@ class Transport:
         patience: float = PATIENCE,
     ) -> None:
         self.url = connection.url
+        self.key_digest = hashlib.sha256(connection.api_key.encode()).hexdigest()
+        """Tells whether another client has the same key, and nothing of the key."""
         self._patience = patience
         self._client = httpx2.AsyncClient(
             base_url=connection.url,

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,24 @@ from perdure.backoff import Backoff
 from perdure.call_execution import CallExecution
 from perdure.client import AsyncPerdure
 from perdure.contract import HEARTBEAT_SECONDS, FunctionCall
-from perdure.errors import AuthenticationError, ConfigurationError, ConnectionFailedError
+from perdure.errors import (
+    ApiError,
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionFailedError,
+    RateLimitedError,
+    ServerError,
+)
 from perdure.functions import Function, ServiceDefinition
 from perdure.intake import Intake
+from perdure.machine_lock import DeadMachine, MachineLock, lock_folder, peers_of
 from perdure.slots import Slots
 from perdure.worker_api import WorkerApi
 
 logger = logging.getLogger("perdure")
 
+LOOK_SECONDS = 1.0
+"""Between two looks for workers of this machine that are dead."""
 START_SECONDS = 30.0
 """For so long `Worker.start` waits for an API that is away."""
 
@@ -43,6 +53,8 @@ class WorkerSettings:
     """Between two tries to reach an API that is away: runs wait for this worker when it is back."""
     refused_delay: float = 10.0
     """Between two tries with a key, or with functions, that the API refuses."""
+    lock_folder: Path | None = field(default_factory=lock_folder)
+    """On a local disk: there the workers of a machine see which of them are dead. None: they don't look."""
 
 
 class Worker:
@@ -63,6 +75,12 @@ class Worker:
         self._slots = Slots(self._settings.max_calls)
         self._intakes: dict[Intake, asyncio.Task[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
+        self._lock = MachineLock(
+            self._settings.lock_folder,
+            peers_of(client.transport.url, client.transport.key_digest),
+            self._api.machine_id,
+        )
+        self._looking: list[asyncio.Task[None]] = []
 
     async def start(self, patience: float | None = START_SECONDS) -> None:
         """Register and begin to take calls; when it returns, both are so.
@@ -71,12 +89,14 @@ class Worker:
         Raises `ConnectionFailedError`, `AuthenticationError`, `InvalidRequestError` for functions the server
         refuses.
         """
+        self._lock.hold()
         try:
             for service in self._services:
                 intake = self._intake(service)
                 self._intakes[intake] = asyncio.create_task(intake.run())
             for intake in self._intakes:
                 await self._started(intake, patience)
+            self._looking.append(asyncio.create_task(self._look_for_the_dead()))
         except BaseException:
             await self.stop()
             raise
@@ -86,12 +106,34 @@ class Worker:
 
         The server gives a call that was cut off here to another process, or tells the model that it was lost.
         """
-        await _cancel(self._intakes.values())
+        await _cancel([*self._intakes.values(), *self._looking])
         self._intakes.clear()
+        self._looking.clear()
         if self._calls:
             logger.info("Waiting for %d calls to finish.", len(self._calls))
             await asyncio.wait(self._calls, timeout=self._settings.grace_seconds)
         await _cancel(self._calls)
+        self._lock.release()
+
+    async def _look_for_the_dead(self) -> None:
+        """What a worker had that was killed is given to others at once, not when its heartbeat is missed."""
+        while True:
+            with self._lock.dead() as dead:
+                for machine in dead:
+                    await self._report(machine)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _report(self, machine: DeadMachine) -> None:
+        try:
+            await self._api.report_lost(machine.id)
+        except (ConnectionFailedError, ServerError, RateLimitedError) as error:
+            logger.debug("Nobody could be told yet that %s is dead: %s", machine.id, error)
+            return
+        except ApiError as error:  # the server has never heard of it, or of this
+            logger.debug("That %s is dead is of no interest: %s", machine.id, error)
+        else:
+            logger.info("The function worker %s is dead; its calls are made by others.", machine.id)
+        machine.forget()
 
     def _intake(self, service: ServiceDefinition) -> Intake:
         settings = self._settings

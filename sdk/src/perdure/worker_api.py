@@ -84,6 +84,15 @@ class WorkerApi:
         )
         return not read_reply(HeartbeatReply, response).cancelled
 
+    async def report_lost(self, machine_id: str) -> None:
+        """Say of another worker that its process is dead: what it had is given to others. Raises `NotFoundError`."""
+        await self._transport.send(
+            "POST",
+            f"{self._cluster}/machines/{quote(machine_id, safe='')}/lost",
+            headers=self._headers,
+            patience=0,
+        )
+
     async def post_blob(self, call: FunctionCall, blob: BlobData) -> None:
         """Attach a blob to a call. Raises `TooLargeError` where the run has too many."""
         response = await self._transport.send(

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.store.call_rows import HEARTBEAT_TIMEOUT
+from perdure import AsyncPerdure
 from perdure.dev.ports import free_port
-from tests.faults.evidence import of_store
 from tests.faults.ground import Ground, laid_out, temporal_serves
 from tests.faults.invariants import Violation
 from tests.faults.links import Link
@@ -19,13 +19,14 @@ from tests.faults.load import (
     a_moment,
     begin,
     concluded,
-    is_over,
-    longest_pause,
+    keep_busy,
     seconds_back,
 )
 from tests.faults.outcome import Outcome
 from tests.faults.postgres import killable_postgres
 
+_ROLLED_OVER = 16
+"""Runs that are long instead of many: each is to see every restart."""
 VICTIMS = ("temporal", "api", "workers", "functions")
 
 
@@ -33,21 +34,31 @@ async def kill_each_time(victim: str, folder: Path, scale: Scale) -> Outcome:
     """One process is killed again and again."""
     async with laid_out(folder) as ground, ground.client() as client:
         await begin(ground, client, scale)
-        back = await _kill(ground, [victim] * scale.kills)
-        return await concluded(
-            f"kill -9 {victim}", ground, client, back=max(back, default=None), note=_said(back)
-        )
+        back = await kill(ground, client, scale, [victim] * scale.kills)
+        return await killed(f"kill -9 {victim}", ground, client, scale, back)
 
 
-async def kill_at_random(folder: Path, scale: Scale) -> Outcome:
+async def kill_at_random(folder: Path, scale: Scale, *, hosted: bool = False) -> Outcome:
     """Whichever it hits."""
-    async with laid_out(folder) as ground, ground.client() as client:
+    async with laid_out(folder, hosted=hosted) as ground, ground.client() as client:
         await begin(ground, client, scale)
-        victims = random.choices(VICTIMS, k=scale.kills * 2)  # noqa: S311 - no secret
-        back = await _kill(ground, victims)
-        return await concluded(
-            "kill -9 at random", ground, client, back=max(back, default=None), note=_said(back)
-        )
+        back = await kill(ground, client, scale, at_random(scale, hosted=hosted))
+        name = "kill -9 at random, functions hosted" if hosted else "kill -9 at random"
+        return await killed(name, ground, client, scale, back)
+
+
+async def kill_hosting_workers(folder: Path, scale: Scale) -> Outcome:
+    """The Temporal worker is killed with functions at work in it."""
+    async with laid_out(folder, hosted=True) as ground, ground.client() as client:
+        await begin(ground, client, scale)
+        back = await kill(ground, client, scale, ["workers"] * scale.kills)
+        return await killed("kill -9 workers, functions hosted", ground, client, scale, back)
+
+
+def at_random(scale: Scale, *, hosted: bool = False) -> list[str]:
+    """Twice as many victims as one process alone would be; with functions hosted there is no function worker."""
+    victims = VICTIMS[:-1] if hosted else VICTIMS
+    return random.choices(victims, k=scale.kills * 2)  # noqa: S311 - no secret
 
 
 async def kill_postgres(folder: Path, scale: Scale) -> Outcome:
@@ -60,12 +71,11 @@ async def kill_postgres(folder: Path, scale: Scale) -> Outcome:
             await begin(ground, client, scale)
             back: list[float] = []
             for _ in range(scale.kills):
+                await keep_busy(ground, client, scale)
                 await a_moment(ground)
                 await postgres.kill()
                 back.append(await seconds_back(ground, postgres.start))
-            return await concluded(
-                "kill -9 PostgreSQL", ground, client, back=max(back, default=None), note=_said(back)
-            )
+            return await killed("kill -9 PostgreSQL", ground, client, scale, back)
 
 
 async def roll_over(folder: Path, scale: Scale) -> Outcome:
@@ -82,39 +92,50 @@ async def roll_over(folder: Path, scale: Scale) -> Outcome:
             await ground.add_workers(f"workers-{number}").start()
         await ground.add_functions().start()
         async with ground.client() as client:
-            await begin(ground, client, replace(scale, steps=scale.steps * 3))
+            long = replace(scale, runs=min(scale.runs, _ROLLED_OVER), steps=scale.steps * 3)
+            await begin(ground, client, long)
             names = [name for name in ground.processes if "-" in name]
             for name in names:
                 await a_moment(ground)
                 await asyncio.to_thread(ground[name].stop)
                 await ground[name].start()
-            outcome = await concluded(
-                "rolling restarts", ground, client, note=f"{len(names)} restarts"
+            return _without_loss(
+                await concluded("rolling restarts", ground, client, note=f"{len(names)} restarts")
             )
-            evidence = await of_store(ground.database_url, ground.acknowledged)
-            return _without_loss(outcome, longest_pause(evidence))
 
 
-def _without_loss(outcome: Outcome, pause: float) -> Outcome:
-    if pause < HEARTBEAT_TIMEOUT:
+def _without_loss(outcome: Outcome) -> Outcome:
+    if outcome.pause is None or outcome.pause < HEARTBEAT_TIMEOUT:
         return outcome
-    lost = Violation("lost on the way", "", f"a run stood still for {pause:.1f} s")
+    lost = Violation("lost on the way", "", f"a run stood still for {outcome.pause:.1f} s")
     return replace(outcome, violations=(*outcome.violations, lost))
 
 
-async def _kill(ground: Ground, victims: Sequence[str]) -> list[float]:
-    """Kill one after the other while there is something to disturb; how long each was felt after its return."""
+async def kill(
+    ground: Ground, client: AsyncPerdure, scale: Scale, victims: Sequence[str]
+) -> list[float]:
+    """Kill one after the other under runs, more of them where the first are over; how long each was felt."""
     back: list[float] = []
     for victim in victims:
+        await keep_busy(ground, client, scale)
         await a_moment(ground)
-        if victim == "functions":
-            ground.kill_functions()
-        else:
-            ground[victim].kill()
+        ground.kill(victim)
         back.append(await seconds_back(ground, _return_of(ground, victim)))
-        if await is_over(ground):
-            break
     return back
+
+
+async def killed(
+    name: str, ground: Ground, client: AsyncPerdure, scale: Scale, back: list[float]
+) -> Outcome:
+    """The outcome of kills, each felt for so long."""
+    return await concluded(
+        name,
+        ground,
+        client,
+        back=max(back, default=None),
+        back_within=scale.back_seconds,
+        note=f"{len(back)} kills",
+    )
 
 
 def _return_of(ground: Ground, victim: str) -> Callable[[], Awaitable[object]]:
@@ -124,7 +145,3 @@ def _return_of(ground: Ground, victim: str) -> Callable[[], Awaitable[object]]:
             await temporal_serves(ground.temporal_address, ground.environment)
 
     return bring_back
-
-
-def _said(back: list[float]) -> str:
-    return f"{len(back)} kills"

@@ -30,15 +30,14 @@ MISHAPS: Mapping[str, dict[str, Any]] = {
     },
     "status-529": {"status": 529, "error": {"type": "overloaded_error", "message": "overloaded"}},
     "status-500": {"status": 500, "error": {"type": "api_error", "message": "internal"}},
-    "silence": {"silent": True},
+    "silence": {"silent": True, "times": 2},  # given up after 30 s each time: a minute of it
     "cut-off": {"text": "half of an ans", "cut": 4},
     "spent": {"status": 400, "error": _SPENT},
 }
-_TIMES_ASKED = 2
 
 
 async def model_in_trouble(folder: Path, scale: Scale) -> Outcome:
-    """A run per mishap, all at once: each is asked again once and no more, says why it waits, and ends with one answer."""
+    """A run per mishap, all at once: each is asked again and no more, says why it waits, and ends with one answer."""
     record = folder / "requests.jsonl"
     async with (
         _claude(record) as url,
@@ -95,13 +94,13 @@ async def _resume_when_paused(client: AsyncPerdure) -> None:
 
 
 def _asked_too_often(record: Path) -> list[Violation]:
-    """One authority retries: each run was asked for twice, whatever the trouble was."""
+    """One authority retries: each run was asked for once more than the trouble lasted."""
     asked = [json.dumps(request["messages"][0]) for request in lines_of(record)]
     found = {name: sum(f"answered after {name}" in one for one in asked) for name in MISHAPS}
     return [
         Violation("asked", name, f"was asked for {times} times")
         for name, times in found.items()
-        if times != _TIMES_ASKED
+        if times != MISHAPS[name].get("times", 1) + 1
     ]
 
 
@@ -125,6 +124,6 @@ def _wrong_ends(evidence: Evidence) -> list[Violation]:
         if row["result"] != json.dumps(f"answered after {row['run']}")
     ]
     halves = [row["run"] for row in evidence.messages if row["run"] == "cut-off"]
-    if len(halves) != _TIMES_ASKED:  # the prompt and the answer
+    if len(halves) != len(["the prompt", "the answer"]):
         found.append(Violation("answer", "cut-off", f"has {len(halves)} messages"))
     return found

@@ -7,36 +7,61 @@ from pathlib import Path
 
 from tests.faults.ground import Ground, laid_out
 from tests.faults.links import Link, Mode
-from tests.faults.load import Scale, a_moment, begin, concluded, seconds_back
+from tests.faults.load import Scale, a_moment, begin, concluded, keep_busy, seconds_back
 from tests.faults.outcome import Outcome
+from tests.faults.postgres import killable_postgres
 
 LINKS = (
     "client to API",
     "function worker to API",
     "API to Temporal",
     "Temporal worker to Temporal",
+    "all to PostgreSQL",
 )
 _HELD_SECONDS = 4.0
 
 
 async def bad_link(which: str, folder: Path, scale: Scale) -> Outcome:
     """One link is held, refuses, is reset again and again, and is slow, one after the other, under runs."""
+    if which.endswith("PostgreSQL"):
+        return await _bad_database_link(which, folder, scale)
     async with laid_out(folder, parts=()) as ground:
         temporal = int(ground.temporal_address.rpartition(":")[2])
         upstream = temporal if which.endswith("Temporal") else int(ground.url.rpartition(":")[2])
         async with Link([upstream]).open() as link:
             await _start(ground, which, link)
-            async with ground.client() as client:
-                await begin(ground, client, scale)
-                back = [await _through(ground, link, mode) for mode in (Mode.HOLD, Mode.REFUSE)]
-                for _ in range(scale.kills):
-                    await a_moment(ground)
-                    link.reset()
-                link.set(Mode.DELAY)
-                await asyncio.sleep(_HELD_SECONDS)
-                link.set(Mode.PASS)
-                note = f"held and refused {_HELD_SECONDS:g} s each, reset {scale.kills} times, slow"
-                return await concluded(f"link {which}", ground, client, back=max(back), note=note)
+            return await _under_runs(ground, which, link, scale)
+
+
+async def _bad_database_link(which: str, folder: Path, scale: Scale) -> Outcome:
+    with killable_postgres() as postgres:
+        async with (
+            Link([postgres.socket]).open() as link,
+            laid_out(folder, database_url=postgres.url, parts=()) as ground,
+        ):
+            through = {"PERDURE_DATABASE_URL": postgres.url_through(link.address)}
+            await ground["api"].start(**through)
+            await ground["workers"].start(**through)
+            await ground["functions"].start()
+            return await _under_runs(ground, which, link, scale)
+
+
+async def _under_runs(ground: Ground, which: str, link: Link, scale: Scale) -> Outcome:
+    async with ground.client() as client:
+        await begin(ground, client, scale)
+        back: list[float] = []
+        for mode in (Mode.HOLD, Mode.REFUSE):
+            await keep_busy(ground, client, scale)
+            back.append(await _through(ground, link, mode))
+        await keep_busy(ground, client, scale)
+        for _ in range(scale.kills):
+            await a_moment(ground)
+            link.reset()
+        link.set(Mode.DELAY)
+        await asyncio.sleep(_HELD_SECONDS)
+        link.set(Mode.PASS)
+        note = f"held and refused {_HELD_SECONDS:g} s each, reset {scale.kills} times, slow"
+        return await concluded(f"link {which}", ground, client, back=max(back), note=note)
 
 
 async def _through(ground: Ground, link: Link, mode: Mode) -> float:

@@ -9,22 +9,28 @@ from http import HTTPStatus
 from pathlib import Path
 
 import httpx2
-from pydantic import JsonValue
 
-from perdure import AsyncPerdure, AsyncRun
+from perdure import AsyncPerdure
 from perdure.contract import RunStatus
 from tests.end_to_end.conftest import until
 from tests.faults.evidence import gather, of_store
 from tests.faults.ground import Ground, laid_out, temporal_serves
 from tests.faults.invariants import Violation
-from tests.faults.load import Scale, a_moment, all_told, begin, concluded, ended, seconds_back
+from tests.faults.load import (
+    Scale,
+    a_moment,
+    all_told,
+    begin,
+    concluded,
+    ended,
+    keep_busy,
+    seconds_back,
+)
 from tests.faults.outcome import Outcome, judge
 from tests.faults.processes import Process
 
 _QUICK_ANSWER = 2.0
 """Seconds in which a create must be answered while Temporal is away."""
-_SAID_SECONDS = 5.0
-"""Seconds in which a run must say that nobody offers its function."""
 _FROZEN_SECONDS = 5.0
 
 
@@ -60,27 +66,31 @@ async def _create_and_read(ground: Ground, client: AsyncPerdure, scale: Scale) -
     return slowest
 
 
-async def frozen_functions(folder: Path, scale: Scale) -> Outcome:
-    """A function worker stands still beyond its heartbeat, wakes and posts: refused, the result of the retry counts."""
-    async with laid_out(folder) as ground, ground.client() as client:
+async def frozen_functions(folder: Path, scale: Scale, *, hosted: bool = False) -> Outcome:
+    """A process stands still beyond its heartbeat in its functions, wakes and posts: refused, the retry's result counts."""
+    async with laid_out(folder, hosted=hosted) as ground, ground.client() as client:
         for number in range(scale.runs):
             await ground.create(client, f"run-{number}", steps=1, input={"milliseconds": 3_000})
         await until(lambda: _begun(ground, 1) == scale.runs)
-        frozen = ground["functions"]
+        frozen = ground[ground.host]
         ground.dead.add(frozen.pid)
         frozen.freeze()
-        await ground.add_functions("functions-2").start()
+        await (
+            ground.add_workers("workers-2") if hosted else ground.add_functions("functions-2")
+        ).start()
         await until(lambda: _begun(ground, 2) == scale.runs)
         more = await _posted_late(ground)
         frozen.thaw()
         await ended(ground, client)
-        await until(lambda: _given_up(frozen) >= scale.runs, seconds=30)
+        if not hosted:
+            await until(lambda: _given_up(frozen) >= scale.runs)
         await all_told(ground)
         evidence = await gather(ground)
         stale = [row["run"] for row in evidence.results if _STALE in row["content"]]
         more += [Violation("stale", run, "the late result was taken") for run in stale]
-        note = f"{_given_up(frozen)} late results given up or refused"
-        return judge("frozen function worker", evidence, note=note, more=more)
+        note = f"{_begun(ground, 2)} calls made again, their late results given up or refused"
+        name = "frozen workers, functions hosted" if hosted else "frozen function worker"
+        return judge(name, evidence, note=note, more=more)
 
 
 _STALE = "a late result"
@@ -125,42 +135,13 @@ def _begun(ground: Ground, times: int) -> int:
     return sum(count >= times for count in Counter(_calls_begun(ground)).values())
 
 
-async def nobody_offers(folder: Path, scale: Scale) -> Outcome:
-    """No worker for a function: the run says so soon, waits, and goes on when one comes."""
-    async with laid_out(folder) as ground, ground.client() as client:
-        ground["functions"].stop()
-        began = time.monotonic()
-        runs = [
-            await ground.create(client, f"run-{number}", steps=1) for number in range(scale.runs)
-        ]
-        said = [await _says_why(run) - began for run in runs]
-        note = f"said after {max(said):.1f} s"
-        late = [Violation("says so", "", note)] if max(said) > _SAID_SECONDS + 1 else []
-        back = await seconds_back(ground, ground["functions"].start)
-        return await concluded(
-            "no function worker", ground, client, back=back, note=note, more=late
-        )
-
-
-async def _says_why(run: AsyncRun[JsonValue]) -> float:
-    """When the run says that it waits for a function."""
-    async for event in run.events():
-        if event.type == "run.waiting":
-            break
-    moment = time.monotonic()
-    snapshot = await run.refresh()
-    assert snapshot.status is RunStatus.RUNNING
-    assert snapshot.waiting_for is not None
-    assert snapshot.waiting_for.kind == "function"
-    return moment
-
-
 async def freeze_each(folder: Path, scale: Scale) -> Outcome:
     """Each process in turn stands still for some seconds."""
     async with laid_out(folder) as ground, ground.client() as client:
         await begin(ground, client, scale)
         back: list[float] = []
         for name in ("temporal", "api", "workers", "functions"):
+            await keep_busy(ground, client, scale)
             await a_moment(ground)
             process = ground[name]
             if name == "functions":

@@ -25,30 +25,38 @@ POISONS: Mapping[str, int] = {
 }
 """Function -> attempts that must be recorded: its retries and one."""
 _LOOK_EVERY = 0.2
+_CRASHES = 2
+"""Calls, one after the other, of a function that ends its process each time."""
 
 
-async def poison(folder: Path, scale: Scale) -> Outcome:
-    """Each poison in a run of its own: the model is told, attempts are counted, and other runs come through."""
-    async with laid_out(folder) as ground, _kept_alive(ground), ground.client() as client:
+async def poison(folder: Path, scale: Scale, *, hosted: bool = False) -> Outcome:
+    """Each poison in a run of its own, one again and again: the model is told, attempts are counted, others come through."""
+    async with (
+        laid_out(folder, hosted=hosted) as ground,
+        _kept_alive(ground),
+        ground.client() as client,
+    ):
         await begin(ground, client, scale, prefix="good")
         for name in POISONS:
             await ground.create(client, name, steps=1, function=name)
+        await ground.create(client, "loop", steps=_CRASHES, function="exits")
         given: dict[str, JsonValue] = {"gigabytes": scale.printed_gigabytes}
         await ground.create(client, "prints", steps=1, function="prints", input=given)
         await ended(ground, client)
         await all_told(ground)
-        starts = len(ground["functions"].pids)
+        starts = len(ground[ground.host].pids)
         evidence = await gather(ground)
-    note = f"{starts - 1} restarts of the function worker"
-    return judge("poison functions", evidence, note=note, more=_untold(evidence))
+    note = f"{starts - 1} restarts of the process that runs them"
+    name = "poison functions, hosted" if hosted else "poison functions"
+    return judge(name, evidence, note=note, more=_untold(evidence))
 
 
 @asynccontextmanager
 async def _kept_alive(ground: Ground) -> AsyncGenerator[None]:
-    """Start the function worker again when it died, as whoever runs it in earnest would."""
+    """Start the process that runs the functions again when it died, as whoever runs it in earnest would."""
 
     async def keep() -> None:
-        process = ground["functions"]
+        process = ground[ground.host]
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             if not process.is_alive():
@@ -72,4 +80,7 @@ def _untold(evidence: Evidence) -> list[Violation]:
             found.append(Violation("told", name, f"its result is a {call['result_type']}"))
         if call["attempts"] != attempts:
             found.append(Violation("attempts", name, f"{call['attempts']} attempts are recorded"))
+    loop = [c for c in evidence.of(evidence.calls, "loop") if c["kind"] == "function"]
+    if [call["attempts"] for call in loop] != [POISONS["exits"]] * _CRASHES:
+        found.append(Violation("attempts", "loop", "a crash loop was not ended call by call"))
     return found

@@ -36,12 +36,12 @@ class PostResult(Request):
 
     result: JsonValue = None
     result_type: ResultType
-    attempt: StrictInt | None = None
+    attempt: StrictInt | None = Field(default=None, ge=0, le=2**31 - 1)
     meta: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Heartbeat(Request):
-    attempt: StrictInt | None = None
+    attempt: StrictInt | None = Field(default=None, ge=0, le=2**31 - 1)
 
 
 class HeartbeatReply(Reply):

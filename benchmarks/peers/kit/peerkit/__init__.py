@@ -1,0 +1,1 @@
+"""What the peers' child processes share. Stands on the standard library alone, but for `pydantic_ai_job`."""

@@ -1,0 +1,88 @@
+"""Gives back what processes worked on that are dead, as soon as that is certain: nothing waits for a heartbeat timeout.
+
+Each process looks, at its start and then every second, at the files of its own machine; see `task_journal`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from pathlib import Path
+
+from orchestrator.call_queue import NOT_DELIVERED, PROCESS_LOST, CallQueue
+from orchestrator.clock import now_ms
+from orchestrator.errors import UnavailableError
+from orchestrator.store.call_verdicts import Again, Settled, Unwanted
+from orchestrator.store.lost_handouts import AT_ONCE, LostHandoutStore
+from orchestrator.task_journal import HeldTask, claimed, forget_old, journals
+
+_log = logging.getLogger(__name__)
+
+_PAUSE = 1.0
+_AT_A_TIME = 16
+_KEPT_FOR = timedelta(days=7)
+_LONGEST_DELAY = 60.0
+_SURE_TO_BE_HARMLESS = 2
+"""Attempts that may have ended with their processes before the next one is held back: it seems to kill them."""
+
+
+class LostTasks:
+    """What the dead of this machine worked on. Harmless to look for in several processes at once."""
+
+    def __init__(
+        self, folder: Path | None, scope: str, queue: CallQueue, handouts: LostHandoutStore
+    ) -> None:
+        self._folder = folder
+        self._scope = scope
+        self._queue = queue
+        self._handouts = handouts
+
+    async def run(self) -> None:
+        """Look until cancelled; nothing that goes wrong ends it."""
+        if self._folder is None:
+            return
+        forget_old(self._folder, (now_ms() / 1000) - _KEPT_FOR.total_seconds())
+        while True:
+            try:
+                await self.sweep()
+            except UnavailableError as error:
+                _log.warning("what a dead process worked on waits for Temporal: %s", error)
+            except Exception:  # noqa: BLE001 # whatever it was, the next look must come
+                _log.warning("what a dead process worked on waits", exc_info=True)
+            await asyncio.sleep(_PAUSE)
+
+    async def sweep(self) -> None:
+        """One look. What could not be given back stays to be found. Raises `UnavailableError`, and what the store does."""
+        if self._folder is None:
+            return
+        for path in journals(self._folder, self._scope):
+            with claimed(path) as dead:
+                if dead is None:
+                    continue
+                for first in range(0, len(dead.tasks), _AT_A_TIME):
+                    some = dead.tasks[first : first + _AT_A_TIME]
+                    given_back = await asyncio.gather(*map(self._give_back, some))
+                    if any(given_back):
+                        _log.info("%d activities of a dead process go on", sum(given_back))
+                dead.remove()
+
+    async def _give_back(self, task: HeldTask) -> bool:
+        """True if the server still waited for it."""
+        if task.call is None:
+            return await self._queue.fail(
+                task.token, PROCESS_LOST, "its process died", delay=_delay(task.attempt)
+            )
+        match await self._handouts.reclaim(task.call, task.token):
+            case Settled(outcome):
+                return await self._queue.complete(task.token, outcome)
+            case Again(reason, delay):
+                return await self._queue.fail(task.token, NOT_DELIVERED, reason, delay=delay)
+            case Unwanted():
+                return False
+
+
+def _delay(attempt: int) -> float:
+    """Seconds until the next attempt: none, unless it looks as if this very task killed its processes."""
+    more = attempt - _SURE_TO_BE_HARMLESS
+    return AT_ONCE if more <= 0 else min(2.0 ** min(more, 10), _LONGEST_DELAY)

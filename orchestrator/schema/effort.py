@@ -1,0 +1,125 @@
+"""What it takes to judge a value by a schema, and to say what is wrong with it: found before anything is looked at.
+
+Judging is quick, but a megabyte of numbers times a thousand subschemas is not; and of each violation the validator
+makes an object before the first one can be had, all of them. Whoever may send a schema and a value could otherwise
+hold a process for minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, cast
+
+from orchestrator.schema.survey import Survey
+
+MAX_LOOKS: Final = 50_000_000
+"""At parts of a value, by all subschemas that may look at one. About a third of a second."""
+MAX_LISTED: Final = 10_000
+"""Looks; of a value that takes more, the first violation is told. About a third of a second, if all are violations."""
+MAX_ALTERNATIVE_LOOKS: Final = 30_000
+"""Listing violations looks at a value again for every alternative on the way to it."""
+_UNEVALUATED: Final = 50
+"""Looks that `unevaluatedItems` and its like cost, for one of another keyword."""
+_QUOTED_BYTES: Final = 4_000
+"""Each violation of an `enum` takes all its values along: so much as one of another keyword."""
+_SCALAR: Final = frozenset(
+    [
+        "type",
+        "enum",
+        "const",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "format",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "title",
+        "description",
+        "default",
+        "examples",
+    ]
+)
+"""A subschema of these alone has one violation or a few, however large the value is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Of one schema."""
+
+    branching: int
+    most: int
+    weight: int
+    quotation: int
+    wide_alternatives: bool
+    """Whether an alternative looks into the value: then its violations are part of one violation, all of them."""
+
+    @classmethod
+    def of(cls, schema: object, cost: Survey) -> Effort:
+        keywords = list(_keywords(schema))
+        enums = [len(repr(value)) for name, value in keywords if name in {"enum", "const"}]
+        return cls(
+            branching=cost.branching,
+            most=2**62 if cost.recursive else cost.expansion,
+            weight=_UNEVALUATED if any(name.startswith("uneval") for name, _ in keywords) else 1,
+            quotation=1 + max(enums, default=0) // _QUOTED_BYTES,
+            wide_alternatives=any(_is_wide(name, value) for name, value in keywords),
+        )
+
+    def is_too_much(self, value: object) -> bool:
+        """Whether the value must not even be judged."""
+        each = self.branching * self.weight
+        return each > 1 and _parts(value, MAX_LOOKS // each) * each > MAX_LOOKS
+
+    def is_too_much_to_list(self, value: object) -> bool:
+        """Whether only the first violation may be asked for."""
+        each = self.branching * self.quotation
+        return _parts(value, MAX_LISTED // each) * each > MAX_LISTED
+
+    def is_too_deep_to_list(self, value: object) -> bool:
+        """Whether alternatives inside each other are looked at too often, beyond once for each part of the value."""
+        looks, times, level = 0, 1, [value]
+        while level and self.branching > 1 and looks <= MAX_ALTERNATIVE_LOOKS:
+            looks += (times - 1) * len(level)
+            times = min(times * self.branching, self.most)
+            level = [child for parent in level for child in _members(parent)]
+        return looks > MAX_ALTERNATIVE_LOOKS
+
+
+def _parts(value: object, most: int) -> int:
+    """How many values there are in the value, itself included; counted to a few more than `most`."""
+    waiting, count = [value], 1
+    while waiting and count <= most:
+        members = _members(waiting.pop())
+        count += len(members)
+        waiting.extend(one for one in islice(members, most + 1) if _members(one))
+    return count
+
+
+def _members(value: object) -> list[object]:
+    if isinstance(value, list):
+        return cast("list[object]", value)
+    return list(_named(value).values())
+
+
+def _named(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _keywords(schema: object) -> Iterator[tuple[str, object]]:
+    """Every member of every object of the schema."""
+    waiting = [schema]
+    while waiting:
+        part = waiting.pop()
+        yield from _named(part).items()
+        waiting.extend(_members(part))
+
+
+def _is_wide(name: str, value: object) -> bool:
+    if name not in {"anyOf", "oneOf"} or not isinstance(value, list):
+        return False
+    return any(not _SCALAR.issuperset(_named(one)) for one in cast("list[object]", value))

@@ -1,0 +1,94 @@
+"""What users give in confidence, as rows keep it: sealed with the payload key where one is set.
+
+| what | where |
+|---|---|
+| context and auth context of a run | columns of its row: JSON text, or sealed text |
+| a token for the cluster's own auth function, and what that says of its owner | a string in the call's JSON |
+
+Rows that were written before the key was set stay readable. A value is bound to its run, or to its cluster: it opens nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from orchestrator.auth_function import AUTH_FUNCTION, AUTH_SERVICE
+from orchestrator.errors import UnavailableError
+from orchestrator.secret_box import SecretBox, is_sealed
+from orchestrator.store.json_text import dump, load, load_object
+from orchestrator.store.records import CallRecord, RunRecord
+
+_TOKEN = "token"  # noqa: S105 - the name of a field
+Contexts = tuple[dict[str, JsonValue] | None, dict[str, JsonValue] | None]
+
+
+def sealed_context(
+    box: SecretBox, value: Mapping[str, object] | None, cluster_id: str, run_id: str
+) -> str | None:
+    """A run's context or auth context as its column keeps it."""
+    return None if value is None else box.seal_text(dump(dict(value)), f"{cluster_id}/{run_id}")
+
+
+def contexts_of(box: SecretBox, run: RunRecord) -> Contexts:
+    """A run's context and auth context. Raises `UnavailableError` where the key is missing or another one."""
+    return _context(box, run, run.context), _context(box, run, run.auth_context)
+
+
+def _context(box: SecretBox, run: RunRecord, kept: str | None) -> dict[str, JsonValue] | None:
+    if kept is None:
+        return None
+    try:
+        return load_object(box.open_text(kept, f"{run.cluster_id}/{run.id}"))
+    except ValueError as error:
+        raise UnavailableError(f"The context of run {run.id!r} does not open: {error}") from error
+
+
+def sealed_input(
+    box: SecretBox, cluster_id: str, function: tuple[str, str], values: JsonValue
+) -> JsonValue:
+    """A call's input as it is kept: of a call of the auth function, the token is sealed."""
+    if function != (AUTH_SERVICE, AUTH_FUNCTION) or not isinstance(values, dict):
+        return values
+    token = values.get(_TOKEN)
+    if not isinstance(token, str):
+        return values
+    return {**values, _TOKEN: box.seal_text(token, _bound_to(cluster_id))}
+
+
+def opened_input(box: SecretBox, call: CallRecord) -> JsonValue:
+    """A call's input as its function gets it. A token that does not open stays as it is: it opens no door either."""
+    values = load(call.input)
+    if (call.service, call.function) != (AUTH_SERVICE, AUTH_FUNCTION):
+        return values
+    token = values.get(_TOKEN) if isinstance(values, dict) else None
+    if not isinstance(values, dict) or not isinstance(token, str):
+        return values
+    with contextlib.suppress(ValueError):
+        values[_TOKEN] = box.open_text(token, _bound_to(call.cluster_id))
+    return values
+
+
+def sealed_result(box: SecretBox, call: CallRecord, content: str) -> str:
+    """JSON that a function returned, as it is kept: what the auth function says of somebody is sealed."""
+    if (call.service, call.function) != (AUTH_SERVICE, AUTH_FUNCTION):
+        return content
+    kept = box.seal_text(content, _bound_to(call.cluster_id))
+    return dump(kept) if is_sealed(kept) else content
+
+
+def opened_verdict(box: SecretBox, cluster_id: str, content: str) -> JsonValue:
+    """What the auth function returned. Raises `UnavailableError` where the key is missing or another one."""
+    value = load(content)
+    if not isinstance(value, str) or not is_sealed(value):
+        return value
+    try:
+        return load(box.open_text(value, _bound_to(cluster_id)))
+    except ValueError as error:
+        raise UnavailableError(f"What the auth function returned does not open: {error}") from error
+
+
+def _bound_to(cluster_id: str) -> str:
+    return f"{cluster_id}/{AUTH_SERVICE}.{AUTH_FUNCTION}"

@@ -1,0 +1,201 @@
+"""Which activities a process works on, in a file: what a process that died cannot say any more.
+
+Each process has a file of its own under an exclusive lock. The kernel frees the lock when the process ends, however
+it ends, and not before: a file whose lock is free was left by the dead, and one that is frozen keeps it. Nothing is
+flushed to the disk: what is written survives the process, and need not survive the machine.
+See docs/decisions/0008-a-lock-tells-who-is-dead.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import platform
+from collections import deque
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from orchestrator.activity_interface import CallTicket, RunRef
+from orchestrator.ids import new_id
+from orchestrator.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_SLOT = 2_048
+"""Bytes for one task; a task that does not fit is not written down, and waits for its heartbeat timeout."""
+_REST = 32
+"""A slot is used again after so many others at the least: an ended activity stays written down for a moment, until the
+server knows of its end. One that has ended is no longer known there, so that does no harm."""
+_SUFFIX = ".tasks"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldTask:
+    """An activity that a process works on, or a call that it has not handed to a machine yet."""
+
+    token: bytes
+    attempt: int = 1
+    call: CallTicket | None = None
+
+
+def scope_of(settings: Settings) -> str:
+    """Names this kernel and this Temporal namespace: only within them is a free lock, or a token, of any meaning."""
+    try:
+        kernel = _BOOT_ID.read_text().strip()
+    except OSError:  # not Linux
+        kernel = platform.node()
+    names = (kernel, settings.temporal_address, settings.temporal_namespace)
+    return hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]
+
+
+class TaskJournal:
+    """This process's own file; made with the first task, and removed by `close`. Without a folder it keeps nothing."""
+
+    def __init__(self, folder: Path | None, scope: str) -> None:
+        self._folder = folder
+        self._scope = scope
+        self._path: Path | None = None
+        self._file = -1
+        self._slots = 0
+        self._free: deque[int] = deque()
+
+    @classmethod
+    def of(cls, settings: Settings) -> TaskJournal:
+        """Where the settings want it."""
+        return cls(settings.task_folder, scope_of(settings))
+
+    @contextmanager
+    def holding(self, task: HeldTask) -> Generator[None]:
+        """The process works on that task while the body runs. What keeps it from being written down is only logged."""
+        slot = self._write(task)
+        try:
+            yield
+        finally:
+            if slot is not None:
+                self._free.append(slot)
+
+    def close(self) -> None:
+        """The process ends as it should: nothing of it is lost."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._file)
+        self._path = self._folder = None
+
+    def _write(self, task: HeldTask) -> int | None:
+        line = _line(task)
+        if self._folder is None or len(line) > _SLOT:
+            return None
+        try:
+            if self._path is None:
+                self._path, self._file = _made(self._folder, self._scope)
+            slot = self._take_slot()
+            os.pwrite(self._file, line.ljust(_SLOT - 1) + b"\n", slot * _SLOT)
+        except OSError as error:
+            _log.warning("what this process works on cannot be written down: %s", error)
+            return None
+        return slot
+
+    def _take_slot(self) -> int:
+        if len(self._free) > _REST:
+            return self._free.popleft()
+        self._slots += 1
+        return self._slots - 1
+
+
+class DeadJournal:
+    """The file of a process that is dead, claimed by this one."""
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        self._path = path
+        self.tasks = list(_tasks(content))
+
+    def remove(self) -> None:
+        """All of it was seen to."""
+        self._path.unlink(missing_ok=True)
+
+
+def journals(folder: Path, scope: str) -> list[Path]:
+    """The files of this scope, of the living and the dead."""
+    return list(folder.glob(f"{scope}-*{_SUFFIX}"))
+
+
+def forget_old(folder: Path, before: float) -> None:
+    """Remove files of the dead that nobody wrote to since that time (s): of another boot, or another Temporal."""
+    for path in folder.glob(f"*{_SUFFIX}"):
+        with suppress(FileNotFoundError), claimed(path) as dead:
+            if dead is not None and path.stat().st_mtime < before:
+                dead.remove()
+
+
+@contextmanager
+def claimed(path: Path) -> Generator[DeadJournal | None]:
+    """The file of a dead process, nobody else's while the body runs; None where its process lives, or one is at it."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:  # its process ended as it should, or another one saw to it
+        yield None
+        return
+    try:
+        yield _dead(path, file)
+    finally:
+        os.close(file)
+
+
+def _dead(path: Path, file: int) -> DeadJournal | None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return None
+    with open(file, "rb", closefd=False) as reader:
+        return DeadJournal(path, reader.read())
+
+
+def _made(folder: Path, scope: str) -> tuple[Path, int]:
+    """A file that is locked before anybody can see it under its name."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    name = f"{scope}-{new_id()}"
+    hidden, path = folder / f".{name}", folder / f"{name}{_SUFFIX}"
+    file = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hidden.rename(path)
+    except OSError:
+        os.close(file)
+        hidden.unlink(missing_ok=True)
+        raise
+    return path, file
+
+
+def _line(task: HeldTask) -> bytes:
+    written: dict[str, object] = {
+        "token": base64.b64encode(task.token).decode(),
+        "attempt": task.attempt,
+    }
+    if task.call is not None:
+        run = task.call.run
+        written["call"] = [run.cluster_id, run.run_id, task.call.call_id]
+    return json.dumps(written).encode()
+
+
+def _tasks(content: bytes) -> Iterator[HeldTask]:
+    for line in content.splitlines():
+        with suppress(ValueError, KeyError, TypeError, binascii.Error):  # torn: it was not begun
+            yield _task(json.loads(line))
+
+
+def _task(written: dict[str, object]) -> HeldTask:
+    token = base64.b64decode(cast("str", written["token"]))
+    call = cast("list[str] | None", written.get("call"))
+    if call is None:
+        return HeldTask(token, cast("int", written["attempt"]))
+    cluster_id, run_id, call_id = call
+    return HeldTask(token, call=CallTicket(RunRef(cluster_id, run_id), call_id))

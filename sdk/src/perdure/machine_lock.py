@@ -1,0 +1,147 @@
+"""Which function workers of this machine are dead: each holds a lock on a file of its own as long as its process lives.
+
+The kernel frees the lock when the process ends, however it ends, and not before: a worker that stands still keeps it.
+Where there are no such locks (Windows), or no folder for them, nobody is known to be dead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import stat
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+
+if sys.platform != "win32":
+    import fcntl
+
+logger = logging.getLogger("perdure")
+
+_SUFFIX = ".machine"
+_KEPT_SECONDS = 7 * 24 * 3600
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def lock_folder() -> Path | None:
+    """Where the locks of this user's processes are; None where the system has none, or somebody else made the folder."""
+    if sys.platform == "win32":
+        return None
+    folder = Path(tempfile.gettempdir()) / f"perdure-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        made = folder.lstat()
+    except OSError:
+        return None
+    ours = made.st_uid == os.getuid() and stat.S_ISDIR(made.st_mode) and not made.st_mode & 0o077
+    return folder if ours else None
+
+
+def peers_of(url: str, key_digest: str) -> str:
+    """Names who may speak for a dead worker: those of the same API and key, under the same kernel."""
+    try:
+        kernel = _BOOT_ID.read_text().strip()
+    except OSError:  # not Linux
+        kernel = platform.node()
+    return hashlib.sha256(f"{kernel} {url} {key_digest}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadMachine:
+    """A function worker that is dead; nobody else speaks for it until it is let go of."""
+
+    id: str
+    path: Path
+
+    def forget(self) -> None:
+        """The server knows."""
+        self.path.unlink(missing_ok=True)
+
+
+class MachineLock:
+    """This process's own lock, and a look at those of its peers."""
+
+    def __init__(self, folder: Path | None, peers: str, machine_id: str) -> None:
+        self._folder = None if sys.platform == "win32" else folder
+        self._peers = peers
+        self._machine_id = machine_id
+        self._path: Path | None = None
+        self._file = -1
+
+    def hold(self) -> None:
+        """Until `release`, or the process's end. Without it, which is only logged, a dead worker is missed later."""
+        if self._folder is None or self._path is not None:
+            return
+        try:
+            self._path, self._file = _made(self._folder, self._peers, self._machine_id)
+            _forget_old(self._folder)
+        except OSError as error:
+            logger.debug("no lock tells others whether this worker lives: %s", error)
+
+    def release(self) -> None:
+        """The worker ends as it should."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._file)
+            self._path = None
+
+    @contextmanager
+    def dead(self) -> Generator[list[DeadMachine]]:
+        """Peers that are dead, while the body runs."""
+        files: list[int] = []
+        try:
+            yield [] if self._folder is None else _claim(self._folder, self._peers, files)
+        finally:
+            for file in files:
+                os.close(file)
+
+
+def _made(folder: Path, peers: str, machine_id: str) -> tuple[Path, int]:
+    """A file that is locked before anybody can see it under its name."""
+    name = f"{peers}-{token_hex(8)}"
+    hidden, path = folder / f".{name}", folder / f"{name}{_SUFFIX}"
+    file = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(file, machine_id.encode())
+        hidden.rename(path)
+    except OSError:
+        os.close(file)
+        hidden.unlink(missing_ok=True)
+        raise
+    return path, file
+
+
+def _forget_old(folder: Path) -> None:
+    """Remove what workers left whose peers never came again."""
+    files: list[int] = []
+    try:
+        for machine in _claim(folder, "*", files):
+            if machine.path.stat().st_mtime < datetime.now(UTC).timestamp() - _KEPT_SECONDS:
+                machine.forget()
+    finally:
+        for file in files:
+            os.close(file)
+
+
+def _claim(folder: Path, peers: str, files: list[int]) -> list[DeadMachine]:
+    found: list[DeadMachine] = []
+    for path in folder.glob(f"{peers}-*{_SUFFIX}"):
+        try:
+            file = os.open(path, os.O_RDONLY)
+        except OSError:  # it ended as it should, or somebody else has seen to it
+            continue
+        files.append(file)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # it lives, or somebody else is at it
+            continue
+        found.append(DeadMachine(os.read(file, 1024).decode(errors="replace"), path))
+    return found

@@ -1,0 +1,78 @@
+"""A function in which its process dies again and again is offered more and more rarely."""
+
+from __future__ import annotations
+
+from api.crash_loops import FORGOTTEN, LONGEST_PAUSE, SPARED, TOGETHER, CrashLoops
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _dying(loops: CrashLoops, clock: _Clock, times: int, queue: str = "bad") -> list[float]:
+    """The pauses after so many deaths, one after the other."""
+    pauses: list[float] = []
+    for _ in range(times):
+        clock.now += TOGETHER
+        loops.handed_out("a call", queue, attempt=2)
+        began = clock.now
+        while loops.is_pausing(queue):
+            clock.now += 0.5
+        pauses.append(clock.now - began)
+    return pauses
+
+
+def test_pauses_grow_and_have_an_end() -> None:
+    clock = _Clock()
+    pauses = _dying(CrashLoops(clock), clock, SPARED + 6)
+    assert pauses == [0, 0, 2, 4, 8, 16, LONGEST_PAUSE, LONGEST_PAUSE]
+
+
+def test_other_functions_are_offered_as_before() -> None:
+    clock = _Clock()
+    loops = CrashLoops(clock)
+    for _ in range(SPARED + 1):
+        clock.now += TOGETHER
+        loops.came_back("bad")
+    assert loops.is_pausing("bad")
+    assert not loops.is_pausing("good")
+
+
+def test_many_calls_lost_by_one_death_are_one_death() -> None:
+    clock = _Clock()
+    loops = CrashLoops(clock)
+    for number in range(50):
+        loops.handed_out(str(number), "busy", attempt=2)
+    assert not loops.is_pausing("busy")
+
+
+def test_a_result_ends_the_streak() -> None:
+    clock = _Clock()
+    loops = CrashLoops(clock)
+    for number in range(20):
+        clock.now += TOGETHER
+        loops.handed_out(str(number), "shaky", attempt=2)
+        loops.answered(str(number))
+    assert not loops.is_pausing("shaky")
+
+
+def test_a_first_attempt_says_nothing() -> None:
+    clock = _Clock()
+    loops = CrashLoops(clock)
+    for number in range(20):
+        clock.now += TOGETHER
+        loops.handed_out(str(number), "new", attempt=1)
+    assert not loops.is_pausing("new")
+
+
+def test_a_death_long_ago_is_forgotten() -> None:
+    clock = _Clock()
+    loops = CrashLoops(clock)
+    for _ in range(20):
+        clock.now += FORGOTTEN + 1
+        loops.came_back("old")
+    assert not loops.is_pausing("old")

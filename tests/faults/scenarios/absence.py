@@ -1,0 +1,79 @@
+"""Functions that nobody offers just now, beside others that are busy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from perdure import AsyncRun
+from perdure.contract import ResultType, RunStatus
+from tests.faults.evidence import Evidence, gather
+from tests.faults.functions import DEADLINE, rare
+from tests.faults.ground import laid_out
+from tests.faults.invariants import Violation
+from tests.faults.load import Scale, all_told, begin, ended, seconds_back
+from tests.faults.outcome import Outcome, judge
+
+_SAID_SECONDS = 5.0
+"""From a call that nobody takes until its run says so."""
+_GIVEN_UP_SECONDS = 5.0
+"""From a call's deadline until the model is told."""
+_WAITING = 5
+_HURRIED = "hurried"
+
+
+async def nobody_offers(folder: Path, scale: Scale) -> Outcome:
+    """The only worker of a function was killed: runs say so soon, wait until the deadline, go on when one comes."""
+    async with laid_out(folder) as ground, ground.client() as client:
+        worker = ground.add_functions("rare", service=rare.name)
+        await worker.start()
+        await begin(ground, client, scale)
+        ground.kill("rare")
+        late = await ground.create(client, _HURRIED, steps=1, service="rare", function=_HURRIED)
+        patient = [
+            await ground.create(client, f"rare-{n}", steps=1, service="rare", function="patient")
+            for n in range(_WAITING)
+        ]
+        for run in (late, *patient):
+            await _says_why(run)
+        await late.poll(timeout=DEADLINE * 4)
+        still = [run.id for run in patient if (await run.refresh()).status is not RunStatus.RUNNING]
+        back = await seconds_back(ground, worker.start)
+        await ended(ground, client)
+        await all_told(ground)
+        evidence = await gather(ground)
+    said = [_said_after(evidence, run.id) for run in (late, *patient)]
+    more = [Violation("waits", run, "did not wait for a worker") for run in still]
+    more += _unkept_deadline(evidence)
+    if max(said) > _SAID_SECONDS:
+        more.append(Violation("says so", "", f"only {max(said):.1f} s after its call"))
+    note = f"said after {max(said):.1f} s beside {scale.runs} busy runs"
+    return judge("no worker for a function", evidence, back=back, note=note, more=more)
+
+
+async def _says_why(run: AsyncRun[JsonValue]) -> None:
+    """Wait until the run says that it waits for a function."""
+    async for event in run.events():
+        if event.type == "run.waiting":
+            assert event.data["kind"] == "function"
+            return
+
+
+def _said_after(evidence: Evidence, run: str) -> float:
+    """Seconds from the model's call until the run says that nobody takes it."""
+    at = {event["type"]: event["created_at"] for event in evidence.of(evidence.events, run)[::-1]}
+    return float(at["run.waiting"] - at["step.recorded"]) / 1000
+
+
+def _unkept_deadline(evidence: Evidence) -> list[Violation]:
+    """The call of which only its deadline is known was given up at that, tried by nobody, and the model was told."""
+    (call,) = [c for c in evidence.of(evidence.calls, _HURRIED) if c["kind"] == "function"]
+    waited = (call["finished_at"] - call["created_at"]) / 1000
+    found: list[Violation] = []
+    if not DEADLINE - 0.5 <= waited <= DEADLINE + _GIVEN_UP_SECONDS:
+        found.append(Violation("deadline", _HURRIED, f"was given up after {waited:.1f} s"))
+    if call["result_type"] != ResultType.REJECTION.value or call["attempts"]:
+        said = f"is a {call['result_type']} after {call['attempts']} attempts"
+        found.append(Violation("deadline", _HURRIED, said))
+    return found

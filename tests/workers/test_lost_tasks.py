@@ -1,0 +1,264 @@
+"""What a process worked on that was killed is given back, and nothing else is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from typing_extensions import override
+
+from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef
+from orchestrator.call_queue import NOT_DELIVERED, PROCESS_LOST, CallQueue
+from orchestrator.errors import UnavailableError
+from orchestrator.lost_tasks import LostTasks
+from orchestrator.settings import Settings
+from orchestrator.task_journal import HeldTask, TaskJournal, claimed, forget_old, journals
+from orchestrator.temporal import Temporal
+from perdure.contract import ResultType
+from tests.store.stage import Stage
+
+SCOPE = "this-machine"
+_PROCESS = """
+import sys
+from pathlib import Path
+from orchestrator.task_journal import HeldTask, TaskJournal
+with TaskJournal(Path(sys.argv[1]), sys.argv[2]).holding(HeldTask(b"of a process", attempt=int(sys.argv[3]))):
+    print("holds", flush=True)
+    sys.stdin.read()
+"""
+
+
+class Queue(CallQueue):
+    """Writes down what it is to say to the server; or is away."""
+
+    def __init__(self) -> None:
+        super().__init__(Temporal(Settings()), "tests")
+        self.failed: list[tuple[bytes, str, float | None]] = []
+        self.completed: list[tuple[bytes, CallOutcome]] = []
+        self.away = False
+
+    @override
+    async def fail(self, token: bytes, kind: str, reason: str, *, delay: float | None) -> bool:
+        if self.away:
+            raise UnavailableError("Temporal does not answer.")
+        self.failed.append((token, kind, delay))
+        return True
+
+    @override
+    async def complete(self, token: bytes, outcome: CallOutcome) -> bool:
+        self.completed.append((token, outcome))
+        return True
+
+
+@pytest.fixture
+def queue() -> Queue:
+    return Queue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "tasks"
+
+
+@pytest.fixture
+def process(folder: Path, request: pytest.FixtureRequest) -> Generator[subprocess.Popen[bytes]]:
+    """Holds a task, until it is killed."""
+    attempt = str(getattr(request, "param", 1))
+    started = subprocess.Popen(
+        [sys.executable, "-c", _PROCESS, folder, SCOPE, attempt],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == b"holds\n"
+    yield started
+    started.kill()
+    started.communicate()
+
+
+def left_behind(folder: Path, *tasks: HeldTask, scope: str = SCOPE) -> None:
+    """What a dead process left: its file, without the lock."""
+    journal = TaskJournal(folder, scope)
+    for task in tasks:
+        journal.holding(task).__enter__()
+    (path,) = journals(folder, scope)
+    content = path.read_bytes()
+    journal.close()
+    path.write_bytes(content)
+
+
+def looking(stage: Stage, folder: Path | None, queue: Queue, scope: str = SCOPE) -> LostTasks:
+    return LostTasks(folder, scope, queue, stage.store.lost_handouts)
+
+
+@pytest.mark.parametrize(
+    ("process", "delay"), [(1, 0.05), (2, 0.05), (5, 8.0)], indirect=["process"]
+)
+async def test_a_killed_process_leaves_word_and_a_living_one_keeps_its_own(
+    stage: Stage, folder: Path, queue: Queue, process: subprocess.Popen[bytes], delay: float
+) -> None:
+    lost = looking(stage, folder, queue)
+    await lost.sweep()
+    assert queue.failed == [], "it lives"
+    process.kill()
+    process.wait()
+    await lost.sweep()
+    assert queue.failed == [(b"of a process", PROCESS_LOST, delay)]
+    await lost.sweep()
+    assert len(queue.failed) == 1
+    assert journals(folder, SCOPE) == []
+
+
+async def test_while_temporal_is_away_it_stays_to_be_found(
+    stage: Stage, folder: Path, queue: Queue
+) -> None:
+    left_behind(folder, HeldTask(b"token"))
+    queue.away = True
+    with pytest.raises(UnavailableError):
+        await looking(stage, folder, queue).sweep()
+    queue.away = False
+    await looking(stage, folder, queue).sweep()
+    assert [token for token, *_ in queue.failed] == [b"token"]
+
+
+async def test_a_process_that_ends_as_it_should_leaves_nothing(folder: Path) -> None:
+    journal = TaskJournal(folder, SCOPE)
+    with journal.holding(HeldTask(b"token")):
+        assert len(journals(folder, SCOPE)) == 1
+    journal.close()
+    assert journals(folder, SCOPE) == []
+
+
+async def test_what_belongs_to_another_machine_or_server_is_left_alone(
+    stage: Stage, folder: Path, queue: Queue
+) -> None:
+    left_behind(folder, HeldTask(b"token"), scope="another")
+    await looking(stage, folder, queue).sweep()
+    assert queue.failed == []
+    forget_old(folder, before=0)
+    assert len(journals(folder, "another")) == 1
+    forget_old(folder, before=2**40)
+    assert journals(folder, "another") == []
+
+
+def test_places_are_used_again_but_not_at_once(folder: Path) -> None:
+    journal = TaskJournal(folder, SCOPE)
+    for number in range(200):
+        with journal.holding(HeldTask(b"%d" % number)):
+            pass
+    (path,) = journals(folder, SCOPE)
+    lines = path.read_bytes().splitlines()
+    assert len(lines) <= 40
+    journal.close()
+    path.write_bytes(b"torn {\n" + b"\n".join(lines))
+    with claimed(path) as dead:
+        assert dead is not None
+        assert b"199" in [task.token for task in dead.tasks]
+
+
+def test_without_a_folder_or_the_right_to_it_nothing_is_noted_and_work_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    done: list[str] = []
+    for folder in (None, tmp_path / "file" / "tasks"):
+        with TaskJournal(folder, SCOPE).holding(HeldTask(b"token")):
+            done.append("work")
+    with TaskJournal(tmp_path, SCOPE).holding(HeldTask(b"x" * 4_000)):
+        done.append("long")
+    assert done == ["work", "work", "long"]
+    assert "cannot be written down" in caplog.text
+
+
+async def _given(stage: Stage, token: bytes = b"token") -> CallTicket:
+    await stage.register("query")
+    ref = await stage.run()
+    (order,) = await stage.called(ref)
+    await stage.hand_out(ref, order.call_id, token=token)
+    return CallTicket(ref, order.call_id)
+
+
+async def test_a_call_that_was_handed_to_nobody_is_offered_again(
+    stage: Stage, folder: Path, queue: Queue
+) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    (order,) = await stage.called(ref)
+    left_behind(folder, HeldTask(b"token", call=CallTicket(ref, order.call_id)))
+    await looking(stage, folder, queue).sweep()
+    assert queue.failed == [(b"token", NOT_DELIVERED, 0.05)]
+
+
+async def test_a_hand_out_that_its_machine_never_heard_of_is_taken_back(
+    stage: Stage, folder: Path, queue: Queue
+) -> None:
+    ticket = await _given(stage)
+    left_behind(folder, HeldTask(b"token", call=ticket))
+    await looking(stage, folder, queue).sweep()
+    assert queue.failed == [(b"token", NOT_DELIVERED, 0.05)]
+    row = await stage.call_row(ticket.call_id)
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+    assert len(await stage.events(ticket.run, "call.undelivered")) == 1
+    assert not await stage.acknowledge(ticket.call_id), "whoever says so now begins nothing"
+
+
+async def test_a_call_that_a_machine_works_on_stays_with_it(
+    stage: Stage, folder: Path, queue: Queue
+) -> None:
+    ticket = await _given(stage)
+    await stage.acknowledge(ticket.call_id)
+    left_behind(folder, HeldTask(b"token", call=ticket))
+    await looking(stage, folder, queue).sweep()
+    assert (queue.failed, queue.completed) == ([], [])
+    assert (await stage.call_row(ticket.call_id))["status"] == "running"
+
+
+async def test_a_result_that_was_kept_and_not_passed_on_is_passed_on(
+    stage: Stage, folder: Path, queue: Queue
+) -> None:
+    ticket = await _given(stage)
+    await stage.finish(ticket.call_id)
+    left_behind(folder, HeldTask(b"token", call=ticket))
+    await looking(stage, folder, queue).sweep()
+    assert queue.completed == [(b"token", CallOutcome(ticket.call_id))]
+    assert queue.failed == []
+
+
+async def test_what_was_deleted_is_let_go(stage: Stage, folder: Path, queue: Queue) -> None:
+    gone = CallTicket(RunRef(stage.cluster_id, "unknown"), "unknown")
+    left_behind(folder, HeldTask(b"token", call=gone))
+    await looking(stage, folder, queue).sweep()
+    assert (queue.failed, queue.completed) == ([], [])
+    assert journals(folder, SCOPE) == []
+
+
+async def test_a_dead_machines_calls_are_taken_from_it_and_its_attempt_counts(stage: Stage) -> None:
+    ticket = await _given(stage, b"its token")
+    await stage.acknowledge(ticket.call_id)
+    lost = stage.store.lost_handouts
+    assert await lost.take_from(stage.cluster_id, "another") == []
+    assert await lost.take_from(stage.cluster_id, "m1") == [b"its token"]
+    assert await lost.take_from(stage.cluster_id, "m1") == [b"its token"], "Temporal may not know"
+    row = await stage.call_row(ticket.call_id)
+    assert (row["status"], row["attempts"]) == ("pending", 1)
+    assert await stage.events(ticket.run, "call.lost") == [
+        {"callId": ticket.call_id, "attempt": 1, "machineId": "m1"}
+    ]
+
+
+async def test_a_dead_machines_last_result_counts(stage: Stage) -> None:
+    ticket = await _given(stage)
+    await stage.finish(ticket.call_id)
+    assert await stage.store.lost_handouts.take_from(stage.cluster_id, "m1") == []
+    assert (await stage.call_row(ticket.call_id))["result_type"] == ResultType.RESOLUTION.value
+
+
+async def test_a_call_that_was_given_to_another_machine_stays_there(stage: Stage) -> None:
+    ticket = await _given(stage)
+    await stage.hand_out(ticket.run, ticket.call_id, "m2", b"later")
+    assert await stage.store.lost_handouts.take_from(stage.cluster_id, "m1") == []
+    assert await stage.store.lost_handouts.take_from("another-cluster", "m2") == []
+    assert (await stage.call_row(ticket.call_id))["machine_id"] == "m2"

@@ -1,0 +1,111 @@
+"""What ended while Temporal was away is given out again, once it is back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
+from typing_extensions import override
+
+from orchestrator.call_queue import PROCESS_LOST, CallQueue
+from orchestrator.errors import UnavailableError
+from orchestrator.settings import Settings
+from orchestrator.task_journal import TaskJournal, journals
+from orchestrator.temporal import Temporal
+from workers.task_notes import TaskNotes
+from workers.temporal_watch import LONG, TemporalWatch
+
+
+class Server(Temporal):
+    """There, or away."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings())
+        self.there = True
+
+    @override
+    async def is_reachable(self) -> bool:
+        return self.there
+
+
+class Queue(CallQueue):
+    """Writes down what is given back."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, "tests")
+        self.failed: list[tuple[bytes, str]] = []
+        self.leaves = False
+
+    @override
+    async def fail(self, token: bytes, kind: str, reason: str, *, delay: float | None) -> bool:
+        if self.leaves:
+            raise UnavailableError("Temporal does not answer.")
+        self.failed.append((token, kind))
+        return True
+
+
+class _Body(ActivityInboundInterceptor):
+    """What an activity does at last."""
+
+    def __init__(self, folder: Path | None, *, fails: bool = False) -> None:
+        self._folder = folder
+        self._fails = fails
+        self.noted = 0
+
+    @override
+    async def execute_activity(self, input: ExecuteActivityInput) -> object:
+        self.noted = 0 if self._folder is None else len(journals(self._folder, "tests"))
+        if self._fails:
+            raise ValueError("the activity failed")
+        return "done"
+
+
+async def _play(notes: TaskNotes, body: _Body) -> object:
+    chain = notes.intercept_activity(body)
+    given = ExecuteActivityInput(fn=_play, args=(), executor=None, headers={})
+    return await ActivityEnvironment().run(chain.execute_activity, given)
+
+
+async def test_an_activity_is_noted_while_it_is_worked_on(tmp_path: Path) -> None:
+    journal = TaskJournal(tmp_path, "tests")
+    notes, body = TaskNotes(journal), _Body(tmp_path)
+    assert await _play(notes, body) == "done"
+    assert body.noted == 1
+    with pytest.raises(ValueError, match="the activity failed"):
+        await _play(notes, _Body(None, fails=True))
+    assert [task.token for task in notes.ended_since(0)] == [b"test", b"test"]
+    journal.close()
+
+
+@pytest.mark.parametrize(("away", "repeated"), [(LONG + 1, 1), (LONG - 1, 0)])
+async def test_its_end_is_told_again_after_a_long_absence(away: float, repeated: int) -> None:
+    server, notes = Server(), TaskNotes(TaskJournal(None, ""))
+    queue = Queue(server)
+    now = [0.0]
+    watch = TemporalWatch(server, queue, notes, clock=lambda: now[0])
+    await watch.look()
+    server.there = False
+    await _play(notes, _Body(None))
+    now[0] += away
+    await watch.look()
+    assert queue.failed == [], "nobody could be told"
+    server.there = True
+    await watch.look()
+    await watch.look()
+    assert queue.failed == [(b"test", PROCESS_LOST)] * repeated
+
+
+async def test_a_server_that_leaves_again_is_told_when_it_is_back() -> None:
+    server, notes = Server(), TaskNotes(TaskJournal(None, ""))
+    queue = Queue(server)
+    now = [0.0]
+    watch = TemporalWatch(server, queue, notes, clock=lambda: now[0])
+    await _play(notes, _Body(None))
+    now[0], queue.leaves = LONG, True
+    with pytest.raises(UnavailableError):
+        await watch.look()
+    queue.leaves = False
+    await watch.look()
+    assert len(queue.failed) == 1

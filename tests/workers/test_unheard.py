@@ -1,0 +1,51 @@
+"""A run is nudged at once where its nudge was lost, and seldom where the engine is only busy."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from orchestrator.activity_interface import RunRef
+from workers.unheard import FIRST_PAUSE, LONGEST_PAUSE, Unheard
+
+_A, _B = RunRef("c", "a"), RunRef("c", "b")
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _nudge(unheard: Unheard, *refs: RunRef) -> list[RunRef]:
+    due = unheard.due(refs)
+    for ref in due:
+        unheard.nudged(ref)
+    return due
+
+
+def test_the_first_nudge_is_at_once_and_each_pause_is_twice_the_one_before() -> None:
+    clock = _Clock()
+    unheard, nudged = Unheard(clock), list[float]()
+    for second in range(600):
+        clock.now = float(second)
+        if _nudge(unheard, _A):
+            nudged.append(clock.now)
+    pauses = [after - before for before, after in pairwise(nudged)]
+    assert nudged[0] == 0
+    assert pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
+    assert max(pauses) == LONGEST_PAUSE
+
+
+def test_a_run_that_was_heard_begins_anew() -> None:
+    unheard = Unheard(_Clock())
+    assert _nudge(unheard, _A, _B) == [_A, _B]
+    assert _nudge(unheard, _B) == []
+    assert _nudge(unheard, _A, _B) == [_A]
+
+
+def test_a_nudge_that_the_engine_did_not_take_does_not_count() -> None:
+    unheard = Unheard(_Clock())
+    assert unheard.due([_A]) == [_A]
+    assert unheard.due([_A]) == [_A]

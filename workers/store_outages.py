@@ -1,0 +1,43 @@
+"""While the store is away, activities come back every second or so: the pauses of their policies are for other troubles."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity, client, worker
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
+from typing_extensions import override
+
+from orchestrator.store.outage import OUTAGES
+
+_log = logging.getLogger(__name__)
+
+_SOON = timedelta(seconds=1)
+_OFTEN = 20
+"""Attempts after which an outage is a long one: their own policy, which counts attempts too, says when to come back."""
+
+
+class StoreOutages(client.Interceptor, worker.Interceptor):
+    """Given to a client: all workers of that client have it."""
+
+    @override
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _Patient(next)
+
+
+class _Patient(ActivityInboundInterceptor):
+    @override
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        try:
+            return await super().execute_activity(input)
+        except OUTAGES as error:
+            _log.warning("the store is away: %s", type(error).__name__)
+            # Its own words may hold what was to be written; they have no place in Temporal's history.
+            raise ApplicationError(
+                "The store cannot be reached.",
+                type="StoreAway",
+                next_retry_delay=_SOON if activity.info().attempt <= _OFTEN else None,
+            ) from None

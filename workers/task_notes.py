@@ -1,0 +1,60 @@
+"""Every activity of this process is noted while it is worked on, so that others learn what the process had if it dies.
+
+What has ended lately is kept too: while Temporal is away, its end cannot be told.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from time import monotonic
+from typing import Any, NamedTuple
+
+from temporalio import activity, client, worker
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
+from typing_extensions import override
+
+from orchestrator.task_journal import HeldTask, TaskJournal
+
+_MOST_KEPT = 1_024
+
+
+class EndedTask(NamedTuple):
+    """An activity that this process has ended; `at` by the monotonic clock."""
+
+    at: float
+    token: bytes
+
+
+class TaskNotes(client.Interceptor, worker.Interceptor):
+    """Given to a client: all workers of that client have it."""
+
+    def __init__(self, journal: TaskJournal) -> None:
+        super().__init__()
+        self._journal = journal
+        self._ended: deque[EndedTask] = deque(maxlen=_MOST_KEPT)
+
+    def ended_since(self, moment: float) -> list[EndedTask]:
+        """The activities that ended after that moment, as far as they are known."""
+        return [task for task in self._ended if task.at >= moment]
+
+    @override
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _Noted(next, self._journal, self._ended)
+
+
+class _Noted(ActivityInboundInterceptor):
+    def __init__(
+        self, inner: ActivityInboundInterceptor, journal: TaskJournal, ended: deque[EndedTask]
+    ) -> None:
+        super().__init__(inner)
+        self._journal = journal
+        self._ended = ended
+
+    @override
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        info = activity.info()
+        with self._journal.holding(HeldTask(info.task_token, info.attempt)):
+            try:
+                return await super().execute_activity(input)
+            finally:
+                self._ended.append(EndedTask(monotonic(), info.task_token))

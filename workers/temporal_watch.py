@@ -1,0 +1,70 @@
+"""Notices that Temporal was away, and has activities that ended meanwhile given out again.
+
+The SDK tries for about six seconds to tell the server of an activity's end, whatever the client is told about retries;
+then the server waits for a timeout of up to half a minute. An activity is harmless to repeat, since what it did stands
+in the store; one of whose end the server knows is not given out again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from time import monotonic
+
+from orchestrator.call_queue import PROCESS_LOST, CallQueue
+from orchestrator.errors import UnavailableError
+from orchestrator.store.lost_handouts import AT_ONCE
+from orchestrator.temporal import Temporal
+from workers.task_notes import TaskNotes
+
+_log = logging.getLogger(__name__)
+
+_PAUSE = 1.0
+_ON_THE_WAY = 1.0
+"""Seconds for which the end of an activity may have been on its way when the server was last seen."""
+LONG = 3.0
+"""Seconds; over a shorter absence the SDK is trusted."""
+
+
+class TemporalWatch:
+    """Looks after the server from one worker process."""
+
+    def __init__(
+        self,
+        temporal: Temporal,
+        queue: CallQueue,
+        notes: TaskNotes,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._temporal = temporal
+        self._queue = queue
+        self._notes = notes
+        self._clock = clock
+        self._seen = clock()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(_PAUSE)
+            try:
+                await self.look()
+            except UnavailableError as error:
+                _log.debug("away again: %s", error)
+
+    async def look(self) -> None:
+        """One look. Raises `UnavailableError` where the server leaves again: the next look does the same."""
+        if not await self._temporal.is_reachable():
+            return
+        now = self._clock()
+        if now - self._seen >= LONG:
+            await self._repeat()
+        self._seen = now
+
+    async def _repeat(self) -> None:
+        untold = 0
+        for task in self._notes.ended_since(self._seen - _ON_THE_WAY):
+            untold += await self._queue.fail(
+                task.token, PROCESS_LOST, "its end could not be told", delay=AT_ONCE
+            )
+        _log.info("Temporal is back; %d activities ended while it was away", untold)
