@@ -12,7 +12,7 @@ help:
 	@echo 'make dev     keep the stack running until Ctrl-C (ARGS="--port 0 --verbose")'
 	@echo 'make test    all tests (ARGS="tests/stack -x" for some of them)'
 	@echo 'make check   formatting, lint, types, layers'
-	@echo 'make bench   measure against a hand-written Temporal loop'
+	@echo 'make bench   measure against a hand-written Temporal loop and other products (ARGS=--quick)'
 	@echo 'make faults  kill, starve and cut off every part, and look at what survives (ARGS="kill-api --runs 8")'
 	@echo 'make walks   walk at random through all that can happen to a run, for half an hour'
 	@echo 'make security  flood a real process, and search every file for secrets'

@@ -40,7 +40,7 @@ _SUMMARY_ATTEMPTS = 3
 """Tries of a summary before the result is cut instead: a summary is not worth a failed run."""
 
 
-_GO_ON_SECONDS = 10.0
+_GO_ON_SECONDS = 60.0
 """For so long one activity begins further calls and steps: Temporal's own history stays a record of what went on."""
 
 _DELETED = Standing(RunStatus.CANCELLED.value)

@@ -44,7 +44,7 @@ _KIB, _MIB = 1_024, 1_048_576
         ("approvals", "at most 90)", MAX_APPROVAL_SECONDS, 90 * _DAY),
         ("approvals", "up to 10 times in all", MAX_INTERRUPTIONS, 10),
         ("functions", "at most 30 days | 24 h |", DEFAULT_DEADLINE_MS, _DAY * 1_000),
-        ("durability", "a pause of up to about 15 s", LOST_AFTER_MS, 15_000),
+        ("durability", "or of about 15 s |", LOST_AFTER_MS, 15_000),
         ("inferable", "`timeoutSeconds` (300 by default)", DEFAULT_TIMEOUT_MS, 300_000),
         ("calls", "at most 4 MiB each", MAX_BLOB_BYTES, 4 * _MIB),
         ("calls", "64 MiB and 1,000 per run", MAX_RUN_BLOB_BYTES, 64 * _MIB),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -77,7 +78,7 @@ async def test_the_second_of_two_replies_is_dropped_and_its_price_noted(stage: S
     question, rival = await stage.ask(ref), await stage.ask(ref, attempt=2)
     first = await stage.record(question, text_of("first"))
     second = await stage.record(rival, text_of("second"), attempt=2)
-    assert second == first
+    assert second == replace(first, late=True)
     run = await stage.look(ref)
     assert (run.result, run.model_calls, run.input_tokens) == ('"first"', 1, 10)
     assert await stage.events(ref, "step.dropped") == [
@@ -118,7 +119,7 @@ async def test_a_reply_after_a_cancel_is_dropped(stage: Stage) -> None:
     question = await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
     await stage.store.runs.settle(ref, Move.CANCEL, "")
-    assert await stage.record(question, text_of("too late")) == Standing("cancelled", 0)
+    assert await stage.record(question, text_of("too late")) == Standing("cancelled", 0, late=True)
     assert await stage.event_types(ref) == [
         *("run.created", "run.status", "run.cancel_requested", "run.status", "step.dropped")
     ]
@@ -141,7 +142,7 @@ async def test_a_reply_from_before_a_pause_is_dropped(stage: Stage) -> None:
     lost = await stage.ask(ref)
     await stage.ask(ref, attempt=2)
     await stage.store.steps.break_off(ref, 1, Move.PAUSE, "no money", attempt=2)
-    assert await stage.record(lost, text_of("the answer")) == Standing("paused", 0)
+    assert await stage.record(lost, text_of("the answer")) == Standing("paused", 0, late=True)
     await stage.store.runs.resume(ref)
     assert (await stage.think(ref, text_of("the answer"))).status == "done"
 
