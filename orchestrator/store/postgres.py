@@ -20,6 +20,10 @@ LIVENESS = {
 }
 """Seconds (and a count), in libpq's words, after which a server that does not answer is given up."""
 
+IDLE_SECONDS = 15
+"""After which the server undoes a transaction in which nothing happens: a process that stands still in the middle of one
+must not keep a run locked for ever. Behind a pooler set it in the server."""
+
 
 def postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
     """A pool of psycopg connections in READ COMMITTED.
@@ -29,6 +33,8 @@ def postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
     arguments: dict[str, Any] = {"application_name": "perdure", **LIVENESS}
     if behind_pooler(url):
         arguments["prepare_threshold"] = None
+    elif "options" not in url.query:
+        arguments["options"] = f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
     engine = create_async_engine(
         without_options(url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,

@@ -11,7 +11,7 @@ from typing_extensions import override
 from perdure.contract import RunStatus
 from tests.faults.evidence import Evidence
 from tests.faults.invariants import Violation, check
-from tests.faults.pauses import all_back, longest_pause
+from tests.faults.pauses import all_back, long_pauses, longest_pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def judge(
         duplicated=sum(times > 1 for times in begun.values()),
         back=back,
         violations=tuple(violations),
-        note=note,
+        note="; ".join(filter(None, [note, long_pauses(evidence) if only is None else ""])),
         all_back=all_back(evidence),
         pause=longest_pause(evidence) if only is None else None,
     )

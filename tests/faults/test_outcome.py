@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.faults.evidence import Evidence
 from tests.faults.outcome import Outcome, judge, table
-from tests.faults.pauses import all_back, longest_pause
+from tests.faults.pauses import all_back, long_pauses, longest_pause
 
 
 def _evidence(*events: tuple[int, str], returns: list[int]) -> Evidence:
@@ -21,6 +21,14 @@ def _evidence(*events: tuple[int, str], returns: list[int]) -> Evidence:
 def test_a_pause_is_counted_while_a_run_is_at_work_only() -> None:
     events = [(0, "running"), (1_500, ""), (2_000, "paused"), (9_000, "running"), (10_000, "done")]
     assert longest_pause(_evidence(*events, returns=[])) == 1.5
+
+
+def test_long_pauses_say_what_they_were_between() -> None:
+    events = [(0, "running"), (7_000, ""), (8_000, ""), (15_000, "done")]
+    said = long_pauses(_evidence(*events, returns=[]))
+    assert said == (
+        "1 x over 6 s at run.status → step.recorded, 1 x over 6 s at step.recorded → run.status"
+    )
 
 
 def test_all_are_back_when_the_last_run_has_moved_on() -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from orchestrator.store.engine import TRANSACTION_ATTEMPTS, Database, Read, Write, open_database
+from orchestrator.store.postgres import IDLE_SECONDS
 from orchestrator.store.tables import clusters, messages, runs
 
 Make = Callable[[Database, int], Awaitable[None]]
@@ -233,6 +234,18 @@ async def test_connections_the_server_closed_meanwhile_are_replaced_unnoticed(
         async with database.write() as write:
             await _raise_version(write, 1)
     assert await _version(database) == 6
+
+
+async def test_a_process_that_stands_still_in_a_transaction_keeps_no_lock_for_ever(
+    database: Database,
+) -> None:
+    """SQLite has nothing of the kind: there the lock is held until the process goes on, or is killed."""
+    async with database.write() as write:
+        if database.dialect == "postgresql":
+            limit = text("SELECT current_setting('idle_in_transaction_session_timeout')")
+            assert (await write.execute(limit)).scalar_one() == f"{IDLE_SECONDS}s"
+        else:
+            assert (await write.execute(text("PRAGMA busy_timeout"))).scalar_one() == 0
 
 
 async def test_a_connection_lost_inside_a_transaction_is_tried_again(

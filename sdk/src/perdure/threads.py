@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
+import traceback
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
@@ -27,6 +28,8 @@ async def in_daemon_thread(function: Callable[[], T]) -> T:
         try:
             results.append(function())
         except BaseException as error:  # noqa: BLE001 - handed to the one who waits
+            if isinstance(error, MemoryError):  # its frames hold what is needed to say so
+                traceback.clear_frames(error.__traceback__)
             errors.append(error)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(ended.set)

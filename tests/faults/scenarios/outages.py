@@ -32,6 +32,8 @@ from tests.faults.processes import Process
 _QUICK_ANSWER = 2.0
 """Seconds in which a create must be answered while Temporal is away."""
 _FROZEN_SECONDS = 5.0
+_AT_ONCE = 10
+"""Calls that a function worker has at once of one function: so many can freeze in it."""
 
 
 async def temporal_away(folder: Path, scale: Scale) -> Outcome:
@@ -68,22 +70,23 @@ async def _create_and_read(ground: Ground, client: AsyncPerdure, scale: Scale) -
 
 async def frozen_functions(folder: Path, scale: Scale, *, hosted: bool = False) -> Outcome:
     """A process stands still beyond its heartbeat in its functions, wakes and posts: refused, the retry's result counts."""
+    runs = min(scale.runs, _AT_ONCE)
     async with laid_out(folder, hosted=hosted) as ground, ground.client() as client:
-        for number in range(scale.runs):
+        for number in range(runs):
             await ground.create(client, f"run-{number}", steps=1, input={"milliseconds": 3_000})
-        await until(lambda: _begun(ground, 1) == scale.runs)
+        await until(lambda: _begun(ground, 1) == runs)
         frozen = ground[ground.host]
         ground.dead.add(frozen.pid)
         frozen.freeze()
         await (
             ground.add_workers("workers-2") if hosted else ground.add_functions("functions-2")
         ).start()
-        await until(lambda: _begun(ground, 2) == scale.runs)
+        await until(lambda: _begun(ground, 2) == runs)
         more = await _posted_late(ground)
         frozen.thaw()
         await ended(ground, client)
         if not hosted:
-            await until(lambda: _given_up(frozen) >= scale.runs)
+            await until(lambda: _given_up(frozen) >= runs)
         await all_told(ground)
         evidence = await gather(ground)
         stale = [row["run"] for row in evidence.results if _STALE in row["content"]]
