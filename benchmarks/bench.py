@@ -19,10 +19,10 @@ class Plan:
     """How much is measured."""
 
     rounds: int = 7
-    rate_rounds: int = 4
+    rate_rounds: int = 3
     concurrent: tuple[int, ...] = (50, 200)
     peers: bool = True
-    peer_rounds: int = 5
+    peer_rounds: int = 4
     long_steps: int = 420
     long_repeats: int = 2
     longest_steps: int = 1_000
@@ -30,7 +30,7 @@ class Plan:
     counted_runs: int = 10
     thinking_steps: int = 6
     starts: int = 5
-    section_seconds: float = 210.0
+    section_seconds: float = 150.0
     """No round of a section begins later."""
 
 
