@@ -57,6 +57,8 @@ def _statements(database: Database) -> Generator[list[tuple[str, Any]]]:
 async def _plan(database: Database, statement: str, parameters: Any) -> str:
     explain = "EXPLAIN QUERY PLAN" if database.dialect == "sqlite" else "EXPLAIN"
     async with database.engine.connect() as connection:
+        if database.dialect == "postgresql":  # whose taste depends on when it last counted the rows
+            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         found = await connection.exec_driver_sql(f"{explain} {statement}", parameters)
         return "\n".join(str(row[-1]) for row in found)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sys
 
 import psutil
@@ -47,3 +48,6 @@ async def main(address: str) -> None:
 
 if __name__ == "__main__":
     asyncio.run(main(sys.argv[1]))
+    sys.stdout.flush()
+    # Threads of Temporal's native core may call into an interpreter that is being taken down, which aborts the process.
+    os._exit(0)
