@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx2
 
-_READY_WITHIN = 90.0
+_READY_WITHIN = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 from tests.faults.failing_points import POINTS, fail_at_every_point
 from tests.faults.outcome import Outcome
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")

@@ -45,10 +45,6 @@ class Host:
         """
         return cls([service for target in targets.split() for service in load_services(target)])
 
-    def offers(self, service: str, function: str) -> bool:
-        """Whether the function is one of these."""
-        return (service, function) in self._functions
-
     def concurrency(self, service: str, function: str) -> int:
         """How many calls of the function this process works on at once."""
         return self._functions[service, function].concurrency

@@ -23,8 +23,6 @@ from tests.store.walks.walk import Walk
 
 _LONG = settings.get_current_profile_name() == "walks"
 _WALKS, _MOVES = (500, 100) if _LONG else (12, 40)
-_FEWER = 4
-"""Walks on PostgreSQL in `make test`: the rules and the code are the same, and a move takes five times as long."""
 _AFTERWARDS = 4
 """Moves after an end that is final for good."""
 _names = itertools.count(1)
@@ -52,10 +50,9 @@ def test_whatever_happens_to_a_run_all_holds_that_must_hold(database_url: str) -
     with asyncio.Runner() as runner:
         database = runner.run(open_database(database_url))
         store = Store(database)
-        few = database.dialect == "postgresql" and not _LONG
 
         @settings(
-            max_examples=_FEWER if few else _WALKS,
+            max_examples=_WALKS,
             deadline=None,
             derandomize=not _LONG,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
