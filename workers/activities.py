@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from typing import NamedTuple
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -26,7 +27,9 @@ from orchestrator.conversation import ModelError, Posture
 from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.failpoints import Point, reach, reaching
 from orchestrator.lifecycle import Move
+from orchestrator.store.call_verdicts import HandedOut
 from orchestrator.store.questions import Question
+from orchestrator.store.steps import Recorded
 from orchestrator.store.store import Store
 from orchestrator.temporal import Temporal
 from perdure.contract import RunStatus
@@ -45,6 +48,21 @@ _GO_ON_SECONDS = 60.0
 
 _DELETED = Standing(RunStatus.CANCELLED.value)
 """Where a run stands that is gone: nothing is left to do for it."""
+
+
+class _Step(NamedTuple):
+    """What one model step came to."""
+
+    standing: Standing
+    handed: tuple[HandedOut, ...] = ()
+    """Calls that this process must make now."""
+    asked: bool = False
+    """Whether the model was asked."""
+
+
+def _may_begin(until: float) -> bool:
+    """Whether an activity begins anything more that another one could do as well."""
+    return not activity.is_worker_shutdown() and asyncio.get_running_loop().time() < until
 
 
 class Activities:
@@ -73,48 +91,51 @@ class Activities:
         while. Each step and each call is committed as ever: whoever tries again goes on from there.
         """
         attempt = activity.info().attempt
-        standing, asked = await self._step(question, attempt)
+        until = asyncio.get_running_loop().time() + _GO_ON_SECONDS
+        taken = await self._step(question, attempt, until)
         if self._hosting is None:
-            return standing
-        return await self._go_on(self._hosting, question.run, standing, 1 if asked else attempt)
+            return taken.standing
+        return await self._go_on(self._hosting, question.run, taken, attempt, until)
 
     async def _go_on(
-        self, hosting: Hosting, ref: RunRef, standing: Standing, attempt: int
+        self, hosting: Hosting, ref: RunRef, taken: _Step, attempt: int, until: float
     ) -> Standing:
         """Calls and steps in turn, until something is the workflow's to do, somebody else drives the run, or it is time
-        to let the workflow have a look."""
-        until = asyncio.get_running_loop().time() + _GO_ON_SECONDS
-        while not standing.late and asyncio.get_running_loop().time() < until:
-            step = next_step(standing.situation())
-            if activity.is_worker_shutdown() or not isinstance(step, CallFunctions | CallModel):
-                break
-            made = True
-            if isinstance(step, CallFunctions):
-                if not hosting.makes(standing.orders):
-                    break
-                made = await hosting.make(ref, standing.orders)
-            standing, asked = await self._step(ThinkInput(ref, standing.step + 1), attempt)
-            attempt = 1 if asked else attempt
-            if not made:
-                break
-        return standing
+        to let the workflow have a look. What was given to this process is made in any case."""
+        made = True
+        while taken.handed or (made and self._is_ours(hosting, taken.standing, until)):
+            standing, attempt = taken.standing, 1 if taken.asked else attempt
+            made = await hosting.make(ref, standing.orders, taken.handed)
+            question = ThinkInput(ref, standing.step + 1)
+            taken = await self._step(question, attempt, until if made else 0)
+        return taken.standing
 
-    async def _step(self, question: ThinkInput, attempt: int) -> tuple[Standing, bool]:
+    @staticmethod
+    def _is_ours(hosting: Hosting, standing: Standing, until: float) -> bool:
+        """Whether this activity goes on with the run as it stands."""
+        if standing.late or not _may_begin(until):
+            return False
+        step = next_step(standing.situation())
+        if isinstance(step, CallFunctions):
+            return hosting.makes(standing.orders)
+        return isinstance(step, CallModel)
+
+    async def _step(self, question: ThinkInput, attempt: int, until: float) -> _Step:
         """One model step at most, and whether the model was asked."""
         begun = await self._begin(question, attempt)
         if isinstance(begun, Standing):
-            return await self._tell(question.run, begun), False
+            return _Step(await self._tell(question.run, begun))
         if begun.run.status == RunStatus.PENDING:  # as it was before: this step began the turn
             await self._tell(question.run, None)
         try:
-            standing = await self._ask(question.run, begun, attempt)
+            standing, handed = await self._ask(question.run, begun, attempt, until)
         except NotFoundError:
-            return _DELETED, True
+            return _Step(_DELETED, asked=True)
         if standing.status == RunStatus.DONE:
             reach(Point.RESULT_NOT_DELIVERED)
         if standing.status == RunStatus.PAUSED:
             reach(Point.WAITING_FOR_APPROVAL)
-        return await self._tell(question.run, standing), True
+        return _Step(await self._tell(question.run, standing), handed, asked=True)
 
     async def _begin(self, question: ThinkInput, attempt: int) -> Question | Standing:
         try:
@@ -122,15 +143,16 @@ class Activities:
         except NotFoundError:
             return _DELETED
 
-    async def _ask(self, ref: RunRef, question: Question, attempt: int) -> Standing:
+    async def _ask(self, ref: RunRef, question: Question, attempt: int, until: float) -> Recorded:
         try:
             return await self._thinker.think(
                 question,
                 attempt=attempt,
                 progress=reaching(Point.MODEL_CALL_IN_FLIGHT, activity.heartbeat),
+                maker=lambda: self._hosting if _may_begin(until) else None,
             )
         except ModelError as error:
-            return await self._trouble(ref, question, error)
+            return Recorded(await self._trouble(ref, question, error))
 
     async def _trouble(self, ref: RunRef, question: Question, error: ModelError) -> Standing:
         attempt = activity.info().attempt

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -75,6 +76,7 @@ class FunctionHost(Protocol):
     @property
     def definitions(self) -> list[RegisterMachine]: ...
     def concurrency(self, service: str, function: str) -> int: ...
+    def free(self, service: str, function: str) -> int: ...
     def slot(self, service: str, function: str) -> AbstractAsyncContextManager[None]: ...
     async def perform(self, call: FunctionCall, unwanted: asyncio.Event) -> Result | None: ...
 
@@ -103,7 +105,7 @@ class Hosting:
         self._store = store
         self._host = host
         self._cluster_id = cluster_id
-        self._machine_id = machine_id
+        self.machine_id = machine_id
         self._look_seconds = look_seconds
         self.functions: dict[str, HostedFunction] = {
             function.queue: function for function in self._named()
@@ -128,7 +130,7 @@ class Hosting:
         for registration in self._host.definitions:
             await self._store.functions.register(
                 self._cluster_id,
-                self._machine_id,
+                self.machine_id,
                 registration.service or "",
                 definitions_of(registration),
                 heartbeats=True,
@@ -152,7 +154,7 @@ class Hosting:
     async def _be_alive(self, milliseconds: int) -> None:
         await self._store.functions.touch(
             self._cluster_id,
-            self._machine_id,
+            self.machine_id,
             heartbeats=True,
             alive_until=now_ms() + milliseconds,
         )
@@ -164,12 +166,28 @@ class Hosting:
             for order in orders
         )
 
-    async def make(self, ref: RunRef, orders: Sequence[CallOrder]) -> bool:
-        """Make calls that nobody works on, all at once; True if each has its result, or is interrupted.
+    def has_room(self, orders: Sequence[CallOrder]) -> bool:
+        """Whether all of these calls would begin here at once."""
+        if not self.makes(orders):
+            return False
+        wanted = Counter(order.queue for order in orders)
+        hosted = {queue: self.functions[queue] for queue in wanted}
+        return all(
+            self._host.free(hosted[queue].service, hosted[queue].name) >= number
+            for queue, number in wanted.items()
+        )
 
-        Raises `ApplicationError` where a function is to be tried again much later.
+    async def make(
+        self, ref: RunRef, orders: Sequence[CallOrder], handed: Sequence[HandedOut] = ()
+    ) -> bool:
+        """Make calls, all at once; True if each has its result, or is interrupted.
+
+        `handed`: those that were given to this process already. On the others nobody may work. Raises `ApplicationError`
+        where a function is to be tried again much later.
         """
-        verdicts = await asyncio.gather(*(self._make(ref, order) for order in orders))
+        given = {each.call.id: each.call for each in handed}
+        makings = (self._make(ref, order, given.get(order.call_id)) for order in orders)
+        verdicts = await asyncio.gather(*makings)
         for verdict in verdicts:
             if isinstance(verdict, Again):
                 raise ApplicationError(
@@ -179,21 +197,28 @@ class Hosting:
                 )
         return all(isinstance(verdict, Settled) for verdict in verdicts)
 
-    async def _make(self, ref: RunRef, order: CallOrder) -> Verdict:
+    async def _make(self, ref: RunRef, order: CallOrder, given: FunctionCall | None) -> Verdict:
         while True:
-            verdict = await self.call(CallTicket(ref, order.call_id), order.queue, None)
+            if given is not None:
+                async with self._slot(order.queue):
+                    verdict, given = await self._work(given), None
+            else:
+                verdict = await self.call(CallTicket(ref, order.call_id), order.queue, None)
             if not isinstance(verdict, Again) or verdict.delay > LONGEST_PAUSE:
                 return verdict
             await asyncio.sleep(verdict.delay)
 
     async def call(self, ticket: CallTicket, queue: str, token: bytes | None) -> Verdict:
         """One attempt of a call. `token`: of its own activity, if it has one."""
-        function = self.functions[queue]
-        async with self._host.slot(function.service, function.name):
-            answer = await self._store.calls.hand_out(ticket, self._machine_id, token, begun=True)
+        async with self._slot(queue):
+            answer = await self._store.calls.hand_out(ticket, self.machine_id, token, begun=True)
             if not isinstance(answer, HandedOut):
                 return answer
             return await self._work(answer.call)
+
+    def _slot(self, queue: str) -> AbstractAsyncContextManager[None]:
+        function = self.functions[queue]
+        return self._host.slot(function.service, function.name)
 
     async def _work(self, call: FunctionCall) -> Verdict:
         unwanted = asyncio.Event()
@@ -217,7 +242,7 @@ class Hosting:
             await asyncio.sleep(self._look_seconds)
             try:
                 _, gone = await self._store.calls.lease(
-                    self._cluster_id, call.id, self._machine_id, call.attempt
+                    self._cluster_id, call.id, self.machine_id, call.attempt
                 )
             except (NotFoundError, SupersededError):
                 gone = True
@@ -231,7 +256,7 @@ class Hosting:
                 await self._store.blobs.add(
                     self._cluster_id,
                     call.id,
-                    self._machine_id,
+                    self.machine_id,
                     name=blob.name,
                     type_=blob.type,
                     content=base64.b64decode(blob.data),
@@ -247,7 +272,7 @@ class Hosting:
             return await self._store.approvals.request(
                 self._cluster_id,
                 call.id,
-                self._machine_id,
+                self.machine_id,
                 call.attempt,
                 read_request(posted.result),
             )
@@ -257,7 +282,7 @@ class Hosting:
         return await self._store.calls.finish(
             self._cluster_id,
             call.id,
-            self._machine_id,
+            self.machine_id,
             call.attempt,
             kind=posted.result_type,
             content=content.text,
@@ -268,7 +293,7 @@ class Hosting:
         return await self._store.calls.finish(
             self._cluster_id,
             call.id,
-            self._machine_id,
+            self.machine_id,
             call.attempt,
             kind=ResultType.REJECTION,
             content=f"The result was not taken: {why}",

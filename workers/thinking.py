@@ -27,9 +27,11 @@ from orchestrator.registry import resolve_model
 from orchestrator.reply import AtOnce, OfferedFunction, Plan, read_reply
 from orchestrator.schema import compile_schema, embed
 from orchestrator.standard_library import library_answer, library_tools
+from orchestrator.store.handouts import Maker
 from orchestrator.store.json_text import dump, load
 from orchestrator.store.questions import Known, Question
 from orchestrator.store.records import RunRecord
+from orchestrator.store.steps import Recorded
 from orchestrator.store.store import Store
 from orchestrator.transcript import Conversation
 from workers.models import Models
@@ -98,9 +100,17 @@ class Thinker:
         )
 
     async def think(
-        self, question: Question, *, attempt: int, progress: Callable[[], None]
-    ) -> Standing:
-        """Ask the model, and record what it says in the second transaction. Raises `ModelError`."""
+        self,
+        question: Question,
+        *,
+        attempt: int,
+        progress: Callable[[], None],
+        maker: Callable[[], Maker | None] = lambda: None,
+    ) -> Recorded:
+        """Ask the model, and record what it says in the second transaction. Raises `ModelError`.
+
+        `maker`: who begins the calls of the reply at once, as it is when the reply is there.
+        """
         model = await self._models.get(resolve_model(question.run.model, policies=self._policies))
         if self._namer is not None:
             self._namer.begin(question, attempt)
@@ -118,6 +128,7 @@ class Thinker:
             attempt=attempt,
             duration_ms=int(duration * 1000),
             cost_micros=self._prices.cost(question.run.model, reply.usage),
+            maker=maker(),
         )
 
     async def _whole(self, question: Question) -> Question:

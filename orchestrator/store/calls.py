@@ -9,7 +9,6 @@ from sqlalchemy import Integer, bindparam, delete, exists, func, or_, select, up
 from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef, Seen
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.lifecycle import is_final
-from orchestrator.secret_box import SecretBox
 from orchestrator.store import tables
 from orchestrator.store.call_endings import end_attempt
 from orchestrator.store.call_rows import (
@@ -35,14 +34,14 @@ from orchestrator.store.call_verdicts import (
     was_cancelled,
 )
 from orchestrator.store.concurrency import at_work, is_full, limit_of
-from orchestrator.store.confidences import contexts_of, opened_input
 from orchestrator.store.engine import Database
+from orchestrator.store.handouts import give, handed
 from orchestrator.store.interruptions import makes_calls
 from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
-from orchestrator.store.records import CallRecord, RunRecord
+from orchestrator.store.records import CallRecord
 from orchestrator.store.rewind import is_replaced
-from perdure.contract import CallStatus, FunctionCall, ResultType
+from perdure.contract import CallStatus, ResultType
 
 calls = tables.calls
 
@@ -98,8 +97,8 @@ class CallStore:
             if verdict is None and token is None and call.status != CallStatus.PENDING.value:
                 verdict = Unwanted("another machine works on it")
             if verdict is None:
-                verdict = HandedOut(_handed(write.box, run.record, call), limit_of(call))
-                await _give(run, call, machine_id, token or b"", begun=begun)
+                verdict = HandedOut(handed(write.box, run.record, call), limit_of(call))
+                await give(run, call, machine_id, token or b"", begun=begun)
             await run.save()
         return verdict
 
@@ -300,42 +299,3 @@ async def _refused(run: OpenRun, call: CallRecord) -> Full | Settled | Unwanted 
         oversized = await answer(run, call, ResultType.REJECTION, reason)
         return Settled(CallOutcome(call.id, oversized))
     return Full(limit_of(call) or 0) if await is_full(run.write, call) else None
-
-
-def _handed(box: SecretBox, run: RunRecord, call: CallRecord) -> FunctionCall:
-    context, auth_context = contexts_of(box, run)
-    return FunctionCall(
-        id=call.id,
-        service=call.service,
-        function=call.function,
-        input=opened_input(box, call),
-        run_id=run.id,
-        run_context=context,
-        auth_context=auth_context,
-        approved=bool(call.approved),
-        attempt=call.handouts + 1,
-        timeout_seconds=call.timeout_ms / 1000,
-        handler=call.kind == "handler" or '"handler":true' in call.config,
-    )
-
-
-async def _give(
-    run: OpenRun, call: CallRecord, machine_id: str, token: bytes, *, begun: bool
-) -> None:
-    handout = call.handouts + 1
-    await run.write.execute(
-        UPDATE_CALL,
-        {
-            "of_key": call.key,
-            "status": CallStatus.RUNNING.value,
-            "handouts": handout,
-            "acknowledged": begun,
-            "attempts": call.attempts + int(begun),
-            "machine_id": machine_id,
-            "task_token": token,
-            "handed_out_at": run.now,
-        },
-    )
-    if call.kind == "function":
-        run.stop_waiting()
-        run.event("call.started", callId=call.id, machineId=machine_id, attempt=handout)

@@ -32,7 +32,9 @@ from orchestrator.store.call_rows import (
     order_in,
     read_part,
 )
+from orchestrator.store.call_verdicts import HandedOut
 from orchestrator.store.engine import Database, Read
+from orchestrator.store.handouts import Maker, give_new
 from orchestrator.store.interruptions import is_paused, is_wanted, pause_for_people
 from orchestrator.store.mocks import answer_mocked
 from orchestrator.store.new_runs import priority_of
@@ -83,6 +85,13 @@ async def standing_of(
         [call.id for call in calls if call.status == CallStatus.INTERRUPTED.value],
         priority=priority_of(run.record),
     )
+
+
+class Recorded(NamedTuple):
+    """Where the run stands after a reply, and the calls of it that were given to its recorder."""
+
+    standing: Standing
+    handed: tuple[HandedOut, ...] = ()
 
 
 class StepStore:
@@ -158,17 +167,19 @@ class StepStore:
         attempt: int,
         duration_ms: int,
         cost_micros: int = 0,
-    ) -> Standing:
+        maker: Maker | None = None,
+    ) -> Recorded:
         """Record a reply with all it asks for, and decide what it means; or drop it, if it came too late.
 
         `seen` is the key of the last message the model was shown, `cost_micros` the reply's price in micro-dollars.
+        The calls are given to the `maker` at once, if it has room for them all; it must begin them then.
         """
         async with self._database.write() as write:
             run = await OpenRun.lock(write, RunRef(question.run.cluster_id, question.run.id))
             if _is_late(run, question):
                 run.event("step.dropped", step=question.step, usage=_usage_data(plan))
                 await run.save()
-                return replace(await standing_of(run), late=True)
+                return Recorded(replace(await standing_of(run), late=True))
             writer = ReplyWriter(run, question.step, seen)
             message_key = await writer.write_message(plan)
             effort = _Effort(attempt, duration_ms, cost_micros)
@@ -188,10 +199,15 @@ class StepStore:
             if asked:
                 await pause_for_people(run)
             run.stop_waiting()
-            await run.save()
-            return await standing_of(
+            standing = await standing_of(
                 run, question.step, calls=None if asked or not plan.calls else waiting
             )
+            handed: tuple[HandedOut, ...] = ()
+            to_call = isinstance(decision, agent.CallFunctions) and not asked
+            if to_call and maker is not None and maker.has_room(standing.orders):
+                handed = await give_new(run, waiting, maker.machine_id)
+            await run.save()
+            return Recorded(standing, handed)
 
     async def note_retry(self, ref: RunRef, step: int, reason: str, retry_at: int | None) -> None:
         """The provider is in trouble and the step will be tried again: say so on the run."""

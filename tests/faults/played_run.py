@@ -73,7 +73,7 @@ class Played:
         begun = await thinker.begin(ThinkInput(ref, step), 1)
         if not isinstance(begun, Question):
             return begun
-        return await thinker.think(begun, attempt=1, progress=lambda: None)
+        return (await thinker.think(begun, attempt=1, progress=lambda: None)).standing
 
     async def answer(self, ref: RunRef, call_id: str) -> None:
         """A machine takes a call and answers it."""

@@ -97,9 +97,11 @@ async def test_no_more_calls_of_a_function_than_it_allows() -> None:
     await inside.acquire()
     await inside.acquire()
     assert inside.locked(), "the third waits"
+    assert host.free("here", "wait") == 0
     leave.set()
     await asyncio.gather(*staying)
     assert not inside.locked()
+    assert host.free("here", "wait") == 2
 
 
 def test_services_are_found_by_name() -> None:

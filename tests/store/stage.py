@@ -112,13 +112,14 @@ class Stage:
         return question
 
     async def record(self, question: Question, reply: Reply, *, attempt: int = 1) -> Standing:
-        return await self.store.steps.record(
+        recorded = await self.store.steps.record(
             question,
             plan_of(question, reply),
             seen=question.entries[-1].key,
             attempt=attempt,
             duration_ms=7,
         )
+        return recorded.standing
 
     async def think(self, ref: RunRef, reply: Reply) -> Standing:
         """One whole step."""

@@ -101,7 +101,7 @@ async def test_money_is_counted_exactly_and_pauses_the_run(stage: Stage) -> None
     ref = await stage.run(budget=Budget(usd=0.000_003))
     for cost, step in ((1, 1), (2, 2)):
         question = await stage.ask(ref)
-        standing = await stage.store.steps.record(
+        standing, _ = await stage.store.steps.record(
             question,
             plan_of(question, calls_for("sales_query")),
             seen=question.entries[-1].key,

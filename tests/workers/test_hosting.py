@@ -20,6 +20,7 @@ from orchestrator.store import tables
 from orchestrator.store.approvals import Decision
 from orchestrator.store.call_verdicts import Settled, Unwanted
 from orchestrator.store.questions import Question
+from orchestrator.store.steps import Recorded
 from orchestrator.temporal import Temporal
 from perdure import Context, Service, approval_request, blob
 from perdure.contract import FunctionConfig, FunctionDefinition, RetryPolicy
@@ -132,6 +133,29 @@ async def test_all_calls_of_a_reply_are_at_work_at_once(stage: Stage) -> None:
     async with hosting.attended():
         assert (await _think(stage, hosting, await stage.run(prompt=prompt))).status == "done"
     assert [row["status"] for row in await stage.rows(tables.calls)] == ["success"] * 2
+
+
+async def test_calls_that_would_have_to_wait_are_given_to_nobody_yet(stage: Stage) -> None:
+    """What is given to a process begins there at once: a function with one slot gets one call after the other."""
+    service, at_work = Service("here"), 0
+
+    @service.function(concurrency=1)
+    async def alone() -> int:
+        """Say how many are at work."""
+        nonlocal at_work
+        at_work += 1
+        (running,) = [row for row in await stage.rows(tables.calls) if row["status"] == "running"]
+        assert running["machine_id"] == MACHINE
+        at_work -= 1
+        return at_work
+
+    twice: list[JsonValue] = [{"function": "here_alone"}, {"function": "here_alone"}]
+    prompt = _script({"calls": twice}, _call("alone"), {"text": "done"})
+    hosting = _hosting(stage, service)
+    async with hosting.attended():
+        ref = await stage.run(prompt=prompt)
+        assert (await _think(stage, hosting, ref)).status == "done"
+    assert await _results(stage, ref) == ["0", "0", "0"]
 
 
 async def test_a_function_is_tried_again_as_often_as_it_allows(stage: Stage) -> None:
@@ -299,7 +323,7 @@ async def test_a_step_that_somebody_else_recorded_makes_no_calls_here(
 
     class Frozen(Thinker):
         @override
-        async def think(self, question: Question, **more: Any) -> Standing:
+        async def think(self, question: Question, **more: Any) -> Recorded:
             began.set()
             await go_on.wait()
             return await super().think(question, **more)

@@ -51,7 +51,7 @@ async def _unnamed(stage: Stage, **changes: Any) -> RunRef:
 async def _step(thinker: Thinker, ref: RunRef, *, attempt: int = 1) -> Standing:
     question = await thinker.begin(ThinkInput(ref, 0), attempt)
     assert isinstance(question, Question)
-    return await thinker.think(question, attempt=attempt, progress=lambda: None)
+    return (await thinker.think(question, attempt=attempt, progress=lambda: None)).standing
 
 
 async def test_the_first_step_begins_the_name_and_does_not_wait_for_it(

@@ -32,7 +32,7 @@ async def test_a_call_that_was_given_away_is_not_lost(stage: Stage, finished: bo
     hosting = Hosting(stage.store, Host([service]), cluster_id=stage.cluster_id, machine_id=MACHINE)
     async with hosting.attended():
         question = await stage.ask(ref)
-        standing = await stage.store.steps.record(
+        standing, _ = await stage.store.steps.record(
             question,
             plan_of(question, calls_for("sales_slow")),
             seen=question.entries[-1].key,

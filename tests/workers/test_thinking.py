@@ -90,7 +90,10 @@ async def _ask(thinker: Thinker, ref: RunRef, step: int = 0, attempt: int = 1) -
 
 
 def _think(thinker: Thinker, question: Question, attempt: int = 1) -> asyncio.Task[Standing]:
-    return asyncio.create_task(thinker.think(question, attempt=attempt, progress=lambda: None))
+    async def think() -> Standing:
+        return (await thinker.think(question, attempt=attempt, progress=lambda: None)).standing
+
+    return asyncio.create_task(think())
 
 
 async def _first_step(stage: Stage, thinker: Thinker, parrot: Parrot) -> RunRef:

@@ -74,7 +74,7 @@ class Claude:
         thinker = thinker or self.thinker
         question = await thinker.begin(ThinkInput(ref, 0), 1)
         assert isinstance(question, Question)
-        standing = await thinker.think(question, attempt=1, progress=lambda: None)
+        standing, _ = await thinker.think(question, attempt=1, progress=lambda: None)
         return self.server.requests[-1], standing
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from perdure.contract import CreateBlob, FunctionCall, PostResult, RegisterMachine
+from perdure.errors import ConfigurationError
 from perdure.functions import Function, ServiceDefinition
 from perdure.outcome import Outcome, Rejection, Resolution
 from perdure.work import Work
 from perdure.worker import load_services
+
+__all__ = ["ConfigurationError", "Host", "Performed"]
 
 
 class Performed(NamedTuple):
@@ -36,6 +40,7 @@ class Host:
             name: asyncio.Semaphore(function.concurrency)
             for name, function in self._functions.items()
         }
+        self._taken = Counter[tuple[str, str]]()
 
     @classmethod
     def load(cls, targets: str) -> Host:
@@ -49,11 +54,19 @@ class Host:
         """How many calls of the function this process works on at once."""
         return self._functions[service, function].concurrency
 
+    def free(self, service: str, function: str) -> int:
+        """How many more calls of the function could begin now."""
+        return self.concurrency(service, function) - self._taken[service, function]
+
     @asynccontextmanager
     async def slot(self, service: str, function: str) -> AsyncGenerator[None]:
         """Wait for room for one more call of the function, and keep it."""
         async with self._slots[service, function]:
-            yield
+            self._taken[service, function] += 1
+            try:
+                yield
+            finally:
+                self._taken[service, function] -= 1
 
     async def perform(self, call: FunctionCall, unwanted: asyncio.Event) -> Performed | None:
         """Work on a call; None where it became unwanted before it was done. Whatever the function raises is a result."""

@@ -1,0 +1,83 @@
+"""A call given to a machine: what the machine is told, and what is written of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from orchestrator.activity_interface import CallOrder
+from orchestrator.secret_box import SecretBox
+from orchestrator.store.call_rows import UPDATE_CALL
+from orchestrator.store.call_verdicts import HandedOut
+from orchestrator.store.concurrency import limit_of
+from orchestrator.store.confidences import contexts_of, opened_input
+from orchestrator.store.interruptions import is_wanted
+from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import CallRecord, RunRecord
+from perdure.contract import CallStatus, FunctionCall
+
+
+class Maker(Protocol):
+    """A process that records replies and makes calls itself: a machine like any other."""
+
+    @property
+    def machine_id(self) -> str: ...
+    def has_room(self, orders: Sequence[CallOrder]) -> bool:
+        """Whether it would begin all of these at once."""
+        ...
+
+
+def handed(box: SecretBox, run: RunRecord, call: CallRecord) -> FunctionCall:
+    context, auth_context = contexts_of(box, run)
+    return FunctionCall(
+        id=call.id,
+        service=call.service,
+        function=call.function,
+        input=opened_input(box, call),
+        run_id=run.id,
+        run_context=context,
+        auth_context=auth_context,
+        approved=bool(call.approved),
+        attempt=call.handouts + 1,
+        timeout_seconds=call.timeout_ms / 1000,
+        handler=call.kind == "handler" or '"handler":true' in call.config,
+    )
+
+
+async def give(
+    run: OpenRun, call: CallRecord, machine_id: str, token: bytes, *, begun: bool
+) -> None:
+    handout = call.handouts + 1
+    await run.write.execute(
+        UPDATE_CALL,
+        {
+            "of_key": call.key,
+            "status": CallStatus.RUNNING.value,
+            "handouts": handout,
+            "acknowledged": begun,
+            "attempts": call.attempts + int(begun),
+            "machine_id": machine_id,
+            "task_token": token,
+            "handed_out_at": run.now,
+        },
+    )
+    if call.kind == "function":
+        run.stop_waiting()
+        run.event("call.started", callId=call.id, machineId=machine_id, attempt=handout)
+
+
+async def give_new(
+    run: OpenRun, calls: Sequence[CallRecord], machine_id: str
+) -> tuple[HandedOut, ...]:
+    """Give all calls of a reply to whoever records it, in the same transaction; none where one of them may have to wait."""
+    wanted = [call for call in calls if is_wanted(call)]
+    if not all(_is_new(call) for call in wanted):
+        return ()
+    for call in wanted:
+        await give(run, call, machine_id, b"", begun=True)
+    return tuple(HandedOut(handed(run.write.box, run.record, call), None) for call in wanted)
+
+
+def _is_new(call: CallRecord) -> bool:
+    """Whether nobody ever had the call, and it has no limit that others use up."""
+    return call.status == CallStatus.PENDING.value and call.handouts == 0 and limit_of(call) is None

@@ -1,0 +1,110 @@
+"""Calls that are given, with the reply that asks for them, to the process that records it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from orchestrator.activity_interface import CallOrder, CallTicket, RunRef
+from orchestrator.store.call_verdicts import Unwanted
+from orchestrator.store.steps import Recorded
+from perdure.contract import FunctionConfig
+from tests.store.stage import Stage, calls_for, plan_of
+
+
+@dataclass(frozen=True)
+class Process:
+    """One that hosts functions, and has room for so many calls."""
+
+    room: int = 9
+    machine_id: str = "the-worker"
+
+    def has_room(self, orders: Sequence[CallOrder]) -> bool:
+        return len(orders) <= self.room
+
+
+async def _record(stage: Stage, ref: RunRef, *names: str, maker: Process) -> Recorded:
+    question = await stage.ask(ref)
+    return await stage.store.steps.record(
+        question,
+        plan_of(question, calls_for(*names)),
+        seen=question.entries[-1].key,
+        attempt=1,
+        duration_ms=7,
+        maker=maker,
+    )
+
+
+async def _calls(stage: Stage, recorded: Recorded) -> list[tuple[Any, ...]]:
+    rows = [await stage.call_row(order.call_id) for order in recorded.standing.orders]
+    return [(row["status"], row["machine_id"], row["handouts"], row["attempts"]) for row in rows]
+
+
+async def test_calls_begin_with_the_reply_that_asks_for_them(stage: Stage) -> None:
+    await stage.register("query", config=FunctionConfig(retries=5))
+    ref = await stage.run()
+    recorded = await _record(stage, ref, "sales_query", "sales_query", maker=Process())
+    ids = [order.call_id for order in recorded.standing.orders]
+    assert [(given.call.id, given.call.attempt) for given in recorded.handed] == [
+        (ids[0], 1),
+        (ids[1], 1),
+    ]
+    assert await _calls(stage, recorded) == [("running", "the-worker", 1, 1)] * 2
+    events = await stage.event_types(ref)
+    assert events[-5:] == ["step.recorded", *["call.created"] * 2, *["call.started"] * 2]
+    refused = await stage.store.calls.hand_out(CallTicket(ref, ids[0]), "another", None)
+    assert refused == Unwanted("another machine works on it")
+
+
+async def test_a_result_counts_from_the_process_that_has_the_call(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    recorded = await _record(stage, ref, "sales_query", maker=Process())
+    await stage.finish(recorded.handed[0].call.id, machine="the-worker")
+    assert await _calls(stage, recorded) == [("success", "the-worker", 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("config", "room"),
+    [
+        (FunctionConfig(), 1),
+        (FunctionConfig(concurrency=5), 9),
+    ],
+    ids=["no room", "a limit of all machines together"],
+)
+async def test_calls_that_may_have_to_wait_are_given_to_nobody(
+    stage: Stage, config: FunctionConfig, room: int
+) -> None:
+    await stage.register("query", config=config)
+    ref = await stage.run()
+    recorded = await _record(stage, ref, "sales_query", "sales_query", maker=Process(room))
+    assert recorded.handed == ()
+    assert await _calls(stage, recorded) == [("pending", None, 0, 0)] * 2
+
+
+async def test_nothing_is_given_while_a_person_is_asked(stage: Stage) -> None:
+    await stage.register("query", config=FunctionConfig(requires_approval=True))
+    await stage.register("look", service="other", machine="m2")
+    ref = await stage.run()
+    recorded = await _record(stage, ref, "sales_query", "other_look", maker=Process())
+    assert (recorded.handed, recorded.standing.status) == ((), "paused")
+    assert await _calls(stage, recorded) == [("pending", None, 0, 0)]
+
+
+async def test_nothing_is_given_of_a_run_that_is_to_be_cancelled(stage: Stage) -> None:
+    await stage.register("query")
+    ref = await stage.run()
+    question = await stage.ask(ref)
+    await stage.store.runs.cancel(ref, "not needed")
+    recorded = await stage.store.steps.record(
+        question,
+        plan_of(question, calls_for("sales_query")),
+        seen=question.entries[-1].key,
+        attempt=1,
+        duration_ms=7,
+        maker=Process(),
+    )
+    assert (recorded.handed, recorded.standing.status) == ((), "cancelled")
