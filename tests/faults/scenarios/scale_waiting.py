@@ -35,7 +35,8 @@ WAITING_PER_RUN = 250
 _OTHERS = 10
 """Waiting runs of the second tenant."""
 _AT_ONCE = 32
-_PAUSED_SECONDS = 240.0
+_STALLED_SECONDS = 30.0
+"""For so long none more may come to wait: how long all of them take depends on the machine."""
 _SETTLE_SECONDS = 8.0
 _IDLE_SECONDS = 20.0
 _MOST_IDLE = 5.0
@@ -137,13 +138,21 @@ async def _create(waiting: _Waiting) -> None:
         took = await _create_each(ground, client, names)
         await _create_each(ground, other, [f"other-{number}" for number in range(_OTHERS)])
     created = time.monotonic() - began
-    deadline = time.monotonic() + _PAUSED_SECONDS
-    while await waiting.paused() < waiting.count + _OTHERS and time.monotonic() < deadline:  # noqa: ASYNC110 - other processes
-        await asyncio.sleep(0.5)
+    await _paused(waiting)
     waiting.note(
         f"created in {created:.0f} s ({milliseconds(took)} each, {_AT_ONCE} at once),"
         f" all waiting after {time.monotonic() - began:.0f} s"
     )
+
+
+async def _paused(waiting: _Waiting) -> None:
+    """Wait until all of them wait, or none more does."""
+    paused, deadline = 0, time.monotonic() + _STALLED_SECONDS
+    while paused < waiting.count + _OTHERS and time.monotonic() < deadline:
+        await asyncio.sleep(0.5)
+        found = await waiting.paused()
+        if found > paused:
+            paused, deadline = found, time.monotonic() + _STALLED_SECONDS
 
 
 async def _create_each(ground: Ground, client: AsyncPerdure, names: Sequence[str]) -> list[float]:
