@@ -17,14 +17,12 @@ from starlette.routing import Match
 from starlette.types import Scope
 from typing_extensions import override
 
+from api.cursors import MAX_VERSION
 from api.deps import KeyedRoute, Ref, Services
 from api.openapi import problems
 from api.presentation import present_event
 from api.replies import encode, reply
-from api.waiting import wait_for_change
-from orchestrator.activity_interface import RunRef
-from orchestrator.errors import NotFoundError
-from orchestrator.lifecycle import is_final
+from api.waiting import next_version
 from orchestrator.store.records import RunRecord
 from perdure.contract import MAX_WAIT_SECONDS, EventPage
 
@@ -54,7 +52,7 @@ class ListEvents(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    after: Annotated[int, Field(ge=0, le=2**53, description="The version last seen.")] = 0
+    after: Annotated[int, Field(ge=0, le=MAX_VERSION, description="The version last seen.")] = 0
     limit: Annotated[int, Field(ge=1, le=1_000, description="Of a page; not of a stream.")] = 100
     follow: Annotated[
         bool, Field(description="Stream only: stay connected when the turn has ended.")
@@ -64,7 +62,10 @@ class ListEvents(BaseModel):
 LastEventId = Annotated[
     int | None,
     Header(
-        alias="Last-Event-ID", ge=0, le=2**53, description="The same as `after`, and wins over it."
+        alias="Last-Event-ID",
+        ge=0,
+        le=MAX_VERSION,
+        description="The same as `after`, and wins over it.",
     ),
 ]
 
@@ -87,22 +88,20 @@ async def stream_events(
     last_event_id: LastEventId = None,
 ) -> AsyncGenerator[ServerSentEvent, None]:
     """The same events one by one as they happen, until the turn has ended and all is said, or for ever (`follow`)."""
-    ref = RunRef(run.cluster_id, run.id)
     position = wanted.after if last_event_id is None else last_event_id
+    patience = min(MAX_WAIT_SECONDS, services.settings.max_wait_seconds)
     while not services.stopping.is_set():
-        try:
-            run = await services.store.runs.get(ref)
-            found = await services.store.runs.events(ref, after=position, limit=_BATCH)
-        except NotFoundError:  # deleted meanwhile: nothing more will come
+        news = await services.store.events.news(run.key, after=position, limit=_BATCH)
+        if news is None:  # deleted meanwhile: nothing more will come
             return
-        for record in found:
+        for record in news.events:
             position = record.version
             yield ServerSentEvent(raw_data=encode(present_event(record)).decode(), id=str(position))
-        if position < run.version:
+        if position < news.version:
             continue
-        if is_final(run.run_status) and not wanted.follow:
+        if news.over and not wanted.follow:
             return
-        await wait_for_change(services, run, after=position, seconds=MAX_WAIT_SECONDS)
+        await next_version(services, run.key, position, patience)
     yield ServerSentEvent(comment="the server stops; connect again", retry=_RECONNECT_MS)
 
 

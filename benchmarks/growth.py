@@ -37,8 +37,8 @@ POLLS_PER_WORKER = 45
 """20 for workflows, 20 for model steps, 5 for webhooks."""
 FUNCTIONS = 20
 """Of a middling installation. An API process polls once for each that machines wait for."""
-CONNECTIONS = 11
-"""To PostgreSQL, of each process: a pool of 10, and one that listens."""
+CONNECTIONS = 12
+"""To PostgreSQL, of each process: a pool of 10, one that listens, and one that tells."""
 # Temporal Cloud's, as its documentation has them.
 ACTIONS_PER_UNIT = 500
 """Actions a second that one Temporal Resource Unit stands for; also the least that a namespace has."""

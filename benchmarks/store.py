@@ -75,6 +75,13 @@ async def hear(database: Database, other: Database) -> float:
     return time.perf_counter() - started
 
 
+def tell(database: Database) -> float:
+    """Seconds of the event loop that it takes to tell others of a commit."""
+    started = time.perf_counter()
+    database.feed.publish([1])
+    return time.perf_counter() - started
+
+
 async def main(url: str) -> None:
     database, other = await open_database(url), await open_database(url)
     await prepare(database)
@@ -82,6 +89,7 @@ async def main(url: str) -> None:
     await measure("store_read_us", lambda: look(database))
     report("store_feed_own_us", [await hear(database, database) for _ in range(ROUNDS // 5)])
     report("store_feed_other_us", [await hear(database, other) for _ in range(ROUNDS // 5)])
+    report("store_tell_us", [tell(other) for _ in range(ROUNDS)])
 
     async def both() -> None:
         await asyncio.gather(step(database), step(other))

@@ -23,6 +23,7 @@ from orchestrator.store.json_text import dump, storable
 from orchestrator.store.new_runs import priority_of
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.store.sqlite import quick
 from orchestrator.transcript import cut, is_oversized, part, result_data
 from perdure.contract import MAX_REASON, CallStatus, MessageType, ResultType
 
@@ -41,7 +42,7 @@ MAX_UNACKNOWLEDGED = 10
 _UNASKED = "The run had ended when the function asked for an approval: nobody was asked, and it did not return a result."
 
 # Made once: building a statement costs more than sending it.
-_OPEN = (
+_OPEN = quick(
     select(calls)
     .where(
         calls.c.run_key == bindparam("of_run"),
@@ -50,14 +51,16 @@ _OPEN = (
     )
     .order_by(calls.c.key)
 )
-_FIND = select(calls).where(
-    calls.c.cluster_id == bindparam("of_cluster"), calls.c.id == bindparam("of_call")
+_FIND = quick(
+    select(calls).where(
+        calls.c.cluster_id == bindparam("of_cluster"), calls.c.id == bindparam("of_call")
+    )
 )
-UPDATE_CALL = update(calls).where(calls.c.key == bindparam("of_key"))
+UPDATE_CALL = quick(update(calls).where(calls.c.key == bindparam("of_key")))
 """Run with `of_key` and the columns to set."""
-_INSERT_CALLS = insert(calls)
-_INSERT_RESULT = insert(call_results)
-_INSERT_MESSAGE = insert(tables.messages)
+_INSERT_CALLS = quick(insert(calls))
+_INSERT_RESULT = quick(insert(call_results))
+_INSERT_MESSAGE = quick(insert(tables.messages))
 
 
 def queue_name(cluster_id: str, service: str, function: str) -> str:

@@ -41,6 +41,7 @@ from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
 from orchestrator.store.rewind import is_replaced
+from orchestrator.store.sqlite import quick
 from perdure.contract import CallStatus, ResultType
 
 calls = tables.calls
@@ -49,7 +50,7 @@ _IDLE = frozenset({CallStatus.PENDING.value, CallStatus.INTERRUPTED.value})
 """Nobody works on a call that is so."""
 
 # Made once: building a statement costs more than sending it.
-_ACKNOWLEDGE = (
+_ACKNOWLEDGE = quick(
     update(calls)
     .where(
         calls.c.id == bindparam("of_call"),

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 from pathlib import Path
 from typing import Literal
 
-import structlog
-
 from orchestrator.store.locks import FileLock
-from orchestrator.store.sqlite import connect, is_busy
+from orchestrator.store.sqlite_file import connect, is_busy
 
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 """A log larger than this is moved into the database, without getting in anybody's way."""
@@ -25,7 +24,7 @@ TRUNCATE_BYTES = 64 * 1024 * 1024
 _PERIOD_SECONDS = 1.0
 _TRUNCATE_PATIENCE_MS = 500
 
-_log = structlog.get_logger()
+_log = logging.getLogger(__name__)
 
 
 class Checkpointer:
@@ -73,7 +72,7 @@ class Checkpointer:
             await asyncio.wait([work])
             raise
         except sqlite3.Error as error:
-            _log.warning("the write-ahead log could not be moved", error=str(error))
+            _log.warning("the write-ahead log could not be moved", extra={"error": str(error)})
         else:
             self._done = state if complete else None
 

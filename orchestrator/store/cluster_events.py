@@ -1,17 +1,31 @@
-"""Events of all runs of a cluster, newest first."""
+"""Events of all runs of a cluster, newest first; and what is new of one run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select, tuple_
 
+from orchestrator.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.engine import Database
 from orchestrator.store.json_text import dump
 from orchestrator.store.records import EventRecord
+from perdure.contract import RunStatus
 
 runs, calls, events = tables.runs, tables.calls, tables.events
+
+# The run's row comes in any case, with nothing beside it where nothing is new.
+_NEWS = (
+    select(runs.c.version.label("run_version"), runs.c.status.label("run_status"), *events.c)
+    .select_from(runs)
+    .outerjoin(
+        events, and_(events.c.run_key == runs.c.key, events.c.version > bindparam("seen_version"))
+    )
+    .where(runs.c.key == bindparam("of_run"))
+    .order_by(events.c.version)
+    .limit(bindparam("at_most"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +41,19 @@ class EventFilter:
     limit: int = 100
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What is new of a run."""
+
+    version: int
+    """The run's: it may be past the last of these events."""
+    over: bool
+    """Whether its turn has ended."""
+    events: list[EventRecord]
+
+
 class EventStore:
-    """Questions about events over several runs."""
+    """Questions about events."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -47,6 +72,21 @@ class EventStore:
         async with self._database.read() as read:
             rows = (await read.execute(statement)).all()
         return [(run_id, EventRecord(*columns)) for run_id, *columns in rows]
+
+    async def news(self, run_key: int, *, after: int, limit: int) -> News | None:
+        """A run's events after a version, in order, at most `limit`, and how it stands; None where it was deleted."""
+        question = {"of_run": run_key, "seen_version": after, "at_most": limit}
+        async with self._database.glance() as read:
+            rows = (await read.execute(_NEWS, question)).mappings().all()
+        if not rows:
+            return None
+        found = [
+            EventRecord(*(row[column.name] for column in events.c))
+            for row in rows
+            if row["version"] is not None
+        ]
+        status = RunStatus(rows[0]["run_status"])
+        return News(rows[0]["run_version"], is_final(status), found)
 
 
 def _conditions(cluster_id: str, wanted: EventFilter) -> list[ColumnElement[bool]]:

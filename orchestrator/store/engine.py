@@ -19,10 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from orchestrator.lifecycle import is_final
 from orchestrator.secret_box import SecretBox
-from orchestrator.store import postgres, sqlite
+from orchestrator.store import postgres, sqlite, sqlite_file
 from orchestrator.store.checkpoint import Checkpointer
 from orchestrator.store.feed import ChangeFeed, Sight
-from orchestrator.store.hints import SIGHTS, DataVersionHints, NotifyHints
+from orchestrator.store.hints import SIGHTS, DataVersionHints, Hints
 from orchestrator.store.locks import FileLock
 from orchestrator.store.transaction import Read, Write
 from perdure.contract import RunStatus
@@ -44,7 +44,7 @@ class Database:
         self,
         dialect: Dialect,
         engine: AsyncEngine,
-        hints: DataVersionHints | NotifyHints,
+        hints: Hints,
         *,
         path: Path | None = None,
         checkpointer: Checkpointer | None = None,
@@ -58,6 +58,7 @@ class Database:
         self.feed = ChangeFeed(self._sights, hints)
         self._glance = hints.glance if isinstance(hints, DataVersionHints) else None
         self._reading = _reading_engine(dialect, engine)
+        self._glancing = self._reading if path is None else sqlite.glancing_engine(path)
         self._turn = asyncio.Lock()
         self._turn_of: asyncio.Task[object] | None = None
         self._writer: AsyncConnection | None = None
@@ -66,6 +67,12 @@ class Database:
     async def read(self) -> AsyncGenerator[Read]:
         """Look at the store. Nothing can be changed in the block."""
         async with self._reading.connect() as connection:
+            yield Read(connection, self.box)
+
+    @asynccontextmanager
+    async def glance(self) -> AsyncGenerator[Read]:
+        """The same for questions about one run, found by its key: on SQLite they are answered in the event loop."""
+        async with self._glancing.connect() as connection:
             yield Read(connection, self.box)
 
     @asynccontextmanager
@@ -113,6 +120,8 @@ class Database:
                 await self._writer.close()
                 self._writer = None
         await self.engine.dispose()
+        if self._glancing is not self._reading:
+            await self._glancing.dispose()
 
     def _connection_for_writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return self.engine.connect() if self.dialect == "postgresql" else self._sqlite_writer()
@@ -169,9 +178,11 @@ async def open_database(
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
         return await _open_sqlite(Path(parsed.database), checkpoint=checkpoint, box=box)
     if backend == "postgresql":
+        from orchestrator.store.notifications import NotifyHints  # noqa: PLC0415 - imports psycopg, 10 MB
+
         direct = postgres.without_options(make_url(listen_url or url))
         engine = postgres.postgres_engine(parsed, pool_size)
-        hints = NotifyHints(engine, direct.render_as_string(hide_password=False))
+        hints = NotifyHints(direct.render_as_string(hide_password=False))
         return Database("postgresql", engine, hints, box=box)
     raise ValueError(f"{url!r} is neither sqlite:///path nor postgresql://…")
 
@@ -179,7 +190,7 @@ async def open_database(
 async def _open_sqlite(file: Path, *, checkpoint: bool, box: SecretBox | None) -> Database:
     path = await asyncio.to_thread(_made_ready, file)
     async with FileLock(migration_lock(path)).hold():
-        await asyncio.to_thread(sqlite.use_wal, path)
+        await asyncio.to_thread(sqlite_file.use_wal, path)
     return Database(
         "sqlite",
         sqlite.sqlite_engine(path, SQLITE_READERS),
@@ -211,7 +222,7 @@ def _reading_engine(dialect: Dialect, engine: AsyncEngine) -> AsyncEngine:
 
 
 def _may_repeat(error: DBAPIError, committing: bool) -> bool:
-    if sqlite.is_busy(error.orig) or postgres.should_retry(error.orig):
+    if sqlite_file.is_busy(error.orig) or postgres.should_retry(error.orig):
         return True
     return error.connection_invalidated and not committing
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
-
-import structlog
 
 from orchestrator.store.hints import Hints
 
@@ -31,7 +30,7 @@ class Sight(NamedTuple):
 
 ReadSights = Callable[[Collection[int]], Awaitable[Mapping[int, Sight]]]
 
-_log = structlog.get_logger()
+_log = logging.getLogger(__name__)
 
 
 class _Waiter:
@@ -150,12 +149,15 @@ class ChangeFeed:
     # -- looking -----------------------------------------------------------------------------------
 
     async def _look_when_hinted(self) -> None:
+        clock = asyncio.get_running_loop().time
+        catch_up_at = clock() + CATCH_UP_SECONDS
         while self._waiters:
-            try:
-                async with asyncio.timeout(CATCH_UP_SECONDS):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(catch_up_at):
                     await self._wake.wait()
-            except TimeoutError:
+            if clock() >= catch_up_at:  # also where hints of others' runs keep coming
                 self.hint(None)
+                catch_up_at = clock() + CATCH_UP_SECONDS
             self._wake.clear()
             keys = self._due & self._waiters.keys()
             self._due = set()
@@ -166,7 +168,7 @@ class ChangeFeed:
         try:
             sights = await self._read_sights(keys)
         except Exception as error:  # noqa: BLE001 - whatever it is, the feed must outlive it
-            _log.warning("the change feed cannot read the store", error=str(error))
+            _log.warning("the change feed cannot read the store", extra={"error": str(error)})
             for _, waiter in self._waiting_for(keys):
                 waiter.fail(error)
             await asyncio.sleep(_FAILURE_PAUSE_SECONDS)

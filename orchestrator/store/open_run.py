@@ -19,18 +19,21 @@ from orchestrator.store.delivery_rows import plan_delivery
 from orchestrator.store.engine import Write
 from orchestrator.store.json_text import dump, load_object, storable
 from orchestrator.store.records import RunRecord
+from orchestrator.store.sqlite import quick
 from perdure.contract import PausedFor, RunStatus, StatusChange
 
 # Made once: building a statement costs more than sending it.
-_LOCK = (
+_LOCK = quick(
     select(tables.runs)
     .where(
         tables.runs.c.cluster_id == bindparam("of_cluster"), tables.runs.c.id == bindparam("of_run")
     )
     .with_for_update()
 )
-_LOCK_KEY = select(tables.runs).where(tables.runs.c.key == bindparam("of_key")).with_for_update()
-_LOCK_CALL = (
+_LOCK_KEY = quick(
+    select(tables.runs).where(tables.runs.c.key == bindparam("of_key")).with_for_update()
+)
+_LOCK_CALL = quick(
     select(tables.runs)
     .join(tables.calls, tables.calls.c.run_key == tables.runs.c.key)
     .where(
@@ -39,8 +42,8 @@ _LOCK_CALL = (
     )
     .with_for_update(of=tables.runs)
 )
-_UPDATE = update(tables.runs).where(tables.runs.c.key == bindparam("of_key"))
-_INSERT_EVENTS = insert(tables.events)
+_UPDATE = quick(update(tables.runs).where(tables.runs.c.key == bindparam("of_key")))
+_INSERT_EVENTS = quick(insert(tables.events))
 
 
 class OpenRun:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 from typing import Any
 
-import psycopg
 from sqlalchemy import URL, event, exc
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -39,6 +38,7 @@ def postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
         without_options(url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=0,
+        pool_use_lifo=True,  # the connection used last knows the statements, and the server has it at hand
         query_cache_size=1_000,
         hide_parameters=True,  # an error must not write what users sent into a log
         isolation_level="READ COMMITTED",
@@ -66,6 +66,8 @@ def should_retry(error: BaseException | None) -> bool:
 
 def _keep_values_out(context: ExceptionContext) -> None:
     """Keep the first sentence of the server's error: the lines after it quote whole rows, and errors are logged."""
+    import psycopg  # noqa: PLC0415 - 10 MB that a process on SQLite has no use for
+
     raw, raised = context.original_exception, context.sqlalchemy_exception
     if isinstance(raw, psycopg.Error) and raw.diag.message_primary:
         raw.args = (raw.diag.message_primary,)

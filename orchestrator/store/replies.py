@@ -23,6 +23,7 @@ from orchestrator.reply import Plan
 from orchestrator.store import tables
 from orchestrator.store.json_text import dump
 from orchestrator.store.open_run import OpenRun
+from orchestrator.store.sqlite import quick
 from orchestrator.transcript import reply_data, result_data, words
 from perdure.contract import MessageType
 
@@ -33,7 +34,7 @@ _NEW_MESSAGE = (
 )
 
 # Made once: building a statement costs more than sending it.
-_INSERT = insert(tables.messages).returning(tables.messages.c.key)
+_INSERT = quick(insert(tables.messages).returning(tables.messages.c.key))
 
 
 class ReplyWriter:

@@ -6,6 +6,9 @@ which that dialect takes in place of aiosqlite's connection, does a statement's 
 a commit take about 0.75 ms instead of 1.35, a read 0.23 instead of 0.55 (2 cores; `benchmarks/store.py`).
 
 A transaction begins by itself with the first statement: BEGIN IMMEDIATE for the writer, a deferred snapshot for readers.
+
+Inside a writing transaction statements that are marked `quick` do not cross at all: SQLite changes pages in memory, and
+only the COMMIT waits for the disk. So a transaction that locks a run, writes some rows and commits crosses once.
 """
 
 from __future__ import annotations
@@ -13,22 +16,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Literal, Self, TypeVar
 
-from sqlalchemy import make_url
+from sqlalchemy import Connection, Executable, event, make_url
+from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from typing_extensions import override
 
-BUSY_SECONDS = 5.0
-_WAL_LIMIT_BYTES = 1024 * 1024
-_BUSY_PAUSE_SECONDS = 0.0005
+from orchestrator.store.sqlite_file import begin_immediate, begins_at_once, connect
+
+_QUICK = "perdure_quick"
+"""The execution option of `quick`."""
+_LARGE = 65_536
+"""Characters or bytes of one value that are written in the connection's thread."""
+_MANY = 50
+"""Rows of one statement of which the same is true."""
+_GLANCES = 2
+"""At once. They hardly ever overlap, since none of them waits for anything."""
 
 T = TypeVar("T")
+Statement = TypeVar("Statement", bound=Executable)
 _Job = tuple["asyncio.Future[Any] | None", Callable[[], Any]]
+
+
+def quick(statement: Statement) -> Statement:
+    """Mark a statement that writes, or finds by a key, a few rows.
+
+    In a writing transaction it is executed in the event loop, where the transaction can begin at once and no large value
+    is written.
+    """
+    return statement.execution_options(**{_QUICK: True})
 
 
 class SqliteCursor:
@@ -46,10 +67,16 @@ class SqliteCursor:
         return self
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
-        await self._connection.submit(lambda: self._work("execute", statement, parameters))
+        if self._connection.is_quick([parameters]):
+            self._work("execute", statement, parameters)
+        else:
+            await self._connection.submit(lambda: self._work("execute", statement, parameters))
 
     async def executemany(self, statement: str, parameters: Sequence[Sequence[Any]]) -> None:
-        await self._connection.submit(lambda: self._work("executemany", statement, parameters))
+        if self._connection.is_quick(parameters):
+            self._work("executemany", statement, parameters)
+        else:
+            await self._connection.submit(lambda: self._work("executemany", statement, parameters))
 
     async def fetchall(self) -> list[Any]:
         return self._rows
@@ -90,6 +117,9 @@ class SqliteConnection:
         self._thread = Thread(target=self._serve, name=f"sqlite {path.name}", daemon=True)
         self._raw: sqlite3.Connection | None = None
         self._writes = False
+        self._under_way = 0
+        self.quick = False
+        """Whether the statement that comes next is marked so."""
 
     async def open(self) -> Self:
         """Open the file. Raises `sqlite3.OperationalError` when that cannot be done."""
@@ -108,8 +138,15 @@ class SqliteConnection:
     def submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Run `work` in the connection's thread after all that was submitted before it."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put((future, work))
+        self._put(future, work)
         return future
+
+    def is_quick(self, rows: Sequence[Sequence[Any]]) -> bool:
+        """Whether the statement may be executed here and now, in a transaction that is begun then."""
+        quick, self.quick = self.quick, False
+        if not (quick and self._writes and self._under_way == 0) or _is_large(rows):
+            return False
+        return self._opened().in_transaction or begins_at_once(self._opened())
 
     def begun(self) -> sqlite3.Connection:
         """The raw connection inside a transaction. Only for the connection's thread."""
@@ -137,8 +174,7 @@ class SqliteConnection:
         await self.submit(lambda: self._end("COMMIT"))
 
     async def rollback(self) -> None:
-        # Not awaited: whatever is submitted next comes after it, and so no cancellation can come between.
-        self._jobs.put((None, lambda: self._end("ROLLBACK")))
+        self._submit_blindly(lambda: self._end("ROLLBACK"))
 
     async def close(self) -> None:
         if self._raw is not None:
@@ -146,8 +182,16 @@ class SqliteConnection:
             self.stop()
 
     def stop(self) -> None:
-        self._jobs.put((None, self._close))
+        self._submit_blindly(self._close)
         self._jobs.put(None)
+
+    def _submit_blindly(self, work: Callable[[], object]) -> None:
+        # Not awaited: whatever is submitted next comes after it, and so no cancellation can come between.
+        self._put(None, work)
+
+    def _put(self, future: asyncio.Future[Any] | None, work: Callable[[], Any]) -> None:
+        self._under_way += 1
+        self._jobs.put((future, work))
 
     # -- inside the thread -------------------------------------------------------------------------
 
@@ -164,10 +208,15 @@ class SqliteConnection:
     def _settle(
         self, future: asyncio.Future[Any] | None, result: object, error: BaseException | None
     ) -> None:
-        if future is None:
-            return
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
-            self._loop.call_soon_threadsafe(_resolve, future, result, error)
+            self._loop.call_soon_threadsafe(self._settled, future, result, error)
+
+    def _settled(
+        self, future: asyncio.Future[Any] | None, result: object, error: BaseException | None
+    ) -> None:
+        self._under_way -= 1
+        if future is not None:
+            _resolve(future, result, error)
 
     def _open(self) -> None:
         raw = connect(self._path)
@@ -198,6 +247,38 @@ class SqliteConnection:
         return self._raw
 
 
+class GlancingConnection(SqliteConnection):
+    """One without a thread: what is submitted is done at once, in the event loop.
+
+    A visit to a thread costs ten times as much as a row that is found by its key, and on a busy machine it waits for two
+    turns of a processor. For such questions only: whatever takes longer holds up the whole process.
+    """
+
+    @override
+    async def open(self) -> Self:
+        """Open the file. Raises `sqlite3.OperationalError` when that cannot be done."""
+        self._open()
+        return self
+
+    @override
+    def submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Do `work` now."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        try:
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 - it is raised where the work was submitted
+            future.set_exception(error)
+        return future
+
+    @override
+    def stop(self) -> None:
+        self._close()
+
+    @override
+    def _submit_blindly(self, work: Callable[[], object]) -> None:
+        work()
+
+
 def _resolve(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
     if future.done():  # its task was cancelled meanwhile
         return
@@ -207,76 +288,47 @@ def _resolve(future: asyncio.Future[Any], result: object, error: BaseException |
         future.set_exception(error)
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A raw autocommit connection with the house's settings. It may be used from any one thread at a time."""
-    raw = sqlite3.connect(
-        path,
-        timeout=BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=512,
+def _is_large(rows: Sequence[Sequence[Any]]) -> bool:
+    return len(rows) > _MANY or any(
+        isinstance(value, str | bytes) and len(value) > _LARGE for row in rows for value in row
     )
-    raw.execute("PRAGMA synchronous=FULL")
-    raw.execute("PRAGMA wal_autocheckpoint=0")  # one process checkpoints: see checkpoint.py
-    # A WAL that starts anew is cut to this size, so that the file's size says how much is in it.
-    raw.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT_BYTES}")
-    return raw
-
-
-def begin_immediate(raw: sqlite3.Connection) -> None:
-    """Begin a writing transaction as soon as no other process writes.
-
-    SQLite's own busy handler sleeps up to 100 ms between two tries, so a writer that just missed its turn would wait
-    for a lock that is free; this asks every half millisecond. Raises `sqlite3.OperationalError` after 5 s.
-    """
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            raw.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() > deadline:
-                raise
-            # In the connection's own thread; SQLite tells nobody when a lock is free, so one has to ask.
-            time.sleep(_BUSY_PAUSE_SECONDS)
-        else:
-            return
-
-
-def is_busy(error: BaseException | None) -> bool:
-    """True when another connection was in the way ("database is locked")."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def use_wal(path: Path) -> None:
-    """Put the file into WAL mode, which it then stays in. Only one process at a time may try.
-
-    Raises `sqlite3.OperationalError` where the file system cannot carry a WAL (network file systems).
-    """
-    raw = connect(path)
-    try:
-        (mode,) = raw.execute("PRAGMA journal_mode=WAL").fetchone()
-        if mode != "wal":
-            raise sqlite3.OperationalError(f"{path} cannot use a write-ahead log (mode {mode!r})")
-    finally:
-        raw.close()
 
 
 def sqlite_engine(path: Path, readers: int, *, foreign_keys: bool = True) -> AsyncEngine:
     """An engine whose pool holds `readers` reading connections and the writer."""
 
+    return _engine(path, readers + 1, lambda: SqliteConnection(path, foreign_keys=foreign_keys))
+
+
+def glancing_engine(path: Path) -> AsyncEngine:
+    """An engine for questions that are answered in the event loop; see `GlancingConnection`."""
+    return _engine(path, _GLANCES, lambda: GlancingConnection(path))
+
+
+def _engine(path: Path, connections: int, make: Callable[[], SqliteConnection]) -> AsyncEngine:
     async def creator() -> SqliteConnection:
-        return await SqliteConnection(path, foreign_keys=foreign_keys).open()
+        return await make().open()
 
     url = make_url("sqlite+aiosqlite://").set(database=str(path))
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         async_creator=creator,
-        pool_size=readers + 1,
+        pool_size=connections,
         max_overflow=0,
         query_cache_size=1_000,
         hide_parameters=True,  # an error must not write what users sent into a log
     )
+    event.listen(engine.sync_engine, "before_cursor_execute", _mark)
+    return engine
+
+
+def _mark(connection: Connection, *cursor_and_more: Any) -> None:
+    """Tell the driver that the statement is quick, if it is marked so."""
+    context: ExecutionContext = cursor_and_more[3]
+    if context.execution_options.get(_QUICK):
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, SqliteConnection)  # noqa: S101 - the engine makes no other
+        driver.quick = True
 
 
 async def open_writer(engine: AsyncEngine) -> AsyncConnection:

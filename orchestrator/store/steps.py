@@ -42,6 +42,7 @@ from orchestrator.store.open_run import OpenRun
 from orchestrator.store.questions import Known, Question, cluster_context, question_of
 from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.replies import ReplyWriter
+from orchestrator.store.sqlite import quick
 from perdure.contract import CallStatus, MessageType, RunStatus
 
 # Made once: building a statement costs more than sending it.
@@ -62,7 +63,17 @@ _PEEK = (
         tables.runs.c.cluster_id == bindparam("of_cluster"), tables.runs.c.id == bindparam("of_run")
     )
 )
-_INSERT = insert(tables.steps)
+_INSERT = quick(insert(tables.steps))
+_UNREAD = quick(
+    select(tables.messages.c.key)
+    .where(
+        tables.messages.c.run_key == bindparam("of_run"),
+        tables.messages.c.key > bindparam("seen"),
+        tables.messages.c.replaced_by.is_(None),
+        tables.messages.c.type.in_([MessageType.HUMAN.value, MessageType.SUPERVISOR.value]),
+    )
+    .limit(1)
+)
 
 
 async def standing_of(
@@ -342,13 +353,8 @@ async def _situation(
 
 
 async def _has_unread(read: Read, run_key: int, seen: int) -> bool:
-    statement = select(tables.messages.c.key).where(
-        tables.messages.c.run_key == run_key,
-        tables.messages.c.key > seen,
-        tables.messages.c.replaced_by.is_(None),
-        tables.messages.c.type.in_([MessageType.HUMAN.value, MessageType.SUPERVISOR.value]),
-    )
-    return (await read.execute(statement.limit(1))).first() is not None
+    of_run = {"of_run": run_key, "seen": seen}
+    return (await read.execute(_UNREAD, of_run)).first() is not None
 
 
 async def _steps_of_turn(read: Read, run: OpenRun) -> int:

@@ -50,6 +50,14 @@ async def echo(database: Database) -> None:
             write.touch(int(key))
 
 
+async def hang_bell(database: Database) -> None:
+    """Wait for a run that never changes, until the process is killed."""
+    waiting = asyncio.create_task(database.feed.wait(1, after=2**53, timeout=600))
+    await asyncio.sleep(0)
+    say("ready")
+    await waiting
+
+
 async def hold_checkpoints(database: Database) -> None:
     """Take the checkpointing role, if it is free, and keep it."""
     assert database.checkpointer is not None
@@ -69,7 +77,8 @@ async def migrate_and_use(database: Database, name: str) -> None:
 
 
 async def main(what: str, url: str, *rest: str) -> None:
-    deeds = {each.__name__: each for each in (count_up, echo, hold_checkpoints, migrate_and_use)}
+    all_deeds = (count_up, echo, hang_bell, hold_checkpoints, migrate_and_use)
+    deeds = {each.__name__: each for each in all_deeds}
     database = await open_database(url)
     try:
         await deeds[what](database, *rest)

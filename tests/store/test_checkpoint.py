@@ -14,7 +14,7 @@ import pytest
 from orchestrator.store.checkpoint import CHECKPOINT_BYTES, TRUNCATE_BYTES, Checkpointer, checkpoint
 from orchestrator.store.engine import open_database
 from orchestrator.store.locks import FileLock
-from orchestrator.store.sqlite import connect, use_wal
+from orchestrator.store.sqlite_file import connect, use_wal
 
 StartPeer = Callable[..., Awaitable[Any]]
 

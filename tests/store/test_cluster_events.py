@@ -10,7 +10,7 @@ from orchestrator.store import tables
 from orchestrator.store.audit import AuditNote
 from orchestrator.store.cluster_events import EventFilter
 from orchestrator.store.json_text import load_object
-from tests.store.stage import Stage
+from tests.store.stage import Stage, text_of
 
 
 async def test_events_of_all_runs_come_newest_first_and_page_without_gap(stage: Stage) -> None:
@@ -33,6 +33,27 @@ async def test_events_of_all_runs_come_newest_first_and_page_without_gap(stage: 
         last = page[-1][1]
         before = (last.created_at, last.run_key, last.version)
     assert paged == [(run_id, event.version) for run_id, event in everything]
+
+
+async def test_what_is_new_of_a_run_comes_with_how_it_stands(stage: Stage) -> None:
+    other, ref = await stage.run(), await stage.run()
+    key, news = (await stage.look(ref)).key, stage.store.events.news
+    fresh = await news(key, after=0, limit=10)
+    assert fresh is not None
+    assert (fresh.version, fresh.over) == (1, False)
+    assert fresh.events == await stage.store.runs.events(ref, after=0, limit=10)
+    nothing = await news(key, after=1, limit=10)
+    assert nothing is not None
+    assert (nothing.version, nothing.over, nothing.events) == (1, False, [])
+    await stage.think(ref, text_of("the answer"))
+    first = await news(key, after=1, limit=1)
+    assert first is not None
+    assert [event.version for event in first.events] == [2]
+    assert first.over
+    assert first.version == (await stage.look(ref)).version > 2
+    await stage.store.deletion.delete(ref)
+    assert await news(key, after=0, limit=10) is None
+    assert await news((await stage.look(other)).key, after=0, limit=10) is not None
 
 
 async def test_events_are_found_by_what_they_name(stage: Stage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,33 @@ async def test_one_read_sees_one_moment_on_sqlite(database: Database, make_runs:
             await _raise_version(write, 1)
         second = (await read.execute(statement)).scalar_one()
     assert (first, second) == ((1, 1) if database.dialect == "sqlite" else (1, 2))
+
+
+async def test_a_glance_sees_what_others_have_committed(
+    database: Database, another_database: Database, make_runs: Make
+) -> None:
+    await make_runs(database, 1)
+    version = select(runs.c.version).where(runs.c.key == 1)
+    for expected in (1, 2, 3):
+        async with database.glance() as first, another_database.glance() as second:
+            for glance in (first, second):
+                assert (await glance.execute(version)).scalar_one() == expected
+        async with another_database.write() as write:
+            await write.execute(update(runs).values(version=runs.c.version + 1))
+
+
+async def test_a_glance_on_sqlite_needs_no_thread_and_refuses_a_write(tmp_path: Path) -> None:
+    database = await open_database(f"sqlite:///{tmp_path / 'glance.db'}")
+    async with database.glance() as glance:
+        assert (await glance.execute(text("SELECT 1"))).scalar_one() == 1
+        with pytest.raises(OperationalError, match="readonly"):
+            await glance.execute(text("CREATE TABLE t (x)"))
+        with pytest.raises(OperationalError, match="no such table"):
+            await glance.execute(text("SELECT * FROM t"))
+    async with database.glance() as glance:
+        assert (await glance.execute(text("SELECT 2"))).scalar_one() == 2
+    assert not [each.name for each in threading.enumerate() if each.name == "sqlite glance.db"]
+    await database.aclose()
 
 
 async def test_sqlite_itself_refuses_a_write_in_a_read(tmp_path: Path) -> None:

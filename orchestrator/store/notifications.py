@@ -1,0 +1,175 @@
+"""PostgreSQL: NOTIFY after each commit, LISTEN while somebody waits. Only processes on PostgreSQL import this."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Iterable, Iterator
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from orchestrator.store.bells import read_keys
+from orchestrator.store.hints import Hint
+from orchestrator.store.postgres import LIVENESS
+
+CHANNEL = "perdure_runs"
+_PAUSE_SECONDS = 0.005
+_KEYS_PER_NOTIFY = 350  # a payload may have 7,999 bytes, a key 19 digits
+_RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_FAREWELL_SECONDS = 5
+_CRY = "SELECT pg_notify(%(channel)s, payload) FROM unnest(%(payloads)s::text[]) AS payload"
+
+_log = logging.getLogger(__name__)
+
+
+class NotifyHints:
+    """PostgreSQL: NOTIFY after each commit, batched, on one direct connection; LISTEN on another.
+
+    A payload is `sender:key,key,…`; a process does not listen to itself. Each connection is opened when it is first needed
+    and kept; when the one that listens is lost it is opened again with growing pauses, and then everybody looks.
+    """
+
+    def __init__(self, direct_url: str) -> None:
+        self._url = direct_url
+        self._name = secrets.token_hex(4)
+        self._hint: Hint | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._crier = _Crier(direct_url)
+        self._untold: set[int] = set()
+        self._teller: asyncio.Task[None] | None = None
+        self._complained = self._hoarse = False
+        self.listening = asyncio.Event()
+
+    def start(self, hint: Hint) -> None:
+        self._hint = hint
+        if self._listener is None:
+            self._listener = asyncio.create_task(self._keep_listening(), name="store LISTEN")
+
+    def stop(self) -> None:
+        self._hint = None
+
+    def tell(self, keys: frozenset[int]) -> None:
+        self._untold |= keys
+        if self._teller is None or self._teller.done():
+            self._teller = asyncio.create_task(self._tell_all(), name="store NOTIFY")
+
+    async def aclose(self) -> None:
+        """Say what is still to be said, and hang up."""
+        self.stop()
+        if self._teller is not None:
+            await asyncio.wait([self._teller], timeout=_FAREWELL_SECONDS)
+        for task in (self._teller, self._listener):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        await self._crier.aclose()
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    async def _tell_all(self) -> None:
+        """The first commit is told at once; those that follow within 5 ms share a message."""
+        while self._untold:
+            keys, self._untold = sorted(self._untold), set[int]()
+            try:
+                await self._crier.cry(list(self._payloads(keys)))
+            except (psycopg.Error, OSError) as error:
+                if not self._hoarse:
+                    _log.warning(
+                        "others learn of changes a second late",
+                        extra={"error": str(error).strip()},
+                    )
+                self._hoarse = True
+            else:
+                self._hoarse = False
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _payloads(self, keys: list[int]) -> Iterator[str]:
+        for start in range(0, len(keys), _KEYS_PER_NOTIFY):
+            yield f"{self._name}:{','.join(map(str, keys[start : start + _KEYS_PER_NOTIFY]))}"
+
+    # -- listening ---------------------------------------------------------------------------------
+
+    async def _keep_listening(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._listen()
+            except (psycopg.Error, OSError) as error:
+                failures = 0 if self.listening.is_set() else failures + 1
+                self._complain(error)
+            self.listening.clear()
+            await asyncio.sleep(_RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)])
+
+    async def _listen(self) -> None:
+        async with await _direct(self._url, "perdure listener") as connection:
+            await connection.execute(f"LISTEN {CHANNEL}".encode())
+            self.listening.set()
+            self._complained = False
+            self._give(None)  # what was told while nobody listened is looked for now
+            async for notification in connection.notifies():
+                self._hear(notification.payload)
+
+    def _hear(self, payload: str) -> None:
+        sender, _, keys = payload.partition(":")
+        if sender != self._name:
+            self._give(read_keys(keys.encode()))
+
+    def _give(self, keys: Iterable[int] | None) -> None:
+        if self._hint is not None:
+            self._hint(keys)
+
+    def _complain(self, error: Exception) -> None:
+        if not self._complained:
+            self._complained = True
+            _log.warning(
+                "no LISTEN connection: changes by other processes are seen within a second",
+                extra={"error": str(error).strip()},
+            )
+
+
+class _Crier:
+    """One direct connection that only tells. Opened when there is something to tell, and again when it was lost.
+
+    The pool would lend one that others wait for, and switch it to and fro. PostgreSQL does not wait for the disk for a
+    transaction that only notifies.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: psycopg.AsyncConnection | None = None
+
+    async def cry(self, payloads: list[str]) -> None:
+        """Send these messages. Raises `psycopg.Error` or `OSError` when they could not be sent."""
+        known = self._connection is not None
+        try:
+            await self._send(payloads)
+        except psycopg.OperationalError:
+            if not known:
+                raise
+            await self._send(payloads)  # the server had hung up meanwhile
+
+    async def aclose(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.close()
+
+    async def _send(self, payloads: list[str]) -> None:
+        if self._connection is None:
+            self._connection = await _direct(self._url, "perdure teller")
+        try:
+            await self._connection.execute(_CRY, {"channel": CHANNEL, "payloads": payloads})
+        except BaseException:
+            await self.aclose()
+            raise
+
+
+async def _direct(url: str, name: str) -> psycopg.AsyncConnection:
+    return await psycopg.AsyncConnection.connect(
+        make_conninfo(url, application_name=name, **LIVENESS),
+        autocommit=True,
+        prepare_threshold=None,  # a pooler may stand between all the same
+    )

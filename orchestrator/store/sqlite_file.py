@@ -1,0 +1,75 @@
+"""SQLite files as the sqlite3 module opens them: with the house's settings, and how writers take turns."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+BUSY_SECONDS = 5.0
+_WAL_LIMIT_BYTES = 1024 * 1024
+_BUSY_PAUSE_SECONDS = 0.0005
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A raw autocommit connection with the house's settings. It may be used from any one thread at a time."""
+    raw = sqlite3.connect(
+        path,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
+    )
+    raw.execute("PRAGMA synchronous=FULL")
+    raw.execute("PRAGMA wal_autocheckpoint=0")  # one process checkpoints: see checkpoint.py
+    # A WAL that starts anew is cut to this size, so that the file's size says how much is in it.
+    raw.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT_BYTES}")
+    return raw
+
+
+def begin_immediate(raw: sqlite3.Connection) -> None:
+    """Begin a writing transaction as soon as no other process writes.
+
+    SQLite's own busy handler sleeps up to 100 ms between two tries, so a writer that just missed its turn would wait
+    for a lock that is free; this asks every half millisecond. Raises `sqlite3.OperationalError` after 5 s.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            # In the connection's own thread; SQLite tells nobody when a lock is free, so one has to ask.
+            time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
+
+
+def begins_at_once(raw: sqlite3.Connection) -> bool:
+    """Begin a writing transaction if no other process writes just now."""
+    try:
+        raw.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:  # also what is worse than busy: the thread will say it
+        return False
+    return True
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """True when another connection was in the way ("database is locked")."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def use_wal(path: Path) -> None:
+    """Put the file into WAL mode, which it then stays in. Only one process at a time may try.
+
+    Raises `sqlite3.OperationalError` where the file system cannot carry a WAL (network file systems).
+    """
+    raw = connect(path)
+    try:
+        (mode,) = raw.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            raise sqlite3.OperationalError(f"{path} cannot use a write-ahead log (mode {mode!r})")
+    finally:
+        raw.close()

@@ -1,0 +1,50 @@
+"""Changes of runs for the tests of the feed, and what is noticed of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+from sqlalchemy import update
+
+from orchestrator.store.engine import Database
+from orchestrator.store.feed import ChangeFeed, Sight
+from orchestrator.store.hints import Hint
+from orchestrator.store.tables import runs
+
+Make = Callable[[Database, int], Awaitable[None]]
+WAKE_SECONDS = 0.03
+"""The median a waiter may need to hear of a commit (measured: 0.3 ms in this process, 2-7 ms from another)."""
+
+
+async def raise_version(database: Database, key: int = 1) -> None:
+    async with database.write() as write:
+        statement = update(runs).where(runs.c.key == key).values(version=runs.c.version + 1)
+        await write.execute(statement)
+        write.touch(key)
+
+
+class Queries:
+    """Counts what the feed asks: each look is one query."""
+
+    def __init__(self, database: Database) -> None:
+        self.count = 0
+        self.looks: list[set[int]] = []
+        self.asked = asyncio.Event()
+        self._look = database._sights
+        database.feed = ChangeFeed(self._count, database.feed._hints)
+
+    async def _count(self, keys: Collection[int]) -> Mapping[int, Sight]:
+        self.count += 1
+        self.looks.append(set(keys))
+        self.asked.set()
+        return await self._look(keys)
+
+
+class Silence:
+    """Hints that never come."""
+
+    def start(self, hint: Hint) -> None: ...
+    def stop(self) -> None: ...
+    def tell(self, keys: frozenset[int]) -> None: ...
+    async def aclose(self) -> None: ...

@@ -1,0 +1,209 @@
+"""Bells of SQLite: who waits is rung at, by whoever committed; a dead process's bell is taken away."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import statistics
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.store.bells import Bell, Ringer, bell_folder, read_keys
+from orchestrator.store.engine import Database
+from orchestrator.store.feed import CATCH_UP_SECONDS
+from orchestrator.store.hints import DataVersionHints
+from orchestrator.store.locks import FileLock
+from tests.store.changes import WAKE_SECONDS, Make, raise_version
+
+StartPeer = Callable[..., Awaitable[Any]]
+
+
+class Ear:
+    """A bell that hangs, and the keys that it heard."""
+
+    def __init__(self, folder: Path) -> None:
+        self.keys: set[int] = set()
+        self.rings = 0
+        self._news = asyncio.Event()
+        self.bell = Bell(folder, self._hear)
+        self.bell.hang()
+
+    def _hear(self, keys: frozenset[int]) -> None:
+        self.keys |= keys
+        self.rings += 1
+        self._news.set()
+
+    async def hears(self, keys: set[int]) -> None:
+        async with asyncio.timeout(5):
+            while not keys <= self.keys:
+                self._news.clear()
+                await self._news.wait()
+
+
+def entries(folder: Path) -> list[str]:
+    """The ports of the bells that are entered."""
+    return sorted(path.name.partition("-")[0] for path in folder.iterdir())
+
+
+def held(folder: Path) -> list[FileLock]:
+    return [FileLock(path) for path in folder.iterdir()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return bell_folder(tmp_path / "perdure.db")
+
+
+@pytest.fixture
+async def ears(folder: Path) -> AsyncGenerator[Callable[[], Ear]]:
+    """Hang up bells."""
+    hung: list[Ear] = []
+
+    def hang() -> Ear:
+        hung.append(Ear(folder))
+        return hung[-1]
+
+    yield hang
+    for ear in hung:
+        ear.bell.take_down()
+
+
+@pytest.fixture
+async def ringer(folder: Path) -> AsyncGenerator[Ringer]:
+    made = Ringer(folder)
+    yield made
+    made.close()
+
+
+async def test_all_that_hang_hear_a_ring_but_ones_own(
+    ears: Callable[[], Ear], ringer: Ringer
+) -> None:
+    first, second, own = ears(), ears(), ears()
+    ringer.ring({3, 1, 2**62}, own=own.bell.port)
+    await first.hears({1, 3, 2**62})
+    await second.hears({1, 3, 2**62})
+    ringer.ring({4})
+    await own.hears({4})
+    assert own.keys == {4}
+
+
+async def test_who_comes_later_is_rung_at_and_who_went_is_not(
+    ears: Callable[[], Ear], ringer: Ringer, folder: Path
+) -> None:
+    ringer.ring({1})  # nobody is there: no error
+    first = ears()
+    ringer.ring({2})
+    await first.hears({2})
+    second = ears()
+    ringer.ring({3})
+    await asyncio.gather(first.hears({3}), second.hears({3}))
+    first.bell.take_down()
+    assert entries(folder) == [str(second.bell.port)]
+    ringer.ring({4})
+    await second.hears({4})
+    assert first.keys == {2, 3}
+
+
+async def test_many_keys_are_told_in_few_datagrams(ears: Callable[[], Ear], ringer: Ringer) -> None:
+    ear = ears()
+    keys = {2**62 + number for number in range(5_000)}
+    ringer.ring(keys)
+    await ear.hears(keys)
+    assert ear.keys == keys
+    assert ear.rings <= 13
+
+
+async def test_what_is_no_list_of_keys_is_not_heard(ears: Callable[[], Ear]) -> None:
+    ear = ears()
+    said = (b"", b"1,", b"1,,2", b"-1", b"one", b"\xff\xfe", "²".encode(), b"9" * 60_000, b"1\n")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for each in (*said, b"7"):
+            stranger.sendto(each, ("127.0.0.1", ear.bell.port))
+    await ear.hears({7})
+    assert ear.keys == {7}
+    assert all(read_keys(each) == frozenset() for each in said)
+
+
+async def test_a_dead_process_is_forgotten_and_a_living_one_is_not(
+    ears: Callable[[], Ear], ringer: Ringer, folder: Path, tmp_path: Path, peer: StartPeer
+) -> None:
+    living = ears()
+    other = await peer("hang_bell", f"sqlite:///{tmp_path / 'perdure.db'}")
+    assert len(entries(folder)) == 2
+    await other.dies()
+    (folder / "not a bell").touch()
+    ringer.ring({1})
+    await living.hears({1})
+    assert entries(folder) == sorted(("not a bell", str(living.bell.port)))
+
+
+async def test_a_bell_is_held_as_long_as_it_hangs(ears: Callable[[], Ear], folder: Path) -> None:
+    ear = ears()
+    (entry,) = held(folder)
+    assert not entry.try_acquire()
+    ear.bell.take_down()
+    ear.bell.take_down()
+    assert ear.bell.port == 0
+    assert entries(folder) == []
+
+
+@pytest.fixture
+def in_the_way(folder: Path) -> Path:
+    folder.write_text("a file where the folder should be")
+    return folder
+
+
+async def test_where_no_folder_can_be_made_no_bell_hangs(in_the_way: Path, ringer: Ringer) -> None:
+    bell = Bell(in_the_way, lambda keys: None)
+    with pytest.raises(FileExistsError):
+        bell.hang()
+    assert bell.port == 0
+    bell.take_down()
+    ringer.ring({1})  # no error
+
+
+# -- the feed without bells ------------------------------------------------------------------------
+
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+async def _delays(database: Database, other: Database, rounds: int) -> list[float]:
+    """Seconds from the other's commits until a waiter knows."""
+    delays: list[float] = []
+    for _ in range(rounds):
+        version = await database.feed.wait(1, after=0, timeout=1)
+        waiting = asyncio.create_task(database.feed.wait(1, after=version, timeout=30))
+        await asyncio.sleep(0)
+        await raise_version(other)
+        committed = time.monotonic()
+        assert await waiting == version + 1
+        delays.append(time.monotonic() - committed)
+    return delays
+
+
+@on_sqlite
+async def test_a_commit_of_which_no_ring_is_heard_is_seen_by_the_counter(
+    database: Database, another_database: Database, make_runs: Make
+) -> None:
+    await make_runs(database, 1)
+    await database.feed.wait(1, after=0, timeout=1)  # the bell hangs now
+    hints = database.feed._hints
+    assert isinstance(hints, DataVersionHints)
+    assert hints._bell.port
+    hints._bell.take_down()
+    assert statistics.median(await _delays(database, another_database, 7)) < CATCH_UP_SECONDS / 2
+
+
+@on_sqlite
+async def test_where_no_bell_can_be_hung_up_the_counter_is_asked_more_often(
+    database: Database, another_database: Database, make_runs: Make
+) -> None:
+    await make_runs(database, 1)
+    assert database.path is not None
+    bell_folder(database.path).write_text("a file where the folder should be")
+    assert statistics.median(await _delays(database, another_database, 9)) < WAKE_SECONDS
