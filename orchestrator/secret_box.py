@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import base64
 import os
-from typing import Final
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.settings import Settings
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _SEALED: Final = b"aes-gcm:"
 _PLAIN: Final = b"plain:"
@@ -35,11 +35,19 @@ def read_key(text: str) -> bytes:
     return key
 
 
+def cipher(key: bytes) -> AESGCM:
+    """AES-256 in its authenticating mode."""
+    # Only who has a key needs the package: 7 MB.
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
+    return AESGCM(key)
+
+
 class SecretBox:
     """AES-256-GCM with the payload key, or nothing. Secrets kept before the key was set stay readable."""
 
     def __init__(self, key: bytes | None) -> None:
-        self._cipher = None if key is None else AESGCM(key)
+        self._cipher = None if key is None else cipher(key)
 
     @classmethod
     def of(cls, settings: Settings) -> SecretBox:
@@ -63,6 +71,8 @@ class SecretBox:
             raise ValueError("A secret is sealed and PERDURE_PAYLOAD_KEY is not set.")
         sealed = kept.removeprefix(_SEALED)
         nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - see `cipher`
+
         try:
             return self._cipher.decrypt(nonce, text, _bound_to(owner)).decode()
         except (InvalidTag, ValueError) as error:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from orchestrator.server_process import MisconfiguredError
 from orchestrator.webhook_address import AddressRules
 from perdure.contract import MAX_WAIT_SECONDS
+
+_PREFIX = "PERDURE_"
 
 
 class Settings(BaseSettings):
     """What a process of the server side needs to know. Read once, at the process's start."""
 
-    model_config = SettingsConfigDict(env_prefix="PERDURE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
 
     state_dir: Path = Path(".perdure")
     database_url: str | None = Field(
@@ -146,3 +149,19 @@ class Settings(BaseSettings):
 
 def _webhook_rules(networks: str) -> AddressRules:
     return AddressRules.of(network for network in networks.split(",") if network.strip())
+
+
+def read_settings() -> Settings:
+    """The settings of this process. Raises `MisconfiguredError`, which names the variable and what is wrong with it."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [
+            f"{_variable(str(problem['loc'][0]))}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_input=False)
+        ]
+        raise MisconfiguredError("; ".join(wrong)) from error
+
+
+def _variable(field: str) -> str:
+    return field if field.isupper() else f"{_PREFIX}{field.upper()}"

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # What is imported stays, so collecting garbage meanwhile is in vain: a fifth of the time that it takes.
+    import gc
+
+    gc.disable()
+
 import asyncio
 import logging
+import math
 import os
 import platform
 import signal
+import time
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from secrets import token_hex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 from temporalio.client import Client
@@ -19,12 +28,19 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from orchestrator.activity_interface import WEBHOOK_QUEUE
 from orchestrator.call_queue import CallQueue
+from orchestrator.errors import NotFoundError
 from orchestrator.logs import configure_logging
 from orchestrator.lost_tasks import LostTasks
 from orchestrator.prices import parse_prices
 from orchestrator.registry import parse_policies
 from orchestrator.secret_box import SecretBox
-from orchestrator.settings import Settings
+from orchestrator.server_process import (
+    MisconfiguredError,
+    collect_garbage_again,
+    run_to_the_end,
+)
+from orchestrator.settings import Settings, read_settings
+from orchestrator.store.migrate import NewerDatabaseError
 from orchestrator.store.store import Store, open_store
 from orchestrator.task_journal import TaskJournal, scope_of
 from orchestrator.temporal import BUILD_ID, TASK_QUEUE, Temporal, connect, workflow_runner
@@ -45,14 +61,21 @@ from workers.thinking import Thinker
 from workers.webhook_delivery import WebhookDelivery
 from workers.webhooks import WebhookSender
 
+if TYPE_CHECKING:
+    from perdure.hosting import Host
+
 _log = logging.getLogger("workers")
 _POLLERS = 20
 """Measured: 20 pollers bring 12 % more runs per second than the default of 5."""
 _STICKY_TIMEOUT = timedelta(seconds=2)
 """How long a run waits for a worker that was killed before another one takes it; the default of 10 s is felt."""
 _GRACE = timedelta(seconds=20)
-_CONNECT_PAUSE = 0.5
+_CONNECT_PAUSE = 0.1
+_SAY_AFTER = 2.0
+"""Seconds without Temporal until it is said; beside a server that is just starting it is no news."""
 _WEBHOOKS_AT_ONCE = 100
+_HOSTED = "PERDURE_HOSTED_FUNCTIONS (`perdure dev --hosted`)"
+_HOSTED_CURE = "Name services as `module:name`, as they are imported from the folder where the process is started."
 
 
 def build_worker(client: Client, activities: Activities, settings: Settings) -> Worker:
@@ -93,23 +116,39 @@ def build_webhook_worker(client: Client, delivery: WebhookDelivery) -> Worker:
     )
 
 
+def _load_host(targets: str) -> Host:
+    # Only a process that hosts functions has what function workers are made of.
+    from perdure.hosting import ConfigurationError, Host  # noqa: PLC0415
+
+    try:
+        return Host.load(targets)
+    except ConfigurationError as error:
+        raise MisconfiguredError(f"{_HOSTED}: {error} {_HOSTED_CURE}") from error
+    except Exception as error:
+        _log.exception("the module of a hosted service cannot be imported")
+        raise MisconfiguredError(
+            f"{_HOSTED}: importing {targets!r} raised {error!r}. {_HOSTED_CURE}"
+        ) from error
+
+
 async def open_hosting(store: Store, settings: Settings) -> Hosting | None:
     """The functions that the settings have this process host, if any.
 
-    Raises `NotFoundError` for a cluster that is not there, `ConfigurationError` for services that are not; what their
-    module raises passes.
+    Raises `MisconfiguredError` for a cluster that is not there, and for services that are not or cannot be imported.
     """
     if not settings.hosted_functions:
         return None
-    # Only a process that hosts functions has what function workers are made of.
-    from perdure.hosting import Host  # noqa: PLC0415
-
+    host = _load_host(settings.hosted_functions)
     cluster_id = settings.hosted_cluster
     if cluster_id is None:
         cluster_id = await store.keys.ensure_cluster("default")
-    await store.clusters.get(cluster_id)
+    try:
+        await store.clusters.get(cluster_id)
+    except NotFoundError as error:
+        raise MisconfiguredError(
+            f"PERDURE_HOSTED_CLUSTER: there is no cluster {cluster_id!r}. Give the id of one, or leave it unset."
+        ) from error
     machine_id = f"{platform.node() or 'host'}-{os.getpid()}-hosted-{token_hex(4)}"
-    host = Host.load(settings.hosted_functions)
     return Hosting(store, host, cluster_id=cluster_id, machine_id=machine_id)
 
 
@@ -158,14 +197,14 @@ def build_lost_tasks(store: Store, temporal: Temporal, settings: Settings) -> Lo
 
 async def _connected(settings: Settings, stop: asyncio.Event, notes: TaskNotes) -> Client | None:
     """Connect, however long it takes until Temporal answers; say once that it does not. None: stopped before."""
-    said = False
+    patience = time.monotonic() + _SAY_AFTER
     while not stop.is_set():
         try:
             return await connect(settings, interceptors=[notes, StoreOutages()])
         except RuntimeError as error:
-            if not said:
+            if time.monotonic() > patience:
                 _log.warning("waiting for Temporal at %s: %s", settings.temporal_address, error)
-                said = True
+                patience = math.inf
             await asyncio.sleep(_CONNECT_PAUSE)
     return None
 
@@ -182,51 +221,87 @@ async def _beside(*loops: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def work(settings: Settings, stop: asyncio.Event) -> None:
-    """Be a worker until `stop` is set, then finish what was begun."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What a worker is made of before it knows Temporal."""
+
+    settings: Settings
+    store: Store
+    hosting: Hosting | None
+    models: Models
+    namer: Namer
+    notes: TaskNotes
+
+    def activities(self, temporal: Temporal) -> Activities:
+        return build_activities(
+            self.store, self.models, self.namer, temporal, self.settings, hosting=self.hosting
+        )
+
+
+async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
+    """Open what does not need Temporal; `stack` closes it. Raises `MisconfiguredError`."""
     journal = TaskJournal.of(settings)
-    notes = TaskNotes(journal)
-    client = await _connected(settings, stop, notes)
-    if client is None:
-        return
-    store = await open_store(
-        settings.store_url,
-        listen_url=settings.database_listen_url,
-        box=SecretBox.of(settings),
+    stack.callback(journal.close)
+    try:
+        store = await open_store(
+            settings.store_url,
+            listen_url=settings.database_listen_url,
+            box=SecretBox.of(settings),
+        )
+        stack.push_async_callback(store.aclose)
+        models = open_models(settings)
+        stack.push_async_callback(models.aclose)
+        namer = Namer(store, build_small_models(store, models, settings))
+    except (NewerDatabaseError, ValueError) as error:
+        raise MisconfiguredError(str(error)) from error
+    stack.push_async_callback(namer.aclose)
+    return _Parts(
+        settings=settings,
+        store=store,
+        hosting=await open_hosting(store, settings),
+        models=models,
+        namer=namer,
+        notes=TaskNotes(journal),
     )
-    hosting = await open_hosting(store, settings)
-    models = open_models(settings)
-    namer = Namer(store, build_small_models(store, models, settings))
+
+
+async def work(settings: Settings, stop: asyncio.Event) -> None:
+    """Be a worker until `stop` is set, then finish what was begun. Raises `MisconfiguredError`."""
+    async with AsyncExitStack() as stack:
+        parts = await _opened(settings, stack)
+        collect_garbage_again()
+        client = await _connected(settings, stop, parts.notes)
+        if client is not None:
+            await _work(parts, client, stop)
+
+
+async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
+    settings, store, hosting = parts.settings, parts.store, parts.hosting
     temporal = Temporal(settings, client)
     sweeper = Sweeper(
         store, temporal, seconds=settings.sweep_seconds, retention=_retention(settings)
     )
-    sender = WebhookSender(settings.webhook_rules)
-    activities = build_activities(store, models, namer, temporal, settings, hosting=hosting)
-    delivery = WebhookDelivery(store, Webhooks(store, settings), sender)
-    try:
-        async with AsyncExitStack() as working:
-            if hosting is not None:
-                await working.enter_async_context(hosting.attended())
-                for worker in build_hosting_workers(client, hosting):
-                    await working.enter_async_context(worker)
-            await working.enter_async_context(build_webhook_worker(client, delivery))
-            await working.enter_async_context(build_worker(client, activities, settings))
-            lost = build_lost_tasks(store, temporal, settings)
-            watch = TemporalWatch(temporal, CallQueue(temporal, "temporal-watch"), notes)
-            await working.enter_async_context(_beside(sweeper.run(), lost.run(), watch.run()))
-            _log.info("working on %s, model %s", settings.temporal_address, settings.model)
-            await stop.wait()
-    finally:
-        journal.close()
-        await namer.aclose()
-        await sender.aclose()
-        await models.aclose()
-        await store.aclose()
+    lost = build_lost_tasks(store, temporal, settings)
+    watch = TemporalWatch(temporal, CallQueue(temporal, "temporal-watch"), parts.notes)
+    async with AsyncExitStack() as working:
+        sender = WebhookSender(settings.webhook_rules)
+        working.push_async_callback(sender.aclose)
+        if hosting is not None:
+            await working.enter_async_context(hosting.attended())
+            for worker in build_hosting_workers(client, hosting):
+                await working.enter_async_context(worker)
+        delivery = WebhookDelivery(store, Webhooks(store, settings), sender)
+        await working.enter_async_context(build_webhook_worker(client, delivery))
+        await working.enter_async_context(
+            build_worker(client, parts.activities(temporal), settings)
+        )
+        await working.enter_async_context(_beside(sweeper.run(), lost.run(), watch.run()))
+        _log.info("working on %s, model %s", settings.temporal_address, settings.model)
+        await stop.wait()
 
 
 async def _main() -> None:
-    settings = Settings()
+    settings = read_settings()
     configure_logging(settings, "workers")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -236,4 +311,4 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_main())
+    run_to_the_end(lambda: uvloop.run(_main()))

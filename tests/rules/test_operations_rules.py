@@ -141,6 +141,17 @@ async def test_the_order_of_an_objects_members_makes_no_other_request(office: Of
     assert again == first
 
 
+async def test_a_request_is_the_same_run_also_where_what_it_names_is_gone(office: Office) -> None:
+    await office.register("sales", {"name": "query"})
+    first = await office.create(key="k", attachedFunctions=["sales_query"])
+    await office.register("sales")
+    assert await office.create(key="k", attachedFunctions=["sales_query"]) == first
+    assert (await office.refusal(attachedFunctions=["sales_query"])).code == "unknown_function"
+    other = await office.refusal(key="k", attachedFunctions=["sales_other"])
+    assert other.code == "idempotency_mismatch"
+    assert await office.told() == ["start"]
+
+
 async def test_the_model_is_the_servers_unless_the_run_names_one(office: Office) -> None:
     for named, model in (
         (None, "scripted/inline"),

@@ -86,6 +86,12 @@ def test_a_part_that_keeps_crashing_is_named_with_its_last_words(tmp_path: Path)
     assert lines[-1] == "the stand-in workers were told to crash"
 
 
+def test_a_part_that_needs_a_person_ends_the_start_at_once(tmp_path: Path) -> None:
+    lines = refusal(tmp_path, "--port", "0", STANDIN_WORKERS_REFUSE="PERDURE_X is wrong")
+    assert lines[0].startswith("workers cannot work as it is set up. Its log: ")
+    assert lines[1:] == ["error: PERDURE_X is wrong"]
+
+
 def test_a_stack_that_never_gets_ready_says_what_is_missing(tmp_path: Path) -> None:
     lines = refusal(
         tmp_path, "--port", "0", "--ready-timeout", "4", STANDIN_MISSING="temporal,store"
@@ -95,12 +101,12 @@ def test_a_stack_that_never_gets_ready_says_what_is_missing(tmp_path: Path) -> N
 
 
 def test_a_store_that_cannot_be_opened_is_said_in_its_own_words(tmp_path: Path) -> None:
-    lines = refusal(tmp_path, "--port", "0", STANDIN_KEYS_FAIL="no such database: perdure")
-    assert "The store could not be opened" in lines[0]
-    assert lines[-1] == "no such database: perdure"
+    lines = refusal(tmp_path, "--port", "0", STANDIN_API_REFUSES="no such database: perdure")
+    assert "api cannot work as it is set up" in lines[0]
+    assert lines[-1] == "error: no such database: perdure"
 
 
 def test_a_refused_start_leaves_nothing_running(dev: Dev) -> None:
-    process = dev.start(environment={"STANDIN_KEYS_FAIL": "no"})
+    process = dev.start(environment={"STANDIN_API_REFUSES": "no"})
     assert process.wait(timeout=30) == 1
     assert dev.pids() == {}

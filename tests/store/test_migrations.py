@@ -9,6 +9,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, select, text
 
 from orchestrator.activity_interface import RunRef
@@ -20,6 +21,7 @@ from orchestrator.store.migrate import (
     expected_revision,
     migrate,
     revision,
+    upgrade,
 )
 from orchestrator.store.store import Store
 from orchestrator.store.tables import clusters, metadata
@@ -48,11 +50,53 @@ async def test_an_empty_database_gets_every_table(empty_database_url: str) -> No
     await database.aclose()
 
 
+def test_the_number_of_the_last_file_is_alembics_head() -> None:
+    assert expected_revision() == ScriptDirectory.from_config(configuration()).get_current_head()
+
+
 async def test_migrations_and_tables_agree_to_the_last_index(empty_database_url: str) -> None:
+    database = await open_database(empty_database_url)
+    async with database.write() as write:
+        await write.run_sync(upgrade)
+    assert await revision(database) == expected_revision()
+    async with database.write() as write:
+        assert await write.run_sync(_differences) == []
+    await database.aclose()
+
+
+def _form(connection: Connection) -> dict[str, object]:
+    """Everything that can be seen of the tables, whatever order it was made in."""
+    seen = inspect(connection)
+    return {
+        table: [
+            sorted(map(repr, parts))
+            for parts in (
+                [{**column, "type": str(column["type"])} for column in seen.get_columns(table)],
+                [seen.get_pk_constraint(table)],
+                seen.get_foreign_keys(table),
+                seen.get_unique_constraints(table),
+                seen.get_check_constraints(table),
+                [{**each, "dialect_options": _words(each)} for each in seen.get_indexes(table)],
+            )
+        ]
+        for table in seen.get_table_names()
+    }
+
+
+def _words(index: Any) -> dict[str, str]:
+    return {name: str(value) for name, value in index.get("dialect_options", {}).items()}
+
+
+async def test_an_empty_database_gets_what_all_migrations_together_make(
+    empty_database_url: str,
+) -> None:
     database = await open_database(empty_database_url)
     await migrate(database)
     async with database.write() as write:
-        assert await write.run_sync(_differences) == []
+        made_at_once = await write.run_sync(_form)
+        await write.run_sync(lambda each: command.downgrade(configuration(each), "base"))
+        await write.run_sync(upgrade)
+        assert await write.run_sync(_form) == made_at_once
     await database.aclose()
 
 

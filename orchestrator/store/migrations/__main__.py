@@ -13,15 +13,15 @@ from pathlib import Path
 from alembic import command
 
 from orchestrator.store.engine import open_database
-from orchestrator.store.migrate import configuration, expected_revision, migrate
+from orchestrator.store.migrate import configuration, expected_revision, upgrade
 
 
 async def _write_revision(folder: Path, message: str) -> None:
     database = await open_database(f"sqlite:///{folder / 'blank.db'}")
-    number = int(expected_revision() or 0) + 1
+    number = int(expected_revision()) + 1
     try:
-        await migrate(database)
         async with database.write() as write:
+            await write.run_sync(upgrade)
             await write.run_sync(
                 lambda connection: command.revision(
                     configuration(connection), message, autogenerate=True, rev_id=f"{number:04}"

@@ -11,9 +11,9 @@ def main() -> None:
     if find_spec("typer") is None or find_spec("rich") is None:
         sys.stderr.write("The command line needs two more packages: pip install 'perdure[cli]'\n")
         sys.exit(2)
-    from perdure.commands.app import app  # noqa: PLC0415 - only after the check
+    from perdure.commands.app import build_app  # noqa: PLC0415 - only after the check
 
-    app()
+    build_app(next(iter(sys.argv[1:]), None))()
 
 
 if __name__ == "__main__":

@@ -50,7 +50,6 @@ class Commands:
     temporal: Path | None = None
     api: tuple[str, ...] = (sys.executable, "-P", "-m", "api")
     workers: tuple[str, ...] = (sys.executable, "-P", "-m", "workers")
-    ensure_key: tuple[str, ...] = (sys.executable, "-P", "-m", "api.keys", "ensure")
     function_worker: tuple[str, ...] = (sys.executable, "-P", "-m", "perdure.cli", "worker")
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
+from perdure.dev.errors import StackError
+
 _TIMEOUT = 2.0
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
 
@@ -55,6 +57,22 @@ def read_readiness_now(url: str) -> Readiness:
         return Readiness(ready=False, missing=missing, said=_sentence(error.code, missing))
     except OSError:
         return Readiness(ready=False, missing=("api",), said="the API does not answer")
+
+
+async def read_cluster_id(url: str, api_key: str) -> str:
+    """The cluster that the key belongs to. Raises `StackError` where the API at `url` does not know it."""
+    return await asyncio.to_thread(_read_cluster_id, url, api_key)
+
+
+def _read_cluster_id(url: str, api_key: str) -> str:
+    request = urllib.request.Request(f"{url}/me", headers={"authorization": f"Bearer {api_key}"})  # noqa: S310 - our own address
+    try:
+        with _direct.open(request, timeout=_TIMEOUT) as answer:
+            return str(json.load(answer)["clusterId"])
+    except OSError as error:
+        raise StackError(
+            f"The API at {url} does not know the key of this folder: {error}"
+        ) from error
 
 
 def _missing(body: bytes) -> tuple[str, ...]:

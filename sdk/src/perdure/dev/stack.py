@@ -1,4 +1,4 @@
-"""The life of one local stack: lock the folder, start the parts in order, say when ready, stop on a signal."""
+"""The life of one local stack: lock the folder, start the parts, say when ready, stop on a signal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import signal
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from perdure.dev.child import Child
 from perdure.dev.errors import NotReadyError, StackError
-from perdure.dev.key import ensure_key
 from perdure.dev.lock import locked
 from perdure.dev.plan import (
     Addresses,
@@ -24,16 +22,15 @@ from perdure.dev.plan import (
     function_worker_child,
     server_environment,
     temporal_child,
-    temporal_environment,
 )
-from perdure.dev.probes import Readiness, read_readiness, temporal_answers
+from perdure.dev.probes import Readiness, read_cluster_id, read_readiness
 from perdure.dev.record import ProcessRecord
 from perdure.dev.state import LocalConnection, StateFolder
 from perdure.dev.supervisor import Supervisor
 
 DEATHS_BEFORE_READY = 5
 """A part that died so often before the stack was ready will not come up by waiting."""
-_PROBE_EVERY = 0.1
+_PROBE_EVERY = 0.05
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -116,6 +113,7 @@ class _Stack:
                 await self._start_functions(connection)
         except TimeoutError:
             raise self._late(self._suspect()) from None
+        self._supervisor.is_settled = True
         ui = self._addresses.ui_port
         when_ready(
             Summary(
@@ -127,30 +125,29 @@ class _Stack:
         )
 
     async def _start_server(self) -> LocalConnection:
-        binary = self._keep_temporal()
-        key = await ensure_key(self._commands.ensure_key, self._state, self._server_environment)
-        if binary:
-            await self._temporal_ready(binary)
-        self._keep("api", self._commands.api)
+        """Start all parts at the same time: each waits by itself for what it needs of the others."""
+        key_file = self._state.key_file
+        self._keep_temporal()
+        self._keep("api", (*self._commands.api, "--ensure-key", str(key_file)))
         self._keep("workers", self._commands.workers)
         await self._api_ready()
+        key = key_file.read_text().strip()
         connection = LocalConnection(
             url=self._addresses.url,
-            api_key=key.read(),
-            cluster_id=key.cluster_id,
+            api_key=key,
+            cluster_id=await read_cluster_id(self._addresses.url, key),
             temporal_address=self._addresses.temporal,
         )
         self._state.write_connection(connection)
         return connection
 
-    def _keep_temporal(self) -> Path | None:
+    def _keep_temporal(self) -> None:
         if self._addresses.temporal_port is None:
-            return None
+            return
         binary = self._commands.temporal or find_temporal()
         self._supervisor.keep(
             temporal_child(binary, self._state, self._addresses, self._environment)
         )
-        return binary
 
     def _keep(self, name: str, argv: tuple[str, ...]) -> None:
         self._supervisor.keep(
@@ -176,12 +173,6 @@ class _Stack:
             while not ready.exists() and not self._supervisor.deaths.get(name):  # noqa: ASYNC110 - another process's file
                 await asyncio.sleep(_PROBE_EVERY)
 
-    async def _temporal_ready(self, binary: Path) -> None:
-        environment = temporal_environment(self._environment)
-        while not await temporal_answers(binary, self._addresses.temporal, environment):
-            self._fail_if_hopeless()
-            await asyncio.sleep(_PROBE_EVERY)
-
     async def _api_ready(self) -> None:
         while not self._seen.ready:
             self._fail_if_hopeless()
@@ -189,6 +180,11 @@ class _Stack:
             self._seen = await read_readiness(self._addresses.url)
 
     def _fail_if_hopeless(self) -> None:
+        for name in self._supervisor.given_up:
+            raise NotReadyError(
+                f"{name} cannot work as it is set up. Its log: {self._state.log_file(name)}",
+                self._state.log_tail(name),
+            )
         for name, deaths in self._supervisor.deaths.items():
             if deaths >= DEATHS_BEFORE_READY:
                 raise NotReadyError(

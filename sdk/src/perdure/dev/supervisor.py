@@ -16,6 +16,8 @@ from perdure.dev.child import Child, describe_end, kill_group, start
 from perdure.dev.record import ProcessRecord
 from perdure.dev.state import StateFolder
 
+NEEDS_A_PERSON = 78
+"""The exit code (EX_CONFIG of sysexits.h) of a process that would end again if it were started again as it is."""
 STEADY_SECONDS = 10.0
 """A process that lived this long died of something new: it comes back without delay again."""
 
@@ -24,7 +26,8 @@ class Supervisor:
     """Holds the children of one stack.
 
     `say` hears one line about each death. `deaths` counts them by name. Delays before a process is started again
-    double from `first_delay` to `longest_delay` seconds.
+    double from `first_delay` to `longest_delay` seconds. Until `is_settled` a process that says by its exit code that
+    it needs a person is not started again, but named in `given_up`.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class Supervisor:
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._stopping = asyncio.Event()
         self.deaths: dict[str, int] = {}
+        self.given_up: list[str] = []
+        self.is_settled = False
 
     def pid(self, name: str) -> int | None:
         """The pid of a child as it runs now; None while it does not."""
@@ -84,6 +89,9 @@ class Supervisor:
             began = time.monotonic()
             end = await self._run_once(child)
             if self._stopping.is_set():
+                return
+            if end == describe_end(NEEDS_A_PERSON) and not self.is_settled:
+                self.given_up.append(child.name)
                 return
             if time.monotonic() - began > STEADY_SECONDS:
                 backoff.reset()

@@ -1,4 +1,4 @@
-"""Stands for the API: answers `/ready` by whether a worker has said that it is up."""
+"""Stands for the API: makes the key once, answers `/ready` by whether a worker has said that it is up."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ class Handler(BaseHTTPRequestHandler):
             Event().wait(1.0)  # no call for anybody
             self.answer(200, [])
             return
+        if self.path == "/me":
+            self.answer(200, {"clusterId": "default"})
+            return
         missing = [*MISSING]
         if not (Path(os.environ["PERDURE_STATE_DIR"]) / "worker-was-here").exists():
             missing.append("workers")
@@ -36,7 +39,19 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def main() -> None:
+def make_key(key_file: Path) -> None:
+    if not key_file.exists():
+        descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(f"sk_standin_{os.getpid()}\n")
+
+
+def main(arguments: list[str]) -> None:
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    if refusal := os.environ.get("STANDIN_API_REFUSES"):
+        sys.stderr.write(f"error: {refusal}\n")
+        sys.exit(os.EX_CONFIG)
+    make_key(Path(options["--ensure-key"]))
     address = (os.environ["PERDURE_HOST"], int(os.environ["PERDURE_PORT"]))
     sys.stderr.write(
         f"stand-in API at {address}, temporal {os.environ['PERDURE_TEMPORAL_ADDRESS']}\n"
@@ -45,4 +60,4 @@ def main() -> None:
         server.serve_forever()
 
 
-main()
+main(sys.argv[1:])

@@ -7,6 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
+if refusal := os.environ.get("STANDIN_WORKERS_REFUSE"):
+    sys.stderr.write(f"error: {refusal}\n")
+    sys.exit(os.EX_CONFIG)
 if os.environ.get("STANDIN_WORKERS_CRASH"):
     sys.exit("the stand-in workers were told to crash")
 (Path(os.environ["PERDURE_STATE_DIR"]) / "worker-was-here").write_text(str(os.getpid()))
