@@ -31,6 +31,7 @@ from orchestrator.store.records import KeyRecord
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_RUN_ID = 128
+MAX_MACHINE_ID = 256
 _SEND_A_KEY = "Send an API key of the cluster, as `Authorization: Bearer sk_…`."
 _NO_CUSTOM_AUTH = (
     "This address takes no custom tokens: the cluster is unknown, or `enableCustomAuth` is off."
@@ -64,8 +65,8 @@ async def admit(request: Request, operation: str) -> None:
     _check_scope(visitor, operation)
     if visitor.caller.auth_token_hash is not None:
         await _check_run(services, request, visitor)
-    machine_id = request.headers.get("x-machine-id")
-    if machine_id:
+    machine_id = request.headers.get("x-machine-id", "")
+    if 0 < len(machine_id) <= MAX_MACHINE_ID:
         services.presence.introduce(visitor.cluster_id, machine_id, *_whence(services, request))
     request.state.key = visitor.key
     request.state.caller = visitor.caller

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.cursors import (
     MAX_CURSOR,
     MAX_TEXT_CURSOR,
+    MAX_VERSION,
     from_cursor,
     from_text_cursor,
     to_cursor,
@@ -57,6 +58,12 @@ class ListVersions(BaseModel):
     cursor: Annotated[
         str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
     ] = None
+
+    def before(self) -> int | None:
+        """The version before which the page begins."""
+        if self.cursor is None:
+            return None
+        return min(from_cursor(self.cursor, parts=1)[0], MAX_VERSION)
 
 
 def _present(record: ClusterRecord) -> ClusterReply:
@@ -173,9 +180,8 @@ async def list_context_versions(
     cluster_id: Cluster, wanted: Annotated[ListVersions, Query()], services: Services
 ) -> Response:
     """Each text that `additionalContext` was set to, newest first."""
-    before = None if wanted.cursor is None else from_cursor(wanted.cursor, parts=1)[0]
     found = await services.store.clusters.context_versions(
-        cluster_id, before=before, limit=wanted.limit + 1
+        cluster_id, before=wanted.before(), limit=wanted.limit + 1
     )
     page = found[: wanted.limit]
     return reply(

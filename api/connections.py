@@ -21,6 +21,8 @@ MAX_HEADERS = 200
 HEAD_SECONDS = 20.0
 """Within which a head must be there, and within which what is left of a body after its answer must have come."""
 _LINGER_SECONDS = 1.0
+_LONGEST_LINGER = 5.0
+"""Whoever is refused and sends on is listened to so long: they would see a broken connection instead of the answer."""
 
 _Refusal = tuple[HTTPStatus, str, str]
 
@@ -33,6 +35,8 @@ class Connection(HttpToolsProtocol):
     """One connection of a client."""
 
     head_seconds: ClassVar[float] = HEAD_SECONDS
+    linger_seconds: ClassVar[float] = _LINGER_SECONDS
+    longest_linger: ClassVar[float] = _LONGEST_LINGER
 
     _alarm: asyncio.TimerHandle | None = None
     _in_message = False
@@ -42,6 +46,7 @@ class Connection(HttpToolsProtocol):
     """Answers."""
     _refused = False
     _refusal: _Refusal | None = None
+    _sends_on = False
 
     # -- what the event loop says ------------------------------------------------------------------
 
@@ -58,6 +63,7 @@ class Connection(HttpToolsProtocol):
     @override
     def data_received(self, data: bytes) -> None:
         if self._refused:
+            self._sends_on = True
             return
         if self._in_head:
             self._head_bytes += len(data)
@@ -136,8 +142,15 @@ class Connection(HttpToolsProtocol):
         answer = problem(status, code, detail, headers={"Connection": "close"})
         head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
         self.transport.write(STATUS_LINE[status] + head + b"\r\n" + bytes(answer.body))
-        # Who is not done sending would see a broken connection instead of the answer.
-        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        latest = self.loop.time() + self.longest_linger
+        self.loop.call_later(self.linger_seconds, self._leave, latest)
+
+    def _leave(self, latest: float) -> None:
+        if self._sends_on and self.loop.time() < latest and not self.transport.is_closing():
+            self._sends_on = False
+            self.loop.call_later(self.linger_seconds, self._leave, latest)
+        else:
+            self.transport.close()
 
 
 def _too_large(limit: str) -> _Refusal:

@@ -13,8 +13,10 @@ from api.errors import ApiError
 
 MAX_CURSOR = 100
 """Characters."""
-MAX_TEXT_CURSOR = 500
-"""The same for one that holds ids."""
+MAX_TEXT_CURSOR = 800
+"""The same for one that holds ids, the longest of a machine: 256 characters that JSON may have to escape."""
+MAX_VERSION = 2**31 - 1
+"""Of a run's events or transitions, or of a text; PostgreSQL takes no larger number where one is meant."""
 _NUMBERS = re.compile(r"\d{1,18}(\.\d{1,18})*")
 
 

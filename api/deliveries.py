@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.cursors import MAX_CURSOR, from_cursor, to_cursor
+from api.cursors import MAX_CURSOR, MAX_VERSION, from_cursor, to_cursor
 from api.deps import KeyedRoute, Ref, Services
 from api.openapi import problems
 from api.replies import reply
@@ -35,12 +35,11 @@ class ListDeliveries(BaseModel):
     @property
     def after(self) -> int:
         """The transition after which the page begins."""
-        return 0 if self.cursor is None else min(from_cursor(self.cursor, parts=1)[0], _MOST)
+        return 0 if self.cursor is None else min(from_cursor(self.cursor, parts=1)[0], MAX_VERSION)
 
 
-_MOST = 2**31 - 1
 Transition = Annotated[
-    int, Path(ge=1, le=_MOST, description="The transition's number, the last part of its id.")
+    int, Path(ge=1, le=MAX_VERSION, description="The transition's number, the last part of its id.")
 ]
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Request, Response, Security
 from fastapi.security import HTTPBearer
 from typing_extensions import override
 
-from api.admission import admit
+from api.admission import MAX_MACHINE_ID, admit
 from api.composition import ApiServices, services_of
+from api.errors import ApiError
 from api.json_body import JsonRoute
+from api.validation import MAX_PARAMETERS, has_too_many
 from orchestrator.activity_interface import RunRef
 from orchestrator.run_admission import Caller
 from orchestrator.store.records import KeyRecord
@@ -53,8 +56,13 @@ _bearer = HTTPBearer(
 class KeyedRoute(JsonRoute):
     """A route for who has a key with the scope that the operation needs; see `api/scopes.py`.
 
-    That is looked at first: before the body is read, before anything is said about the request.
+    That is looked at first: before the body is read, before anything is said about the request. So no dependency has to
+    look at it again: FastAPI would solve a dependency's own ones anew wherever it stands.
     """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        options["dependencies"] = [Security(_bearer), *(options.get("dependencies") or ())]
+        super().__init__(path, endpoint, **options)
 
     @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -62,12 +70,18 @@ class KeyedRoute(JsonRoute):
 
         async def handle_keyed(request: Request) -> Response:
             await admit(request, self.operation_id or "")
+            if has_too_many(request.scope["query_string"]):
+                raise ApiError(
+                    HTTPStatus.UNPROCESSABLE_ENTITY,
+                    "invalid_request",
+                    f"A query may have at most {MAX_PARAMETERS} parameters.",
+                )
             return await handle(request)
 
         return handle_keyed
 
 
-async def _key_of(request: Request, _: Annotated[object, Security(_bearer)]) -> KeyRecord:
+async def _key_of(request: Request) -> KeyRecord:
     key: KeyRecord = request.state.key
     return key
 
@@ -76,7 +90,7 @@ Key = Annotated[KeyRecord, Depends(_key_of)]
 """The request's key: who acts. Its cluster need not be that of the path."""
 
 
-async def _caller_of(request: Request, _: Key) -> Caller:
+async def _caller_of(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
 
@@ -94,8 +108,9 @@ async def _cluster_of(
         str,
         Path(alias="clusterId", description="The cluster that the key belongs to; see `GET /me`."),
     ],
-    _: Key,
+    request: Request,
 ) -> str:
+    _ = request.state.key  # none where nobody was let in: better an error than an open door
     return cluster_id
 
 
@@ -120,7 +135,7 @@ MachineId = Annotated[
     Header(
         alias="x-machine-id",
         min_length=1,
-        max_length=256,
+        max_length=MAX_MACHINE_ID,
         pattern=r"^[\x20-\x7e]+$",
         description="The function worker's own name, the same for its whole life and nobody else's.",
     ),

@@ -14,14 +14,17 @@ import re
 from collections.abc import Callable, Coroutine, Iterator
 from http import HTTPStatus
 from typing import Any, ClassVar, NoReturn, cast
+from weakref import WeakKeyDictionary
 
 from fastapi import Request, Response
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 from typing_extensions import override
 
 from api.dialects.route import DialectRoute
 from api.errors import ApiError
+from api.validation import body_model
 from orchestrator.schema import to_pointer
 from orchestrator.store.json_text import MAX_DEPTH, is_too_deep
 from perdure.contract import MAX_REQUEST_BYTES
@@ -32,6 +35,10 @@ _DRAIN_BYTES = 128 * 1024 * 1024
 otherwise see a broken connection instead of the answer."""
 MAX_VALUES = 500_000
 """Of any kind, names of members apart. A megabyte of brackets would be a million objects, and a second of work."""
+MAX_MISTAKES = 5_000
+"""That are told one from another. Each takes microseconds, and a body has room for hundreds of thousands."""
+LARGE_BYTES = 256 * 1024
+"""To read more than this keeps the process busy for long enough that others would notice several of them."""
 BODY_SECONDS = 20.0
 BODY_BYTES_PER_SECOND = 8 * 1024
 """A body may take this long, and longer only as far as it comes this fast: nobody holds a request open by dripping."""
@@ -44,6 +51,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _JSON_SUFFIX = re.compile(r"application/[\w.-]+\+json")
 
 Path = tuple[str | int, ...]
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 class JsonRoute(DialectRoute):
@@ -59,10 +67,15 @@ class JsonRoute(DialectRoute):
         handle = super().get_route_handler()
         if self.body_field is None:
             return handle
+        model = body_model(self)
 
         async def handle_json(request: Request) -> Response:
             body = _JsonRequest(
-                request, self.max_bytes, seconds=self.body_seconds, any_text=self.any_text
+                request,
+                self.max_bytes,
+                seconds=self.body_seconds,
+                any_text=self.any_text,
+                model=model,
             )
             return await handle(body)
 
@@ -72,11 +85,14 @@ class JsonRoute(DialectRoute):
 class _JsonRequest(Request):
     """A request whose `body` and `json` raise `ApiError` for whatever is not a JSON body within the limits."""
 
-    def __init__(self, request: Request, max_bytes: int, *, seconds: float, any_text: bool) -> None:
+    def __init__(
+        self, request: Request, max_bytes: int, *, seconds: float, any_text: bool, model: object
+    ) -> None:
         super().__init__(request.scope, request.receive)
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._any_text = any_text
+        self._model = model
 
     @override
     async def body(self) -> bytes:
@@ -121,7 +137,16 @@ class _JsonRequest(Request):
 
     @override
     async def json(self) -> Any:
-        return parse_json(await self.body(), any_text=self._any_text)
+        body = await self.body()
+        if len(body) <= LARGE_BYTES:
+            return self._read_value(body)
+        return await _in_turn(lambda: self._read_value(body))
+
+    def _read_value(self, body: bytes) -> object:
+        value = parse_json(body, any_text=self._any_text)
+        if _punctuation(body) > MAX_MISTAKES:
+            _refuse_many_mistakes(value, self._model)
+        return value
 
     def _check_headers(self) -> None:
         encoding = self.headers.get("content-encoding", "identity")
@@ -157,6 +182,18 @@ class _JsonRequest(Request):
             drained += len(message.get("body", b""))
             if not message.get("more_body", False):
                 return
+
+
+async def _in_turn(read: Callable[[], object]) -> object:
+    """Read a large body when no other one is read, and then let others work for as long as it took."""
+    loop = asyncio.get_running_loop()
+    turn = _turns.setdefault(loop, asyncio.Lock())
+    await turn.acquire()
+    begun = loop.time()
+    try:
+        return read()
+    finally:
+        loop.call_later(loop.time() - begun, turn.release)
 
 
 def parse_json(body: bytes, *, any_text: bool = False) -> object:
@@ -195,6 +232,18 @@ def _has_too_many_values(body: bytes) -> bool:
 
 def _punctuation(body: bytes) -> int:
     return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def _refuse_many_mistakes(value: object, model: object) -> None:
+    """Raise `ApiError` (422) for a value with which more is wrong than can be told at once: FastAPI would list it all."""
+    try:
+        TypeAdapter[object](cast("type[object]", model)).validate_python(value)
+    except ValidationError as error:
+        if error.error_count() > MAX_MISTAKES:
+            raise _not_taken(
+                f"More than {MAX_MISTAKES:,} things are wrong with the body: is it meant for another operation?",
+                (),
+            ) from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

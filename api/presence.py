@@ -43,7 +43,7 @@ class Presence:
         known = self._alive_until.get(machine, 0)
         if until <= known or known - now > _MARGIN_MS:
             return
-        self._alive_until[machine] = until
+        self._remember(machine, until)
         await self._write(cluster_id, machine_id, heartbeats=heartbeats, alive_until=until)
 
     async def hold(
@@ -52,13 +52,20 @@ class Presence:
         """The machine is busy: it is there for so many seconds, although it may not be heard of."""
         machine, until = (cluster_id, machine_id), now_ms() + int(seconds * 1000)
         if until > self._alive_until.get(machine, 0):
-            self._alive_until[machine] = until
+            self._remember(machine, until)
             await self._write(cluster_id, machine_id, heartbeats=heartbeats, alive_until=until)
 
     async def drop(self, cluster_id: str, machine_id: str, *, heartbeats: bool) -> None:
         """The machine has gone: its connection closed."""
         self._alive_until.pop((cluster_id, machine_id), None)
         await self._write(cluster_id, machine_id, heartbeats=heartbeats, alive_until=now_ms())
+
+    def _remember(self, machine: tuple[str, str], until: int) -> None:
+        """Of too many names those are forgotten that came first: all that is lost is when their rows were written."""
+        self._alive_until.pop(machine, None)
+        while len(self._alive_until) >= _MOST_KNOWN:
+            self._alive_until.pop(next(iter(self._alive_until)))
+        self._alive_until[machine] = until
 
     async def _write(
         self, cluster_id: str, machine_id: str, *, heartbeats: bool, alive_until: int

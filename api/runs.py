@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Header, Query, Response
 from fastapi.openapi.models import Example
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.cursors import MAX_CURSOR, from_cursor, to_cursor
+from api.cursors import MAX_CURSOR, MAX_VERSION, from_cursor, to_cursor
 from api.deps import Asker, Cluster, KeyedRoute, Ref, Services
 from api.openapi import problems
 from api.presentation import present_run
@@ -68,7 +68,7 @@ class ListRuns(BaseModel):
         ),
     ] = []
     tag: Annotated[
-        list[Tag],
+        list[Annotated[Tag, Field(pattern=r"^[^\x00]*$")]],
         Field(
             max_length=_MAX_TAGS,
             description="Repeated for several tags, which the run must all have.",
@@ -124,7 +124,7 @@ class Look(BaseModel):
         int | None,
         Field(
             ge=0,
-            le=2**53,
+            le=MAX_VERSION,
             description="The `version` last seen; default: the run's version when it is asked for.",
         ),
     ] = None

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.cursors import MAX_VERSION
 from api.deps import KeyedRoute, Ref, Services
 from api.openapi import problems
 from api.presentation import present_call, present_event, present_message, present_run
@@ -26,7 +27,7 @@ class LookAtTimeline(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    after: Annotated[int, Field(ge=0, le=2**53, description="The `version` last seen.")] = 0
+    after: Annotated[int, Field(ge=0, le=MAX_VERSION, description="The `version` last seen.")] = 0
     wait: Annotated[float, Field(ge=0, le=MAX_WAIT, description="Seconds to wait for news.")] = 0
     limit: Annotated[int, Field(ge=1, le=500, description="Events of a page.")] = 100
 

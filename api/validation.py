@@ -16,6 +16,8 @@ from orchestrator.schema import to_pointer
 from perdure.contract import FieldProblem
 
 MAX_PROBLEMS = 20
+MAX_PARAMETERS = 100
+"""Of a query."""
 _KEY_MARK = "[key]"
 _SUBJECT = re.compile(r"^(Input|String|Value|List|Dictionary|Object|Data|Tuple|Set) should ")
 
@@ -135,6 +137,11 @@ def query_names(route: object) -> list[str]:
 def single_names(route: object) -> frozenset[str]:
     """Those of them that may be given once."""
     return frozenset(name for name, kind in _query_fields(route).items() if not _is_list(kind))
+
+
+def has_too_many(query: bytes) -> bool:
+    """Whether a query has more parameters than any operation takes: each would be a mistake to be told."""
+    return query.count(b"&") >= MAX_PARAMETERS
 
 
 def refuse_repeated(query: QueryParams, single: frozenset[str]) -> None:

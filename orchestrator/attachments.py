@@ -8,13 +8,13 @@ from orchestrator.errors import InvalidRequestError
 from orchestrator.prompts import OWN_TOOLS
 from orchestrator.standard_library import LIBRARY
 from orchestrator.store.offers import tool_name
-from orchestrator.store.records import FunctionRecord
+from orchestrator.store.records import FunctionName
 from perdure.contract import FunctionReference, StatusChangeTarget
 
 
 def attached(
     references: Sequence[FunctionReference | str],
-    known: Iterable[FunctionRecord],
+    known: Iterable[FunctionName],
     pointer: str,
     *,
     mocks: Collection[str] = (),
@@ -30,7 +30,7 @@ def attached(
     ]
 
 
-def check_mocks(names: Iterable[str], known: Iterable[FunctionRecord]) -> None:
+def check_mocks(names: Iterable[str], known: Iterable[FunctionName]) -> None:
     """Raises `InvalidRequestError` for the first that no function can have as its full name."""
     by_name = _by_name(known)
     for name in names:
@@ -42,7 +42,7 @@ def check_mocks(names: Iterable[str], known: Iterable[FunctionRecord]) -> None:
             )
 
 
-def _by_name(known: Iterable[FunctionRecord]) -> dict[str, FunctionRecord]:
+def _by_name(known: Iterable[FunctionName]) -> dict[str, FunctionName]:
     by_name = {tool_name(record.service, record.name): record for record in known}
     return by_name | {f"{record.service}_{record.name}": record for record in by_name.values()}
 
@@ -57,7 +57,7 @@ def _split(name: str) -> FunctionReference | None:
 
 
 def _elsewhere(
-    reference: FunctionReference | str, known: Mapping[str, FunctionRecord], mocks: Collection[str]
+    reference: FunctionReference | str, known: Mapping[str, FunctionName], mocks: Collection[str]
 ) -> FunctionReference | None:
     """A function that needs no function worker: of the standard library, or mocked and not registered."""
     name = reference if isinstance(reference, str) else f"{reference.service}_{reference.function}"
@@ -67,7 +67,7 @@ def _elsewhere(
 
 
 def _attach(
-    reference: FunctionReference | str, known: dict[str, FunctionRecord], pointer: str
+    reference: FunctionReference | str, known: dict[str, FunctionName], pointer: str
 ) -> FunctionReference:
     name = (
         reference
@@ -92,7 +92,7 @@ def _attach(
 
 
 def handler(
-    target: StatusChangeTarget | None, known: Iterable[FunctionRecord]
+    target: StatusChangeTarget | None, known: Iterable[FunctionName]
 ) -> StatusChangeTarget | None:
     """The target, whose function is registered. Raises `InvalidRequestError`."""
     if target is None or target.function is None:

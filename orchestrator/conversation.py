@@ -132,8 +132,8 @@ class Model(Protocol):
         """Say in at most about `limit` characters what an oversized call result contains."""
         ...
 
-    async def name(self, prompt: str) -> Reply:
-        """Say in at most ten words what a run that begins with this prompt is about."""
+    async def name(self, prompt: str) -> Reply | None:
+        """Say in at most ten words what a run that begins with this prompt is about; None: nothing but its first words."""
         ...
 
 

@@ -13,7 +13,12 @@ from pydantic import JsonValue
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.call_admission import admit_call, call_hash
-from orchestrator.errors import ConflictError, InvalidRequestError, UnavailableError
+from orchestrator.errors import (
+    ConflictError,
+    InvalidRequestError,
+    OrchestratorError,
+    UnavailableError,
+)
 from orchestrator.failpoints import Point, reach
 from orchestrator.ids import new_id
 from orchestrator.nudges import Nudge, Nudges
@@ -60,16 +65,19 @@ class Operations:
     ) -> tuple[RunRecord, bool]:
         """Accept a run; True if it is new. Raises `InvalidRequestError` and its kin, naming the field.
 
-        A request that was accepted before is recognised before it is checked: what it names may be gone by now.
+        A request that was accepted before is recognised also where it would not be now: what it names may be gone.
         """
-        before = await self._store.runs.existing(
-            cluster_id, request.id, idempotency_key, request_hash(request, caller)
-        )
-        if before is not None:
+        try:
+            new = await self._admission.admit(
+                cluster_id, request, idempotency_key=idempotency_key, caller=caller
+            )
+        except OrchestratorError:
+            before = await self._store.runs.existing(
+                cluster_id, request.id, idempotency_key, request_hash(request, caller)
+            )
+            if before is None:
+                raise
             return before, False
-        new = await self._admission.admit(
-            cluster_id, request, idempotency_key=idempotency_key, caller=caller
-        )
         return await self.accept_run(new)
 
     async def create_structured(
@@ -85,8 +93,8 @@ class Operations:
         """Write a run that was checked, and start it; True if it is new."""
         reach(Point.REQUEST_ACCEPTED)
         record, is_new = await self._store.runs.create(new)
-        reach(Point.ROW_WRITTEN)
         if is_new:
+            reach(Point.ROW_WRITTEN)
             ref = RunRef(new.cluster_id, record.id)
             self._starts.send(self._temporal.start_run(ref, priority=priority_of(record)))
         return record, is_new

@@ -22,6 +22,7 @@ from orchestrator.schema import check_schema
 from orchestrator.settings import Settings
 from orchestrator.store.json_text import dump, dump_optional
 from orchestrator.store.new_runs import NewRun
+from orchestrator.store.records import FunctionName
 from orchestrator.store.store import Store
 from orchestrator.webhooks import Webhooks
 from perdure.contract import MAX_CONTEXT_BYTES, CreateRun, CreateStructuredOutput, TestOptions
@@ -61,7 +62,7 @@ class RunAdmission:
         configured = await self._configurations.apply(cluster_id, request)
         wanted = configured.request
         prompt, model, mocks = _prompt_of(wanted), self.model(wanted.model), _mocks(wanted.test)
-        known = await self._store.functions.all_of(cluster_id)
+        known = await self._named_in(cluster_id, wanted)
         check_mocks(mocks or (), known)
         await self._check(cluster_id, wanted, model)
         functions = wanted.attached_functions
@@ -121,6 +122,14 @@ class RunAdmission:
             kind="structured",
             reasoning_traces=False,
         )
+
+    async def _named_in(self, cluster_id: str, wanted: CreateRun) -> list[FunctionName]:
+        """The functions of the cluster, where the request names any."""
+        target = wanted.on_status_change
+        names_handler = target is not None and target.function is not None
+        if not (wanted.attached_functions or names_handler or wanted.test is not None):
+            return []
+        return await self._store.functions.names(cluster_id)
 
     async def _check(self, cluster_id: str, wanted: CreateRun, model: str) -> None:
         check_context(wanted.context)

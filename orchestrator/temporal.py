@@ -7,20 +7,22 @@ import dataclasses
 from collections.abc import Sequence
 from datetime import timedelta
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from temporalio.client import Client, Interceptor, TLSConfig, WorkflowHandle
 from temporalio.common import Priority, WorkflowIDConflictPolicy
-from temporalio.converter import DataConverter
+from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
-from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowRunner
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.compact_json import CompactPayloadConverter
 from orchestrator.errors import UnavailableError
-from orchestrator.payload_codec import EncryptingCodec
 from orchestrator.reply_calls import priority_key
 from orchestrator.settings import Settings
 from orchestrator.workflow import DELIVER_WORKFLOW, NUDGE, RUN_WORKFLOW
+
+if TYPE_CHECKING:
+    from temporalio.worker import WorkflowRunner
 
 TASK_QUEUE = "perdure"
 BUILD_ID = version("perdure-server")
@@ -46,17 +48,28 @@ def workflow_runner() -> WorkflowRunner:
 
     The tests play and replay them in one that does; see docs/decisions/0006-the-sandbox-is-for-tests.md.
     """
+    from temporalio.worker import UnsandboxedWorkflowRunner  # noqa: PLC0415 - the API has no worker
+
     return UnsandboxedWorkflowRunner()
 
 
 def data_converter(settings: Settings) -> DataConverter:
     """Temporal's default without what has its default, and with encryption where a key is set."""
-    key = settings.payload_key
     return dataclasses.replace(
         DataConverter.default,
         payload_converter_class=CompactPayloadConverter,
-        payload_codec=None if key is None else EncryptingCodec.from_text(key.get_secret_value()),
+        payload_codec=_codec(settings),
     )
+
+
+def _codec(settings: Settings) -> PayloadCodec | None:
+    key = settings.payload_key
+    if key is None:
+        return None
+    # Only who has a key needs the packages behind it: 7 MB.
+    from orchestrator.payload_codec import EncryptingCodec  # noqa: PLC0415
+
+    return EncryptingCodec.from_text(key.get_secret_value())
 
 
 async def connect(

@@ -125,7 +125,8 @@ class Activities:
         begun = await self._begin(question, attempt)
         if isinstance(begun, Standing):
             return _Step(await self._tell(question.run, begun))
-        if begun.run.status == RunStatus.PENDING:  # as it was before: this step began the turn
+        has_handler = begun.run.on_status_change is not None
+        if has_handler and begun.run.status == RunStatus.PENDING:  # until this step began the turn
             await self._tell(question.run, None)
         try:
             standing, handed = await self._ask(question.run, begun, attempt, until)
@@ -135,7 +136,9 @@ class Activities:
             reach(Point.RESULT_NOT_DELIVERED)
         if standing.status == RunStatus.PAUSED:
             reach(Point.WAITING_FOR_APPROVAL)
-        return _Step(await self._tell(question.run, standing), handed, asked=True)
+        if has_handler:
+            await self._tell(question.run, standing)
+        return _Step(standing, handed, asked=True)
 
     async def _begin(self, question: ThinkInput, attempt: int) -> Question | Standing:
         try:

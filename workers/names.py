@@ -56,7 +56,7 @@ class Namer:
         try:
             async with self._turnstile, asyncio.timeout(self._seconds):
                 said = await self.small_models.name(run, prompt[:READ_CHARACTERS])
-            name = name_in(said)
+            name = None if said is None else name_in(said)
             if name is not None and name != run.name:
                 await self._store.names.rename(RunRef(run.cluster_id, run.id), name)
         except (ModelError, TimeoutError, NotFoundError) as error:

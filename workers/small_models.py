@@ -33,10 +33,11 @@ class SmallModels:
         name, model = await self._of(run)
         return await self._counted(run, name, await model.summarize(text, limit))
 
-    async def name(self, run: RunRecord, prompt: str) -> str:
-        """What a run that begins with this prompt is about. Raises `ModelError`."""
+    async def name(self, run: RunRecord, prompt: str) -> str | None:
+        """What a run that begins with this prompt is about; None: nothing better is known. Raises `ModelError`."""
         name, model = await self._of(run)
-        return await self._counted(run, name, await model.name(prompt))
+        said = await model.name(prompt)
+        return None if said is None else await self._counted(run, name, said)
 
     async def _of(self, run: RunRecord) -> tuple[ModelName, Model]:
         if self._model is not None:

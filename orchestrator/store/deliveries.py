@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import Select, bindparam, delete, select, update
 
 from orchestrator.activity_interface import CallOrder, RunRef
 from orchestrator.errors import ConflictError, NotFoundError
@@ -20,6 +20,18 @@ from orchestrator.store.records import CallRecord, DeliveryRecord
 from perdure.contract import CallStatus, ResultType
 
 deliveries, calls, runs = tables.deliveries, tables.calls, tables.runs
+
+# Made once: building a statement costs more than sending it.
+_OPEN = (
+    select(deliveries.c.transition)
+    .join(runs, runs.c.key == deliveries.c.run_key)
+    .where(
+        runs.c.cluster_id == bindparam("of_cluster"),
+        runs.c.id == bindparam("of_run"),
+        deliveries.c.status == "pending",
+    )
+    .limit(1)
+)
 
 BATCH = 16
 """Deliveries of one run handed to its delivery workflow at a time."""
@@ -57,18 +69,9 @@ class DeliveryStore:
 
     async def are_open(self, ref: RunRef) -> bool:
         """Whether the run's handler or webhook has something to be told."""
-        statement = (
-            select(deliveries.c.transition)
-            .join(runs, runs.c.key == deliveries.c.run_key)
-            .where(
-                runs.c.cluster_id == ref.cluster_id,
-                runs.c.id == ref.run_id,
-                deliveries.c.status == "pending",
-            )
-            .limit(1)
-        )
+        of_run = {"of_cluster": ref.cluster_id, "of_run": ref.run_id}
         async with self._database.read() as read:
-            return (await read.execute(statement)).first() is not None
+            return (await read.execute(_OPEN, of_run)).first() is not None
 
     async def begin_webhook(self, ref: RunRef, call_id: str) -> WebhookAttempt | None:
         """Count an attempt before it is made; None where nothing is to be sent (any more)."""

@@ -6,7 +6,6 @@ from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.conversation import ToolCall
 from orchestrator.lifecycle import Move
 from orchestrator.reply import NewCall, OfferedFunction
@@ -44,8 +43,7 @@ class DirectCallStore:
         wanted = [NewCall(ToolCall(new.id, function.tool.name, values), function)]
         try:
             async with self._database.write() as write:
-                await insert_run(write, new)
-                run = await OpenRun.lock(write, RunRef(new.cluster_id, new.id))
+                run = OpenRun(write, await insert_run(write, new))
                 await run.move(Move.BEGIN)
                 (call_id,) = call_ids = await insert_calls(run, _STEP, wanted)
                 await answer_cached(run, call_ids, wanted)

@@ -25,7 +25,7 @@ from orchestrator.store import tables
 from orchestrator.store.engine import Database, Read, Write
 from orchestrator.store.json_text import dump, dump_optional, load_object
 from orchestrator.store.offers import tool_name
-from orchestrator.store.records import FunctionRecord
+from orchestrator.store.records import FunctionName, FunctionRecord
 from perdure.contract import (
     FunctionConfig,
     FunctionDefinition,
@@ -44,6 +44,9 @@ _REGISTERED = select(registrations.c.function).where(
     registrations.c.cluster_id == bindparam("of_cluster"),
     registrations.c.machine_id == bindparam("of_machine"),
     registrations.c.service == bindparam("of_service"),
+)
+_NAMES = select(functions.c.service, functions.c.name, functions.c.private).where(
+    functions.c.cluster_id == bindparam("of_cluster")
 )
 
 
@@ -149,6 +152,12 @@ class FunctionStore:
         )
         async with self._database.read() as read:
             return [FunctionRecord(**row) for row in (await read.execute(statement)).mappings()]
+
+    async def names(self, cluster_id: str) -> list[FunctionName]:
+        """Every function of the cluster by name alone, private ones included, in no order."""
+        async with self._database.read() as read:
+            rows = await read.execute(_NAMES, {"of_cluster": cluster_id})
+            return [FunctionName(*row) for row in rows]
 
     async def services(self, cluster_id: str) -> list[ServiceDescription]:
         """Services with their functions and how many live machines offer each."""

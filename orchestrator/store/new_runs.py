@@ -15,10 +15,16 @@ from orchestrator.store.confidences import sealed_context
 from orchestrator.store.engine import Write
 from orchestrator.store.json_text import dump, dump_optional, storable
 from orchestrator.store.records import RunRecord
+from orchestrator.store.sqlite import quick
 from orchestrator.transcript import words
 from perdure.contract import Budget, FunctionReference, MessageType, RunStatus, StatusChangeTarget
 
 DEFAULT_PRIORITY = 3
+
+# Made once: building a statement costs more than sending it.
+_INSERT_RUN = quick(insert(tables.runs).returning(*tables.runs.c))
+_INSERT_MESSAGE = quick(insert(tables.messages))
+_INSERT_EVENT = quick(insert(tables.events))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,36 +70,33 @@ def priority_of(run: RunRecord) -> int:
     return 0 if run.priority == DEFAULT_PRIORITY else run.priority
 
 
-async def insert_run(write: Write, new: NewRun) -> int:
-    """Write the run with its first message, metadata, tags and event; the run's key.
+async def insert_run(write: Write, new: NewRun) -> RunRecord:
+    """Write the run with its first message, metadata, tags and event; the run as it then stands, locked.
 
     Raises `IntegrityError` where the id or the idempotency key is taken.
     """
     now = now_ms()
-    statement = insert(tables.runs).values(
+    values = {
         **_asked(new, write.box),
         **_options(new, write.box),
-        status=RunStatus.PENDING.value,
-        version=1,
-        wake_wanted=1,
-        wake_at=now,
-        created_at=now,
-        updated_at=now,
-    )
-    key: int = (await write.execute(statement.returning(tables.runs.c.key))).scalar_one()
+        "status": RunStatus.PENDING.value,
+        "version": 1,
+        "wake_wanted": 1,
+        "wake_at": now,
+        "created_at": now,
+        "updated_at": now,
+    }
+    record = RunRecord(**(await write.execute(_INSERT_RUN, values)).mappings().one())
     if new.prompt is not None:
-        await _insert_prompt(write, key, new.message_id, new.prompt, now)
-    await _insert_marks(write, key, new)
+        await _insert_prompt(write, record.key, new.message_id, new.prompt, now)
+    await _insert_marks(write, record.key, new)
     created: dict[str, JsonValue] = {"name": new.name, "model": new.model}
     if new.prompt is not None:
         created["messageId"] = new.message_id
-    await write.execute(
-        insert(tables.events).values(
-            run_key=key, version=1, type="run.created", data=dump(created), created_at=now
-        )
-    )
-    write.touch(key)
-    return key
+    event = {"run_key": record.key, "version": 1, "type": "run.created"}
+    await write.execute(_INSERT_EVENT, {**event, "data": dump(created), "created_at": now})
+    write.touch(record.key)
+    return record
 
 
 def _asked(new: NewRun, box: SecretBox) -> dict[str, object]:
@@ -142,15 +145,9 @@ def _object(value: Mapping[str, object] | None) -> str | None:
 
 
 async def _insert_prompt(write: Write, key: int, message_id: str, prompt: str, now: int) -> None:
+    message = {"run_key": key, "id": message_id, "turn": 1, "type": MessageType.HUMAN.value}
     await write.execute(
-        insert(tables.messages).values(
-            run_key=key,
-            id=message_id,
-            turn=1,
-            type=MessageType.HUMAN.value,
-            data=dump(words(prompt)),
-            created_at=now,
-        )
+        _INSERT_MESSAGE, {**message, "data": dump(words(prompt)), "created_at": now}
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from perdure.contract import RunStatus
 
@@ -199,6 +200,14 @@ class FunctionRecord:
     private: bool
     heartbeats: bool
     updated_at: int
+
+
+class FunctionName(NamedTuple):
+    """All of a function that a run must know to name it."""
+
+    service: str
+    name: str
+    private: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.activity_interface import RunRef
@@ -20,6 +20,11 @@ from perdure.contract import Budget, PausedFor, RunStatus
 
 runs = tables.runs
 
+# Made once: building a statement costs more than sending it.
+_GET = select(runs).where(
+    runs.c.cluster_id == bindparam("of_cluster"), runs.c.id == bindparam("of_run")
+)
+
 
 class RunStore:
     """The runs of all clusters; every question names its cluster."""
@@ -35,7 +40,7 @@ class RunStore:
         """
         try:
             async with self._database.write() as write:
-                await insert_run(write, new)
+                record = await insert_run(write, new)
         except IntegrityError:
             existing = await self.existing(
                 new.cluster_id, new.id, new.idempotency_key, new.request_hash
@@ -43,7 +48,7 @@ class RunStore:
             if existing is None:
                 raise
             return existing, False
-        return await self.get(RunRef(new.cluster_id, new.id)), True
+        return record, True
 
     async def existing(
         self, cluster_id: str, run_id: str | None, idempotency_key: str | None, request_hash: str
@@ -72,9 +77,9 @@ class RunStore:
 
     async def get(self, ref: RunRef) -> RunRecord:
         """The run as it stands. Raises `NotFoundError`."""
-        statement = select(runs).where(runs.c.cluster_id == ref.cluster_id, runs.c.id == ref.run_id)
-        async with self._database.read() as read:
-            row = (await read.execute(statement)).mappings().one_or_none()
+        of_run = {"of_cluster": ref.cluster_id, "of_run": ref.run_id}
+        async with self._database.glance() as read:
+            row = (await read.execute(_GET, of_run)).mappings().one_or_none()
         if row is None:
             raise NotFoundError(f"There is no run {ref.run_id!r}.")
         return RunRecord(**row)

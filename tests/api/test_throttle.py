@@ -42,6 +42,7 @@ async def test_each_cluster_side_and_kind_has_places_of_its_own() -> None:
         with pytest.raises(ApiError, match="PERDURE_MAX_CONCURRENT_REQUESTS") as caught:
             await throttle.enter("c", lane)
         assert (caught.value.status_code, caught.value.code) == (429, "too_many_requests")
+        assert caught.value.headers == {"Retry-After": "1"}
         await throttle.enter("another", lane)
     leave[0](200)
     await throttle.enter("c", WORK)

@@ -20,7 +20,7 @@ from orchestrator.store.calls import CallStore, Finished
 from orchestrator.store.deliveries import DeliveryStore
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs import NewRun, RunStore
-from orchestrator.store.steps import Question, StepStore
+from orchestrator.store.steps import Question, Recorded, StepStore
 from orchestrator.store.store import Store
 from tests.faults.diary import LEDGER
 from tests.faults.evidence import Evidence, Execution, Row
@@ -302,8 +302,8 @@ class _Generous(StepStore):
     """Counts each reply's tokens twice."""
 
     @override
-    async def record(self, question: Question, plan: Plan, **options: Any) -> Standing:
-        standing = await super().record(question, plan, **options)
+    async def record(self, question: Question, plan: Plan, **options: Any) -> Recorded:
+        recorded = await super().record(question, plan, **options)
         used = tables.runs.c.input_tokens + plan.reply.usage.input_tokens
         async with self._database.write() as write:
             await write.execute(
@@ -311,7 +311,7 @@ class _Generous(StepStore):
                 .where(tables.runs.c.key == question.run.key)
                 .values(input_tokens=used)
             )
-        return standing
+        return recorded
 
 
 class _Insatiable(StepStore):

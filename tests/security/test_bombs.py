@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncGenerator
@@ -13,6 +15,7 @@ import pytest_asyncio
 from orchestrator.conversation import ModelError, Posture
 from orchestrator.errors import InvalidRequestError
 from orchestrator.schema import check_schema, compile_schema
+from orchestrator.schema.check import compile_validator
 from tests.models.anthropic_server import AnthropicServer, serving
 from tests.models.asking import KEY, ask, script
 from workers.models.anthropic import AnthropicModels
@@ -145,3 +148,39 @@ async def test_a_models_input_without_an_end_is_an_answer_that_cannot_be_read(
     assert time.perf_counter() - started < AT_ONCE
     assert caught.value.posture is Posture.RETRY
     assert "could not be read" in caught.value.reason
+
+
+_OUTSIDE = [
+    *("http://{at}/s.json", "http://{at}/s.json#/$defs/a", "//{at}/s.json", "HTTP://{at}/s.json"),
+    *("http://user@{at}/", "http://0x7f000001:{port}/", "http://2130706433:{port}/"),
+    *("http://0177.0.0.1:{port}/", "http://[::ffff:127.0.0.1]:{port}/", "http://[::1]:{port}/"),
+    *("http://169.254.169.254/latest/meta-data/", "http://metadata.google.internal/"),
+    *("file:///etc/passwd", "file:s.json", "ftp://{at}/", "jar:http://{at}!/", "data:,{{}}"),
+    *("s.json", "./s.json", "../s.json#/a", "/s.json", "?q", "urn:example:other"),
+]
+
+
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef", "$schema", "$id and $ref"])
+async def test_no_schema_has_anything_fetched(keyword: str) -> None:
+    """Refused by its looks, and where it is compiled all the same, nobody is asked."""
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(keyword)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port: int = server.sockets[0].getsockname()[1]
+    for form in _OUTSIDE:
+        address = form.format(at=f"127.0.0.1:{port}", port=port)
+        schema: dict[str, Any] = {keyword: address}
+        if keyword.startswith("$id"):
+            schema = {"$id": address, "properties": {"a": {"$ref": "other.json"}}}
+        where = schema if keyword == "$schema" else {"properties": {"in": schema}}
+        with pytest.raises(InvalidRequestError):
+            check_schema(where, pointer="/schema")
+        with contextlib.suppress(Exception):  # whatever it makes of it
+            compile_validator(schema).is_valid({"a": 1})
+    await asyncio.sleep(0)
+    server.close()
+    assert asked == []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.faults.postgres import killable_postgres
@@ -52,9 +53,11 @@ async def played(folder: Path, *, database_url: str = "", data: Path | None = No
             **_said_by_commands(vault),
             **vault.files(folder / "data"),  # while it runs: journals and all
         }
-    places |= {
-        f"{name}, ended": text for name, text in vault.files(data or folder / "data").items()
-    }
+    if database_url:  # what it holds in memory is in its files only then
+        with psycopg.connect(database_url, autocommit=True) as postgres:
+            postgres.execute("CHECKPOINT")
+    for left in {folder / "data", data or folder / "data"}:
+        places |= {f"{name}, ended": text for name, text in vault.files(left).items()}
     return Evidence(vault.canaries, done, places | vault.logs())
 
 

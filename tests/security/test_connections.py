@@ -22,6 +22,7 @@ JSON = b"Content-Type: application/json\r\n"
 
 class Hasty(Connection):
     head_seconds = 0.3
+    linger_seconds, longest_linger = 0.1, 0.5
 
 
 class HastyRoute(JsonRoute):
@@ -165,3 +166,12 @@ async def test_a_body_may_take_longer_while_it_comes(port: int) -> None:
     pieces = [text[start : start + 4_000] for start in range(0, len(text), 4_000)]
     answer = await exchanged(port, head, *pieces, pause=0.1)
     assert b"HTTP/1.1 200" in answer
+
+
+async def test_who_is_refused_and_sends_on_is_listened_to_for_a_while(port: int) -> None:
+    """Longer than a moment, or they would not hear why; and not for ever."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    answer = await exchanged(port, GET + b"X: ", b"a" * 300_000, *[b"a"] * 200, pause=0.02)
+    assert b" 431 " in answer
+    assert 0.4 < loop.time() - begun < 3.5

@@ -163,6 +163,7 @@ async def opened(folder: Path, *, database_url: str = "") -> AsyncGenerator[Vaul
     async with serving(claude), receiving() as receiver:
         settings = _settings(canaries, claude.url)
         data = folder / "data"
+        data.mkdir()
         async with laid_out(
             folder,
             database_url=database_url,

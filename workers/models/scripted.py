@@ -28,7 +28,6 @@ from orchestrator.conversation import (
     Usage,
     UserTurn,
 )
-from orchestrator.naming import first_words
 from workers.models.postures import posture_of
 from workers.models.script import Step, StepError
 
@@ -86,15 +85,8 @@ class ScriptedModel(Model):
         )
 
     @override
-    async def name(self, prompt: str) -> Reply:
-        """A script has no other words for a run than the prompt's own first."""
-        words = first_words(prompt)
-        return Reply(
-            text=words,
-            stop=Stop.END,
-            usage=Usage(input_tokens=_tokens(len(prompt)), output_tokens=_tokens(len(words))),
-            model=f"scripted/{self._name}",
-        )
+    async def name(self, prompt: str) -> None:
+        """A script has no other words for a run than the prompt's own first, which it has: nothing is used or written."""
 
     def _decide(self, request: ModelRequest) -> Step:
         try:

@@ -26,11 +26,13 @@ PerdureError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import ValidationError
 
-from perdure.contract import Call, FieldProblem, Problem, Run
+if TYPE_CHECKING:
+    # The command line raises errors long before it has anything to do with the bodies of the wire.
+    from perdure.contract import Call, FieldProblem, Run
 
 
 class PerdureError(Exception):
@@ -104,6 +106,8 @@ class InvalidRequestError(ApiError):
     @classmethod
     def unsendable(cls, error: ValidationError) -> InvalidRequestError:
         """The same error as the server's, for a request that was not worth sending."""
+        from perdure.contract import FieldProblem  # noqa: PLC0415 - see above
+
         errors = [
             FieldProblem(
                 pointer="".join(f"/{part}" for part in problem["loc"]), detail=problem["msg"]
@@ -214,6 +218,8 @@ _LONGEST_EXCERPT = 300
 
 def api_error(status: int, body: bytes, retry_after: float | None = None) -> ApiError:
     """Turn an error's status and body into the exception for it, also when the body is not a problem."""
+    from perdure.contract import Problem  # noqa: PLC0415 - see above
+
     kind = _BY_STATUS.get(status, ServerError if status >= _FIRST_SERVER_ERROR else ApiError)
     try:
         problem = Problem.model_validate_json(body)
