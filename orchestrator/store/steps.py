@@ -125,7 +125,9 @@ class StepStore:
 
     async def _peek(self, ref: RunRef, step: int, known: Known) -> Question | None:
         """The quick way of a step in the middle of a turn: there is nothing to write."""
-        async with self._database.read() as read:
+        # Who knows the transcript so far reads little more than the run's own row.
+        look = self._database.glance if known.last_key else self._database.read
+        async with look() as read:
             seen = await _look(read, ref)
             run = seen.run
             quiet = (
