@@ -112,7 +112,7 @@ async def test_a_foreign_id_in_a_body_is_as_good_as_an_unknown_one(
     client: httpx2.AsyncClient, ours: Tenant, theirs: Tenant, operation: str, fields: dict[str, Any]
 ) -> None:
     def filled(name: str) -> Any:
-        return json.loads(json.dumps(fields).replace(f'"{kind}"', json.dumps(name)))
+        return json.loads(json.dumps(fields).replace(f': "{kind}"', f": {json.dumps(name)}"))
 
     kind = next(kind for kind in theirs.ids if f': "{kind}"' in json.dumps(fields))
     foreign = theirs.ids[kind]
