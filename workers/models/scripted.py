@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -24,12 +23,12 @@ from orchestrator.conversation import (
     Reply,
     Stop,
     ToolCall,
-    Turn,
     Usage,
     UserTurn,
 )
 from workers.models.postures import posture_of
 from workers.models.script import Step, StepError
+from workers.models.told import Told, written
 
 Policy = Callable[[ModelRequest], Step]
 
@@ -40,7 +39,6 @@ BUILT_IN = {
 
 _SIGN_OF_LIFE_SECONDS = 1.0
 _CHARACTERS_PER_TOKEN = 4
-_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 class ScriptedModel(Model):
@@ -53,6 +51,7 @@ class ScriptedModel(Model):
     def __init__(self, name: str, policy: Policy) -> None:
         self._name = name
         self._policy = policy
+        self._told = Told()
 
     @override
     async def reply(self, request: ModelRequest, progress: Callable[[], None]) -> Reply:
@@ -68,8 +67,8 @@ class ScriptedModel(Model):
             stop=Stop.CALLS if calls else Stop.END,
             calls=calls,
             usage=Usage(
-                input_tokens=_tokens(len(request.system) + sum(map(_told, request.turns))),
-                output_tokens=_tokens(len(text) + sum(map(_written, calls))),
+                input_tokens=_tokens(len(request.system) + self._told.characters(request.turns)),
+                output_tokens=_tokens(len(text) + sum(map(written, calls))),
             ),
             model=f"scripted/{self._name}",
         )
@@ -157,17 +156,6 @@ def _calls(step: Step, request: ModelRequest, number: int) -> tuple[ToolCall, ..
         ToolCall(f"call_{number}_{index}", call.function, call.input)
         for index, call in enumerate(step.calls or ())
     )
-
-
-def _told(turn: Turn) -> int:
-    """Characters of a turn; counted and not put together, since a long run is counted at each step."""
-    if isinstance(turn, UserTurn):
-        return sum(len(result.content) for result in turn.results) + sum(map(len, turn.texts))
-    return len(turn.reply.text) + sum(map(_written, turn.reply.calls))
-
-
-def _written(call: ToolCall) -> int:
-    return len(call.name) + len(_ENCODER.encode(call.input))
 
 
 def _tokens(characters: int) -> int:
