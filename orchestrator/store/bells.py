@@ -1,6 +1,6 @@
 """SQLite: who has committed rings at those that wait, so that they need not ask again and again.
 
-A ring is a datagram over the loopback with the keys of the runs that changed. A process that waits hangs up a bell: a
+A ring is a datagram over the loopback with the keys of the runs that changed, negative where the run goes on. A process that waits hangs up a bell: a
 port of its own, entered as a file in the folder `<database>-bells`. The file is held by a lock, which the kernel frees
 when the process ends; so a dead one's entry is recognised, and removed by the next to look.
 
@@ -23,13 +23,13 @@ from orchestrator.clock import now_ms
 from orchestrator.store.locks import FileLock
 
 _HOST = "127.0.0.1"
-_KEYS_PER_RING = 400
-"""A key has at most 19 digits, and some systems send no datagram of more than 9,216 bytes."""
+_KEYS_PER_RING = 380
+"""A key has at most 19 digits and a sign, and some systems send no datagram of more than 9,216 bytes."""
 _LONGEST_RING = 8_192
 _HEARD_AT_ONCE = 100
 """Rings that are heard before others in the process have their turn."""
 _ENTRY = re.compile(r"([0-9]{1,5})-[0-9a-f]{16}")
-_KEYS = re.compile(rb"[0-9]{1,19}(?:,[0-9]{1,19})*")
+_KEYS = re.compile(rb"-?[0-9]{1,19}(?:,-?[0-9]{1,19})*")
 _SAME_MOMENT_MS = 100
 """File systems note the time of a change less finely than changes follow each other."""
 _LIVENESS_SECONDS = 5.0
@@ -42,7 +42,7 @@ def bell_folder(database: Path) -> Path:
 
 
 def read_keys(said: bytes) -> frozenset[int]:
-    """The keys of runs in a ring or a notification, `1,2,3`; none in anything else."""
+    """The keys of runs in a ring or a notification, `1,-2,3`; none in anything else."""
     if _KEYS.fullmatch(said) is None:
         return frozenset()
     return frozenset(int(key) for key in said.split(b","))

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 class _Waiter:
     def __init__(self, after: int, *, until_over: bool = False) -> None:
         self.after = after
-        self._until_over = until_over
+        self.until_over = until_over
         self.version: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.gave_up = False
 
@@ -50,7 +50,7 @@ class _Waiter:
             self.version.set_result(sight.version)
 
     def _awaits(self, sight: Sight) -> bool:
-        return sight.version > self.after and (sight.over or not self._until_over)
+        return sight.version > self.after and (sight.over or not self.until_over)
 
     def fail(self, error: Exception) -> None:
         """The store cannot be read: those with time left go on waiting for it."""
@@ -101,11 +101,21 @@ class ChangeFeed:
             self._hints.tell(changed)
 
     def hint(self, keys: Iterable[int] | None) -> None:
-        """Look at these runs, as far as somebody waits for them; None: at all of them."""
-        due = self._waiters.keys() if keys is None else self._waiters.keys() & set(keys)
+        """Look at these runs, as far as somebody waits for them; None: at all of them.
+
+        A negative key says that the run has changed and goes on: nothing to look at for those who wait for its end.
+        """
+        if keys is None:
+            due: Collection[int] = self._waiters.keys()
+        else:
+            due = {abs(key) for key in keys if self._is_waited_for(key)}
         if due:
-            self._due |= due
+            self._due.update(due)
             self._wake.set()
+
+    def _is_waited_for(self, hinted: int) -> bool:
+        waiters = self._waiters.get(abs(hinted), ())
+        return any(hinted > 0 or not waiter.until_over for waiter in waiters)
 
     async def aclose(self) -> None:
         """End all waiting. Hints of commits that are still on their way to other processes are sent first."""

@@ -26,7 +26,7 @@ _GLANCE = 16
 _log = logging.getLogger(__name__)
 
 Hint = Callable[["Iterable[int] | None"], None]
-"""Takes the keys of the runs to look at; None means every run that is waited for."""
+"""Takes the keys of the runs to look at, negative where the run goes on; None means every run that is waited for."""
 
 
 class Hints(Protocol):

@@ -95,7 +95,7 @@ async def insert_run(write: Write, new: NewRun) -> RunRecord:
         created["messageId"] = new.message_id
     event = {"run_key": record.key, "version": 1, "type": "run.created"}
     await write.execute(_INSERT_EVENT, {**event, "data": dump(created), "created_at": now})
-    write.touch(record.key)
+    write.touch(record.key, goes_on=True)
     return record
 
 

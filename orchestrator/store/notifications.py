@@ -17,7 +17,7 @@ from orchestrator.store.postgres import LIVENESS
 
 CHANNEL = "perdure_runs"
 _PAUSE_SECONDS = 0.005
-_KEYS_PER_NOTIFY = 350  # a payload may have 7,999 bytes, a key 19 digits
+_KEYS_PER_NOTIFY = 350  # a payload may have 7,999 bytes, a key 19 digits and a sign
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _FAREWELL_SECONDS = 5
 _CRY = "SELECT pg_notify(%(channel)s, payload) FROM unnest(%(payloads)s::text[]) AS payload"
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 class NotifyHints:
     """PostgreSQL: NOTIFY after each commit, batched, on one direct connection; LISTEN on another.
 
-    A payload is `sender:key,key,…`; a process does not listen to itself. Each connection is opened when it is first needed
+    A payload is `sender:key,-key,…`, negative where the run goes on; a process does not listen to itself. Each connection is opened when it is first needed
     and kept; when the one that listens is lost it is opened again with growing pauses, and then everybody looks.
     """
 

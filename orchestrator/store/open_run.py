@@ -217,6 +217,6 @@ class OpenRun:
         if self._events:
             await self.write.execute(_INSERT_EVENTS, self._events)
             self.set(version=self._version, updated_at=self.now)
-            self.write.touch(self.key)
+            self.write.touch(self.key, goes_on=not lifecycle.is_final(self.status))
         if self._changes:
             await self.write.execute(_UPDATE, {"of_key": self.key, **self._changes})

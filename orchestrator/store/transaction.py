@@ -64,6 +64,7 @@ class Write(Read):
     def __init__(self, connection: AsyncConnection, box: SecretBox) -> None:
         super().__init__(connection, box)
         self.touched: set[int] = set()
+        """Keys of runs; negative where the run goes on."""
         self.committing = False
 
     @overload
@@ -104,6 +105,9 @@ class Write(Read):
             statement.on_conflict_do_update(index_elements=list(key), set_=changes)
         )
 
-    def touch(self, run_key: int) -> None:
-        """This transaction changes the run: whoever waits for it is woken after the commit."""
-        self.touched.add(run_key)
+    def touch(self, run_key: int, *, goes_on: bool = False) -> None:
+        """This transaction changes the run: whoever waits for it is woken after the commit.
+
+        Where the run `goes_on` those are spared who wait for the end of its turn.
+        """
+        self.touched.add(-run_key if goes_on else run_key)

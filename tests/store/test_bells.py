@@ -83,9 +83,9 @@ async def test_all_that_hang_hear_a_ring_but_ones_own(
     ears: Callable[[], Ear], ringer: Ringer
 ) -> None:
     first, second, own = ears(), ears(), ears()
-    ringer.ring({3, 1, 2**62}, own=own.bell.port)
-    await first.hears({1, 3, 2**62})
-    await second.hears({1, 3, 2**62})
+    ringer.ring({-3, 1, 2**62}, own=own.bell.port)
+    await first.hears({1, -3, 2**62})
+    await second.hears({1, -3, 2**62})
     ringer.ring({4})
     await own.hears({4})
     assert own.keys == {4}
@@ -110,16 +110,16 @@ async def test_who_comes_later_is_rung_at_and_who_went_is_not(
 
 async def test_many_keys_are_told_in_few_datagrams(ears: Callable[[], Ear], ringer: Ringer) -> None:
     ear = ears()
-    keys = {2**62 + number for number in range(5_000)}
+    keys = {-(2**62) - number for number in range(4_000)}
     ringer.ring(keys)
     await ear.hears(keys)
     assert ear.keys == keys
-    assert ear.rings <= 13
+    assert ear.rings <= 11
 
 
 async def test_what_is_no_list_of_keys_is_not_heard(ears: Callable[[], Ear]) -> None:
     ear = ears()
-    said = (b"", b"1,", b"1,,2", b"-1", b"one", b"\xff\xfe", "²".encode(), b"9" * 60_000, b"1\n")
+    said = (b"", b"1,", b"1,,2", b"--1", b"1-", b"one", b"\xff\xfe", "²".encode(), b"9" * 60_000, b"1\n")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         for each in (*said, b"7"):
             stranger.sendto(each, ("127.0.0.1", ear.bell.port))
