@@ -11,8 +11,6 @@ if __name__ == "__main__":
 import argparse
 import asyncio
 import logging
-import os
-import platform
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -96,8 +94,8 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
         temporal = Temporal(settings)
         operations = Operations(store, temporal, settings)
         stack.push_async_callback(operations.aclose)
-        queue = CallQueue(temporal, identity=f"api-{platform.node()}-{os.getpid()}")
         journal = TaskJournal.of(settings)
+        queue = CallQueue(temporal, identity=journal.process)
         stack.callback(journal.close)
         door = CallDoor(queue, store.calls, journal)
         stack.push_async_callback(_close_door, door)

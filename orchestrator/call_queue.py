@@ -11,19 +11,22 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.common.v1 import Payloads
-from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     PollActivityTaskQueueRequest,
     RecordActivityTaskHeartbeatRequest,
     RespondActivityTaskCompletedRequest,
+    RespondActivityTaskFailedByIdRequest,
     RespondActivityTaskFailedRequest,
     ShutdownWorkerRequest,
 )
+from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.activity_interface import CallOutcome, CallTicket
@@ -46,6 +49,8 @@ PROCESS_LOST = "ProcessLost"
 
 FRESH_MS = 5_000
 """A task that was handed out longer ago is asked for again before it counts: clocks that disagree cost a question."""
+LATELY_MS = 8_000
+"""Well within every heartbeat timeout: nobody else has been given the task since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,15 @@ class CallTask:
 
     token: bytes
     ticket: CallTicket
+
+
+class TakenTask(NamedTuple):
+    """An activity that the server gave to a process, by its workflow and its own id."""
+
+    workflow_id: str
+    activity_id: str
+    name: str
+    attempt: int
 
 
 class Lease(StrEnum):
@@ -142,20 +156,55 @@ class CallQueue:
         `reason` must hold no user data: it stands in Temporal's history unencrypted.
         """
         client = await self._temporal.client()
-        info = ApplicationFailureInfo(type=kind, non_retryable=delay is None)
-        if delay is not None:
-            retry = Duration()
-            retry.FromTimedelta(timedelta(seconds=delay))
-            info.next_retry_delay.CopyFrom(retry)
         request = RespondActivityTaskFailedRequest(
             namespace=self._temporal.namespace,
             task_token=token,
-            failure=Failure(message=reason, application_failure_info=info),
+            failure=_failure(kind, reason, delay),
             identity=self._identity,
         )
         try:
             await client.workflow_service.respond_activity_task_failed(
                 request, retry=True, timeout=_ANSWER_TIMEOUT
+            )
+        except RPCError as error:
+            return _refused(error)
+        return True
+
+    async def taken_by(self, process: str, workflow_id: str) -> list[TakenTask]:
+        """The workflow's activities that the server gave to this process lately, as far as it knows.
+
+        Those that it gave so long ago that their heartbeat timeout is near are left out: they may be another's by the time
+        somebody acts on this.
+        """
+        client = await self._temporal.client()
+        handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow_id)
+        try:
+            described = await handle.describe(rpc_timeout=_ANSWER_TIMEOUT)
+        except RPCError as error:
+            _refused(error)
+            return []
+        since = now_ms() - LATELY_MS
+        return [
+            TakenTask(workflow_id, task.activity_id, task.activity_type.name, task.attempt)
+            for task in described.raw_description.pending_activities
+            if task.last_worker_identity == process
+            and task.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+            and task.last_started_time.ToMilliseconds() > since
+        ]
+
+    async def fail_taken(self, task: TakenTask, kind: str, reason: str, *, delay: float) -> bool:
+        """Fail the attempt of a task whose token nobody has; False where it has ended meanwhile."""
+        client = await self._temporal.client()
+        request = RespondActivityTaskFailedByIdRequest(
+            namespace=self._temporal.namespace,
+            workflow_id=task.workflow_id,
+            activity_id=task.activity_id,
+            failure=_failure(kind, reason, delay),
+            identity=self._identity,
+        )
+        try:
+            await client.workflow_service.respond_activity_task_failed_by_id(
+                request, timeout=_ANSWER_TIMEOUT
             )
         except RPCError as error:
             return _refused(error)
@@ -175,6 +224,15 @@ class CallQueue:
             _refused(error)
             return Lease.LOST
         return Lease.CANCELLED if answer.cancel_requested else Lease.HELD
+
+
+def _failure(kind: str, reason: str, delay: float | None) -> Failure:
+    info = ApplicationFailureInfo(type=kind, non_retryable=delay is None)
+    if delay is not None:
+        retry = Duration()
+        retry.FromTimedelta(timedelta(seconds=delay))
+        info.next_retry_delay.CopyFrom(retry)
+    return Failure(message=reason, application_failure_info=info)
 
 
 def _refused(error: RPCError) -> bool:

@@ -10,12 +10,14 @@ import logging
 from datetime import timedelta
 from pathlib import Path
 
+from orchestrator.activity_interface import LOOK, SETTLE, SUMMARIZE, THINK, RunRef
 from orchestrator.call_queue import NOT_DELIVERED, PROCESS_LOST, CallQueue
 from orchestrator.clock import now_ms
 from orchestrator.errors import UnavailableError
 from orchestrator.store.call_verdicts import Again, Settled, Unwanted
 from orchestrator.store.lost_handouts import AT_ONCE, LostHandoutStore
 from orchestrator.task_journal import HeldTask, claimed, forget_old, journals
+from orchestrator.temporal import run_workflow_id
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +25,10 @@ _PAUSE = 1.0
 _AT_A_TIME = 16
 _KEPT_FOR = timedelta(days=7)
 _LONGEST_DELAY = 60.0
+_LOOKED_AT = 500
+"""Runs of which it is asked what was on its way to a dead process; what is missed so waits for its heartbeat timeout."""
+_OWN = frozenset({LOOK, SETTLE, SUMMARIZE, THINK})
+"""The run's activities that are no calls."""
 _SURE_TO_BE_HARMLESS = 2
 """Attempts that may have ended with their processes before the next one is held back: it seems to kill them."""
 
@@ -65,7 +71,33 @@ class LostTasks:
                     given_back = await asyncio.gather(*map(self._give_back, some))
                     if any(given_back):
                         _log.info("%d activities of a dead process go on", sum(given_back))
+                if dead.process is not None:
+                    await self._take_from_its_way(dead.process)
                 dead.remove()
+
+    async def _take_from_its_way(self, process: str) -> None:
+        """Give back what the server had given to the process, and it had not begun."""
+        runs = await self._handouts.at_work(_LOOKED_AT)
+        for first in range(0, len(runs), _AT_A_TIME):
+            some = runs[first : first + _AT_A_TIME]
+            found = await asyncio.gather(*(self._on_its_way(process, run) for run in some))
+            if any(found):
+                _log.info("%d activities on their way to a dead process go on", sum(found))
+
+    async def _on_its_way(self, process: str, run: RunRef) -> int:
+        """How many activities of the run were given back. A call that a machine has is left to it."""
+        given_back = 0
+        for task in await self._queue.taken_by(process, run_workflow_id(run)):
+            call_id = task.activity_id.partition(":")[0]
+            if task.name in _OWN:
+                given_back += await self._queue.fail_taken(
+                    task, PROCESS_LOST, "its process died", delay=_delay(task.attempt)
+                )
+            elif await self._handouts.is_nobodys(run.cluster_id, call_id):
+                given_back += await self._queue.fail_taken(
+                    task, NOT_DELIVERED, "no machine was told", delay=AT_ONCE
+                )
+        return given_back
 
     async def _give_back(self, task: HeldTask) -> bool:
         """True if the server still waited for it."""

@@ -1,6 +1,7 @@
 """Which activities a process works on, in a file: what a process that died cannot say any more.
 
-Each process has a file of its own under an exclusive lock. The kernel frees the lock when the process ends, however
+Each process has a file of its own under an exclusive lock. It begins with the name by which Temporal knows the process, which no
+other one ever has: so what was on its way to the process when it died is found too. The kernel frees the lock when the process ends, however
 it ends, and not before: a file whose lock is free was left by the dead, and one that is frozen keeps it. Nothing is
 flushed to the disk: what is written survives the process, and need not survive the machine.
 See docs/decisions/0008-a-lock-tells-who-is-dead.md.
@@ -21,6 +22,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import cast
 
 from orchestrator.activity_interface import CallTicket, RunRef
@@ -47,6 +49,11 @@ class HeldTask:
     call: CallTicket | None = None
 
 
+def name_of_process() -> str:
+    """A name that no other process ever has, before or after, here or elsewhere."""
+    return f"{platform.node() or 'host'}-{os.getpid()}-{token_hex(4)}"
+
+
 def scope_of(settings: Settings) -> str:
     """Names this kernel and this Temporal namespace: only within them is a free lock, or a token, of any meaning."""
     try:
@@ -61,11 +68,13 @@ class TaskJournal:
     """This process's own file; made with the first task, and removed by `close`. Without a folder it keeps nothing."""
 
     def __init__(self, folder: Path | None, scope: str) -> None:
+        self.process = name_of_process()
+        """What this process is to call itself to Temporal."""
         self._folder = folder
         self._scope = scope
         self._path: Path | None = None
         self._file = -1
-        self._slots = 0
+        self._slots = 1  # the first is the process's name
         self._free: deque[int] = deque()
 
     @classmethod
@@ -97,12 +106,16 @@ class TaskJournal:
         try:
             if self._path is None:
                 self._path, self._file = _made(self._folder, self._scope)
+                self._put(0, json.dumps({"process": self.process}).encode())
             slot = self._take_slot()
-            os.pwrite(self._file, line.ljust(_SLOT - 1) + b"\n", slot * _SLOT)
+            self._put(slot, line)
         except OSError as error:
             _log.warning("what this process works on cannot be written down: %s", error)
             return None
         return slot
+
+    def _put(self, slot: int, line: bytes) -> None:
+        os.pwrite(self._file, line.ljust(_SLOT - 1) + b"\n", slot * _SLOT)
 
     def _take_slot(self) -> int:
         if len(self._free) > _REST:
@@ -116,6 +129,8 @@ class DeadJournal:
 
     def __init__(self, path: Path, content: bytes) -> None:
         self._path = path
+        self.process = _process(content)
+        """What it called itself to Temporal; None where that cannot be read."""
         self.tasks = list(_tasks(content))
 
     def remove(self) -> None:
@@ -184,6 +199,12 @@ def _line(task: HeldTask) -> bytes:
         run = task.call.run
         written["call"] = [run.cluster_id, run.run_id, task.call.call_id]
     return json.dumps(written).encode()
+
+
+def _process(content: bytes) -> str | None:
+    with suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(content[:_SLOT])["process"])
+    return None
 
 
 def _tasks(content: bytes) -> Iterator[HeldTask]:

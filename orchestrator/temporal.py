@@ -73,9 +73,13 @@ def _codec(settings: Settings) -> PayloadCodec | None:
 
 
 async def connect(
-    settings: Settings, *, lazy: bool = False, interceptors: Sequence[Interceptor] = ()
+    settings: Settings,
+    *,
+    lazy: bool = False,
+    interceptors: Sequence[Interceptor] = (),
+    identity: str | None = None,
 ) -> Client:
-    """Connect by the settings. Not lazy: raises `RuntimeError` where nobody answers.
+    """Connect by the settings, as `identity`. Not lazy: raises `RuntimeError` where nobody answers.
 
     Messages are small by design, so compressing them costs more than it saves.
     """
@@ -88,6 +92,7 @@ async def connect(
         data_converter=data_converter(settings),
         grpc_compression=GrpcCompression.NONE,
         interceptors=interceptors,
+        identity=identity,
         lazy=lazy,
     )
 

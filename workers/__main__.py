@@ -195,12 +195,14 @@ def build_lost_tasks(store: Store, temporal: Temporal, settings: Settings) -> Lo
     return LostTasks(settings.task_folder, scope_of(settings), queue, store.lost_handouts)
 
 
-async def _connected(settings: Settings, stop: asyncio.Event, notes: TaskNotes) -> Client | None:
+async def _connected(parts: _Parts, stop: asyncio.Event) -> Client | None:
     """Connect, however long it takes until Temporal answers; say once that it does not. None: stopped before."""
-    patience = time.monotonic() + _SAY_AFTER
+    settings, patience = parts.settings, time.monotonic() + _SAY_AFTER
     while not stop.is_set():
         try:
-            return await connect(settings, interceptors=[notes, StoreOutages()])
+            return await connect(
+                settings, interceptors=[parts.notes, StoreOutages()], identity=parts.process
+            )
         except RuntimeError as error:
             if time.monotonic() > patience:
                 _log.warning("waiting for Temporal at %s: %s", settings.temporal_address, error)
@@ -231,6 +233,8 @@ class _Parts:
     models: Models
     namer: Namer
     notes: TaskNotes
+    process: str
+    """What it calls itself to Temporal."""
 
     def activities(self, temporal: Temporal) -> Activities:
         return build_activities(
@@ -262,6 +266,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
         models=models,
         namer=namer,
         notes=TaskNotes(journal),
+        process=journal.process,
     )
 
 
@@ -270,7 +275,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         parts = await _opened(settings, stack)
         collect_garbage_again()
-        client = await _connected(settings, stop, parts.notes)
+        client = await _connected(parts, stop)
         if client is not None:
             await _work(parts, client, stop)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select, update
 
-from orchestrator.activity_interface import CallTicket
+from orchestrator.activity_interface import CallTicket, RunRef
 from orchestrator.clock import now_ms
 from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import is_final
@@ -38,6 +38,12 @@ _HAD = select(
 )
 
 
+_AT_WORK = (
+    select(tables.runs.c.cluster_id, tables.runs.c.id)
+    .where(tables.AT_WORK)
+    .order_by(tables.runs.c.updated_at.desc())
+    .limit(bindparam("at_most"))
+)
 _TAKE_BACK = (
     update(calls)
     .where(calls.c.key == bindparam("of_key"), calls.c.acknowledged.is_(False))
@@ -84,6 +90,17 @@ class LostHandoutStore:
         )
         async with self._database.read() as read:
             return [LostHandout(*row) for row in await read.execute(statement)]
+
+    async def at_work(self, limit: int) -> list[RunRef]:
+        """Runs that somebody works on, those of which something was heard last first."""
+        async with self._database.read() as read:
+            return [RunRef(*row) for row in await read.execute(_AT_WORK, {"at_most": limit})]
+
+    async def is_nobodys(self, cluster_id: str, call_id: str) -> bool:
+        """Whether the call waits to be given to a machine."""
+        async with self._database.read() as read:
+            call = await find_call(read, cluster_id, call_id)
+        return call is not None and call.status == CallStatus.PENDING.value
 
     async def take_back(self, lost: LostHandout) -> bool:
         """Let the call wait for a machine again, unless one was heard of it meanwhile. It costs the function nothing."""

@@ -119,7 +119,18 @@ async def test_many_keys_are_told_in_few_datagrams(ears: Callable[[], Ear], ring
 
 async def test_what_is_no_list_of_keys_is_not_heard(ears: Callable[[], Ear]) -> None:
     ear = ears()
-    said = (b"", b"1,", b"1,,2", b"--1", b"1-", b"one", b"\xff\xfe", "²".encode(), b"9" * 60_000, b"1\n")
+    said = (
+        b"",
+        b"1,",
+        b"1,,2",
+        b"--1",
+        b"1-",
+        b"one",
+        b"\xff\xfe",
+        "²".encode(),
+        b"9" * 60_000,
+        b"1\n",
+    )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         for each in (*said, b"7"):
             stranger.sendto(each, ("127.0.0.1", ear.bell.port))

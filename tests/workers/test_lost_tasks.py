@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef
-from orchestrator.call_queue import NOT_DELIVERED, PROCESS_LOST, CallQueue
+from orchestrator.activity_interface import THINK, CallOutcome, CallTicket, RunRef
+from orchestrator.call_queue import NOT_DELIVERED, PROCESS_LOST, CallQueue, TakenTask
 from orchestrator.errors import UnavailableError
 from orchestrator.lost_tasks import LostTasks
 from orchestrator.settings import Settings
 from orchestrator.task_journal import HeldTask, TaskJournal, claimed, forget_old, journals
-from orchestrator.temporal import Temporal
+from orchestrator.temporal import Temporal, run_workflow_id
 from perdure.contract import ResultType
 from tests.store.stage import Stage
 
@@ -38,6 +38,8 @@ class Queue(CallQueue):
         super().__init__(Temporal(Settings()), "tests")
         self.failed: list[tuple[bytes, str, float | None]] = []
         self.completed: list[tuple[bytes, CallOutcome]] = []
+        self.on_their_way: list[tuple[str, TakenTask]] = []
+        self.taken_back: list[tuple[str, str, float]] = []
         self.away = False
 
     @override
@@ -45,6 +47,16 @@ class Queue(CallQueue):
         if self.away:
             raise UnavailableError("Temporal does not answer.")
         self.failed.append((token, kind, delay))
+        return True
+
+    @override
+    async def taken_by(self, process: str, workflow_id: str) -> list[TakenTask]:
+        known = self.on_their_way
+        return [task for of, task in known if (of, task.workflow_id) == (process, workflow_id)]
+
+    @override
+    async def fail_taken(self, task: TakenTask, kind: str, reason: str, *, delay: float) -> bool:
+        self.taken_back.append((task.activity_id, kind, delay))
         return True
 
     @override
@@ -79,8 +91,8 @@ def process(folder: Path, request: pytest.FixtureRequest) -> Generator[subproces
     started.communicate()
 
 
-def left_behind(folder: Path, *tasks: HeldTask, scope: str = SCOPE) -> None:
-    """What a dead process left: its file, without the lock."""
+def left_behind(folder: Path, *tasks: HeldTask, scope: str = SCOPE) -> str:
+    """What a dead process left: its file, without the lock. Its name."""
     journal = TaskJournal(folder, scope)
     for task in tasks:
         journal.holding(task).__enter__()
@@ -88,6 +100,7 @@ def left_behind(folder: Path, *tasks: HeldTask, scope: str = SCOPE) -> None:
     content = path.read_bytes()
     journal.close()
     path.write_bytes(content)
+    return journal.process
 
 
 def looking(stage: Stage, folder: Path | None, queue: Queue, scope: str = SCOPE) -> LostTasks:
@@ -262,3 +275,41 @@ async def test_a_call_that_was_given_to_another_machine_stays_there(stage: Stage
     assert await stage.store.lost_handouts.take_from(stage.cluster_id, "m1") == []
     assert await stage.store.lost_handouts.take_from("another-cluster", "m2") == []
     assert (await stage.call_row(ticket.call_id))["machine_id"] == "m2"
+
+
+async def test_what_was_on_its_way_to_a_process_that_died_is_given_back(
+    stage: Stage, folder: Path, queue: Queue
+) -> None:
+    """Its next model step, and a call that nobody has; not what a machine works on, nor what another process was given."""
+    await stage.register("query")
+    thinking, calling = await stage.run(), await stage.run()
+    (waiting,) = await stage.called(calling)
+    at_work = await _given(stage)
+    dead = left_behind(folder, HeldTask(b"token"))
+    queue.on_their_way = [
+        (dead, TakenTask(run_workflow_id(thinking), "1", THINK, 4)),
+        (dead, TakenTask(run_workflow_id(calling), waiting.activity_id, "sales_query", 9)),
+        (dead, TakenTask(run_workflow_id(at_work.run), at_work.call_id, "sales_query", 1)),
+        ("another", TakenTask(run_workflow_id(thinking), "2", THINK, 1)),
+    ]
+    await looking(stage, folder, queue).sweep()
+    expected = [("1", PROCESS_LOST, 4.0), (waiting.activity_id, NOT_DELIVERED, 0.05)]
+    assert sorted(queue.taken_back) == sorted(expected)
+    assert journals(folder, SCOPE) == []
+
+
+async def test_a_file_without_a_name_is_seen_to_as_far_as_it_goes(
+    stage: Stage, folder: Path, queue: Queue
+) -> None:
+    dead = left_behind(folder, HeldTask(b"token"))
+    (path,) = journals(folder, SCOPE)
+    path.write_bytes(path.read_bytes().replace(dead.encode(), b'"torn'))
+    ref = await stage.run()
+    queue.on_their_way = [(dead, TakenTask(run_workflow_id(ref), "1", THINK, 1))]
+    await looking(stage, folder, queue).sweep()
+    assert ([token for token, *_ in queue.failed], queue.taken_back) == ([b"token"], [])
+    assert journals(folder, SCOPE) == []
+
+
+def test_no_two_processes_have_one_name(folder: Path) -> None:
+    assert TaskJournal(folder, SCOPE).process != TaskJournal(folder, SCOPE).process
