@@ -66,6 +66,10 @@ class LostTasks:
             with claimed(path) as dead:
                 if dead is None:
                     continue
+                if dead.machine is not None:
+                    await self._handouts.take_from(
+                        *dead.machine
+                    )  # their activities are among the tasks
                 for first in range(0, len(dead.tasks), _AT_A_TIME):
                     some = dead.tasks[first : first + _AT_A_TIME]
                     given_back = await asyncio.gather(*map(self._give_back, some))

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import cast
+from typing import NamedTuple, cast
 
 from orchestrator.activity_interface import CallTicket, RunRef
 from orchestrator.ids import new_id
@@ -38,6 +38,13 @@ _REST = 32
 server knows of its end. One that has ended is no longer known there, so that does no harm."""
 _SUFFIX = ".tasks"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Machine(NamedTuple):
+    """By its cluster and its own id."""
+
+    cluster_id: str
+    machine_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,8 @@ class TaskJournal:
     def __init__(self, folder: Path | None, scope: str) -> None:
         self.process = name_of_process()
         """What this process is to call itself to Temporal."""
+        self.machine: Machine | None = None
+        """The machine that it is for a cluster whose functions it hosts; to be said before the first task."""
         self._folder = folder
         self._scope = scope
         self._path: Path | None = None
@@ -106,7 +115,9 @@ class TaskJournal:
         try:
             if self._path is None:
                 self._path, self._file = _made(self._folder, self._scope)
-                self._put(0, json.dumps({"process": self.process}).encode())
+                self._put(
+                    0, json.dumps({"process": self.process, "machine": self.machine}).encode()
+                )
             slot = self._take_slot()
             self._put(slot, line)
         except OSError as error:
@@ -129,8 +140,8 @@ class DeadJournal:
 
     def __init__(self, path: Path, content: bytes) -> None:
         self._path = path
-        self.process = _process(content)
-        """What it called itself to Temporal; None where that cannot be read."""
+        self.process, self.machine = _header(content)
+        """What it called itself to Temporal, and the machine that it was; None where that cannot be read."""
         self.tasks = list(_tasks(content))
 
     def remove(self) -> None:
@@ -201,10 +212,12 @@ def _line(task: HeldTask) -> bytes:
     return json.dumps(written).encode()
 
 
-def _process(content: bytes) -> str | None:
+def _header(content: bytes) -> tuple[str | None, Machine | None]:
     with suppress(ValueError, KeyError, TypeError):
-        return str(json.loads(content[:_SLOT])["process"])
-    return None
+        header = json.loads(content[:_SLOT])
+        machine = header["machine"]
+        return str(header["process"]), None if machine is None else Machine(*machine)
+    return None, None
 
 
 def _tasks(content: bytes) -> Iterator[HeldTask]:

@@ -42,7 +42,7 @@ from orchestrator.server_process import (
 from orchestrator.settings import Settings, read_settings
 from orchestrator.store.migrate import NewerDatabaseError
 from orchestrator.store.store import Store, open_store
-from orchestrator.task_journal import TaskJournal, scope_of
+from orchestrator.task_journal import Machine, TaskJournal, scope_of
 from orchestrator.temporal import BUILD_ID, TASK_QUEUE, Temporal, connect, workflow_runner
 from orchestrator.webhooks import Webhooks
 from orchestrator.workflow import DeliverWorkflow, RunWorkflow
@@ -259,10 +259,13 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
     except (NewerDatabaseError, ValueError) as error:
         raise MisconfiguredError(str(error)) from error
     stack.push_async_callback(namer.aclose)
+    hosting = await open_hosting(store, settings)
+    if hosting is not None:
+        journal.machine = Machine(hosting.cluster_id, hosting.machine_id)
     return _Parts(
         settings=settings,
         store=store,
-        hosting=await open_hosting(store, settings),
+        hosting=hosting,
         models=models,
         namer=namer,
         notes=TaskNotes(journal),

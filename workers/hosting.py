@@ -55,8 +55,9 @@ LONGEST_PAUSE = 60.0
 """Seconds between two attempts that are waited for within a step."""
 SUPERSEDED_PAUSE = 1.0
 """Seconds until it is looked what came of a call that another machine holds."""
-_ALIVE_MS = 30_000
-_ATTEND_SECONDS = 10.0
+_ALIVE_MS = 12_000
+"""A process of which nothing is heard for so long makes no call any more, as far as others know: as long as a heartbeat."""
+_ATTEND_SECONDS = 4.0
 
 Verdict = Settled | Again | Full | Unwanted
 
@@ -104,7 +105,7 @@ class Hosting:
     ) -> None:
         self._store = store
         self._host = host
-        self._cluster_id = cluster_id
+        self.cluster_id = cluster_id
         self.machine_id = machine_id
         self._look_seconds = look_seconds
         self.functions: dict[str, HostedFunction] = {
@@ -114,7 +115,7 @@ class Hosting:
     def _named(self) -> list[HostedFunction]:
         return [
             HostedFunction(
-                queue_name(self._cluster_id, service, definition.name),
+                queue_name(self.cluster_id, service, definition.name),
                 service,
                 definition.name,
                 self._host.concurrency(service, definition.name),
@@ -129,7 +130,7 @@ class Hosting:
         """Registered, and known to be alive while the body runs. Raises `InvalidRequestError` and its kin."""
         for registration in self._host.definitions:
             await self._store.functions.register(
-                self._cluster_id,
+                self.cluster_id,
                 self.machine_id,
                 registration.service or "",
                 definitions_of(registration),
@@ -153,7 +154,7 @@ class Hosting:
 
     async def _be_alive(self, milliseconds: int) -> None:
         await self._store.functions.touch(
-            self._cluster_id,
+            self.cluster_id,
             self.machine_id,
             heartbeats=True,
             alive_until=now_ms() + milliseconds,
@@ -242,7 +243,7 @@ class Hosting:
             await asyncio.sleep(self._look_seconds)
             try:
                 _, gone = await self._store.calls.lease(
-                    self._cluster_id, call.id, self.machine_id, call.attempt
+                    self.cluster_id, call.id, self.machine_id, call.attempt
                 )
             except (NotFoundError, SupersededError):
                 gone = True
@@ -254,7 +255,7 @@ class Hosting:
         try:
             for blob in performed.blobs:
                 await self._store.blobs.add(
-                    self._cluster_id,
+                    self.cluster_id,
                     call.id,
                     self.machine_id,
                     name=blob.name,
@@ -270,7 +271,7 @@ class Hosting:
     async def _finish(self, call: FunctionCall, posted: PostResult) -> Finished:
         if posted.result_type is ResultType.INTERRUPT:
             return await self._store.approvals.request(
-                self._cluster_id,
+                self.cluster_id,
                 call.id,
                 self.machine_id,
                 call.attempt,
@@ -280,7 +281,7 @@ class Hosting:
             return await self._reject(call, "The result is nested too deeply.")
         content = content_of(posted.result_type, posted.result)
         return await self._store.calls.finish(
-            self._cluster_id,
+            self.cluster_id,
             call.id,
             self.machine_id,
             call.attempt,
@@ -291,7 +292,7 @@ class Hosting:
 
     async def _reject(self, call: FunctionCall, why: str) -> Finished:
         return await self._store.calls.finish(
-            self._cluster_id,
+            self.cluster_id,
             call.id,
             self.machine_id,
             call.attempt,

@@ -24,9 +24,9 @@ class HandedOut:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """As many calls of the function are at work as may be: this one waits."""
+    """The call waits: as many of the function are at work as may be, or (no limit) this very one is, without an activity."""
 
-    limit: int
+    limit: int | None
 
 
 @dataclass(frozen=True, slots=True)

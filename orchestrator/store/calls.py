@@ -35,7 +35,7 @@ from orchestrator.store.call_verdicts import (
 )
 from orchestrator.store.concurrency import at_work, is_full, limit_of
 from orchestrator.store.engine import Database
-from orchestrator.store.handouts import give, handed
+from orchestrator.store.handouts import give, handed, is_made_within_a_step
 from orchestrator.store.interruptions import makes_calls
 from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
@@ -295,6 +295,8 @@ async def _refused(run: OpenRun, call: CallRecord) -> Full | Settled | Unwanted 
         return Settled(outcome_of(call))
     if call.kind == "function" and is_final(run.status):
         return Unwanted(f"the run is {run.status.value}")
+    if await is_made_within_a_step(run.write, call):
+        return Full(None)
     reason = exhausted(call)
     if reason is not None and call.kind == "function":
         oversized = await answer(run, call, ResultType.REJECTION, reason)

@@ -5,16 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from sqlalchemy import bindparam, select
+
 from orchestrator.activity_interface import CallOrder
+from orchestrator.clock import now_ms
 from orchestrator.secret_box import SecretBox
+from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL
 from orchestrator.store.call_verdicts import HandedOut
 from orchestrator.store.concurrency import limit_of
 from orchestrator.store.confidences import contexts_of, opened_input
+from orchestrator.store.engine import Write
 from orchestrator.store.interruptions import is_wanted
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, RunRecord
+from orchestrator.store.sqlite import quick
 from perdure.contract import CallStatus, FunctionCall
+
+# Made once: building a statement costs more than sending it.
+_ALIVE = quick(
+    select(tables.machines.c.id).where(
+        tables.machines.c.cluster_id == bindparam("of_cluster"),
+        tables.machines.c.id == bindparam("of_machine"),
+        tables.machines.c.alive_until > bindparam("now"),
+    )
+)
 
 
 class Maker(Protocol):
@@ -64,6 +79,18 @@ async def give(
     if call.kind == "function":
         run.stop_waiting()
         run.event("call.started", callId=call.id, machineId=machine_id, attempt=handout)
+
+
+async def is_made_within_a_step(write: Write, call: CallRecord) -> bool:
+    """Whether a process that lives makes the call without an activity of the call's own.
+
+    Two model steps of one run may be under way for a moment: of a workflow that has given the first one up, or does not
+    hear of it any more. What one of them makes the other one must not make too.
+    """
+    if call.status != CallStatus.RUNNING.value or call.task_token != b"":
+        return False
+    holder = {"of_cluster": call.cluster_id, "of_machine": call.machine_id, "now": now_ms()}
+    return (await write.execute(_ALIVE, holder)).first() is not None
 
 
 async def give_new(

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.activity_interface import CallOrder, CallTicket, RunRef
-from orchestrator.store.call_verdicts import Unwanted
+from orchestrator.activity_interface import CallOrder, CallOutcome, CallTicket, RunRef
+from orchestrator.errors import SupersededError
+from orchestrator.store.call_verdicts import Full, HandedOut, Settled, Unwanted
 from orchestrator.store.steps import Recorded
 from perdure.contract import FunctionConfig
 from tests.store.stage import Stage, calls_for, plan_of
@@ -108,3 +109,43 @@ async def test_nothing_is_given_of_a_run_that_is_to_be_cancelled(stage: Stage) -
         maker=Process(),
     )
     assert (recorded.handed, recorded.standing.status) == ((), "cancelled")
+
+
+async def _made_within_a_step(stage: Stage, *, retries: int = 0) -> CallTicket:
+    await stage.register("query", machine="the-worker", config=FunctionConfig(retries=retries))
+    ref = await stage.run()
+    recorded = await _record(stage, ref, "sales_query", maker=Process())
+    return CallTicket(ref, recorded.handed[0].call.id)
+
+
+@pytest.mark.parametrize("retries", [0, 5])
+async def test_what_a_living_process_makes_within_a_step_waits_for_it(
+    stage: Stage, retries: int
+) -> None:
+    """Also where the function has no attempt left: its result is on the way."""
+    ticket = await _made_within_a_step(stage, retries=retries)
+    for token in (b"of an activity", None):
+        assert await stage.store.calls.hand_out(ticket, "another", token) == Full(None)
+    await stage.finish(ticket.call_id, machine="the-worker")
+    settled = await stage.store.calls.hand_out(ticket, "another", b"of an activity")
+    assert settled == Settled(CallOutcome(ticket.call_id))
+
+
+async def test_what_a_process_made_of_which_nothing_is_heard_goes_to_another_one(
+    stage: Stage,
+) -> None:
+    ticket = await _made_within_a_step(stage, retries=5)
+    await stage.register("query", machine="the-worker", alive_for=-1)
+    given = await stage.store.calls.hand_out(ticket, "another", b"of an activity")
+    assert isinstance(given, HandedOut)
+    assert given.call.attempt == 2
+    with pytest.raises(SupersededError):
+        await stage.finish(ticket.call_id, machine="the-worker")
+
+
+async def test_what_a_process_made_that_is_dead_goes_to_another_one_at_once(stage: Stage) -> None:
+    ticket = await _made_within_a_step(stage, retries=5)
+    await stage.store.lost_handouts.take_from(stage.cluster_id, "the-worker")
+    given = await stage.store.calls.hand_out(ticket, "another", None, begun=True)
+    assert isinstance(given, HandedOut)
+    assert (await stage.call_row(ticket.call_id))["attempts"] == 2

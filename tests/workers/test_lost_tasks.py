@@ -15,7 +15,7 @@ from orchestrator.call_queue import NOT_DELIVERED, PROCESS_LOST, CallQueue, Take
 from orchestrator.errors import UnavailableError
 from orchestrator.lost_tasks import LostTasks
 from orchestrator.settings import Settings
-from orchestrator.task_journal import HeldTask, TaskJournal, claimed, forget_old, journals
+from orchestrator.task_journal import HeldTask, Machine, TaskJournal, claimed, forget_old, journals
 from orchestrator.temporal import Temporal, run_workflow_id
 from perdure.contract import ResultType
 from tests.store.stage import Stage
@@ -313,3 +313,20 @@ async def test_a_file_without_a_name_is_seen_to_as_far_as_it_goes(
 
 def test_no_two_processes_have_one_name(folder: Path) -> None:
     assert TaskJournal(folder, SCOPE).process != TaskJournal(folder, SCOPE).process
+
+
+async def test_what_a_dead_process_hosted_is_nobodys_at_once(
+    stage: Stage, folder: Path, queue: Queue
+) -> None:
+    ticket = await _given(stage, token=b"")
+    journal = TaskJournal(folder, SCOPE)
+    journal.machine = Machine(stage.cluster_id, "m1")
+    with journal.holding(HeldTask(b"token")):
+        (path,) = journals(folder, SCOPE)
+        content = path.read_bytes()
+    journal.close()
+    path.write_bytes(content)
+    assert not await stage.store.lost_handouts.is_nobodys(stage.cluster_id, ticket.call_id)
+    await looking(stage, folder, queue).sweep()
+    assert await stage.store.lost_handouts.is_nobodys(stage.cluster_id, ticket.call_id)
+    assert [token for token, *_ in queue.failed] == [b"token"]
