@@ -56,8 +56,6 @@ class _Step(NamedTuple):
     standing: Standing
     handed: tuple[HandedOut, ...] = ()
     """Calls that this process must make now."""
-    asked: bool = False
-    """Whether the model was asked."""
 
 
 def _may_begin(until: float) -> bool:
@@ -91,23 +89,22 @@ class Activities:
         while. Each step and each call is committed as ever: whoever tries again goes on from there.
         """
         attempt = activity.info().attempt
-        until = asyncio.get_running_loop().time() + _GO_ON_SECONDS
+        # An attempt that follows on a lost one takes its step and is done, so that the next loss is again a first one:
+        # attempts that end with their processes, one after the other, are held back more and more.
+        until = asyncio.get_running_loop().time() + _GO_ON_SECONDS if attempt == 1 else 0
         taken = await self._step(question, attempt, until)
         if self._hosting is None:
             return taken.standing
-        return await self._go_on(self._hosting, question.run, taken, attempt, until)
+        return await self._go_on(self._hosting, question.run, taken, until)
 
-    async def _go_on(
-        self, hosting: Hosting, ref: RunRef, taken: _Step, attempt: int, until: float
-    ) -> Standing:
+    async def _go_on(self, hosting: Hosting, ref: RunRef, taken: _Step, until: float) -> Standing:
         """Calls and steps in turn, until something is the workflow's to do, somebody else drives the run, or it is time
         to let the workflow have a look. What was given to this process is made in any case."""
         made = True
         while taken.handed or (made and self._is_ours(hosting, taken.standing, until)):
-            standing, attempt = taken.standing, 1 if taken.asked else attempt
-            made = await hosting.make(ref, standing.orders, taken.handed)
-            question = ThinkInput(ref, standing.step + 1)
-            taken = await self._step(question, attempt, until if made else 0)
+            made = await hosting.make(ref, taken.standing.orders, taken.handed)
+            question = ThinkInput(ref, taken.standing.step + 1)
+            taken = await self._step(question, 1, until if made else 0)
         return taken.standing
 
     @staticmethod
@@ -121,7 +118,7 @@ class Activities:
         return isinstance(step, CallModel)
 
     async def _step(self, question: ThinkInput, attempt: int, until: float) -> _Step:
-        """One model step at most, and whether the model was asked."""
+        """One model step at most."""
         begun = await self._begin(question, attempt)
         if isinstance(begun, Standing):
             return _Step(await self._tell(question.run, begun))
@@ -131,14 +128,14 @@ class Activities:
         try:
             standing, handed = await self._ask(question.run, begun, attempt, until)
         except NotFoundError:
-            return _Step(_DELETED, asked=True)
+            return _Step(_DELETED)
         if standing.status == RunStatus.DONE:
             reach(Point.RESULT_NOT_DELIVERED)
         if standing.status == RunStatus.PAUSED:
             reach(Point.WAITING_FOR_APPROVAL)
         if has_handler:
             await self._tell(question.run, standing)
-        return _Step(standing, handed, asked=True)
+        return _Step(standing, handed)
 
     async def _begin(self, question: ThinkInput, attempt: int) -> Question | Standing:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -370,6 +371,19 @@ async def test_a_cancelled_call_is_stopped_and_the_run_goes_on(stage: Stage) -> 
         await thinking
     assert stopped.is_set()
     assert (await _think(stage, hosting, ref)).status == "done"
+
+
+async def test_an_attempt_after_a_lost_one_takes_its_step_and_is_done(
+    stage: Stage, service: Service
+) -> None:
+    """So that attempts are not counted together which had nothing to do with each other."""
+    hosting, environment = _hosting(stage, service), ActivityEnvironment()
+    environment.info = replace(environment.info, attempt=2)
+    async with hosting.attended():
+        ref = await stage.run(prompt=_script(_call("add", a=1, b=2), {"text": "done"}))
+        standing = await _think(stage, hosting, ref, environment)
+        assert (standing.step, len(standing.orders)) == (1, 1)
+        assert (await _think(stage, hosting, ref)).status == "done"
 
 
 async def test_a_worker_that_is_to_end_begins_nothing_more(stage: Stage, service: Service) -> None:
