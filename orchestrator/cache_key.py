@@ -11,7 +11,7 @@ from pydantic import JsonValue
 def check_key_path(text: str) -> None:
     """Raises `ValueError`, in words, for a key path that cannot be used."""
     # Imported when a first function has a cache: few have.
-    from orchestrator.key_path import compile_key_path  # noqa: PLC0415
+    from orchestrator.key_path import compile_key_path  # noqa: PLC0415 - see above
 
     compile_key_path(text)
 

@@ -38,7 +38,7 @@ def read_key(text: str) -> bytes:
 def cipher(key: bytes) -> AESGCM:
     """AES-256 in its authenticating mode."""
     # Only who has a key needs the package: 7 MB.
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - see above
 
     return AESGCM(key)
 

@@ -67,7 +67,7 @@ def _codec(settings: Settings) -> PayloadCodec | None:
     if key is None:
         return None
     # Only who has a key needs the packages behind it: 7 MB.
-    from orchestrator.payload_codec import EncryptingCodec  # noqa: PLC0415
+    from orchestrator.payload_codec import EncryptingCodec  # noqa: PLC0415 - see above
 
     return EncryptingCodec.from_text(key.get_secret_value())
 

@@ -118,7 +118,7 @@ def build_webhook_worker(client: Client, delivery: WebhookDelivery) -> Worker:
 
 def _load_host(targets: str) -> Host:
     # Only a process that hosts functions has what function workers are made of.
-    from perdure.hosting import ConfigurationError, Host  # noqa: PLC0415
+    from perdure.hosting import ConfigurationError, Host  # noqa: PLC0415 - see above
 
     try:
         return Host.load(targets)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from typing_extensions import override
 
-from orchestrator.activity_interface import CallTicket, RunRef, Standing, ThinkInput
+from orchestrator.activity_interface import CallTicket
 from orchestrator.clock import now_ms
 from orchestrator.errors import InvalidRequestError
 from orchestrator.settings import Settings
@@ -22,70 +21,22 @@ from orchestrator.store.approvals import Decision
 from orchestrator.store.call_verdicts import Settled, Unwanted
 from orchestrator.store.questions import Question
 from orchestrator.store.steps import Recorded
-from orchestrator.temporal import Temporal
 from perdure import Context, Service, approval_request, blob
 from perdure.contract import FunctionConfig, FunctionDefinition, RetryPolicy
-from perdure.hosting import Host
 from tests.store.stage import Stage, calls_for, plan_of
-from workers.activities import Activities
-from workers.hosting import LONGEST_PAUSE, LONGEST_WITHIN_A_STEP, Hosting
+from tests.workers.hosted import (
+    MACHINE,
+    activities_of,
+    call,
+    hosting_of,
+    results,
+    script,
+    think,
+    think_with,
+)
+from workers.hosting import LONGEST_PAUSE, LONGEST_WITHIN_A_STEP
 from workers.models import open_models
-from workers.small_models import SmallModels
-from workers.summaries import Summarizer
 from workers.thinking import Thinker
-
-MACHINE = "the-worker"
-
-
-def _hosting(stage: Stage, service: Service, *, look_seconds: float = 4.0) -> Hosting:
-    return Hosting(
-        stage.store,
-        Host([service]),
-        cluster_id=stage.cluster_id,
-        machine_id=MACHINE,
-        look_seconds=look_seconds,
-    )
-
-
-def _activities(stage: Stage, hosting: Hosting | None) -> Activities:
-    settings = Settings(anthropic_api_key=None, default_model="scripted/inline")
-    models = open_models(settings)
-    small = SmallModels(stage.store, models, model=None)
-    thinker = Thinker(stage.store, models, max_output_tokens=1_000)
-    return Activities(
-        stage.store, thinker, Summarizer(stage.store, small), Temporal(settings), hosting
-    )
-
-
-def _script(*steps: JsonValue) -> str:
-    return json.dumps(list(steps))
-
-
-def _call(function: str, **given: JsonValue) -> dict[str, JsonValue]:
-    return {"calls": [{"function": f"here_{function}", "input": given}]}
-
-
-async def _think(
-    stage: Stage,
-    hosting: Hosting | None,
-    ref: RunRef,
-    environment: ActivityEnvironment | None = None,
-) -> Standing:
-    return await _think_with(_activities(stage, hosting), ref, environment)
-
-
-async def _think_with(
-    activities: Activities, ref: RunRef, environment: ActivityEnvironment | None = None
-) -> Standing:
-    environment = environment or ActivityEnvironment()
-    standing: Standing = await environment.run(activities.think, ThinkInput(ref))
-    return standing
-
-
-async def _results(stage: Stage, ref: RunRef) -> list[Any]:
-    return [
-        data["result"] for kind, data in await stage.messages(ref) if kind == "invocation-result"
-    ]
 
 
 @pytest.fixture
@@ -103,11 +54,11 @@ def service() -> Service:
 async def test_steps_and_their_calls_are_made_within_one_activity(
     stage: Stage, service: Service
 ) -> None:
-    prompt = _script(_call("add", a=1, b=2), _call("add", a=3, b=4), {"text": "done"})
-    hosting = _hosting(stage, service)
+    prompt = script(call("add", a=1, b=2), call("add", a=3, b=4), {"text": "done"})
+    hosting = hosting_of(stage, service)
     async with hosting.attended():
         ref = await stage.run(prompt=prompt)
-        standing = await _think(stage, hosting, ref)
+        standing = await think(stage, hosting, ref)
     assert (standing.status, standing.step, standing.orders) == ("done", 3, [])
     rows = await stage.rows(tables.calls)
     assert [(row["status"], row["attempts"], row["handouts"]) for row in rows] == [
@@ -129,10 +80,10 @@ async def test_all_calls_of_a_reply_are_at_work_at_once(stage: Stage) -> None:
         return "met"
 
     twice: list[JsonValue] = [{"function": "here_meet"}, {"function": "here_meet"}]
-    prompt = _script({"calls": twice}, {"text": "done"})
-    hosting = _hosting(stage, service)
+    prompt = script({"calls": twice}, {"text": "done"})
+    hosting = hosting_of(stage, service)
     async with hosting.attended():
-        assert (await _think(stage, hosting, await stage.run(prompt=prompt))).status == "done"
+        assert (await think(stage, hosting, await stage.run(prompt=prompt))).status == "done"
     assert [row["status"] for row in await stage.rows(tables.calls)] == ["success"] * 2
 
 
@@ -151,12 +102,12 @@ async def test_calls_that_would_have_to_wait_are_given_to_nobody_yet(stage: Stag
         return at_work
 
     twice: list[JsonValue] = [{"function": "here_alone"}, {"function": "here_alone"}]
-    prompt = _script({"calls": twice}, _call("alone"), {"text": "done"})
-    hosting = _hosting(stage, service)
+    prompt = script({"calls": twice}, call("alone"), {"text": "done"})
+    hosting = hosting_of(stage, service)
     async with hosting.attended():
         ref = await stage.run(prompt=prompt)
-        assert (await _think(stage, hosting, ref)).status == "done"
-    assert await _results(stage, ref) == ["0", "0", "0"]
+        assert (await think(stage, hosting, ref)).status == "done"
+    assert await results(stage, ref) == ["0", "0", "0"]
 
 
 async def test_a_function_is_tried_again_as_often_as_it_allows(stage: Stage) -> None:
@@ -176,11 +127,11 @@ async def test_a_function_is_tried_again_as_often_as_it_allows(stage: Stage) -> 
         """Never works."""
         raise ValueError("never")
 
-    prompt = _script(_call("flaky"), _call("broken"), {"text": "done"})
-    hosting = _hosting(stage, service)
+    prompt = script(call("flaky"), call("broken"), {"text": "done"})
+    hosting = hosting_of(stage, service)
     async with hosting.attended():
         ref = await stage.run(prompt=prompt)
-        assert (await _think(stage, hosting, ref)).status == "done"
+        assert (await think(stage, hosting, ref)).status == "done"
     assert attempts == [1, 2, 3]
     first, second = await stage.rows(tables.calls)
     assert (first["attempts"], second["attempts"]) == (3, 1)
@@ -198,11 +149,11 @@ async def test_a_long_pause_between_attempts_is_temporals_to_wait(stage: Stage) 
         """Never works."""
         raise ValueError("never")
 
-    hosting = _hosting(stage, service)
+    hosting = hosting_of(stage, service)
     async with hosting.attended():
-        ref = await stage.run(prompt=_script(_call("broken"), {"text": "done"}))
+        ref = await stage.run(prompt=script(call("broken"), {"text": "done"}))
         with pytest.raises(ApplicationError) as raised:
-            await _think(stage, hosting, ref)
+            await think(stage, hosting, ref)
     assert raised.value.next_retry_delay is not None
     assert raised.value.next_retry_delay.total_seconds() == 2 * LONGEST_PAUSE
 
@@ -215,18 +166,18 @@ async def test_a_call_that_asks_a_person_pauses_the_run(stage: Stage) -> None:
         """Ask first."""
         return "paid" if context.approved else approval_request("Really?")
 
-    hosting = _hosting(stage, service)
+    hosting = hosting_of(stage, service)
     async with hosting.attended():
-        ref = await stage.run(prompt=_script(_call("pay"), {"text": "done"}))
-        standing = await _think(stage, hosting, ref)
+        ref = await stage.run(prompt=script(call("pay"), {"text": "done"}))
+        standing = await think(stage, hosting, ref)
         assert (standing.status, standing.orders) == ("paused", [])
         (row,) = await stage.rows(tables.calls)
         await stage.store.approvals.decide(
             ref.cluster_id, row["id"], Decision(approved=True, by="somebody")
         )
-        standing = await _think(stage, hosting, ref)
+        standing = await think(stage, hosting, ref)
     assert standing.status == "done"
-    assert await _results(stage, ref) == ["paid"]
+    assert await results(stage, ref) == ["paid"]
 
 
 async def test_blobs_are_kept(stage: Stage) -> None:
@@ -237,10 +188,10 @@ async def test_blobs_are_kept(stage: Stage) -> None:
         """Draw."""
         return {"drawn": blob("note", "text/plain", "for people")}
 
-    hosting = _hosting(stage, service)
+    hosting = hosting_of(stage, service)
     async with hosting.attended():
-        ref = await stage.run(prompt=_script(_call("draw"), {"text": "done"}))
-        assert (await _think(stage, hosting, ref)).status == "done"
+        ref = await stage.run(prompt=script(call("draw"), {"text": "done"}))
+        assert (await think(stage, hosting, ref)).status == "done"
     (kept,) = await stage.rows(tables.blobs)
     assert kept["name"] == "note"
 
@@ -256,10 +207,10 @@ async def test_a_result_that_is_nested_too_deeply_is_a_failure(stage: Stage) -> 
             value = [value]
         return value
 
-    hosting = _hosting(stage, service)
+    hosting = hosting_of(stage, service)
     async with hosting.attended():
-        ref = await stage.run(prompt=_script(_call("deep"), {"text": "done"}))
-        assert (await _think(stage, hosting, ref)).status == "done"
+        ref = await stage.run(prompt=script(call("deep"), {"text": "done"}))
+        assert (await think(stage, hosting, ref)).status == "done"
     (row,) = await stage.rows(tables.calls)
     assert row["result_type"] == "rejection"
 
@@ -272,13 +223,11 @@ async def test_other_calls_are_left_to_the_workflow(stage: Stage, service: Servi
             {"function": "sales_elsewhere"},
         ]
     }
-    hosting = _hosting(stage, service)
+    hosting = hosting_of(stage, service)
     async with hosting.attended():
-        standing = await _think(stage, hosting, await stage.run(prompt=_script(both)))
+        standing = await think(stage, hosting, await stage.run(prompt=script(both)))
         assert (standing.status, len(standing.orders)) == ("running", 2)
-        standing = await _think(
-            stage, None, await stage.run(prompt=_script(_call("add", a=1, b=2)))
-        )
+        standing = await think(stage, None, await stage.run(prompt=script(call("add", a=1, b=2))))
         assert (standing.status, len(standing.orders)) == ("running", 1)
     assert {row["status"] for row in await stage.rows(tables.calls)} == {"pending"}
 
@@ -286,13 +235,13 @@ async def test_other_calls_are_left_to_the_workflow(stage: Stage, service: Servi
 async def test_a_call_that_may_take_long_has_an_activity_of_its_own(stage: Stage) -> None:
     service = Service("here")
     service.function(timeout=LONGEST_WITHIN_A_STEP + 1)(long)
-    hosting = _hosting(stage, service)
+    hosting = hosting_of(stage, service)
     async with hosting.attended():
-        ref = await stage.run(prompt=_script(_call("long"), {"text": "done"}))
-        (order,) = (await _think(stage, hosting, ref)).orders
+        ref = await stage.run(prompt=script(call("long"), {"text": "done"}))
+        (order,) = (await think(stage, hosting, ref)).orders
     ticket_made = await hosting.call(CallTicket(ref, order.call_id), order.queue, b"its own token")
     assert isinstance(ticket_made, Settled)
-    assert (await _think(stage, hosting, ref)).status == "done"
+    assert (await think(stage, hosting, ref)).status == "done"
 
 
 def long() -> str:
@@ -304,12 +253,12 @@ async def test_a_call_that_a_dead_process_had_is_the_workflows(
     stage: Stage, service: Service
 ) -> None:
     """Only its own activity says that nobody works on it any more."""
-    hosting = _hosting(stage, service)
+    hosting = hosting_of(stage, service)
     async with hosting.attended():
-        ref = await stage.run(prompt=_script(_call("add", a=1, b=2), {"text": "done"}))
-        (order,) = (await _think(stage, None, ref)).orders
+        ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
+        (order,) = (await think(stage, None, ref)).orders
         await stage.hand_out(ref, order.call_id, machine="dead")
-        standing = await _think(stage, hosting, ref)
+        standing = await think(stage, hosting, ref)
         assert [one.call_id for one in standing.orders] == [order.call_id]
         assert (await stage.call_row(order.call_id))["machine_id"] == "dead"
         taken = await hosting.call(CallTicket(ref, order.call_id), order.queue, b"token")
@@ -329,14 +278,14 @@ async def test_a_step_that_somebody_else_recorded_makes_no_calls_here(
             await go_on.wait()
             return await super().think(question, **more)
 
-    hosting = _hosting(stage, service)
-    activities = _activities(stage, hosting)
+    hosting = hosting_of(stage, service)
+    activities = activities_of(stage, hosting)
     activities._thinker = Frozen(
         stage.store, open_models(Settings(anthropic_api_key=None)), max_output_tokens=1_000
     )
     async with hosting.attended():
-        ref = await stage.run(prompt=_script(_call("add", a=1, b=2), {"text": "done"}))
-        frozen = asyncio.create_task(_think_with(activities, ref))
+        ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
+        frozen = asyncio.create_task(think_with(activities, ref))
         await began.wait()
         question = await stage.ask(ref)
         await stage.store.steps.record(
@@ -361,44 +310,44 @@ async def test_a_cancelled_call_is_stopped_and_the_run_goes_on(stage: Stage) -> 
         finally:
             stopped.set()
 
-    hosting = _hosting(stage, service, look_seconds=0.05)
+    hosting = hosting_of(stage, service, look_seconds=0.05)
     async with hosting.attended():
-        ref = await stage.run(prompt=_script(_call("wait"), {"text": "done"}))
-        thinking = asyncio.create_task(_think(stage, hosting, ref))
+        ref = await stage.run(prompt=script(call("wait"), {"text": "done"}))
+        thinking = asyncio.create_task(think(stage, hosting, ref))
         await began.wait()
         (row,) = await stage.rows(tables.calls)
         await stage.store.calls.cancel(ref.cluster_id, row["id"], "enough")
         await thinking
     assert stopped.is_set()
-    assert (await _think(stage, hosting, ref)).status == "done"
+    assert (await think(stage, hosting, ref)).status == "done"
 
 
 async def test_an_attempt_after_a_lost_one_takes_its_step_and_is_done(
     stage: Stage, service: Service
 ) -> None:
     """So that attempts are not counted together which had nothing to do with each other."""
-    hosting, environment = _hosting(stage, service), ActivityEnvironment()
+    hosting, environment = hosting_of(stage, service), ActivityEnvironment()
     environment.info = replace(environment.info, attempt=2)
     async with hosting.attended():
-        ref = await stage.run(prompt=_script(_call("add", a=1, b=2), {"text": "done"}))
-        standing = await _think(stage, hosting, ref, environment)
+        ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
+        standing = await think(stage, hosting, ref, environment)
         assert (standing.step, len(standing.orders)) == (1, 1)
-        assert (await _think(stage, hosting, ref)).status == "done"
+        assert (await think(stage, hosting, ref)).status == "done"
 
 
 async def test_a_worker_that_is_to_end_begins_nothing_more(stage: Stage, service: Service) -> None:
-    hosting, environment = _hosting(stage, service), ActivityEnvironment()
+    hosting, environment = hosting_of(stage, service), ActivityEnvironment()
     environment.worker_shutdown()
     async with hosting.attended():
-        ref = await stage.run(prompt=_script(_call("add", a=1, b=2), {"text": "done"}))
-        standing = await _think(stage, hosting, ref, environment)
+        ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
+        standing = await think(stage, hosting, ref, environment)
     assert len(standing.orders) == 1
 
 
 async def test_the_process_is_known_as_a_machine_while_it_hosts(
     stage: Stage, service: Service
 ) -> None:
-    hosting = _hosting(stage, service)
+    hosting = hosting_of(stage, service)
     async with hosting.attended():
         (described,) = await stage.store.functions.services(stage.cluster_id)
         assert [(one.name, one.live_machines) for one in described.functions] == [("add", 1)]
@@ -409,7 +358,7 @@ async def test_the_process_is_known_as_a_machine_while_it_hosts(
 async def test_what_the_api_would_refuse_is_refused(stage: Stage) -> None:
     service = Service("here")
     config = FunctionConfig(cache={"key_path": "nonsense", "ttl_seconds": 1.0})  # pyright: ignore[reportArgumentType]
-    hosting = _hosting(stage, service)
+    hosting = hosting_of(stage, service)
     (registration,) = hosting._host.definitions
     registration.functions.append(FunctionDefinition(name="cached", config=config))
     with pytest.raises(InvalidRequestError) as raised:
@@ -419,7 +368,7 @@ async def test_what_the_api_would_refuse_is_refused(stage: Stage) -> None:
 
 
 async def test_a_deleted_call_is_unwanted(stage: Stage, service: Service) -> None:
-    hosting = _hosting(stage, service)
+    hosting = hosting_of(stage, service)
     ref = await stage.run()
     (queue,) = hosting.functions
     assert isinstance(await hosting.call(CallTicket(ref, "gone"), queue, None), Unwanted)

@@ -1,0 +1,75 @@
+"""Hosted functions played in the test's own process: the worker's activities over a store, and scripts for the model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import JsonValue
+from temporalio.testing import ActivityEnvironment
+
+from orchestrator.activity_interface import RunRef, Standing, ThinkInput
+from orchestrator.settings import Settings
+from orchestrator.temporal import Temporal
+from perdure import Service
+from perdure.hosting import Host
+from tests.store.stage import Stage
+from workers.activities import Activities
+from workers.hosting import Hosting
+from workers.models import open_models
+from workers.small_models import SmallModels
+from workers.summaries import Summarizer
+from workers.thinking import Thinker
+
+MACHINE = "the-worker"
+
+
+def hosting_of(stage: Stage, service: Service, *, look_seconds: float = 4.0) -> Hosting:
+    return Hosting(
+        stage.store,
+        Host([service]),
+        cluster_id=stage.cluster_id,
+        machine_id=MACHINE,
+        look_seconds=look_seconds,
+    )
+
+
+def activities_of(stage: Stage, hosting: Hosting | None) -> Activities:
+    settings = Settings(anthropic_api_key=None, default_model="scripted/inline")
+    models = open_models(settings)
+    small = SmallModels(stage.store, models, model=None)
+    thinker = Thinker(stage.store, models, max_output_tokens=1_000)
+    return Activities(
+        stage.store, thinker, Summarizer(stage.store, small), Temporal(settings), hosting
+    )
+
+
+def script(*steps: JsonValue) -> str:
+    return json.dumps(list(steps))
+
+
+def call(function: str, **given: JsonValue) -> dict[str, JsonValue]:
+    return {"calls": [{"function": f"here_{function}", "input": given}]}
+
+
+async def think(
+    stage: Stage,
+    hosting: Hosting | None,
+    ref: RunRef,
+    environment: ActivityEnvironment | None = None,
+) -> Standing:
+    return await think_with(activities_of(stage, hosting), ref, environment)
+
+
+async def think_with(
+    activities: Activities, ref: RunRef, environment: ActivityEnvironment | None = None
+) -> Standing:
+    environment = environment or ActivityEnvironment()
+    standing: Standing = await environment.run(activities.think, ThinkInput(ref))
+    return standing
+
+
+async def results(stage: Stage, ref: RunRef) -> list[Any]:
+    return [
+        data["result"] for kind, data in await stage.messages(ref) if kind == "invocation-result"
+    ]
