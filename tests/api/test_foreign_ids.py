@@ -75,7 +75,7 @@ async def theirs(client: httpx2.AsyncClient, services: ApiServices) -> Tenant:
     return await tenant(client, services, "theirs")
 
 
-def _unknown(foreign: str) -> str:
+def nobodys(foreign: str) -> str:
     """An id of the same form that nobody has."""
     return "Z" + foreign[1:] if foreign[0] != "Z" else "Y" + foreign[1:]
 
@@ -87,7 +87,7 @@ async def test_every_operation_answers_a_foreign_id_as_an_unknown_one(
     for operation in OPERATIONS:
         for parameter in operation.parameters:
             foreign = theirs.ids[parameter]
-            unknown = _unknown(foreign)
+            unknown = nobodys(foreign)
             answers = [
                 await operation.ask(client, ours.key, **{**ours.ids, parameter: name})
                 for name in (foreign, unknown)

@@ -12,7 +12,7 @@ import pytest
 from api.app import assemble
 from api.composition import ApiServices
 from tests.api.tenants import BODIES, MACHINE, Operation, keyed_operations
-from tests.api.test_foreign_ids import Tenant, tenant
+from tests.api.test_foreign_ids import Tenant, nobodys, tenant
 
 DOCUMENT: dict[str, Any] = assemble().openapi()
 OPERATIONS = {operation.id: operation for operation in keyed_operations()}
@@ -33,11 +33,6 @@ async def ours(client: httpx2.AsyncClient, services: ApiServices) -> Tenant:
 @pytest.fixture
 async def theirs(client: httpx2.AsyncClient, services: ApiServices) -> Tenant:
     return await tenant(client, services, "theirs")
-
-
-def unknown(foreign: str) -> str:
-    """An id of the same form that nobody has."""
-    return ("Y" if foreign[0] == "Z" else "Z") + foreign[1:]
 
 
 def queries() -> Iterator[tuple[Operation, str]]:
@@ -87,7 +82,7 @@ async def test_a_query_for_a_foreign_id_finds_what_one_for_an_unknown_id_finds(
                 params={name: value},
                 headers=headers,
             )
-            for value in (foreign, unknown(foreign))
+            for value in (foreign, nobodys(foreign))
         ]
         assert [answer.status_code for answer in answers] == [200, 200], (operation, name)
         assert answers[0].json() == answers[1].json(), (operation, name)
@@ -116,7 +111,7 @@ async def test_a_foreign_id_in_a_body_is_as_good_as_an_unknown_one(
 
     kind = next(kind for kind in theirs.ids if f': "{kind}"' in json.dumps(fields))
     foreign = theirs.ids[kind]
-    names = (foreign, unknown(foreign))
+    names = (foreign, nobodys(foreign))
     answers = [
         await client.request(
             OPERATIONS[operation].method,
@@ -142,7 +137,7 @@ async def test_a_foreign_machines_name_opens_nothing(
 ) -> None:
     asked = OPERATIONS[operation]
     foreign = theirs.ids["machineId"]
-    names = (foreign, unknown(foreign))
+    names = (foreign, nobodys(foreign))
     answers = [
         await client.request(
             asked.method,
