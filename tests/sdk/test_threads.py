@@ -14,20 +14,27 @@ def eat():
     while True:
         eaten.append(bytearray(1 << 16))
 
+def nibble():
+    return [bytearray(1 << 16) for _ in range(1 << 10)]
+
 async def main():
     try:
         await asyncio.wait_for(in_daemon_thread(eat), 30)
     except MemoryError as error:
-        print(len(await in_daemon_thread(lambda: bytearray(1 << 28))), error.__traceback__ is None)
+        print(len(await in_daemon_thread(nibble)), error.__traceback__ is None)
 
 asyncio.run(main())
 """
 
 
 def test_a_function_that_ate_all_memory_leaves_it_to_whoever_comes_next() -> None:
-    """What it raised is kept until it was answered; what it had eaten is not."""
+    """What it raised is kept until it was answered; what it had eaten is not.
+
+    Whoever comes next asks for pieces of the same size: the C library may keep the address space of what was
+    freed for such pieces, so one large piece would ask for what nobody promises.
+    """
     said = subprocess.run(
-        [sys.executable, "-c", _EATER], capture_output=True, text=True, check=True, timeout=50
+        [sys.executable, "-c", _EATER], capture_output=True, text=True, check=False, timeout=50
     )
-    assert said.stdout.split() == [str(1 << 28), "False"]
     assert not said.stderr
+    assert said.stdout.split() == [str(1 << 10), "False"]
