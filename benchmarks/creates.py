@@ -1,15 +1,18 @@
 """What creating runs costs the API's process, without a socket and without Temporal: `python -m benchmarks.creates`.
 
-Runs are created on a fresh SQLite file one after the other, then fifty at once; each time the middle of several rounds is
+Runs are created on a fresh database (`--store postgresql`: that of the wheel, else a SQLite file) one after the other, then fifty at once; each time the middle of several rounds is
 printed: milliseconds of processor time and of waiting per run.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import dataclasses
 import tempfile
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -18,6 +21,7 @@ from typing_extensions import override
 
 from api.__main__ import open_services
 from api.app import create_app
+from benchmarks.postgres import running_postgres
 from orchestrator.activity_interface import RunRef
 from orchestrator.clock import now_ms
 from orchestrator.operations import Operations
@@ -76,10 +80,21 @@ async def _create(client: httpx2.AsyncClient) -> None:
     (await client.post("/runs", json=asked, headers=key)).raise_for_status()
 
 
+@contextmanager
+def _database(store: str) -> Generator[str]:
+    if store == "postgresql":
+        with running_postgres() as postgres:
+            yield postgres.url
+    else:
+        with tempfile.TemporaryDirectory(prefix="perdure-bench-") as folder:
+            yield f"sqlite:///{Path(folder) / 'perdure.db'}"
+
+
 def main() -> None:
     """Measure and print."""
-    with tempfile.TemporaryDirectory(prefix="perdure-bench-") as folder:
-        url = f"sqlite:///{Path(folder) / 'perdure.db'}"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite")
+    with _database(parser.parse_args().store) as url:
         asyncio.run(_measure(Settings(database_url=url, temporal_address="127.0.0.1:1")))
 
 
