@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 from benchmarks.bench import Bench, suffix
 from benchmarks.figures import Sheet
+from perdure import AsyncRun
 
 SECTION = "latency and history"
 _THINKING_MS = 150
@@ -16,7 +18,7 @@ _SHORT, _LONG = 10, 60
 
 
 async def latencies(bench: Bench) -> None:
-    """Creations and observations in turn."""
+    """Creations and observations in turn, each when nothing of the run before is under way any more."""
     sheet = bench.sheet(SECTION)
     created: list[float] = []
     polled: list[float] = []
@@ -41,6 +43,7 @@ async def _creation(bench: Bench) -> float:
     run = await bench.http.create(1)
     answered = time.perf_counter() - started
     await run.poll(timeout=60)
+    await _closed(bench, run)
     return answered * 1000
 
 
@@ -50,7 +53,9 @@ async def _poll(bench: Bench) -> float:
     snapshot = (await run.poll(timeout=60)).run
     if snapshot.finished_at is None:
         raise RuntimeError("a run that was polled to its end has no end")
-    return _ms_since(snapshot.finished_at)
+    seen_after = _ms_since(snapshot.finished_at)
+    await _closed(bench, run)
+    return seen_after
 
 
 async def _stream(bench: Bench) -> float:
@@ -58,8 +63,15 @@ async def _stream(bench: Bench) -> float:
     run = await bench.http.create(0, delay_ms=_THINKING_MS)
     async for event in run.events():
         if event.type == "run.status" and event.data.get("status") == "done":
-            return _ms_since(event.created_at)
+            seen_after = _ms_since(event.created_at)
+            await _closed(bench, run)
+            return seen_after
     raise RuntimeError("a stream of events ended without the last transition")
+
+
+async def _closed(bench: Bench, run: AsyncRun[Any]) -> None:
+    """Wait until Temporal has nothing more to do for the run: the machine is idle again."""
+    await bench.temporal.get_workflow_handle(bench.http.workflow_id(run)).result()
 
 
 def _ms_since(moment: datetime) -> float:
