@@ -11,15 +11,15 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from benchmarks.peers.errors import PeerError
+from orchestrator.settings import Settings
+from orchestrator.temporal import Temporal
 from perdure.dev.child import bound_command
 from perdure.dev.plan import (
     StackOptions,
     choose_addresses,
     find_temporal,
     temporal_child,
-    temporal_environment,
 )
-from perdure.dev.probes import temporal_answers
 from perdure.dev.state import StateFolder
 
 _SECONDS_TO_START = 60
@@ -34,15 +34,14 @@ async def temporal_server(folder: Path) -> AsyncGenerator[str]:
         name: value for name, value in os.environ.items() if not name.startswith("PERDURE_")
     }
     addresses = choose_addresses(StackOptions(port=0), environment, None)
-    binary = find_temporal()
-    child = temporal_child(binary, StateFolder(folder), addresses, environment)
+    child = temporal_child(find_temporal(), StateFolder(folder), addresses, environment)
     worker = (sys.executable, "-m", "benchmarks.raw_loop", addresses.temporal)
     log = folder / "temporal.log"
     with _process(child.argv, child.environment, log):
         try:
             async with asyncio.timeout(_SECONDS_TO_START):
-                asked = temporal_environment(environment)
-                while not await temporal_answers(binary, addresses.temporal, asked):  # noqa: ASYNC110 # another process
+                temporal = Temporal(Settings(temporal_address=addresses.temporal))
+                while not await temporal.is_reachable():  # noqa: ASYNC110 # another process
                     await asyncio.sleep(_PAUSE)
         except TimeoutError as error:
             raise PeerError(f"The Temporal server does not start: see {log}") from error

@@ -38,17 +38,19 @@ class RunStore:
         The same id or idempotency key with the same request is the same run. Raises `InvalidRequestError` (code
         `idempotency_mismatch`) where the request differs.
         """
-        try:
-            async with self._database.write() as write:
-                record = await insert_run(write, new)
-        except IntegrityError:
-            existing = await self.existing(
-                new.cluster_id, new.id, new.idempotency_key, new.request_hash
-            )
-            if existing is None:
-                raise
-            return existing, False
-        return record, True
+        for again in (True, True, False):
+            try:
+                async with self._database.write() as write:
+                    return await insert_run(write, new), True
+            except IntegrityError:
+                existing = await self.existing(
+                    new.cluster_id, new.id, new.idempotency_key, new.request_hash
+                )
+                if existing is not None:
+                    return existing, False
+                if not again:  # or else whoever had the name was deleted meanwhile, and it is free
+                    raise
+        raise AssertionError("unreachable")
 
     async def existing(
         self, cluster_id: str, run_id: str | None, idempotency_key: str | None, request_hash: str

@@ -17,10 +17,10 @@ from pydantic import JsonValue
 
 from orchestrator.settings import Settings
 from orchestrator.store.store import open_store
+from orchestrator.temporal import Temporal
 from perdure import AsyncPerdure, AsyncRun, FunctionReference
 from perdure.dev.plan import Addresses, Commands, find_temporal, temporal_child
 from perdure.dev.ports import LOOPBACK, free_port
-from perdure.dev.probes import temporal_answers
 from perdure.dev.state import StateFolder
 from tests.end_to_end.conftest import REPOSITORY
 from tests.faults.diary import DIARY, LEDGER, lines_of
@@ -236,14 +236,15 @@ async def _temporal(
         "temporal", child.argv, child.environment, folder / "temporal.log", lambda _: True
     )
     await process.start()
-    await temporal_serves(address, child.environment)
+    await temporal_serves(address)
     return process
 
 
-async def temporal_serves(address: str, environment: Mapping[str, str]) -> None:
+async def temporal_serves(address: str) -> None:
     """Wait until the Temporal server answers."""
+    temporal = Temporal(Settings(temporal_address=address))
     async with asyncio.timeout(60):
-        while not await temporal_answers(find_temporal(), address, environment):  # noqa: ASYNC110 - another process
+        while not await temporal.is_reachable():  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)
 
 

@@ -82,13 +82,13 @@ def test_a_missing_temporal_binary_is_named_with_the_command_that_brings_it(tmp_
 def test_a_part_that_keeps_crashing_is_named_with_its_last_words(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "--port", "0", STANDIN_WORKERS_CRASH="1")
     assert sum("workers exited with code 1" in line for line in lines) == 5
-    assert "workers does not come up" in lines[5]
+    assert "The process workers does not come up" in lines[5]
     assert lines[-1] == "the stand-in workers were told to crash"
 
 
 def test_a_part_that_needs_a_person_ends_the_start_at_once(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "--port", "0", STANDIN_WORKERS_REFUSE="PERDURE_X is wrong")
-    assert lines[0].startswith("workers cannot work as it is set up. Its log: ")
+    assert lines[0].startswith("The process workers cannot work as it is set up. Its log: ")
     assert lines[1:] == ["error: PERDURE_X is wrong"]
 
 
@@ -102,7 +102,7 @@ def test_a_stack_that_never_gets_ready_says_what_is_missing(tmp_path: Path) -> N
 
 def test_a_store_that_cannot_be_opened_is_said_in_its_own_words(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "--port", "0", STANDIN_API_REFUSES="no such database: perdure")
-    assert "api cannot work as it is set up" in lines[0]
+    assert "process api cannot work as it is set up" in lines[0]
     assert lines[-1] == "error: no such database: perdure"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from typing_extensions import override
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
@@ -14,6 +15,7 @@ from orchestrator.store.json_text import load_object
 from orchestrator.store.questions import Known
 from orchestrator.store.records import RunRecord
 from orchestrator.store.run_lists import RunFilter
+from orchestrator.store.runs import RunStore
 from perdure.contract import MessageType, RunStatus
 from tests.store.stage import HANDLER, Stage, new_run, text_of
 
@@ -60,6 +62,28 @@ async def test_the_id_of_one_run_with_the_key_of_another_is_refused(stage: Stage
         with pytest.raises(InvalidRequestError) as caught:
             await stage.store.runs.create(mixed)
         assert caught.value.code == "idempotency_mismatch"
+
+
+class _Overtaken(RunStore):
+    """Each time it is asked whose a name is, that run has just been deleted."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage.store.database)
+        self._stage = stage
+
+    @override
+    async def existing(
+        self, cluster_id: str, run_id: str | None, idempotency_key: str | None, request_hash: str
+    ) -> RunRecord | None:
+        await self._stage.store.deletion.delete(RunRef(cluster_id, "first"))
+        return await super().existing(cluster_id, run_id, idempotency_key, request_hash)
+
+
+async def test_a_name_whose_run_was_deleted_a_moment_ago_is_free(stage: Stage) -> None:
+    await stage.run(run_id="first", idempotency_key="k")
+    second = new_run(stage.cluster_id, "second", idempotency_key="k")
+    run, is_new = await _Overtaken(stage).create(second)
+    assert (run.id, is_new) == ("second", True)
 
 
 async def test_of_many_who_ask_at_once_one_makes_the_run(stage: Stage, elsewhere: Stage) -> None:

@@ -81,7 +81,7 @@ async def _free(ground: Ground, ballast: Path) -> None:
         if not process.is_alive():
             await process.start()
             if name == "temporal":
-                await temporal_serves(ground.temporal_address, ground.environment)
+                await temporal_serves(ground.temporal_address)
 
 
 def _integrity(path: Path) -> str:

@@ -142,6 +142,6 @@ def _return_of(ground: Ground, victim: str) -> Callable[[], Awaitable[object]]:
     async def bring_back() -> None:
         await ground[victim].start()
         if victim == "temporal":
-            await temporal_serves(ground.temporal_address, ground.environment)
+            await temporal_serves(ground.temporal_address)
 
     return bring_back

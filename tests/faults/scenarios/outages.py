@@ -48,7 +48,7 @@ async def temporal_away(folder: Path, scale: Scale) -> Outcome:
 
         async def bring_back() -> None:
             await ground["temporal"].start()
-            await temporal_serves(ground.temporal_address, ground.environment)
+            await temporal_serves(ground.temporal_address)
 
         back = await seconds_back(ground, bring_back)
         note = f"away for {scale.away_seconds:g} s, slowest create {slowest:.2f} s"

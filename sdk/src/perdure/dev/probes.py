@@ -1,13 +1,11 @@
-"""Is Temporal, is the API ready?"""
+"""Is the API ready?"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import urllib.request
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
@@ -24,21 +22,6 @@ class Readiness:
     ready: bool
     missing: tuple[str, ...] = ()
     said: str = ""
-
-
-async def temporal_answers(binary: Path, address: str, environment: Mapping[str, str]) -> bool:
-    """Whether a Temporal server serves at `host:port`, asked with the server's own command line."""
-    process = await asyncio.create_subprocess_exec(
-        str(binary),
-        *("operator", "cluster", "health", "--address", address),
-        *("--command-timeout", f"{_TIMEOUT:g}s", "--disable-config-file"),
-        env=dict(environment),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    output, _ = await process.communicate()
-    return process.returncode == 0 and b"SERVING" in output.split()
 
 
 async def read_readiness(url: str) -> Readiness:

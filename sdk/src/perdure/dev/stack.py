@@ -182,13 +182,13 @@ class _Stack:
     def _fail_if_hopeless(self) -> None:
         for name in self._supervisor.given_up:
             raise NotReadyError(
-                f"{name} cannot work as it is set up. Its log: {self._state.log_file(name)}",
+                f"The process {name} cannot work as it is set up. Its log: {self._state.log_file(name)}",
                 self._state.log_tail(name),
             )
         for name, deaths in self._supervisor.deaths.items():
             if deaths >= DEATHS_BEFORE_READY:
                 raise NotReadyError(
-                    f"{name} does not come up: it ended {deaths} times. Its log:"
+                    f"The process {name} does not come up: it ended {deaths} times. Its log:"
                     f" {self._state.log_file(name)}",
                     self._state.log_tail(name),
                 )
