@@ -1,6 +1,6 @@
 """`make faults`: every fail-point and every scenario, and a table of what came of it.
 
-`python -m tests.faults [NAME …] [--runs 8 --steps 6 --kills 2 …] [--table FILE] [--keep FOLDER] [--list]`; without
+`python -m tests.faults [NAME …] [--runs 8 --steps 6 --kills 2 …] [--table FILE] [--write] [--keep FOLDER] [--list]`; without
 options at full scale. Ends with 1 where anything is broken.
 """
 
@@ -23,6 +23,7 @@ from tests.faults.failing_points import fail_at_every_point
 from tests.faults.invariants import Violation
 from tests.faults.load import FULL, Scale
 from tests.faults.outcome import Outcome, table
+from tests.faults.page import PAGE, rewritten
 from tests.faults.postgres import killable_postgres
 from tests.faults.scenarios.catalogue import SCENARIOS
 
@@ -66,7 +67,10 @@ async def _play(name: str, folder: Path, scale: Scale) -> list[Outcome]:
             found = await fail_at_every_point(
                 folder, runs=_RUNS_PER_POINT, database_url=postgres.url
             )
-        return list(found.values())
+        return [
+            replace(outcome, scenario=f"{outcome.scenario}, on PostgreSQL")
+            for outcome in found.values()
+        ]
     return [await SCENARIOS[name](folder, scale)]
 
 
@@ -75,6 +79,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", help="scenarios; default: all", metavar="NAME")
     parser.add_argument("--list", action="store_true", help="only print their names")
     parser.add_argument("--table", type=Path, metavar="FILE", help="keep the table there too")
+    parser.add_argument("--write", action="store_true", help="keep its rows in docs/durability.md")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs of what is broken")
     for each in fields(Scale):
         default = getattr(FULL, each.name)
@@ -101,6 +106,8 @@ async def _main() -> int:
         print(outcome, file=sys.stderr, flush=True)  # noqa: T201 - a command's output
         if asked.table:  # after each of them: whoever breaks off keeps what there is
             asked.table.write_text(f"{table(outcomes)}\n\n{said}\n")
+        if asked.write:
+            PAGE.write_text(rewritten(PAGE.read_text(), [outcome]))
     print(table(outcomes), said, sep="\n\n")  # noqa: T201 - a command's output
     return int(not all(outcome.is_right for outcome in outcomes))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.faults.evidence import Evidence
 from tests.faults.outcome import Outcome, judge, table
+from tests.faults.page import BEGIN, END, rewritten
 from tests.faults.pauses import all_back, long_pauses, longest_pause
 
 
@@ -55,3 +56,18 @@ def test_a_row_of_the_table_says_everything_in_as_many_cells_as_its_head() -> No
     head, rule, row = table([outcome]).splitlines()
     assert row == "| kill | 40 of 40 | 0 | 2 | 1.3 | 2.0 | – | 61 | holds (4 kills / in all) |"
     assert head.count("|") == rule.count("|") == row.count("|")
+
+
+def test_a_page_keeps_its_rows_but_for_those_that_were_played_again() -> None:
+    first = [Outcome(name, 1, 1, 0, 0, None, ()) for name in ("kill", "freeze")]
+    page = rewritten(f"# Faults\n{BEGIN}\n{END}\nmore", first)
+    again = rewritten(
+        page, [Outcome("kill", 2, 2, 0, 0, None, ()), Outcome("cut", 1, 1, 0, 0, None, ())]
+    )
+    assert [row.split(" | ")[:2] for row in again.splitlines()[4:-2]] == [
+        ["| kill", "2 of 2"],
+        ["| freeze", "1 of 1"],
+        ["| cut", "1 of 1"],
+    ]
+    assert again.startswith("# Faults\n")
+    assert again.endswith("\nmore")
