@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Response
 from fastapi.openapi.models import Example
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.call_waiting import wait_for_result
 from api.cursors import MAX_CURSOR, from_cursor, to_cursor
@@ -22,6 +22,7 @@ from perdure.contract import (
     CallPage,
     CancelCall,
     CreateCall,
+    Moment,
 )
 
 router = APIRouter(prefix="/clusters/{clusterId}", tags=["calls"], route_class=KeyedRoute)
@@ -98,7 +99,7 @@ class FindReferences(ListRunCalls):
         ),
     ]
     before: Annotated[
-        AwareDatetime | None, Field(description="Only calls that ended before this time.")
+        Moment | None, Field(description="Only calls that ended before this time.")
     ] = None
 
 

@@ -276,6 +276,8 @@ async def test_a_runs_calls_and_references_come_in_pages(
     before = {"token": "A-1", "before": "2020-01-01T00:00:00Z"}
     assert (await client.get(f"{run}/references", params=before)).json()["items"] == []
     assert (await client.get(f"{run}/references")).status_code == 422
+    number = {"token": "x", "before": "7.8e-188"}
+    assert (await client.get(f"{run}/references", params=number)).status_code == 422
     missing = f"/clusters/{cluster}/runs/nothing"
     for path in ("calls", "blobs", "references?token=x"):
         assert (await client.get(f"{missing}/{path}")).status_code == 404

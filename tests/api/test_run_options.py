@@ -54,6 +54,8 @@ async def test_a_plain_run_has_the_defaults(
     [
         ({"deadline": "2020-01-01T00:00:00Z"}, "/deadline", "deadline_passed"),
         ({"deadline": "2099-01-01T00:00:00"}, "/deadline", "invalid_request"),
+        ({"deadline": 4_070_908_800}, "/deadline", "invalid_request"),
+        ({"deadline": "4070908800"}, "/deadline", "invalid_request"),
         ({"priority": 0}, "/priority", "invalid_request"),
         ({"priority": 6}, "/priority", "invalid_request"),
         ({"budget": {"tokens": 0}}, "/budget/tokens", "invalid_request"),

@@ -179,6 +179,7 @@ from perdure.contract.statuses import (
 )
 from perdure.contract.timeline import Timeline
 from perdure.contract.wire import (
+    Moment,
     Reply,
     Request,
     Wire,
@@ -281,6 +282,7 @@ __all__ = [
     "MetadataKey",
     "MetadataValue",
     "Mock",
+    "Moment",
     "NewWebhookSecret",
     "NoStructuredOutput",
     "PausedFor",

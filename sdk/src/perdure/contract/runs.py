@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import (
-    AwareDatetime,
     Field,
     JsonValue,
     StrictBool,
@@ -30,7 +29,7 @@ from perdure.contract.limits import (
     Tag,
 )
 from perdure.contract.statuses import PausedFor, RunStatus
-from perdure.contract.wire import Reply, Request
+from perdure.contract.wire import Moment, Reply, Request
 
 
 class WebhookTarget(Request):
@@ -131,7 +130,7 @@ class CreateRun(Request):
     reasoning_traces: StrictBool = True
     call_summarization: StrictBool = True
     test: TestOptions | None = None
-    deadline: AwareDatetime | None = Field(
+    deadline: Moment | None = Field(
         default=None, description="The run fails if it has not ended by then."
     )
     budget: Budget | None = None

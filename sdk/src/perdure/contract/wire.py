@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
+
+
+def _written_out(value: object) -> object:
+    """Raises ValueError for a bare number, which would be taken for seconds or milliseconds since 1970, by its size."""
+    if isinstance(value, datetime) or (isinstance(value, str) and ":" in value):
+        return value
+    raise ValueError("must be a date and time with a time zone, like 2027-01-31T12:00:00Z")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+"""A point in time as a client sends it: RFC 3339."""
 
 
 class Wire(BaseModel):
