@@ -1,8 +1,4 @@
-"""Functions in which one process after another dies: they are offered more and more rarely, all others as before.
-
-A call alone is tried no more often than its attempts allow. But a model that asks again, or many runs at once, would
-keep the function worker down, and with it whatever else it serves.
-"""
+"""Functions in which one process after another dies: they are offered more and more rarely, all others as before."""
 
 from __future__ import annotations
 
@@ -10,27 +6,13 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from orchestrator.crash_streak import WARNING, CrashStreak
 
 _log = logging.getLogger(__name__)
 
-SPARED = 2
-"""Deaths in a row after which nothing is held back yet."""
-TOGETHER = 1.0
-"""Seconds. Calls that come back this close to each other were lost by one and the same death."""
-FIRST_PAUSE = 2.0
-LONGEST_PAUSE = 30.0
-FORGOTTEN = 120.0
-"""Seconds after which a death says nothing about the next one."""
 _REMEMBERED = 10_000
 """Calls at work of which is known here whose they are."""
-
-
-@dataclass(slots=True)
-class _Streak:
-    deaths: int = 0
-    last: float = 0.0
-    until: float = 0.0
 
 
 class CrashLoops:
@@ -38,7 +20,7 @@ class CrashLoops:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._streaks: dict[str, _Streak] = {}
+        self._streaks: dict[str, CrashStreak] = {}
         self._at_work: OrderedDict[str, str] = OrderedDict()
 
     def handed_out(self, call_id: str, queue: str, attempt: int) -> None:
@@ -57,21 +39,13 @@ class CrashLoops:
 
     def came_back(self, queue: str) -> None:
         """A call came back without a result, as from a process that died."""
-        now, streak = self._clock(), self._streaks.setdefault(queue, _Streak())
-        since = now - streak.last
-        if streak.deaths and since < TOGETHER:
-            return
-        streak.deaths = 1 if since > FORGOTTEN else streak.deaths + 1
-        streak.last = now
-        if streak.deaths > SPARED:
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (streak.deaths - SPARED - 1))
-            streak.until = now + pause
-            _log.warning(
-                "%s: %d times in a row no result came back; its next call waits %g s",
-                *(queue, streak.deaths, pause),
-            )
+        now, known = self._clock(), self._streaks.get(queue, CrashStreak())
+        self._streaks[queue] = streak = known.after_death(now)
+        pause = streak.pause_left(now)
+        if streak is not known and pause:
+            _log.warning(WARNING, queue, streak.deaths, pause)
 
     def is_pausing(self, queue: str) -> bool:
         """Whether the function is not to be offered just now."""
         streak = self._streaks.get(queue)
-        return streak is not None and self._clock() < streak.until
+        return streak is not None and streak.pause_left(self._clock()) > 0

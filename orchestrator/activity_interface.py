@@ -21,6 +21,8 @@ LOOK = "look"
 SETTLE = "settle"
 NEXT_DELIVERIES = "next_deliveries"
 DELIVER_WEBHOOK = "deliver_webhook"
+OF_RUNS = frozenset({LOOK, SETTLE, SUMMARIZE, THINK})
+"""The run's activities that are no calls: an attempt after the first one follows on a failure or a death."""
 
 WEBHOOK_QUEUE = "perdure-webhooks"
 """Task queue of its own, so that receivers who take their time hold up nobody's run."""

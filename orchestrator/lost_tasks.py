@@ -10,7 +10,7 @@ import logging
 from datetime import timedelta
 from pathlib import Path
 
-from orchestrator.activity_interface import LOOK, SETTLE, SUMMARIZE, THINK, RunRef
+from orchestrator.activity_interface import OF_RUNS, RunRef
 from orchestrator.call_queue import NOT_DELIVERED, PROCESS_LOST, CallQueue
 from orchestrator.clock import now_ms
 from orchestrator.errors import UnavailableError
@@ -27,8 +27,6 @@ _KEPT_FOR = timedelta(days=7)
 _LONGEST_DELAY = 60.0
 _LOOKED_AT = 500
 """Runs of which it is asked what was on its way to a dead process; what is missed so waits for its heartbeat timeout."""
-_OWN = frozenset({LOOK, SETTLE, SUMMARIZE, THINK})
-"""The run's activities that are no calls."""
 _SURE_TO_BE_HARMLESS = 2
 """Attempts that may have ended with their processes before the next one is held back: it seems to kill them."""
 
@@ -50,13 +48,17 @@ class LostTasks:
             return
         forget_old(self._folder, (now_ms() / 1000) - _KEPT_FOR.total_seconds())
         while True:
-            try:
-                await self.sweep()
-            except UnavailableError as error:
-                _log.warning("what a dead process worked on waits for Temporal: %s", error)
-            except Exception:  # noqa: BLE001 # whatever it was, the next look must come
-                _log.warning("what a dead process worked on waits", exc_info=True)
+            await self.look()
             await asyncio.sleep(_PAUSE)
+
+    async def look(self) -> None:
+        """A sweep of which nothing that goes wrong is raised."""
+        try:
+            await self.sweep()
+        except UnavailableError as error:
+            _log.warning("what a dead process worked on waits for Temporal: %s", error)
+        except Exception:  # noqa: BLE001 # whatever it was, the next look must come
+            _log.warning("what a dead process worked on waits", exc_info=True)
 
     async def sweep(self) -> None:
         """One look. What could not be given back stays to be found. Raises `UnavailableError`, and what the store does."""
@@ -67,9 +69,8 @@ class LostTasks:
                 if dead is None:
                     continue
                 if dead.machine is not None:
-                    await self._handouts.take_from(
-                        *dead.machine
-                    )  # their activities are among the tasks
+                    # the activities of what it had are among the tasks
+                    await self._handouts.take_from(*dead.machine, hosted=True)
                 for first in range(0, len(dead.tasks), _AT_A_TIME):
                     some = dead.tasks[first : first + _AT_A_TIME]
                     given_back = await asyncio.gather(*map(self._give_back, some))
@@ -93,7 +94,7 @@ class LostTasks:
         given_back = 0
         for task in await self._queue.taken_by(process, run_workflow_id(run)):
             call_id = task.activity_id.partition(":")[0]
-            if task.name in _OWN:
+            if task.name in OF_RUNS:
                 given_back += await self._queue.fail_taken(
                     task, PROCESS_LOST, "its process died", delay=_delay(task.attempt)
                 )

@@ -295,6 +295,7 @@ async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
         sender = WebhookSender(settings.webhook_rules)
         working.push_async_callback(sender.aclose)
         if hosting is not None:
+            await lost.look()  # what a predecessor died of is known before anything is begun
             await working.enter_async_context(hosting.attended())
             for worker in build_hosting_workers(client, hosting):
                 await working.enter_async_context(worker)

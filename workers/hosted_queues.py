@@ -52,14 +52,19 @@ class HostedCalls:
                     type=FUNCTION_FAILED,
                     next_retry_delay=timedelta(seconds=delay),
                 )
-            case Full():
-                raise ApplicationError(
-                    "as many are at work as may be",
-                    type=NOT_DELIVERED,
-                    next_retry_delay=_LOOK_AGAIN,
-                )
+            case Full(_, seconds):
+                raise _not_now(seconds)
             case unwanted:
                 raise ApplicationError(unwanted.reason, type=UNWANTED, non_retryable=True)
+
+
+def _not_now(seconds: float | None) -> ApplicationError:
+    """`seconds`: of the pause of a function that ended its processes."""
+    if seconds is None:
+        reason, delay = "as many are at work as may be", _LOOK_AGAIN
+    else:
+        reason, delay = "its process died too often in a row", timedelta(seconds=seconds)
+    return ApplicationError(reason, type=NOT_DELIVERED, next_retry_delay=delay)
 
 
 async def _is_held() -> bool:

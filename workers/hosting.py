@@ -46,6 +46,7 @@ from perdure.contract import (
     RegisterMachine,
     ResultType,
 )
+from workers.crash_loops import CrashLoops
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +109,7 @@ class Hosting:
         self.cluster_id = cluster_id
         self.machine_id = machine_id
         self._look_seconds = look_seconds
+        self._crash_loops = CrashLoops(store.crash_streaks, cluster_id)
         self.functions: dict[str, HostedFunction] = {
             function.queue: function for function in self._named()
         }
@@ -137,11 +139,15 @@ class Hosting:
                 heartbeats=True,
                 alive_until=now_ms() + _ALIVE_MS,
             )
-        attending = asyncio.create_task(self._attend())
+        await self._crash_loops.look()
+        attending = [
+            asyncio.create_task(loop) for loop in (self._attend(), self._crash_loops.run())
+        ]
         try:
             yield
         finally:
-            attending.cancel()
+            for loop in attending:
+                loop.cancel()
             await self._be_alive(0)
 
     async def _attend(self) -> None:
@@ -161,9 +167,11 @@ class Hosting:
         )
 
     def makes(self, orders: Sequence[CallOrder]) -> bool:
-        """Whether all of these calls can be made here within a step."""
+        """Whether all of these calls can be made here within a step, as things are."""
         return all(
-            order.queue in self.functions and order.timeout <= LONGEST_WITHIN_A_STEP
+            order.queue in self.functions
+            and order.timeout <= LONGEST_WITHIN_A_STEP
+            and not self._crash_loops.is_pausing(order.queue)
             for order in orders
         )
 
@@ -212,7 +220,13 @@ class Hosting:
     async def call(self, ticket: CallTicket, queue: str, token: bytes | None) -> Verdict:
         """One attempt of a call. `token`: of its own activity, if it has one."""
         async with self._slot(queue):
-            answer = await self._store.calls.hand_out(ticket, self.machine_id, token, begun=True)
+            answer = await self._store.calls.hand_out(
+                ticket,
+                self.machine_id,
+                token,
+                begun=True,
+                suspected=self._crash_loops.is_suspect(queue),
+            )
             if not isinstance(answer, HandedOut):
                 return answer
             return await self._work(answer.call)
@@ -262,10 +276,11 @@ class Hosting:
                     type_=blob.type,
                     content=base64.b64decode(blob.data),
                 )
+            finished = await self._finish(call, performed.result)
         except TooLargeError as error:
-            return (await self._reject(call, str(error))).verdict
-        finished = await self._finish(call, performed.result)
+            finished = await self._reject(call, str(error))
         reach(Point.RESULT_ACCEPTED)
+        await self._crash_loops.answered(queue_name(self.cluster_id, call.service, call.function))
         return finished.verdict
 
     async def _finish(self, call: FunctionCall, posted: PostResult) -> Finished:

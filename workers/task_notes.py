@@ -13,6 +13,7 @@ from temporalio import activity, client, worker
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from typing_extensions import override
 
+from orchestrator.activity_interface import OF_RUNS
 from orchestrator.task_journal import HeldTask, TaskJournal
 
 _MOST_KEPT = 1_024
@@ -53,7 +54,9 @@ class _Noted(ActivityInboundInterceptor):
     @override
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         info = activity.info()
-        with self._journal.holding(HeldTask(info.task_token, info.attempt)):
+        # Most attempts of a call were not delivered: it waited for its turn. Its function's deaths are counted in the store.
+        attempt = info.attempt if info.activity_type in OF_RUNS else 1
+        with self._journal.holding(HeldTask(info.task_token, attempt)):
             try:
                 return await super().execute_activity(input)
             finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.activity_interface import CallOutcome
+from orchestrator.lifecycle import is_final
 from orchestrator.store.call_rows import UPDATE_CALL, answer
 from orchestrator.store.call_verdicts import Again, Settled
 from orchestrator.store.delivery_rows import mark_delivered
@@ -39,6 +40,16 @@ async def end_attempt(
     if call.kind == "function":
         run.event("call.retried", callId=call.id, attempt=call.handouts, error=reason, delay=delay)
     return Again(reason, delay)
+
+
+async def end_lost(run: OpenRun, call: CallRecord) -> None:
+    """The machine that has the call is dead: it waits for another one. An attempt that was acknowledged stays counted.
+
+    The token stays: whoever takes the call back may die before the server knows.
+    """
+    await run.write.execute(UPDATE_CALL, {"of_key": call.key, "status": CallStatus.PENDING.value})
+    if call.kind == "function" and not is_final(run.status):
+        run.event("call.lost", callId=call.id, attempt=call.handouts, machineId=call.machine_id)
 
 
 def retry_delay(policy: RetryPolicy, attempts: int) -> float:

@@ -24,9 +24,13 @@ class HandedOut:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """The call waits: as many of the function are at work as may be, or (no limit) this very one is, without an activity."""
+    """The call waits: as many of the function are at work as may be, or (no limit) this very one is, without an activity.
+
+    `seconds`: for so long, because its function's processes died one after the other.
+    """
 
     limit: int | None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from orchestrator.store.call_rows import (
     keep_late,
     open_calls,
     order_in,
+    queue_name,
     result_message_id,
 )
 from orchestrator.store.call_verdicts import (
@@ -34,6 +35,7 @@ from orchestrator.store.call_verdicts import (
     was_cancelled,
 )
 from orchestrator.store.concurrency import at_work, is_full, limit_of
+from orchestrator.store.crash_streaks import hold_back, note_death
 from orchestrator.store.engine import Database
 from orchestrator.store.handouts import give, handed, is_made_within_a_step
 from orchestrator.store.interruptions import makes_calls
@@ -77,14 +79,21 @@ class CallStore:
         self._database = database
 
     async def hand_out(
-        self, ticket: CallTicket, machine_id: str, token: bytes | None, *, begun: bool = False
+        self,
+        ticket: CallTicket,
+        machine_id: str,
+        token: bytes | None,
+        *,
+        begun: bool = False,
+        suspected: bool = False,
     ) -> HandedOut | Full | Settled | Unwanted:
         """Give the call to a machine: committed before anybody is told.
 
         A call with a recorded result is not given out again: its outcome comes back instead, and so it is when
         the function's attempts are used up. `Full`: it must wait, because of its function's `concurrency`.
-        `begun`: the machine is this process and begins at once, so the attempt counts now. Without a token no activity
-        stands for the call, and only one is given that nobody works on.
+        `begun`: the machine is this process and begins at once, so the attempt counts now, and a function that ended
+        its processes may pause: that is looked up where the call was given out before or its function is `suspected`.
+        Without a token no activity stands for the call, and only one is given that nobody works on.
         """
         async with self._database.write() as write:
             try:
@@ -97,6 +106,8 @@ class CallStore:
             verdict: HandedOut | Full | Settled | Unwanted | None = await _refused(run, call)
             if verdict is None and token is None and call.status != CallStatus.PENDING.value:
                 verdict = Unwanted("another machine works on it")
+            if begun and not isinstance(verdict, Unwanted):
+                verdict = await _spared(run, call, machine_id, verdict, suspected=suspected)
             if verdict is None:
                 verdict = HandedOut(handed(write.box, run.record, call), limit_of(call))
                 await give(run, call, machine_id, token or b"", begun=begun)
@@ -287,6 +298,24 @@ def _check_cancellable(run: OpenRun, call: CallRecord) -> None:
         raise ConflictError("The call has its result already.", code="call_is_finished")
     if is_final(run.status):
         raise ConflictError(f"The run is {run.status.value} already.", code="run_is_final")
+
+
+async def _spared(
+    run: OpenRun,
+    call: CallRecord,
+    machine_id: str,
+    verdict: HandedOut | Full | Settled | None,
+    *,
+    suspected: bool,
+) -> HandedOut | Full | Settled | None:
+    """What becomes of a hosted call whose former process may be dead without anybody's having noticed."""
+    was_lost = call.status == CallStatus.RUNNING.value and call.machine_id != machine_id
+    if was_lost and call.machine_id is not None and not isinstance(verdict, Full):
+        queue = queue_name(call.cluster_id, call.service, call.function)
+        await note_death(run.write, [queue], call.machine_id)
+    if verdict is None and (suspected or call.handouts):
+        return await hold_back(run, call)
+    return verdict
 
 
 async def _refused(run: OpenRun, call: CallRecord) -> Full | Settled | Unwanted | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.activity_interface import RunRef
@@ -121,6 +121,8 @@ class ClusterStore:
                 .where(keys.c.cluster_id == cluster_id, keys.c.revoked_at.is_(None))
                 .values(revoked_at=now)
             )
+            streaks = tables.crash_streaks
+            await write.execute(delete(streaks).where(streaks.c.cluster_id == cluster_id))
 
     async def orphans(self) -> list[RunRef]:
         """Unfinished runs of deleted clusters that nobody cancelled yet, some of them."""

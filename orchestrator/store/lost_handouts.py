@@ -16,8 +16,10 @@ from orchestrator.clock import now_ms
 from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import is_final
 from orchestrator.store import tables
-from orchestrator.store.call_rows import UPDATE_CALL, find_call
+from orchestrator.store.call_endings import end_lost
+from orchestrator.store.call_rows import find_call, queue_name
 from orchestrator.store.call_verdicts import Again, Settled, Unwanted, outcome_of
+from orchestrator.store.crash_streaks import note_death
 from orchestrator.store.engine import Database
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
@@ -37,7 +39,16 @@ _HAD = select(
     calls.c.task_token.is_not(None),
 )
 
-
+_MADE = (
+    select(calls.c.service, calls.c.function)
+    .where(
+        tables.OPEN_CALLS,
+        calls.c.status == CallStatus.RUNNING.value,
+        calls.c.cluster_id == bindparam("of_cluster"),
+        calls.c.machine_id == bindparam("of_machine"),
+    )
+    .distinct()
+)
 _AT_WORK = (
     select(tables.runs.c.cluster_id, tables.runs.c.id)
     .where(tables.AT_WORK)
@@ -138,18 +149,31 @@ class LostHandoutStore:
                 await run.save()
         return Again("no machine was told", AT_ONCE)
 
-    async def take_from(self, cluster_id: str, machine_id: str) -> list[bytes]:
+    async def take_from(
+        self, cluster_id: str, machine_id: str, *, hosted: bool = False
+    ) -> list[bytes]:
         """Take everything back that a machine had which is dead; the tokens of the activities that are to be failed.
 
         An attempt that the machine acknowledged stays counted. Harmless to do twice: tokens are given each time.
+        `hosted`: it was a process that hosts functions, of which the store counts how often they end theirs.
         """
+        of_machine = {"of_cluster": cluster_id, "of_machine": machine_id}
+        if hosted:
+            await self._note_death(cluster_id, machine_id)
         async with self._database.read() as read:
-            of_machine = {"of_cluster": cluster_id, "of_machine": machine_id}
             rows = (await read.execute(_HAD, of_machine)).all()
-        tokens = [await self._take_from(LostHandout(*row), machine_id) for row in rows]
+        tokens = [await self._take_from(LostHandout(*row)) for row in rows]
         return [token for token in tokens if token]
 
-    async def _take_from(self, lost: LostHandout, machine_id: str) -> bytes | None:
+    async def _note_death(self, cluster_id: str, machine_id: str) -> None:
+        """Before its calls are taken back: from then on somebody else may make them."""
+        of_machine = {"of_cluster": cluster_id, "of_machine": machine_id}
+        async with self._database.write() as write:
+            names = (await write.execute(_MADE, of_machine)).all()
+            queues = [queue_name(cluster_id, service, function) for service, function in names]
+            await note_death(write, queues, machine_id)
+
+    async def _take_from(self, lost: LostHandout) -> bytes | None:
         async with self._database.write() as write:
             try:
                 run = await OpenRun.lock_key(write, lost.run_key)
@@ -159,11 +183,7 @@ class LostHandoutStore:
             if call is None or call.handouts != lost.handouts or call.task_token is None:
                 return None  # it was answered, or given to somebody else
             if call.status == CallStatus.RUNNING.value:
-                # the token stays: whoever takes the call back may die before the server knows
-                await write.execute(
-                    UPDATE_CALL, {"of_key": call.key, "status": CallStatus.PENDING.value}
-                )
-                _note(run, call, "call.lost", machineId=machine_id)
+                await end_lost(run, call)
                 await run.save()
             return call.task_token
 
@@ -173,10 +193,6 @@ async def _take_back(run: OpenRun, call: CallRecord) -> bool:
     taken = await run.write.execute(_TAKE_BACK, {"of_key": call.key})
     if taken.rowcount == 0:
         return False
-    _note(run, call, "call.undelivered")
-    return True
-
-
-def _note(run: OpenRun, call: CallRecord, event: str, **more: str) -> None:
     if call.kind == "function" and not is_final(run.status):
-        run.event(event, callId=call.id, attempt=call.handouts, **more)
+        run.event("call.undelivered", callId=call.id, attempt=call.handouts)
+    return True

@@ -11,6 +11,7 @@ from orchestrator.store.call_results import ResultStore
 from orchestrator.store.calls import CallStore
 from orchestrator.store.cluster_events import EventStore
 from orchestrator.store.clusters import ClusterStore
+from orchestrator.store.crash_streaks import CrashStreakStore
 from orchestrator.store.deadlines import DeadlineStore
 from orchestrator.store.deletion import DeletionStore
 from orchestrator.store.deliveries import DeliveryStore
@@ -64,6 +65,7 @@ class Store:
         self.direct_calls = DirectCallStore(database)
         self.blobs = BlobStore(database)
         self.lost_handouts = LostHandoutStore(database)
+        self.crash_streaks = CrashStreakStore(database)
         self.deliveries = DeliveryStore(database)
         self.functions = FunctionStore(database)
         self.machines = MachineStore(database)

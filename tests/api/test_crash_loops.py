@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from api.crash_loops import FORGOTTEN, LONGEST_PAUSE, SPARED, TOGETHER, CrashLoops
+from api.crash_loops import CrashLoops
+from orchestrator.crash_streak import FORGOTTEN, LONGEST_PAUSE, SPARED, TOGETHER
 
 
 class _Clock:

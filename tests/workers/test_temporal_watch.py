@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from typing_extensions import override
 
+from orchestrator.activity_interface import THINK
 from orchestrator.call_queue import PROCESS_LOST, CallQueue
 from orchestrator.errors import UnavailableError
 from orchestrator.settings import Settings
@@ -62,10 +65,12 @@ class _Body(ActivityInboundInterceptor):
         return "done"
 
 
-async def _play(notes: TaskNotes, body: _Body) -> object:
+async def _play(notes: TaskNotes, body: _Body, name: str = THINK, attempt: int = 1) -> object:
     chain = notes.intercept_activity(body)
     given = ExecuteActivityInput(fn=_play, args=(), executor=None, headers={})
-    return await ActivityEnvironment().run(chain.execute_activity, given)
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, activity_type=name, attempt=attempt)
+    return await environment.run(chain.execute_activity, given)
 
 
 async def test_an_activity_is_noted_while_it_is_worked_on(tmp_path: Path) -> None:
@@ -76,6 +81,18 @@ async def test_an_activity_is_noted_while_it_is_worked_on(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="the activity failed"):
         await _play(notes, _Body(None, fails=True))
     assert [task.token for task in notes.ended_since(0)] == [b"test", b"test"]
+    journal.close()
+
+
+async def test_a_call_that_waited_for_its_turn_is_not_suspected_for_it(tmp_path: Path) -> None:
+    """Of a model step that is tried for the seventh time one may think that it kills its processes."""
+    journal = TaskJournal(tmp_path, "tests")
+    notes = TaskNotes(journal)
+    await _play(notes, _Body(None), THINK, attempt=7)
+    await _play(notes, _Body(None), "sales_query", attempt=7)
+    (path,) = journals(tmp_path, "tests")
+    _, *tasks = map(json.loads, path.read_text().splitlines())
+    assert [task["attempt"] for task in tasks] == [7, 1]
     journal.close()
 
 

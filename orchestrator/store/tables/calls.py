@@ -179,3 +179,16 @@ registrations = Table(
     Column("function", String(64), primary_key=True),
     Index("ix_registrations_function", "cluster_id", "service", "function"),
 )
+
+crash_streaks = Table(
+    "crash_streaks",
+    metadata,
+    Column("cluster_id", String(64), ForeignKey("clusters.id"), primary_key=True),
+    Column("service", String(50), primary_key=True),
+    Column("function", String(64), primary_key=True),
+    Column("deaths", Integer, nullable=False),
+    Column("machine_id", String(256), nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("paused_until", BigInteger, nullable=False),
+)
+"""Hosted functions whose processes died one after the other, without a result since; and the last of those machines."""

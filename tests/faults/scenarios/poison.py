@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from orchestrator.crash_streak import CrashStreak
 from perdure.contract import ResultType
 from tests.faults.evidence import Evidence, gather
 from tests.faults.ground import Ground, laid_out
@@ -27,6 +28,8 @@ POISONS: Mapping[str, int] = {
 _LOOK_EVERY = 0.2
 _CRASHES = 2
 """Calls, one after the other, of a function that ends its process each time."""
+_INACCURACY = 0.2
+"""Seconds by which a death may be noted before the function's own time of it: other clocks are read."""
 
 
 async def poison(folder: Path, scale: Scale, *, hosted: bool = False) -> Outcome:
@@ -47,8 +50,12 @@ async def poison(folder: Path, scale: Scale, *, hosted: bool = False) -> Outcome
         starts = len(ground[ground.host].pids)
         evidence = await gather(ground)
     note = f"{starts - 1} restarts of the process that runs them"
-    name = "poison functions, hosted" if hosted else "poison functions"
-    return judge(name, evidence, note=note, more=_untold(evidence))
+    more = _untold(evidence)
+    if not hosted:
+        return judge("poison functions", evidence, note=note, more=more)
+    deaths = _deaths(evidence)
+    note += f", {len(deaths)} of them by the function that exits"
+    return judge("poison functions, hosted", evidence, note=note, more=[*more, *_loops(deaths)])
 
 
 @asynccontextmanager
@@ -83,4 +90,26 @@ def _untold(evidence: Evidence) -> list[Violation]:
     loop = [c for c in evidence.of(evidence.calls, "loop") if c["kind"] == "function"]
     if [call["attempts"] for call in loop] != [POISONS["exits"]] * _CRASHES:
         found.append(Violation("attempts", "loop", "a crash loop was not ended call by call"))
+    return found
+
+
+def _deaths(evidence: Evidence) -> list[float]:
+    """When processes ended by `exits`, in seconds."""
+    calls = {call["id"] for call in evidence.calls if call["function"] == "exits"}
+    last: dict[int, int] = {}
+    for line in evidence.diary:
+        if line["kind"] == "begun" and line["call"] in calls:
+            last[line["pid"]] = line["at"]
+    return sorted(at / 1000 for at in last.values())
+
+
+def _loops(deaths: list[float]) -> list[Violation]:
+    """Hosted, the function never begins while it has to pause: its crash loop is broken however many call it."""
+    found: list[Violation] = []
+    streak = CrashStreak()
+    for at in deaths:
+        if streak.pause_left(at) > _INACCURACY:
+            early = f"it began {streak.pause_left(at):.1f} s before its pause was over"
+            found.append(Violation("pauses", "exits", early))
+        streak = streak.after_death(at)
     return found

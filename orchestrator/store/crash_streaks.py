@@ -1,0 +1,140 @@
+"""Hosted functions whose processes died one after the other: the count outlives the process that it is about.
+
+Function workers are counted by the API, which lives on when they die. A result takes a function's row away.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from sqlalchemy import RowMapping, bindparam, delete, select
+
+from orchestrator.clock import now_ms, to_datetime
+from orchestrator.crash_streak import (
+    FORGOTTEN,
+    LONGEST_PAUSE,
+    WARNING,
+    CrashStreak,
+    released_in_turn,
+)
+from orchestrator.store import tables
+from orchestrator.store.call_endings import end_lost
+from orchestrator.store.call_rows import parts_of, queue_name
+from orchestrator.store.call_verdicts import Full
+from orchestrator.store.engine import Database, Read, Write
+from orchestrator.store.open_run import OpenRun
+from orchestrator.store.records import CallRecord
+from perdure.contract import CallStatus
+
+_log = logging.getLogger(__name__)
+streaks = tables.crash_streaks
+
+# Made once: building a statement costs more than sending it.
+_ALL = (
+    select(streaks)
+    .where(streaks.c.cluster_id == bindparam("of_cluster"))
+    .order_by(streaks.c.service, streaks.c.function)
+)
+_LOCKED = _ALL.with_for_update()
+_ONE = _ALL.where(
+    streaks.c.service == bindparam("of_service"), streaks.c.function == bindparam("of_function")
+)
+_OLD = delete(streaks).where(
+    streaks.c.cluster_id == bindparam("of_cluster"), streaks.c.last_at < bindparam("before")
+)
+
+
+class CrashStreakStore:
+    """What is known of the hosted functions of a cluster."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of(self, cluster_id: str) -> dict[str, CrashStreak]:
+        """The streaks there are, by the functions' task queues. A time is in seconds since the epoch."""
+        async with self._database.read() as read:
+            rows = (await read.execute(_ALL, {"of_cluster": cluster_id})).mappings()
+            return {_queue(row): _streak(row) for row in rows}
+
+    async def end(self, queue: str) -> None:
+        """A result came, a failure or not: the function does not end its process each time."""
+        cluster_id, service, function = parts_of(queue)
+        statement = delete(streaks).where(
+            streaks.c.cluster_id == cluster_id,
+            streaks.c.service == service,
+            streaks.c.function == function,
+        )
+        async with self._database.write() as write:
+            await write.execute(statement)
+
+
+async def note_death(write: Write, queues: Collection[str], machine_id: str) -> None:
+    """A hosting process died, and with it calls of these functions. Said twice of one machine it is still one death."""
+    if not queues:
+        return
+    cluster_id, now = parts_of(min(queues))[0], now_ms()
+    rows = (await write.execute(_LOCKED, {"of_cluster": cluster_id})).mappings()
+    known = {_queue(row): (_streak(row), row["machine_id"]) for row in rows}
+    after: dict[str, CrashStreak] = {}
+    for queue in queues:
+        before, machine = known.get(queue, (CrashStreak(), None))
+        streak = before.after_death(now / 1000)
+        if streak is not before and machine != machine_id:
+            after[queue] = streak
+    for queue, streak in sorted(released_in_turn(after, now / 1000).items()):
+        await _write(write, queue, streak, machine_id)
+        if pause := streak.pause_left(now / 1000):
+            _log.warning(WARNING, queue, streak.deaths, pause)
+    long_ago = now - int((FORGOTTEN + LONGEST_PAUSE) * 1000)
+    await write.execute(_OLD, {"of_cluster": cluster_id, "before": long_ago})
+
+
+async def _pause_of(read: Read, call: CallRecord) -> CrashStreak | None:
+    function = {
+        "of_cluster": call.cluster_id,
+        "of_service": call.service,
+        "of_function": call.function,
+    }
+    row = (await read.execute(_ONE, function)).mappings().one_or_none()
+    streak = None if row is None else _streak(row)
+    return streak if streak is not None and streak.pause_left(now_ms() / 1000) else None
+
+
+async def hold_back(run: OpenRun, call: CallRecord) -> Full | None:
+    """Let the call wait, and say so on its run, while its function pauses. It costs no attempt."""
+    streak = await _pause_of(run.write, call)
+    if streak is None:
+        return None
+    if call.status == CallStatus.RUNNING.value:
+        await end_lost(run, call)
+    if call.kind == "function" and run.record.waiting_for is None:
+        run.wait_for(
+            "function",
+            f"The process of {call.service}.{call.function} died {streak.deaths} times in a row.",
+            service=call.service,
+            function=call.function,
+            callId=call.id,
+            retryAt=to_datetime(int(streak.until * 1000)).isoformat(),
+        )
+    return Full(None, max(0.05, streak.pause_left(run.now / 1000)))
+
+
+async def _write(write: Write, queue: str, streak: CrashStreak, machine_id: str) -> None:
+    cluster_id, service, function = parts_of(queue)
+    columns = {
+        "deaths": streak.deaths,
+        "machine_id": machine_id,
+        "last_at": round(streak.last * 1000),
+        "paused_until": round(streak.until * 1000),
+    }
+    key = {"cluster_id": cluster_id, "service": service, "function": function}
+    await write.upsert(streaks, key, columns, update=list(columns))
+
+
+def _queue(row: RowMapping) -> str:
+    return queue_name(row["cluster_id"], row["service"], row["function"])
+
+
+def _streak(row: RowMapping) -> CrashStreak:
+    return CrashStreak(row["deaths"], row["last_at"] / 1000, row["paused_until"] / 1000)

@@ -1,0 +1,70 @@
+"""Processes that host functions and die in them."""
+
+from __future__ import annotations
+
+import itertools
+
+from orchestrator.activity_interface import CallTicket
+from orchestrator.crash_streak import TOGETHER, CrashStreak
+from orchestrator.store import tables
+from orchestrator.store.call_rows import queue_name
+from orchestrator.store.call_verdicts import Full, HandedOut, Settled, Unwanted
+from tests.store.stage import Stage
+
+streaks = tables.crash_streaks
+_numbers = itertools.count(1)
+
+
+def new_machine() -> str:
+    return f"host-{next(_numbers)}"
+
+
+async def tickets(stage: Stage, *tools: str) -> list[CallTicket]:
+    """Calls of these tools, by one run, which nobody has had yet."""
+    ref = await stage.run()
+    return [CallTicket(ref, order.call_id) for order in await stage.called(ref, *tools)]
+
+
+async def taken(
+    stage: Stage,
+    ticket: CallTicket,
+    machine: str = "host",
+    *,
+    token: bytes | None = b"token",
+    suspected: bool = False,
+) -> HandedOut | Full | Settled | Unwanted:
+    """A process that hosts the function takes the call."""
+    return await stage.store.calls.hand_out(ticket, machine, token, begun=True, suspected=suspected)
+
+
+async def die(stage: Stage, *calls: CallTicket) -> None:
+    """A process dies in these calls, and another one of its machine notices."""
+    machine = new_machine()
+    for ticket in calls:
+        assert isinstance(await taken(stage, ticket, machine), HandedOut)
+    await stage.store.lost_handouts.take_from(stage.cluster_id, machine, hosted=True)
+
+
+async def go_by(stage: Stage, seconds: float = TOGETHER) -> None:
+    """Let time go by, as far as deaths are concerned."""
+    by = int(seconds * 1000)
+    await stage.alter(
+        streaks,
+        streaks.c.cluster_id == stage.cluster_id,
+        last_at=streaks.c.last_at - by,
+        paused_until=streaks.c.paused_until - by,
+    )
+
+
+async def die_often(stage: Stage, tool: str, times: int) -> None:
+    """As many processes die in new calls of the function, one after the other."""
+    for _ in range(times):
+        (ticket,) = await tickets(stage, tool)
+        await go_by(stage)
+        await die(stage, ticket)
+
+
+async def known(stage: Stage, function: str = "query", service: str = "sales") -> CrashStreak:
+    """What the store knows of the function."""
+    all_known = await stage.store.crash_streaks.of(stage.cluster_id)
+    return all_known.get(queue_name(stage.cluster_id, service, function), CrashStreak())

@@ -1,0 +1,165 @@
+"""A hosted function whose processes die one after the other pauses, for all processes and over all their deaths."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from orchestrator.crash_streak import FIRST_PAUSE, FORGOTTEN, LONGEST_PAUSE, SPARED, CrashStreak
+from orchestrator.store.call_rows import queue_name
+from orchestrator.store.call_verdicts import Full, HandedOut, Settled
+from perdure.contract import FunctionConfig
+from tests.store.crashes import (
+    die,
+    die_often,
+    go_by,
+    known,
+    new_machine,
+    streaks,
+    taken,
+    tickets,
+)
+from tests.store.stage import Stage
+
+QUERY = "sales_query"
+
+
+@pytest.fixture(autouse=True)
+async def registered(stage: Stage) -> None:
+    await stage.register("query", "look", config=FunctionConfig(retries=5))
+
+
+async def test_the_next_call_waits_where_processes_died_in_a_row(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    await die_often(stage, QUERY, SPARED)
+    assert (await known(stage)).until == 0
+    with caplog.at_level(logging.WARNING):
+        await die_often(stage, QUERY, 1)
+    assert (
+        "sales/query: 3 times in a row no result came back; its next call waits 2 s" in caplog.text
+    )
+    query = await known(stage)
+    assert query.until - query.last == FIRST_PAUSE
+    assert (await known(stage, "look")).deaths == 0
+
+
+async def test_a_call_that_was_lost_waits_at_no_cost_and_its_run_says_why(stage: Stage) -> None:
+    await die_often(stage, QUERY, SPARED + 2)
+    (ticket,) = await tickets(stage, QUERY)
+    await go_by(stage)
+    await die(stage, ticket)
+    for token in (b"token", None):
+        answer = await taken(stage, ticket, token=token)
+        assert isinstance(answer, Full)
+        assert answer.seconds is not None
+        assert 0 < answer.seconds <= LONGEST_PAUSE
+    row = await stage.call_row(ticket.call_id)
+    assert (row["status"], row["attempts"], row["handouts"]) == ("pending", 1, 1)
+    (waiting,) = await stage.events(ticket.run, "run.waiting")
+    assert waiting["detail"] == "The process of sales.query died 5 times in a row."
+    assert (waiting["kind"], waiting["function"]) == ("function", "query")
+    assert waiting["retryAt"] is not None
+    await go_by(stage, LONGEST_PAUSE)
+    assert isinstance(await taken(stage, ticket), HandedOut)
+    assert (await stage.look(ticket.run)).waiting_for is None
+
+
+async def test_a_new_call_is_looked_into_where_its_function_is_suspected(stage: Stage) -> None:
+    await die_often(stage, QUERY, SPARED + 3)
+    (ticket,) = await tickets(stage, QUERY)
+    assert isinstance(await taken(stage, ticket, suspected=True), Full)
+    other, _ = await tickets(stage, "sales_look", QUERY)
+    assert isinstance(await taken(stage, other, suspected=True), HandedOut)
+    assert isinstance(await taken(stage, ticket), HandedOut), "nothing more is asked by rule"
+
+
+async def test_function_workers_are_the_apis_to_count(stage: Stage) -> None:
+    (ticket,) = await tickets(stage, QUERY)
+    for _ in range(SPARED + 2):
+        await stage.hand_out(ticket.run, ticket.call_id)
+        await stage.store.lost_handouts.take_from(stage.cluster_id, "m1")
+    assert await stage.rows(streaks) == []
+    await die_often(stage, QUERY, SPARED + 3)
+    assert (await stage.hand_out(ticket.run, ticket.call_id)).attempt == SPARED + 3
+
+
+async def test_all_that_a_process_had_is_one_death_and_begins_again_in_turn(stage: Stage) -> None:
+    for _ in range(SPARED + 1):
+        calls = await tickets(stage, QUERY, QUERY, "sales_look")
+        await go_by(stage)
+        await die(stage, *calls)
+    query, look = await known(stage), await known(stage, "look")
+    assert (query.deaths, look.deaths) == (SPARED + 1, SPARED + 1)
+    assert query.until - look.until == pytest.approx(1), "whoever is alone shows what it does"
+
+
+async def test_a_death_that_only_a_silence_tells_is_counted_once(stage: Stage) -> None:
+    """As of a process elsewhere: its calls come back one by one, as their heartbeats are missed."""
+    calls = [(await tickets(stage, QUERY))[0] for _ in range(3)]
+    machine = new_machine()
+    for ticket in calls:
+        await taken(stage, ticket, machine)
+    for ticket in calls:
+        await go_by(stage)
+        assert isinstance(await taken(stage, ticket, "another"), HandedOut)
+    assert (await known(stage)).deaths == 1
+    assert isinstance(await taken(stage, calls[0], "another"), HandedOut)
+    assert (await known(stage)).deaths == 1, "its own store was away, and it lives"
+
+
+async def test_machines_that_die_together_are_noted_at_once(stage: Stage) -> None:
+    machines = [new_machine() for _ in range(4)]
+    for machine in machines:
+        for ticket in await tickets(stage, QUERY, "sales_look"):
+            await taken(stage, ticket, machine)
+    take_from = stage.store.lost_handouts.take_from
+    await asyncio.gather(*(take_from(stage.cluster_id, each, hosted=True) for each in machines))
+    assert ((await known(stage)).deaths, (await known(stage, "look")).deaths) == (1, 1)
+
+
+async def test_a_silent_death_can_be_one_too_many(stage: Stage) -> None:
+    await die_often(stage, QUERY, SPARED + 2)
+    (ticket,) = await tickets(stage, QUERY)
+    await go_by(stage, LONGEST_PAUSE)
+    await taken(stage, ticket, "silent")
+    await go_by(stage)
+    assert isinstance(await taken(stage, ticket, "another"), Full)
+    row = await stage.call_row(ticket.call_id)
+    assert (row["status"], row["attempts"]) == ("pending", 1)
+    assert await stage.events(ticket.run, "call.lost") == [
+        {"callId": ticket.call_id, "attempt": 1, "machineId": "silent"}
+    ]
+    await taken(stage, ticket, "another")
+    assert (await known(stage)).deaths == SPARED + 3
+
+
+async def test_a_call_without_attempts_left_tells_its_death_too(stage: Stage) -> None:
+    await stage.register("once", service="other", machine="m2")
+    (ticket,) = await tickets(stage, "other_once")
+    await taken(stage, ticket, "silent")
+    assert isinstance(await taken(stage, ticket, "another"), Settled)
+    assert (await known(stage, "once", "other")).deaths == 1
+
+
+async def test_a_result_ends_it(stage: Stage) -> None:
+    await die_often(stage, QUERY, SPARED + 3)
+    await stage.store.crash_streaks.end(queue_name(stage.cluster_id, "sales", "look"))
+    assert (await known(stage)).deaths == SPARED + 3
+    await stage.store.crash_streaks.end(queue_name(stage.cluster_id, "sales", "query"))
+    assert await known(stage) == CrashStreak()
+
+
+async def test_what_is_long_ago_is_not_kept(stage: Stage) -> None:
+    await die_often(stage, QUERY, SPARED + 1)
+    await go_by(stage, FORGOTTEN + LONGEST_PAUSE)
+    await die_often(stage, "sales_look", 1)
+    assert [row["function"] for row in await stage.rows(streaks)] == ["look"]
+
+
+async def test_a_deleted_clusters_go_with_it(stage: Stage) -> None:
+    await die_often(stage, QUERY, 1)
+    await stage.store.clusters.delete(stage.cluster_id)
+    assert await stage.rows(streaks) == []

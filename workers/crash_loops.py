@@ -1,0 +1,55 @@
+"""What a hosting process knows of functions that ended their processes. The store has the last word; this spares asking."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from orchestrator.clock import now_ms
+from orchestrator.crash_streak import CrashStreak
+from orchestrator.store.crash_streaks import CrashStreakStore
+
+_log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How long a death that somebody else noticed may be unknown here. Calls that it took are looked up in any case."""
+
+
+class CrashLoops:
+    """The hosted functions of a cluster that are under suspicion, by their task queues."""
+
+    def __init__(self, store: CrashStreakStore, cluster_id: str) -> None:
+        self._store = store
+        self._cluster_id = cluster_id
+        self._streaks: dict[str, CrashStreak] = {}
+
+    async def look(self) -> None:
+        """Read what the store knows."""
+        self._streaks = await self._store.of(self._cluster_id)
+
+    async def run(self) -> None:
+        """Look until cancelled; nothing that goes wrong ends it."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001 # a store that is away comes back
+                _log.warning("it is not known which hosted functions pause", exc_info=True)
+
+    def is_suspect(self, queue: str) -> bool:
+        """Whether a process died in the function without a result since."""
+        return queue in self._streaks
+
+    def is_pausing(self, queue: str) -> bool:
+        """Whether the function's next call must wait just now."""
+        streak = self._streaks.get(queue)
+        return streak is not None and streak.pause_left(now_ms() / 1000) > 0
+
+    async def answered(self, queue: str) -> None:
+        """A result came, which is committed: what goes wrong here must not undo it, and the next one says it again."""
+        if self._streaks.pop(queue, None) is None:
+            return
+        try:
+            await self._store.end(queue)
+        except Exception:  # noqa: BLE001 # see above
+            _log.warning("the crashes of %s could not be forgotten", queue, exc_info=True)
