@@ -167,6 +167,7 @@ async def test_a_blob_of_a_call_that_is_not_ours_any_more_is_not_tried_again(
     async with serving(client, service):
         api.fault("POST .*/blobs$", 409)
         api.call("sales.draw", {})
+        await api.until(lambda: len(api.requests("POST .*/blobs$")) == 1)
         api.call("sales.draw", {}, "call-2")
         await asyncio.to_thread(api.result, "call-2")
     assert len(api.requests("POST .*/blobs$")) == 2

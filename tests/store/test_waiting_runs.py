@@ -62,6 +62,8 @@ async def test_of_a_person_and_time_one_decides(stage: Stage, elsewhere: Stage) 
             while expired is None and not decided.done():
                 expired = await elsewhere.store.approvals.expire(stage.cluster_id, call_id)
         await asyncio.wait([decided])
+        if expired is None:  # whoever is too late may hear so before time has decided
+            expired = await elsewhere.store.approvals.expire(stage.cluster_id, call_id)
         assert (decided.exception() is None) is (expired is None)
         types = await stage.event_types(ref)
         assert types.count("call.approved") + types.count("call.denied") == 1
