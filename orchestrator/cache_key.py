@@ -26,7 +26,7 @@ def cache_key(
     """The key of a call of `function` (cluster, service, name) with this input, asked for by `asker` (context, auth
     context); None where the path selects nothing: then no two calls are known to be the same.
     """
-    from orchestrator.key_path import compile_key_path  # noqa: PLC0415 - see above
+    from orchestrator.key_path import compile_key_path  # noqa: PLC0415 - few functions have a cache
 
     read = json.dumps(value) if isinstance(value, str) else value  # a str is taken for JSON text
     selected = compile_key_path(key_path).findall(read)

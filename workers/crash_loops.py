@@ -51,5 +51,5 @@ class CrashLoops:
             return
         try:
             await self._store.end(queue)
-        except Exception:  # noqa: BLE001 # see above
+        except Exception:  # noqa: BLE001 # the result is committed: this must not undo it
             _log.warning("the crashes of %s could not be forgotten", queue, exc_info=True)
