@@ -101,8 +101,12 @@ class CallDoor:
         while me.room > 0 and not gone.is_set():
             me.changed.clear()
             if not await _within(deadline - loop.time(), me.changed):
-                return
-            if me.calls:
+                if not (gather and me.pending):
+                    return
+                deadline = (
+                    loop.time() + gather
+                )  # one is on its way: what is slow is the store, not the caller
+            elif me.calls:
                 deadline = loop.time() + gather
                 if not gather:
                     return

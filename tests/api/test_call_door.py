@@ -1,0 +1,84 @@
+"""The door on its own, with a queue that always has another call and a store as slow as it is told to be."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from typing import cast
+
+import pytest
+
+from api.call_door import CallDoor
+from orchestrator.activity_interface import CallTicket, RunRef
+from orchestrator.call_queue import CallQueue, CallTask
+from orchestrator.store.call_verdicts import HandedOut
+from orchestrator.store.calls import CallStore
+from orchestrator.task_journal import TaskJournal
+from perdure.contract import FunctionCall
+
+QUEUE = "calls/cluster/service/function"
+GATHER = 0.02
+
+
+class Queue:
+    """Calls without end, each as soon as it is asked for."""
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self.given_back: list[bytes] = []
+
+    async def poll(self, queue: str) -> CallTask:
+        await asyncio.sleep(0)
+        call_id = f"{queue}-{next(self._numbers)}"
+        return CallTask(call_id.encode(), CallTicket(RunRef("cluster", "run"), call_id))
+
+    async def fail(self, token: bytes, kind: str, message: str, *, delay: float | None) -> None:
+        assert (kind, message, delay) == ("NotDelivered", "no machine was waiting", 0.05)
+        self.given_back.append(token)
+
+    async def end_polls(self, queue: str) -> None:
+        """Nothing is open: every poll is answered at once."""
+
+
+class Store:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def hand_out(self, ticket: CallTicket, machine_id: str, token: bytes) -> HandedOut:
+        assert (machine_id, token) == ("machine", ticket.call_id.encode())
+        await asyncio.sleep(self._seconds)
+        call = FunctionCall(
+            id=ticket.call_id,
+            service="service",
+            function="function",
+            input={},
+            run_id=ticket.run.run_id,
+            attempt=1,
+            timeout_seconds=30,
+        )
+        return HandedOut(call, limit=None)
+
+
+@pytest.mark.parametrize(
+    ("gather", "seconds", "handed_out"),
+    [
+        pytest.param(0.0, GATHER, 2, id="the first, and what is being written then, without it"),
+        pytest.param(GATHER, 0.0, 4, id="as many as there is room for"),
+        pytest.param(GATHER, 3 * GATHER, 4, id="though each takes longer to write than is waited"),
+    ],
+)
+async def test_what_is_there_at_once_is_handed_out_at_once(
+    gather: float, seconds: float, handed_out: int
+) -> None:
+    queue = Queue()
+    door = CallDoor(
+        cast("CallQueue", queue), cast("CallStore", Store(seconds)), TaskJournal(None, "test")
+    )
+
+    calls = await door.take(
+        "machine", [QUEUE], limit=4, wait=5, gone=asyncio.Event(), gather=gather
+    )
+
+    assert [call.id for call in calls] == [f"{QUEUE}-{number}" for number in range(handed_out)]
+    await door.aclose()
+    assert len(queue.given_back) <= 1, "what came when nobody waited any more"
