@@ -17,13 +17,13 @@ from orchestrator.reply import NewCall, Read as ReadPart
 from orchestrator.store import tables
 from orchestrator.store.confidences import sealed_input, sealed_result
 from orchestrator.store.delivery_rows import WEBHOOK
+from orchestrator.store.direct import quick
 from orchestrator.store.engine import Read
 from orchestrator.store.interruptions import resume_when_decided
 from orchestrator.store.json_text import dump, storable
 from orchestrator.store.new_runs import priority_of
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
-from orchestrator.store.sqlite import quick
 from orchestrator.transcript import cut, is_oversized, part, result_data
 from perdure.contract import MAX_REASON, CallStatus, MessageType, ResultType
 

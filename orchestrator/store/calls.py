@@ -36,6 +36,7 @@ from orchestrator.store.call_verdicts import (
 )
 from orchestrator.store.concurrency import at_work, is_full, limit_of
 from orchestrator.store.crash_streaks import hold_back, note_death
+from orchestrator.store.direct import quick
 from orchestrator.store.engine import Database
 from orchestrator.store.handouts import give, handed, is_made_within_a_step
 from orchestrator.store.interruptions import makes_calls
@@ -43,7 +44,6 @@ from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
 from orchestrator.store.rewind import is_replaced
-from orchestrator.store.sqlite import quick
 from perdure.contract import CallStatus, ResultType
 
 calls = tables.calls

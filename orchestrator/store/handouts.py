@@ -15,11 +15,11 @@ from orchestrator.store.call_rows import UPDATE_CALL
 from orchestrator.store.call_verdicts import HandedOut
 from orchestrator.store.concurrency import limit_of
 from orchestrator.store.confidences import contexts_of, opened_input
+from orchestrator.store.direct import quick
 from orchestrator.store.engine import Write
 from orchestrator.store.interruptions import is_wanted
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, RunRecord
-from orchestrator.store.sqlite import quick
 from perdure.contract import CallStatus, FunctionCall
 
 # Made once: building a statement costs more than sending it.

@@ -12,10 +12,10 @@ from orchestrator.clock import now_ms
 from orchestrator.secret_box import SecretBox
 from orchestrator.store import tables
 from orchestrator.store.confidences import sealed_context
+from orchestrator.store.direct import quick
 from orchestrator.store.engine import Write
 from orchestrator.store.json_text import dump, dump_optional, storable
 from orchestrator.store.records import RunRecord
-from orchestrator.store.sqlite import quick
 from orchestrator.transcript import words
 from perdure.contract import Budget, FunctionReference, MessageType, RunStatus, StatusChangeTarget
 

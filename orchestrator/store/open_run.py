@@ -16,10 +16,10 @@ from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.delivery_rows import plan_delivery
+from orchestrator.store.direct import quick
 from orchestrator.store.engine import Write
 from orchestrator.store.json_text import dump, load_object, storable
 from orchestrator.store.records import RunRecord
-from orchestrator.store.sqlite import quick
 from perdure.contract import PausedFor, RunStatus, StatusChange
 
 # Made once: building a statement costs more than sending it.

@@ -21,9 +21,9 @@ from orchestrator.ids import new_id
 from orchestrator.lifecycle import Move
 from orchestrator.reply import Plan
 from orchestrator.store import tables
+from orchestrator.store.direct import quick
 from orchestrator.store.json_text import dump
 from orchestrator.store.open_run import OpenRun
-from orchestrator.store.sqlite import quick
 from orchestrator.transcript import reply_data, result_data, words
 from perdure.contract import MessageType
 

@@ -22,15 +22,12 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Literal, Self, TypeVar
 
-from sqlalchemy import Connection, Executable, event, make_url
-from sqlalchemy.engine.interfaces import ExecutionContext
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from typing_extensions import override
 
 from orchestrator.store.sqlite_file import begin_immediate, begins_at_once, connect
 
-_QUICK = "perdure_quick"
-"""The execution option of `quick`."""
 _LARGE = 65_536
 """Characters or bytes of one value that are written in the connection's thread."""
 _MANY = 50
@@ -39,17 +36,7 @@ _GLANCES = 2
 """At once. They hardly ever overlap, since none of them waits for anything."""
 
 T = TypeVar("T")
-Statement = TypeVar("Statement", bound=Executable)
 _Job = tuple["asyncio.Future[Any] | None", Callable[[], Any]]
-
-
-def quick(statement: Statement) -> Statement:
-    """Mark a statement that writes, or finds by a key, a few rows.
-
-    In a writing transaction it is executed in the event loop, where the transaction can begin at once and no large value
-    is written.
-    """
-    return statement.execution_options(**{_QUICK: True})
 
 
 class SqliteCursor:
@@ -310,7 +297,7 @@ def _engine(path: Path, connections: int, make: Callable[[], SqliteConnection]) 
         return await make().open()
 
     url = make_url("sqlite+aiosqlite://").set(database=str(path))
-    engine = create_async_engine(
+    return create_async_engine(
         url,
         async_creator=creator,
         pool_size=connections,
@@ -318,17 +305,6 @@ def _engine(path: Path, connections: int, make: Callable[[], SqliteConnection]) 
         query_cache_size=1_000,
         hide_parameters=True,  # an error must not write what users sent into a log
     )
-    event.listen(engine.sync_engine, "before_cursor_execute", _mark)
-    return engine
-
-
-def _mark(connection: Connection, *cursor_and_more: Any) -> None:
-    """Tell the driver that the statement is quick, if it is marked so."""
-    context: ExecutionContext = cursor_and_more[3]
-    if context.execution_options.get(_QUICK):
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, SqliteConnection)  # noqa: S101 - the engine makes no other
-        driver.quick = True
 
 
 async def open_writer(engine: AsyncEngine) -> AsyncConnection:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from pydantic import JsonValue
-from sqlalchemy import bindparam, exists, func, insert, select
+from sqlalchemy import bindparam, exists, func, insert, or_, select
 
 from orchestrator import agent
 from orchestrator.activity_interface import LostCall, RunRef, Standing
@@ -33,6 +33,7 @@ from orchestrator.store.call_rows import (
     read_part,
 )
 from orchestrator.store.call_verdicts import HandedOut
+from orchestrator.store.direct import quick
 from orchestrator.store.engine import Database, Read
 from orchestrator.store.handouts import Maker, give_new
 from orchestrator.store.interruptions import is_paused, is_wanted, pause_for_people
@@ -42,7 +43,6 @@ from orchestrator.store.open_run import OpenRun
 from orchestrator.store.questions import Known, Question, cluster_context, question_of
 from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.replies import ReplyWriter
-from orchestrator.store.sqlite import quick
 from perdure.contract import CallStatus, MessageType, RunStatus
 
 # Made once: building a statement costs more than sending it.
@@ -70,7 +70,10 @@ _UNREAD = quick(
         tables.messages.c.run_key == bindparam("of_run"),
         tables.messages.c.key > bindparam("seen"),
         tables.messages.c.replaced_by.is_(None),
-        tables.messages.c.type.in_([MessageType.HUMAN.value, MessageType.SUPERVISOR.value]),
+        or_(
+            tables.messages.c.type == MessageType.HUMAN.value,
+            tables.messages.c.type == MessageType.SUPERVISOR.value,
+        ),
     )
     .limit(1)
 )

@@ -22,6 +22,7 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 from typing_extensions import override
 
 from orchestrator.secret_box import SecretBox
+from orchestrator.store.direct import Rows, execute, is_made_once
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 T = TypeVar("T")
@@ -40,17 +41,19 @@ class Read:
         self,
         statement: Select[*Columns] | CompoundSelect[*Columns],
         parameters: Parameters = None,
-    ) -> CursorResult[*Columns]: ...
+    ) -> CursorResult[*Columns] | Rows[*Columns]: ...
 
     @overload
     async def execute(
         self, statement: TextClause, parameters: Parameters = None
-    ) -> CursorResult[*tuple[Any, ...]]: ...
+    ) -> CursorResult[*tuple[Any, ...]] | Rows[*tuple[Any, ...]]: ...
 
     async def execute(
         self, statement: Executable, parameters: Parameters = None
-    ) -> CursorResult[*tuple[Any, ...]]:
+    ) -> CursorResult[*tuple[Any, ...]] | Rows[*tuple[Any, ...]]:
         """Execute one statement; its rows are in memory when this returns."""
+        if is_made_once(statement):
+            return await execute(self._connection, statement, parameters)
         return await self._connection.execute(statement, parameters)
 
     async def run_sync(self, work: Callable[[Connection], T]) -> T:
@@ -70,18 +73,20 @@ class Write(Read):
     @overload
     async def execute(
         self, statement: TypedReturnsRows[*Columns], parameters: Parameters = None
-    ) -> CursorResult[*Columns]: ...
+    ) -> CursorResult[*Columns] | Rows[*Columns]: ...
 
     @overload
     async def execute(
         self, statement: Executable, parameters: Parameters = None
-    ) -> CursorResult[*tuple[Any, ...]]: ...
+    ) -> CursorResult[*tuple[Any, ...]] | Rows[*tuple[Any, ...]]: ...
 
     @override
     async def execute(
         self, statement: Executable, parameters: Parameters = None
-    ) -> CursorResult[*tuple[Any, ...]]:
+    ) -> CursorResult[*tuple[Any, ...]] | Rows[*tuple[Any, ...]]:
         """Execute one statement; its rows are in memory when this returns."""
+        if is_made_once(statement):
+            return await execute(self._connection, statement, parameters)
         return await self._connection.execute(statement, parameters)
 
     async def upsert(

@@ -1,0 +1,168 @@
+"""Statements that are made once, executed on the driver itself.
+
+SQLAlchemy makes a statement's text, and knows how its values go to the database and come back; of statements that are
+made once that is kept. What it does around each execution costs three times what the driver needs for it (its keys for
+what it has compiled, a context, a greenlet that changes back and forth for each wait), and a step has thirty.
+
+The connection, its transaction and what becomes of errors stay SQLAlchemy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, TypeVarTuple
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Dialect, Executable, Float, Insert, Select, Update
+from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
+
+_ONCE = "perdure_once"
+QUICK = "perdure_quick"
+"""The execution options of `once` and of `quick`."""
+
+Statement = TypeVar("Statement", bound=Executable)
+Columns = TypeVarTuple("Columns")
+_Values = Mapping[str, Any]
+_Convert = Callable[[Any], Any]
+
+
+def once(statement: Statement) -> Statement:
+    """Mark a statement that is made once, when its module is imported, and whose values all come by name.
+
+    It must not need values of SQLAlchemy's own making (defaults in Python, lists of a length that is known only then):
+    its first execution raises TypeError.
+    """
+    return statement.execution_options(**{_ONCE: True})
+
+
+def quick(statement: Statement) -> Statement:
+    """Mark one, made once too, that writes, or finds by a key, a few rows.
+
+    In a writing transaction on SQLite it is executed in the event loop, where the transaction can begin at once and no
+    large value is written.
+    """
+    return statement.execution_options(**{_ONCE: True, QUICK: True})
+
+
+def is_made_once(statement: Executable) -> bool:
+    """Whether `execute` may be asked to execute it."""
+    return _ONCE in statement.get_execution_options()
+
+
+class Rows(IteratorResult[*Columns]):
+    """What a statement brought: SQLAlchemy's result, with how many rows it changed or found."""
+
+    def __init__(self, metadata: SimpleResultMetaData, rows: Sequence[Any], rowcount: int) -> None:
+        super().__init__(metadata, iter(rows))
+        self.rowcount = rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A statement for one dialect and one set of values."""
+
+    text: str
+    given: _Values
+    """All its values by name, those that it brings with it filled in."""
+    order: tuple[str, ...] | None
+    """Their names in the order in which the driver wants them; None: it wants them by name."""
+    inward: tuple[tuple[str, _Convert], ...]
+    metadata: SimpleResultMetaData
+    """How its rows are read."""
+
+    def values(self, parameters: _Values) -> Any:
+        """As the driver takes them."""
+        values = {**self.given, **parameters}
+        for name, convert in self.inward:
+            values[name] = convert(values[name])
+        return values if self.order is None else [values[name] for name in self.order]
+
+
+_forms: WeakKeyDictionary[Executable, dict[tuple[str, tuple[str, ...]], _Form]] = (
+    WeakKeyDictionary()
+)
+
+
+async def execute(
+    connection: AsyncConnection,
+    statement: Executable,
+    parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+) -> Rows[*tuple[Any, ...]]:
+    """Execute a statement that is made once, for one set of values or for several; those must have the same names.
+
+    Raises what SQLAlchemy would: `DBAPIError` for an error of the database's.
+    """
+    many = isinstance(parameters, Sequence)
+    rows = parameters if isinstance(parameters, Sequence) else [parameters or {}]
+    form = _form_of(statement, connection.dialect, tuple(rows[0]))
+    sync = _within(connection)
+    driver: Any = sync.connection.driver_connection
+    if hasattr(driver, "quick"):
+        driver.quick = QUICK in statement.get_execution_options()
+    cursor: Any = driver.cursor()
+    try:
+        if many and len(rows) > 1:
+            await cursor.executemany(form.text, [form.values(row) for row in rows])
+        else:
+            await cursor.execute(form.text, form.values(rows[0]))
+        found = await cursor.fetchall() if cursor.description else ()
+    except BaseException as error:
+        await connection.run_sync(_raise, error, form)
+        raise
+    return Rows(form.metadata, found, cursor.rowcount)
+
+
+def _within(connection: AsyncConnection) -> Connection:
+    sync = connection.sync_connection
+    if sync is None:
+        raise RuntimeError("the connection was never opened")
+    return sync
+
+
+def _raise(sync: Connection, error: BaseException, form: _Form) -> None:
+    """Have SQLAlchemy do with an error what it does with one that it met itself: wrap it, give the connection up, tell."""
+    sync._handle_dbapi_exception(error, form.text, None, None, None)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # there is no other way to its handlers
+
+
+def _form_of(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> _Form:
+    forms = _forms.setdefault(statement, {})
+    key = (dialect.name, names)
+    if key not in forms:
+        forms[key] = _compiled(statement, dialect, names)
+    return forms[key]
+
+
+def _compiled(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> _Form:
+    if isinstance(statement, Insert) and not statement.exported_columns:
+        statement = statement.inline()  # nobody asks for the key
+    if not isinstance(statement, Select | Insert | Update):
+        raise TypeError(f"a {type(statement).__name__} cannot be executed on the driver")
+    compiled = statement.compile(dialect=dialect, column_keys=list(names))
+    if compiled.post_compile_params or compiled.prefetch or compiled.literal_execute_params:
+        raise TypeError(f"has values that SQLAlchemy makes at each execution: {compiled}")
+    columns = list(statement.exported_columns)
+    outward: list[Any] = [_outward(column.type, dialect) for column in columns]
+    inward = ((name, _inward(bind.type, dialect)) for bind, name in compiled.bind_names.items())
+    return _Form(
+        text=str(compiled),
+        given=compiled.params,
+        order=None if compiled.positiontup is None else tuple(compiled.positiontup),
+        inward=tuple((name, convert) for name, convert in inward if convert is not None),
+        metadata=SimpleResultMetaData(
+            [str(column.key) for column in columns],
+            _processors=outward if any(outward) else None,
+        ),
+    )
+
+
+def _inward(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
+    return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _outward(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
+    if isinstance(kind, Float):
+        return None  # either driver brings a float, and psycopg's dialect would ask for the column's number to know it
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
