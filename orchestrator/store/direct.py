@@ -70,8 +70,9 @@ class _Form:
     order: tuple[str, ...] | None
     """Their names in the order in which the driver wants them; None: it wants them by name."""
     inward: tuple[tuple[str, _Convert], ...]
+    reads: bool
     metadata: SimpleResultMetaData
-    """How its rows are read."""
+    """Whether rows come back, and how they are read."""
 
     def values(self, parameters: _Values) -> Any:
         """As the driver takes them."""
@@ -108,7 +109,7 @@ async def execute(
             await cursor.executemany(form.text, [form.values(row) for row in rows])
         else:
             await cursor.execute(form.text, form.values(rows[0]))
-        found = await cursor.fetchall() if cursor.description else ()
+        found = await cursor.fetchall() if form.reads else ()
     except BaseException as error:
         await connection.run_sync(_raise, error, form)
         raise
@@ -151,6 +152,7 @@ def _compiled(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -
         given=compiled.params,
         order=None if compiled.positiontup is None else tuple(compiled.positiontup),
         inward=tuple((name, convert) for name, convert in inward if convert is not None),
+        reads=bool(columns),
         metadata=SimpleResultMetaData(
             [str(column.key) for column in columns],
             _processors=outward if any(outward) else None,

@@ -22,6 +22,7 @@ from orchestrator.clock import now_ms
 from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.prompts import OWN_SERVICE, OWN_TOOLS
 from orchestrator.store import tables
+from orchestrator.store.direct import once
 from orchestrator.store.engine import Database, Read, Write
 from orchestrator.store.json_text import dump, dump_optional, load_object
 from orchestrator.store.offers import tool_name
@@ -40,13 +41,17 @@ _RESERVED = frozenset({OWN_SERVICE, "inferable", "toolhouse"})
 functions, registrations, machines = tables.functions, tables.registrations, tables.machines
 
 # Made once: building a statement costs more than sending it.
-_REGISTERED = select(registrations.c.function).where(
-    registrations.c.cluster_id == bindparam("of_cluster"),
-    registrations.c.machine_id == bindparam("of_machine"),
-    registrations.c.service == bindparam("of_service"),
+_REGISTERED = once(
+    select(registrations.c.function).where(
+        registrations.c.cluster_id == bindparam("of_cluster"),
+        registrations.c.machine_id == bindparam("of_machine"),
+        registrations.c.service == bindparam("of_service"),
+    )
 )
-_NAMES = select(functions.c.service, functions.c.name, functions.c.private).where(
-    functions.c.cluster_id == bindparam("of_cluster")
+_NAMES = once(
+    select(functions.c.service, functions.c.name, functions.c.private).where(
+        functions.c.cluster_id == bindparam("of_cluster")
+    )
 )
 
 

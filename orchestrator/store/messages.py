@@ -8,6 +8,7 @@ from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
 from orchestrator.lifecycle import Move, can, is_final
 from orchestrator.store import tables
+from orchestrator.store.direct import once
 from orchestrator.store.engine import Database, Read
 from orchestrator.store.json_text import dump, load_object
 from orchestrator.store.open_run import OpenRun
@@ -22,7 +23,7 @@ MAX_QUEUED = 1_000
 
 
 # Made once: building a statement costs more than sending it.
-_AFTER = (
+_AFTER = once(
     select(messages.c.key, messages.c.type, messages.c.data)
     .where(
         messages.c.run_key == bindparam("of_run"),

@@ -17,6 +17,8 @@ from orchestrator.store.postgres import LIVENESS
 
 CHANNEL = "perdure_runs"
 _PAUSE_SECONDS = 0.005
+_BREATH_SECONDS = 0.001
+"""Before it is told that a run goes on: who committed answers its caller first, and nobody waits for the end of anything."""
 _KEYS_PER_NOTIFY = 350  # a payload may have 7,999 bytes, a key 19 digits and a sign
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _FAREWELL_SECONDS = 5
@@ -71,7 +73,9 @@ class NotifyHints:
     # -- telling -----------------------------------------------------------------------------------
 
     async def _tell_all(self) -> None:
-        """The first commit is told at once; those that follow within 5 ms share a message."""
+        """The first commit is told at once, or nearly so; those that follow within 5 ms share a message."""
+        if all(key < 0 for key in self._untold):
+            await asyncio.sleep(_BREATH_SECONDS)
         while self._untold:
             keys, self._untold = sorted(self._untold), set[int]()
             try:

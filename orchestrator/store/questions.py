@@ -13,6 +13,7 @@ from orchestrator.conversation import Tool
 from orchestrator.reply import OfferedFunction
 from orchestrator.standard_library import LIBRARY, library_tools
 from orchestrator.store import tables
+from orchestrator.store.direct import once
 from orchestrator.store.engine import Read
 from orchestrator.store.json_text import load
 from orchestrator.store.messages import entries_after
@@ -28,8 +29,10 @@ from orchestrator.transcript import Entry
 from perdure.contract import FunctionReference
 
 # Made once: building a statement costs more than sending it.
-_CONTEXT = select(tables.clusters.c.additional_context).where(
-    tables.clusters.c.id == bindparam("of_cluster")
+_CONTEXT = once(
+    select(tables.clusters.c.additional_context).where(
+        tables.clusters.c.id == bindparam("of_cluster")
+    )
 )
 _PRIVATE = select(tables.functions.c.service + "_" + tables.functions.c.name).where(
     tables.functions.c.cluster_id == bindparam("of_cluster"), tables.functions.c.private.is_(True)

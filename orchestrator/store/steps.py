@@ -33,7 +33,7 @@ from orchestrator.store.call_rows import (
     read_part,
 )
 from orchestrator.store.call_verdicts import HandedOut
-from orchestrator.store.direct import quick
+from orchestrator.store.direct import once, quick
 from orchestrator.store.engine import Database, Read
 from orchestrator.store.handouts import Maker, give_new
 from orchestrator.store.interruptions import is_paused, is_wanted, pause_for_people
@@ -46,7 +46,7 @@ from orchestrator.store.replies import ReplyWriter
 from perdure.contract import CallStatus, MessageType, RunStatus
 
 # Made once: building a statement costs more than sending it.
-_PEEK = (
+_PEEK = once(
     select(
         tables.runs,
         tables.clusters.c.additional_context.label("cluster_context"),
