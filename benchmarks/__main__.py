@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import costs, latencies, lengths, rates, steps
+from benchmarks import costs, latencies, legs, lengths, rates, steps
 from benchmarks.bench import QUICK, Bench, Plan, bench_of
 from benchmarks.cold_start import cold_starts
 from benchmarks.figures import Report
@@ -47,6 +47,7 @@ async def _memory(bench: Bench) -> None:
 SECTIONS: dict[str, Section] = {
     "steps": steps.ms_per_step,
     "cpu": steps.cpu_per_step,
+    "legs": legs.legs,
     "latencies": latencies.latencies,
     "history": latencies.history,
     "costs": costs.costs,
@@ -57,7 +58,7 @@ SECTIONS: dict[str, Section] = {
     "memory": _memory,
 }
 """In their order. `cold` comes after them, without a stack."""
-ON_POSTGRESQL = frozenset({"steps", "cpu", "latencies", "costs", "rates", "memory"})
+ON_POSTGRESQL = frozenset({"steps", "cpu", "legs", "latencies", "costs", "rates", "memory"})
 
 
 async def measure(store: str, plan: Plan, report: Report, sections: list[str]) -> None:
