@@ -132,8 +132,7 @@ class CallStore:
             "of_machine": machine_id,
             "of_attempt": attempt,
         }
-        async with self._database.write() as write:
-            return (await write.execute(_ACKNOWLEDGE, holder)).rowcount == 1
+        return await self._database.write_one(_ACKNOWLEDGE, holder) == 1
 
     async def lease(
         self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None

@@ -5,10 +5,14 @@ made once that is kept. What it does around each execution costs three times wha
 what it has compiled, a context, a greenlet that changes back and forth for each wait), and a step has thirty.
 
 The connection, its transaction and what becomes of errors stay SQLAlchemy's.
+
+In a writing transaction on PostgreSQL those that bring no rows are not waited for: their answers come with the next one's
+that does, or before the commit. Each wait costs two changes of process, which on a busy machine is more than the work.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple
@@ -87,14 +91,46 @@ _forms: WeakKeyDictionary[Executable, dict[tuple[str, tuple[str, ...]], _Form]] 
 )
 
 
+class Pipeline:
+    """PostgreSQL's pipeline mode, from the first statement that is executed here until `leave`."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self._open: Any = None
+
+    async def enter(self, driver: Any) -> None:
+        """Wait for nothing any more that brings no rows. Behind a pooler, which may not know of it, each answer is."""
+        if self._open is None and driver.prepare_threshold is not None:
+            opened = driver.pipeline()
+            await opened.__aenter__()
+            self._open = opened
+
+    async def leave(self) -> None:
+        """Wait for all answers. Raises `DBAPIError` for the first error among them."""
+        if self._open is not None:
+            opened, self._open = self._open, None
+            try:
+                await opened.__aexit__(None, None, None)
+            except BaseException as error:
+                await self._connection.run_sync(_raise, error, "")
+                raise
+
+    async def abandon(self) -> None:
+        """The same where the transaction is to be undone: what the answers say is of no interest."""
+        with contextlib.suppress(Exception):
+            await self.leave()
+
+
 async def execute(
     connection: AsyncConnection,
     statement: Executable,
     parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+    pipeline: Pipeline | None = None,
 ) -> Rows[*tuple[Any, ...]]:
     """Execute a statement that is made once, for one set of values or for several; those must have the same names.
 
-    Raises what SQLAlchemy would: `DBAPIError` for an error of the database's.
+    Raises what SQLAlchemy would: `DBAPIError` for an error of the database's, in a pipeline maybe one of a statement before.
+    There nobody knows how many rows a statement changed that brings none: it is -1.
     """
     many = isinstance(parameters, Sequence)
     rows = parameters if isinstance(parameters, Sequence) else [parameters or {}]
@@ -105,13 +141,15 @@ async def execute(
         driver.quick = QUICK in statement.get_execution_options()
     cursor: Any = driver.cursor()
     try:
+        if pipeline is not None:
+            await pipeline.enter(driver)
         if many and len(rows) > 1:
             await cursor.executemany(form.text, [form.values(row) for row in rows])
         else:
             await cursor.execute(form.text, form.values(rows[0]))
         found = await cursor.fetchall() if form.reads else ()
     except BaseException as error:
-        await connection.run_sync(_raise, error, form)
+        await connection.run_sync(_raise, error, form.text)
         raise
     return Rows(form.metadata, found, cursor.rowcount)
 
@@ -123,9 +161,9 @@ def _within(connection: AsyncConnection) -> Connection:
     return sync
 
 
-def _raise(sync: Connection, error: BaseException, form: _Form) -> None:
+def _raise(sync: Connection, error: BaseException, statement: str) -> None:
     """Have SQLAlchemy do with an error what it does with one that it met itself: wrap it, give the connection up, tell."""
-    sync._handle_dbapi_exception(error, form.text, None, None, None)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # there is no other way to its handlers
+    sync._handle_dbapi_exception(error, statement, None, None, None)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # there is no other way to its handlers
 
 
 def _form_of(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> _Form:

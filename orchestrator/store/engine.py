@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import TextClause, bindparam, make_url, text
+from sqlalchemy import TextClause, UpdateBase, bindparam, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -21,6 +21,7 @@ from orchestrator.lifecycle import is_final
 from orchestrator.secret_box import SecretBox
 from orchestrator.store import postgres, sqlite, sqlite_file
 from orchestrator.store.checkpoint import Checkpointer
+from orchestrator.store.direct import execute
 from orchestrator.store.feed import ChangeFeed, Sight
 from orchestrator.store.hints import SIGHTS, DataVersionHints, Hints
 from orchestrator.store.locks import FileLock
@@ -85,12 +86,28 @@ class Database:
             write = Write(connection, self.box)
             try:
                 async with connection.begin():
-                    yield write
+                    try:
+                        yield write
+                        await write.settle()
+                    except BaseException:
+                        await write.abandon()
+                        raise
                     write.committing = True
             finally:
                 # Also after a commit of which nobody knows how it ended: a hint too many does no harm.
                 if write.committing:
                     self.feed.publish(write.touched)
+
+    async def write_one(self, statement: UpdateBase, parameters: Mapping[str, Any]) -> int:
+        """One statement that is made once, in a transaction of its own: on PostgreSQL one round trip instead of three.
+
+        How many rows it changed. Nobody who waits for a run is woken.
+        """
+        if self.dialect == "postgresql":
+            async with self._reading.connect() as connection:
+                return (await execute(connection, statement, parameters)).rowcount
+        async with self.write() as write:
+            return (await write.execute(statement, parameters)).rowcount
 
     async def transact(self, work: Callable[[Write], Awaitable[T]]) -> T:
         """Do `work` in a transaction, again if the database undid it for a deadlock, a lock or a lost connection.

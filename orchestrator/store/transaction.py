@@ -22,7 +22,7 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 from typing_extensions import override
 
 from orchestrator.secret_box import SecretBox
-from orchestrator.store.direct import Rows, execute, is_made_once
+from orchestrator.store.direct import Pipeline, Rows, execute, is_made_once
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 T = TypeVar("T")
@@ -69,6 +69,7 @@ class Write(Read):
         self.touched: set[int] = set()
         """Keys of runs; negative where the run goes on."""
         self.committing = False
+        self._pipeline = Pipeline(connection) if connection.dialect.name == "postgresql" else None
 
     @overload
     async def execute(
@@ -84,10 +85,30 @@ class Write(Read):
     async def execute(
         self, statement: Executable, parameters: Parameters = None
     ) -> CursorResult[*tuple[Any, ...]] | Rows[*tuple[Any, ...]]:
-        """Execute one statement; its rows are in memory when this returns."""
+        """Execute one statement; its rows are in memory when this returns.
+
+        One that is made once and brings no rows may be under way still: its error comes with a later one, or with `settle`.
+        """
         if is_made_once(statement):
-            return await execute(self._connection, statement, parameters)
+            return await execute(self._connection, statement, parameters, self._pipeline)
+        await self.settle()
         return await self._connection.execute(statement, parameters)
+
+    @override
+    async def run_sync(self, work: Callable[[Connection], T]) -> T:
+        """Hand the connection to a library that knows only SQLAlchemy's synchronous manner."""
+        await self.settle()
+        return await super().run_sync(work)
+
+    async def settle(self) -> None:
+        """Wait until all is done that was asked for. Raises its first error."""
+        if self._pipeline is not None:
+            await self._pipeline.leave()
+
+    async def abandon(self) -> None:
+        """The same before all is undone."""
+        if self._pipeline is not None:
+            await self._pipeline.abandon()
 
     async def upsert(
         self,
@@ -106,9 +127,7 @@ class Write(Read):
         statement = insert(table).values({**key, **values})
         changes: dict[str, ColumnElement[Any]] = {name: statement.excluded[name] for name in update}
         changes |= {name: table.c[name] + statement.excluded[name] for name in add}
-        await self._connection.execute(
-            statement.on_conflict_do_update(index_elements=list(key), set_=changes)
-        )
+        await self.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changes))
 
     def touch(self, run_key: int, *, goes_on: bool = False) -> None:
         """This transaction changes the run: whoever waits for it is woken after the commit.
