@@ -162,8 +162,15 @@ def _within(connection: AsyncConnection) -> Connection:
 
 
 def _raise(sync: Connection, error: BaseException, statement: str) -> None:
-    """Have SQLAlchemy do with an error what it does with one that it met itself: wrap it, give the connection up, tell."""
-    sync._handle_dbapi_exception(error, statement, None, None, None)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # there is no other way to its handlers
+    """Have SQLAlchemy do with an error what it does with one that it met itself: wrap it, give the connection up, tell.
+
+    It is raised again because SQLAlchemy asks what is being handled, and a greenlet does not see what is so around it.
+    """
+    handle = sync._handle_dbapi_exception  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # there is no other way to its handlers
+    try:
+        raise error  # noqa: TRY301 # to be what is being handled
+    except BaseException:  # noqa: BLE001 # it is handed on
+        handle(error, statement, None, None, None)
 
 
 def _form_of(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> _Form:

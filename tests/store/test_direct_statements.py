@@ -101,7 +101,8 @@ async def test_who_is_cancelled_anywhere_has_written_all_or_nothing(base: Databa
         for _ in range(number):
             await asyncio.sleep(0)
         working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        (ended,) = await asyncio.gather(working, return_exceptions=True)
+        assert ended is None or isinstance(ended, asyncio.CancelledError)
         await work(1_000 + number)
     found = await _names(base)
     assert len(found) >= 60

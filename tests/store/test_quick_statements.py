@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Select, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
+from orchestrator.store.direct import quick
 from orchestrator.store.engine import Database, Write, open_database
 from orchestrator.store.migrate import migrate
-from orchestrator.store.direct import quick
 from orchestrator.store.sqlite import SqliteConnection
 from orchestrator.store.sqlite_file import connect
 from orchestrator.store.tables import clusters

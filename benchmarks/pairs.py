@@ -1,0 +1,122 @@
+"""Two checkouts side by side: `python -m benchmarks.pairs ../before --store postgresql --rounds 12`.
+
+Each has a stack of its own; runs of 20 steps go in turn, first the one, then the other, so that a busy minute meets both.
+A quotient below 1 says that this checkout is faster than the other. The other one needs no virtual environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+
+STEPS = 20
+SIDES = ("raw", "perdure", "hosted")
+_HERE = Path(__file__).parents[1]
+
+
+class Checkout:
+    """A process that runs what it is asked for on a stack of a checkout's own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._heard("ready")
+
+    def ms_per_step(self, side: str) -> float:
+        """Of one run."""
+        assert self._process.stdin is not None  # noqa: S101 # opened below
+        self._process.stdin.write(f"{side}\n")
+        self._process.stdin.flush()
+        return float(self._heard())
+
+    def _heard(self, wanted: str = "") -> str:
+        assert self._process.stdout is not None  # noqa: S101 # opened below
+        line = self._process.stdout.readline().strip()
+        if not line or (wanted and line != wanted):
+            raise RuntimeError(f"{self._process.args!r} said {line!r}")
+        return line
+
+
+@contextmanager
+def running(checkout: Path, store: str) -> Generator[Checkout]:
+    """The process while the block runs; its errors go where this process's go."""
+    environment = os.environ | {"PYTHONPATH": f"{checkout}:{checkout / 'sdk/src'}"}
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--serve", store],
+        env=environment,
+        cwd=checkout,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        yield Checkout(process)
+        assert process.stdin is not None  # noqa: S101 # opened above
+        process.stdin.close()
+
+
+def compare(other: Path, store: str, rounds: int) -> None:
+    """Print what both took, and their quotients."""
+    taken: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
+    with ExitStack() as running_ones:
+        before, after = (
+            running_ones.enter_context(running(checkout, store)) for checkout in (other, _HERE)
+        )
+        for number in range(rounds):
+            for side in SIDES:
+                if number % 2:
+                    mine, theirs = after.ms_per_step(side), before.ms_per_step(side)
+                else:
+                    theirs, mine = before.ms_per_step(side), after.ms_per_step(side)
+                taken[side].append((theirs, mine))
+    print(f"milliseconds per step, {rounds} pairs of runs of {STEPS} steps on {store}")
+    for side, pairs in taken.items():
+        quotients = sorted(mine / theirs for theirs, mine in pairs)
+        first, last = quotients[len(pairs) // 4], quotients[-len(pairs) // 4]
+        print(
+            f"{side:8} other {statistics.median(theirs for theirs, _ in pairs):7.2f}"
+            f"  this {statistics.median(mine for _, mine in pairs):7.2f}"
+            f"  this / other {statistics.median(quotients):.2f} (quartiles {first:.2f} … {last:.2f})"
+        )
+
+
+async def serve(store: str) -> None:
+    """Be a checkout's process: a side's name comes in, its milliseconds per step go out."""
+    from benchmarks.bench import Plan, bench_of  # noqa: PLC0415 - the checkout's own
+    from benchmarks.figures import Report  # noqa: PLC0415
+    from benchmarks.postgres import running_postgres  # noqa: PLC0415
+    from benchmarks.stack import running_stack  # noqa: PLC0415
+
+    database = running_postgres() if store == "postgresql" else nullcontext()
+    with database as postgres, running_stack(postgres) as stack:
+        async with bench_of(stack, Plan(), Report({})) as bench:
+            sides = {side.name: side for side in bench.sides}
+            print("ready", flush=True)
+            while name := (await asyncio.to_thread(sys.stdin.readline)).strip():
+                print(await sides[name].play(STEPS) * 1000 / STEPS, flush=True)
+
+
+def main() -> None:
+    """Compare, or be one of those that are compared."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pairs", description=__doc__)
+    parser.add_argument("other", type=Path, nargs="?", help="another checkout of this repository")
+    parser.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--serve", metavar="STORE", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.serve:
+        asyncio.run(serve(args.serve))
+    elif args.other is None:
+        parser.error("name the other checkout")
+    else:
+        compare(args.other.resolve(), args.store, args.rounds)
+
+
+if __name__ == "__main__":
+    main()
