@@ -27,7 +27,7 @@ must not keep a run locked for ever. Behind a pooler set it in the server."""
 def postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
     """A pool of psycopg connections in READ COMMITTED.
 
-    `?pooler=1` in the URL says that a transaction pooler (PgBouncer) stands between: no prepared statements then.
+    `?pooler=1` in the URL says that a transaction pooler (PgBouncer) stands between: no prepared statements and no pipelining then.
     """
     arguments: dict[str, Any] = {"application_name": "perdure", **LIVENESS}
     if behind_pooler(url):
