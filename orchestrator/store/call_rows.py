@@ -47,7 +47,7 @@ _OPEN = quick(
     .where(
         calls.c.run_key == bindparam("of_run"),
         calls.c.kind == "function",
-        calls.c.shown.is_(False),
+        tables.UNSHOWN_CALLS,
     )
     .order_by(calls.c.key)
 )

@@ -54,7 +54,7 @@ _PEEK = once(
         .where(
             tables.calls.c.run_key == tables.runs.c.key,
             tables.calls.c.kind == "function",
-            tables.calls.c.shown.is_(False),
+            tables.UNSHOWN_CALLS,
         )
         .label("has_open_calls"),
     )

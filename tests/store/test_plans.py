@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import event, insert, text
 
-from orchestrator.store import tables
+from orchestrator.store import call_rows, steps, tables
 from orchestrator.store.engine import Database
 from orchestrator.store.run_lists import RunFilter
 from orchestrator.store.store import Store
@@ -126,3 +126,27 @@ async def test_runs_of_deleted_clusters_are_asked_for_only_where_there_are_such_
     with _statements(database) as seen:
         assert await store.clusters.orphans() == []
     assert [statement for statement, _ in seen if "runs" in statement] == []
+
+
+async def test_what_a_run_has_open_is_found_however_many_calls_it_made(database: Database) -> None:
+    await _one_has_called_often(database)
+    for statement, given in (
+        (call_rows._OPEN, {"of_run": 1}),
+        (steps._PEEK, {"of_cluster": "c", "of_run": "run-1"}),
+    ):
+        with _statements(database) as seen:
+            async with database.engine.connect() as connection:
+                await connection.execute(statement, given)
+        plan = await _plan(database, *seen[0])
+        assert "ix_calls_unshown " in plan, plan
+
+
+async def _one_has_called_often(database: Database) -> None:
+    calls = [_call_row(1) | {"id": f"made-{number}", "shown": True} for number in range(_WAITING)]
+    async with database.write() as write:
+        await write.execute(insert(tables.clusters).values(id="c", name="c", created_at=0))
+        await write.execute(insert(tables.runs), [run_row(1)])
+        await write.execute(insert(tables.calls), [*calls, _call_row(1) | {"shown": False}])
+        if database.dialect == "postgresql":
+            await write.execute(text("ANALYZE runs"))
+            await write.execute(text("ANALYZE calls"))

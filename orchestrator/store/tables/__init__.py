@@ -14,6 +14,7 @@ from orchestrator.store.tables.base import (
 )
 from orchestrator.store.tables.calls import (
     OPEN_CALLS,
+    UNSHOWN_CALLS,
     blobs,
     call_results,
     calls,
@@ -47,6 +48,7 @@ from orchestrator.store.tables.runs import (
 __all__ = [
     "AT_WORK",
     "OPEN_CALLS",
+    "UNSHOWN_CALLS",
     "api_keys",
     "audit_entries",
     "blobs",

@@ -31,6 +31,7 @@ from orchestrator.store.tables.base import (
 )
 
 _OPEN = "status IN ('pending', 'running')"
+_UNSHOWN = "shown IS FALSE"
 
 calls = Table(
     "calls",
@@ -86,6 +87,7 @@ calls = Table(
     Column("finished_at", BigInteger),
     Index("ix_calls_run", "run_key", "key"),
     index_where(_OPEN, "ix_calls_open", "status", "created_at"),
+    index_where(_UNSHOWN, "ix_calls_unshown", "run_key", "kind", "key"),
     index_where("approval_expires_at IS NOT NULL", "ix_calls_asked", "cluster_id", "key"),
     index_of_the_few("ix_calls_cache", "cache_key", "cluster_id", "finished_at"),
     index_of_the_few("ix_calls_approval", "approval_expires_at"),
@@ -93,6 +95,8 @@ calls = Table(
 
 OPEN_CALLS: ColumnElement[Any] = literal_column(f"calls.{_OPEN}")
 """SQL: calls that are to be made, or are being made; the words of their index."""
+UNSHOWN_CALLS: ColumnElement[Any] = literal_column(f"calls.{_UNSHOWN}")
+"""SQL: calls whose result the model has not seen; the words of their index."""
 
 call_results = Table(
     "call_results",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.faults.load import Scale
 from tests.faults.outcome import Outcome
+from tests.faults.postgres import killable_postgres
 from tests.faults.scenarios.absence import nobody_offers
 from tests.faults.scenarios.asking import wishes_under_kills
 from tests.faults.scenarios.deployments import changed_workflow
@@ -36,10 +38,21 @@ from tests.faults.scenarios.tenancy import two_tenants
 
 Scenario = Callable[[Path, Scale], Coroutine[Any, Any, Outcome]]
 
+
+async def _on_postgresql(
+    scenario: Callable[..., Coroutine[Any, Any, Outcome]], folder: Path, scale: Scale
+) -> Outcome:
+    """The same with the store in PostgreSQL."""
+    with killable_postgres() as postgres:
+        outcome = await scenario(folder, scale, database_url=postgres.url)
+    return replace(outcome, scenario=f"{outcome.scenario}, store in PostgreSQL")
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     **{f"kill-{victim}": partial(kill_each_time, victim) for victim in VICTIMS},
     "kill-postgres": kill_postgres,
     "kill-at-random": kill_at_random,
+    "kill-at-random-on-postgresql": partial(_on_postgresql, kill_at_random),
     "kill-workers-hosted": kill_hosting_workers,
     "kill-at-random-hosted": partial(kill_at_random, hosted=True),
     "wishes-under-kills": wishes_under_kills,
@@ -56,6 +69,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "model-in-trouble": model_in_trouble,
     "poison": poison,
     "poison-hosted": partial(poison, hosted=True),
+    "poison-hosted-on-postgresql": partial(_on_postgresql, partial(poison, hosted=True)),
     **{f"link-{link.replace(' ', '-').lower()}": partial(bad_link, link) for link in LINKS},
     "disk-full": disk_full,
     "idle-stack": idle_stack,

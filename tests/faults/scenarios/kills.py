@@ -38,9 +38,14 @@ async def kill_each_time(victim: str, folder: Path, scale: Scale) -> Outcome:
         return await killed(f"kill -9 {victim}", ground, client, scale, back)
 
 
-async def kill_at_random(folder: Path, scale: Scale, *, hosted: bool = False) -> Outcome:
+async def kill_at_random(
+    folder: Path, scale: Scale, *, hosted: bool = False, database_url: str = ""
+) -> Outcome:
     """Whichever it hits."""
-    async with laid_out(folder, hosted=hosted) as ground, ground.client() as client:
+    async with (
+        laid_out(folder, hosted=hosted, database_url=database_url) as ground,
+        ground.client() as client,
+    ):
         await begin(ground, client, scale)
         back = await kill(ground, client, scale, at_random(scale, hosted=hosted))
         name = "kill -9 at random, functions hosted" if hosted else "kill -9 at random"

@@ -32,10 +32,12 @@ _INACCURACY = 0.2
 """Seconds by which a death may be noted before the function's own time of it: other clocks are read."""
 
 
-async def poison(folder: Path, scale: Scale, *, hosted: bool = False) -> Outcome:
+async def poison(
+    folder: Path, scale: Scale, *, hosted: bool = False, database_url: str = ""
+) -> Outcome:
     """Each poison in a run of its own, one again and again: the model is told, attempts are counted, others come through."""
     async with (
-        laid_out(folder, hosted=hosted) as ground,
+        laid_out(folder, hosted=hosted, database_url=database_url) as ground,
         _kept_alive(ground),
         ground.client() as client,
     ):
