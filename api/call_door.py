@@ -103,9 +103,8 @@ class CallDoor:
             if not await _within(deadline - loop.time(), me.changed):
                 if not (gather and me.pending):
                     return
-                deadline = (
-                    loop.time() + gather
-                )  # one is on its way: what is slow is the store, not the caller
+                # one is on its way: what is slow is the store, not the caller
+                deadline = loop.time() + gather
             elif me.calls:
                 deadline = loop.time() + gather
                 if not gather:

@@ -114,6 +114,8 @@ def main() -> None:
         asyncio.run(serve(args.serve))
     elif args.other is None:
         parser.error("name the other checkout")
+    elif not (args.other / "benchmarks").is_dir():
+        parser.error(f"{args.other} is no checkout of this repository")
     else:
         compare(args.other.resolve(), args.store, args.rounds)
 
