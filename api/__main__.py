@@ -88,7 +88,7 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
         store = await open_store(
             settings.store_url,
             listen_url=settings.database_listen_url,
-            box=SecretBox.of(settings),
+            box=SecretBox.of(settings.payload_key),
         )
         stack.push_async_callback(store.aclose)
         temporal = Temporal(settings)
@@ -191,7 +191,7 @@ def main() -> None:
     """Run the process. Ends by the signal that it was sent, once everything is closed."""
     key_file = _parser().parse_args().ensure_key
     settings = read_settings()
-    configure_logging(settings, "api")
+    configure_logging("api", level=settings.log_level, log_format=settings.log_format)
     ended_by = uvloop.run(serve(settings, key_file))
     if ended_by is not None:
         signal.signal(ended_by, signal.SIG_DFL)

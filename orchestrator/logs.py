@@ -8,8 +8,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
-from orchestrator.settings import Settings
-
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -33,8 +31,11 @@ with _hidden("rich"):
     import structlog
 
 
-def configure_logging(settings: Settings, process: str) -> None:
-    """Send everything that is logged through one formatter: text for people, JSON for collectors."""
+def configure_logging(process: str, *, level: str, log_format: str) -> None:
+    """Send everything that is logged through one formatter.
+
+    `log_format` is `text` (for people) or `json` (one object a line, for collectors); `level` is the lowest level written.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -43,7 +44,7 @@ def configure_logging(settings: Settings, process: str) -> None:
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
+        if log_format == "json"
         # Plain tracebacks: the default ones show local variables, which hold users' data and keys.
         else structlog.dev.ConsoleRenderer(
             colors=False, exception_formatter=structlog.dev.plain_traceback
@@ -56,14 +57,14 @@ def configure_logging(settings: Settings, process: str) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ]
-        if settings.log_format == "json"
+        if log_format == "json"
         else [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(settings.log_level.upper())
+    root.setLevel(level.upper())
     for chatty in ("httpx2", "httpcore2", "anthropic", "sqlalchemy.engine", "aiosqlite"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger(__name__).debug("logging of %s is set up", process)

@@ -9,7 +9,7 @@ import base64
 import os
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.settings import Settings
+from pydantic import SecretStr
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -50,11 +50,9 @@ class SecretBox:
         self._cipher = None if key is None else cipher(key)
 
     @classmethod
-    def of(cls, settings: Settings) -> SecretBox:
-        """With `PERDURE_PAYLOAD_KEY`. Raises `ValueError` for one that is no key."""
-        if settings.payload_key is None:
-            return cls(None)
-        return cls(read_key(settings.payload_key.get_secret_value()))
+    def of(cls, payload_key: SecretStr | None) -> SecretBox:
+        """With the value of `PERDURE_PAYLOAD_KEY`. Raises `ValueError` if it is not 32 bytes in base64."""
+        return cls(None if payload_key is None else read_key(payload_key.get_secret_value()))
 
     def seal(self, secret: str, owner: str) -> bytes:
         """The secret as it is kept."""

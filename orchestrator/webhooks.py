@@ -22,7 +22,7 @@ class Webhooks:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._secrets = store.webhook_secrets
         self._rules = settings.webhook_rules
-        self._box = SecretBox.of(settings)
+        self._box = SecretBox.of(settings.payload_key)
 
     async def check(self, cluster_id: str, target: WebhookTarget) -> None:
         """Raises `InvalidRequestError` for a webhook that could never be delivered or signed."""

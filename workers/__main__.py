@@ -250,7 +250,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
         store = await open_store(
             settings.store_url,
             listen_url=settings.database_listen_url,
-            box=SecretBox.of(settings),
+            box=SecretBox.of(settings.payload_key),
         )
         stack.push_async_callback(store.aclose)
         models = open_models(settings)
@@ -311,7 +311,7 @@ async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
 
 async def _main() -> None:
     settings = read_settings()
-    configure_logging(settings, "workers")
+    configure_logging("workers", level=settings.log_level, log_format=settings.log_format)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
