@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from orchestrator.conversation import Tool, ToolCall, ToolResult
 from orchestrator.matching import ranking
 from orchestrator.prompts import MAX_FOUND, SEARCH_TOOL
-from orchestrator.reply import OfferedFunction
+from orchestrator.tools import OfferedFunction
 from orchestrator.transcript import Entry, offered_names, seen_key
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from pydantic import JsonValue
 
 from orchestrator.agent import Offered, Said
-from orchestrator.conversation import Reply, Stop, Tool, ToolCall, ToolResult
+from orchestrator.conversation import Reply, Stop, ToolCall, ToolResult
 from orchestrator.prompts import (
     GIVE_UP_TOOL,
     OWN_TOOLS,
@@ -18,6 +18,7 @@ from orchestrator.prompts import (
     RESULT_TOOL,
     has_parameter,
 )
+from orchestrator.tools import OfferedFunction
 from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
 
 _BROKEN_OFF = frozenset({Stop.LENGTH, Stop.CONTEXT, Stop.REFUSAL})
@@ -31,25 +32,6 @@ Check = Callable[[JsonValue], Sequence[str]]
 AtOnce = Mapping[str, Callable[[ToolCall], ToolResult]]
 """Tools, by name, whose calls are answered without a function worker."""
 _NOTHING_AT_ONCE: AtOnce = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class OfferedFunction:
-    """A function that a run may call, and how its calls are tried."""
-
-    service: str
-    name: str
-    tool: Tool
-    max_attempts: int
-    timeout_ms: int
-    deadline_ms: int
-    heartbeats: bool
-    fan_out: int | None = None
-    """Calls of it that one reply may make."""
-    config: str = "{}"
-    """Its `FunctionConfig`, as JSON: a call keeps the one it was made under."""
-    characters: int = 0
-    """About how much of the prompt it takes."""
 
 
 @dataclass(frozen=True, slots=True)

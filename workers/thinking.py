@@ -24,7 +24,7 @@ from orchestrator.prompts import (
     with_reasoning,
 )
 from orchestrator.registry import resolve_model
-from orchestrator.reply import AtOnce, OfferedFunction, Plan, read_reply
+from orchestrator.reply import AtOnce, Plan, read_reply
 from orchestrator.schema import compile_schema, embed
 from orchestrator.standard_library import library_answer, library_tools
 from orchestrator.store.handouts import Maker
@@ -33,6 +33,7 @@ from orchestrator.store.questions import Known, Question
 from orchestrator.store.records import RunRecord
 from orchestrator.store.steps import Recorded
 from orchestrator.store.store import Store
+from orchestrator.tools import OfferedFunction
 from orchestrator.transcript import Conversation
 from workers.models import Models
 from workers.names import Namer

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.conversation import ToolCall
 from orchestrator.lifecycle import Move
-from orchestrator.reply import NewCall, OfferedFunction
+from orchestrator.reply import NewCall
 from orchestrator.store import tables
 from orchestrator.store.approvals import ask_first
 from orchestrator.store.call_cache import answer_cached
@@ -18,6 +18,7 @@ from orchestrator.store.interruptions import pause_for_people
 from orchestrator.store.new_runs import NewRun, insert_run
 from orchestrator.store.offers import offer_of
 from orchestrator.store.open_run import OpenRun
+from orchestrator.tools import OfferedFunction
 from perdure.contract import FunctionReference
 
 calls, runs = tables.calls, tables.runs

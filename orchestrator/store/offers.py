@@ -12,11 +12,11 @@ from sqlalchemy import and_, bindparam, select, tuple_
 
 from orchestrator.conversation import Tool
 from orchestrator.prompts import with_note
-from orchestrator.reply import OfferedFunction
 from orchestrator.store import tables
 from orchestrator.store.engine import Read
 from orchestrator.store.json_text import load_object
 from orchestrator.store.records import FunctionRecord
+from orchestrator.tools import OfferedFunction
 from perdure.contract import FunctionConfig, FunctionReference
 
 DEFAULT_TIMEOUT_MS = 300_000

@@ -10,7 +10,6 @@ from pydantic import JsonValue
 from sqlalchemy import bindparam, select
 
 from orchestrator.conversation import Tool
-from orchestrator.reply import OfferedFunction
 from orchestrator.standard_library import LIBRARY, library_tools
 from orchestrator.store import tables
 from orchestrator.store.direct import once
@@ -25,6 +24,7 @@ from orchestrator.store.offers import (
     tool_name,
 )
 from orchestrator.store.records import RunRecord
+from orchestrator.tools import OfferedFunction
 from orchestrator.transcript import Entry
 from perdure.contract import FunctionReference
 

@@ -19,7 +19,7 @@ from orchestrator.offering import (
     search_answer,
 )
 from orchestrator.prompts import MAX_FOUND, SEARCH_TOOL
-from orchestrator.reply import OfferedFunction
+from orchestrator.tools import OfferedFunction
 from orchestrator.transcript import Entry, reply_data, result_data, words
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 

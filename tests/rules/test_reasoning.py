@@ -20,8 +20,9 @@ from orchestrator.prompts import (
     with_note,
     with_reasoning,
 )
-from orchestrator.reply import OfferedFunction, Plan, read_reply
+from orchestrator.reply import Plan, read_reply
 from orchestrator.store.json_text import dump, load, load_object
+from orchestrator.tools import OfferedFunction
 from orchestrator.transcript import Entry, public_data, reply_data, turns, words
 from perdure.contract import MessageType
 
