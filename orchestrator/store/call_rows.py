@@ -351,3 +351,14 @@ def exhausted(call: CallRecord) -> str | None:
     if call.handouts - call.interruptions - call.attempts >= MAX_UNACKNOWLEDGED:
         return f"The call was handed out {call.handouts} times and no function worker took it."
     return None
+
+
+async def is_replaced(read: Read, call: CallRecord) -> bool:
+    """Whether the reply that asked for the call was replaced."""
+    statement = select(tables.messages.c.key).where(
+        tables.messages.c.run_key == call.run_key,
+        tables.messages.c.step == call.step,
+        tables.messages.c.type == MessageType.AGENT.value,
+        tables.messages.c.replaced_by.is_not(None),
+    )
+    return (await read.execute(statement.limit(1))).first() is not None

@@ -17,6 +17,7 @@ from orchestrator.store.call_rows import (
     answer,
     exhausted,
     find_call,
+    is_replaced,
     keep_late,
     open_calls,
     order_in,
@@ -43,7 +44,6 @@ from orchestrator.store.interruptions import makes_calls
 from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
-from orchestrator.store.rewind import is_replaced
 from perdure.contract import CallStatus, ResultType
 
 calls = tables.calls

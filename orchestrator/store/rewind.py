@@ -85,17 +85,6 @@ class RewindStore:
         return run.record
 
 
-async def is_replaced(read: Read, call: CallRecord) -> bool:
-    """Whether the reply that asked for the call was replaced."""
-    statement = select(messages.c.key).where(
-        messages.c.run_key == call.run_key,
-        messages.c.step == call.step,
-        messages.c.type == MessageType.AGENT.value,
-        messages.c.replaced_by.is_not(None),
-    )
-    return (await read.execute(statement.limit(1))).first() is not None
-
-
 async def _find(read: Read, run_key: int, message_id: str) -> MessageRecord:
     statement = select(messages).where(messages.c.run_key == run_key, messages.c.id == message_id)
     row = (await read.execute(statement)).mappings().one_or_none()
