@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -16,9 +17,10 @@ from fastapi import Request
 
 from api.composition import ApiServices, services_of
 from api.custom_auth import refused
+from api.dialects.question import Credential, dialect_of
 from api.endings import ending_of
 from api.errors import ApiError
-from api.scopes import EARLIER_USER, UNAUDITED, USER, held, needed
+from api.scopes import UNAUDITED, USER, held, needed
 from api.throttle import lane_of
 from orchestrator.activity_interface import RunRef
 from orchestrator.clock import now_ms
@@ -31,6 +33,8 @@ from orchestrator.store.records import KeyRecord
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_RUN_ID = 128
+SCHEMES = frozenset({"bearer", USER})
+"""Of the header `Authorization`, in lower case."""
 MAX_MACHINE_ID = 256
 _SEND_A_KEY = "Send an API key of the cluster, as `Authorization: Bearer sk_…`."
 _NO_CUSTOM_AUTH = (
@@ -53,12 +57,12 @@ async def admit(request: Request, operation: str) -> None:
 
     Raises `ApiError` (401, 403, 429, 503), and `NotFoundError` where the key's owner must not know of the cluster.
     """
-    scheme, credential = _credential(request)
+    credential = _credential(request)
     services = services_of(request)
-    if scheme == USER:
-        visitor = await _user(services, request, operation, credential)
+    if credential.custom:
+        visitor = await _user(services, request, operation, credential.token)
     else:
-        visitor = await _key_owner(services, request, credential)
+        visitor = await _key_owner(services, request, credential.token)
         await _take_a_place(services, request, operation, visitor.cluster_id)
     if request.method not in _READING and operation not in UNAUDITED:
         _audit(services, request, operation, visitor)
@@ -72,16 +76,25 @@ async def admit(request: Request, operation: str) -> None:
     request.state.caller = visitor.caller
 
 
-def _credential(request: Request) -> tuple[str, str]:
-    """Scheme and token; a key without a scheme is taken too."""
-    words = request.headers.get("authorization", "").split()
-    if words and words[0].lower() == EARLIER_USER:
-        words[0] = USER
-    if len(words) == 1 and words[0].lower() not in {"bearer", USER}:
-        return "bearer", words[0]
-    if len(words) == len(("Bearer", "sk_…")) and words[0].lower() in {"bearer", USER}:
-        return words[0].lower(), words[1]
-    raise refused(_SEND_A_KEY)
+def _credential(request: Request) -> Credential:
+    """What the request authenticates with; its dialect knows where that stands. Raises `ApiError` (401)."""
+    dialect = dialect_of(request)
+    if dialect is not None and dialect.authenticate is not None:
+        credential = dialect.authenticate(request)
+    else:
+        credential = credential_in(request.headers.get("authorization", "").split())
+    if credential is None:
+        raise refused(_SEND_A_KEY)
+    return credential
+
+
+def credential_in(words: Sequence[str]) -> Credential | None:
+    """The credential in the words of an `Authorization` header: a scheme and a token. None: anything else."""
+    match words:
+        case [scheme, token] if scheme.lower() in SCHEMES:
+            return Credential(token, custom=scheme.lower() == USER)
+        case _:
+            return None
 
 
 async def _key_owner(services: ApiServices, request: Request, credential: str) -> _Visitor:

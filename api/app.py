@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -36,8 +37,8 @@ from api import (
 )
 from api.cors import Cors
 from api.deps import ApiServices
-from api.dialects.inferable.addresses import TheirAddresses
-from api.dialects.inferable.errors import install_dialect_errors
+from api.dialects import inferable
+from api.dialects.question import Dialect, DialectMiddleware, OwnRoutes
 from api.endings import Endings
 from api.errors import install_error_handlers
 from api.openapi import install_openapi
@@ -82,17 +83,19 @@ _ROUTERS = (
     run_configs.router,
     structured_output.router,
 )
+DIALECTS = (inferable.DIALECT,)
+"""A request is in the first of these that matches it; otherwise it is native."""
 
 
-def create_app(services: ApiServices) -> FastAPI:
-    """The ASGI application over these services. It opens and closes none of them."""
-    app = assemble()
+def create_app(services: ApiServices, dialects: Sequence[Dialect] = DIALECTS) -> FastAPI:
+    """The ASGI application over these services, with these dialects. It opens and closes none of the services."""
+    app = assemble(dialects)
     app.add_middleware(Cors, origins=services.settings.cors_origins)
     app.state.services = services
     return app
 
 
-def assemble() -> FastAPI:
+def assemble(dialects: Sequence[Dialect] = DIALECTS) -> FastAPI:
     """The application's routes and its OpenAPI document, without anything to serve them from.
 
     The routes are taken as they are: an included router would build each of them again when it is first asked for.
@@ -102,13 +105,15 @@ def assemble() -> FastAPI:
         summary="Durable agent runs",
         description=_DESCRIPTION,
         version=version("perdure-server"),
-        routes=[route for router in _ROUTERS for route in router.routes],
+        routes=[
+            *(OwnRoutes(dialect) for dialect in dialects if dialect.routers),
+            *(route for router in _ROUTERS for route in router.routes),
+        ],
         redirect_slashes=False,
         telemetry={"auto_configure": False},
     )
     install_error_handlers(app)
-    install_dialect_errors(app)
-    app.add_middleware(TheirAddresses)
+    app.add_middleware(DialectMiddleware, dialects=dialects)
     app.add_middleware(Endings)
     install_openapi(app)
     return app

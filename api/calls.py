@@ -22,7 +22,7 @@ from api.deps import (
     Services,
     services_of,
 )
-from api.dialects.manner import ClientManner, Manner
+from api.dialects.question import ClientManner, Manner
 from api.errors import ApiError
 from api.openapi import problems
 from api.replies import reply

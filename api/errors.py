@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
@@ -24,6 +24,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from api.dialects.question import dialect_of
 from api.validation import explain
 from orchestrator.errors import (
     ConflictError,
@@ -41,6 +42,8 @@ _log = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
+
+_Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 _STATUSES: tuple[tuple[type[OrchestratorError], HTTPStatus], ...] = (
     (TooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
@@ -71,13 +74,27 @@ class ApiError(HTTPException):
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Make every error of the app a problem."""
-    app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(OrchestratorError, _on_orchestrator_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    for kind in OUTAGES:
-        app.add_exception_handler(kind, _on_store_outage)
-    app.add_exception_handler(Exception, _on_unforeseen_error)
+    """Make every error of the app a problem, rendered by the request's dialect if it has one."""
+    handlers: dict[type[Exception], _Handler] = {
+        RequestValidationError: _on_validation_error,
+        OrchestratorError: _on_orchestrator_error,
+        HTTPException: _on_http_exception,
+        **dict.fromkeys(OUTAGES, _on_store_outage),
+        Exception: _on_unforeseen_error,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, _rendered(handler))
+
+
+def _rendered(native: _Handler) -> _Handler:
+    async def handle(request: Request, error: Exception) -> Response:
+        response = await native(request, error)
+        dialect = dialect_of(request)
+        if dialect is None or dialect.render_error is None:
+            return response
+        return dialect.render_error(request, error, response)
+
+    return handle
 
 
 def problem(
@@ -153,7 +170,9 @@ def _methods_at(request: Request) -> str:
     Of two paths that fit, such as `/x/search` and `/x/{id}`, the first is meant.
     """
     methods: dict[str, set[str]] = {}
-    for route in iter_route_contexts(request.app.routes):
+    dialect = dialect_of(request)
+    own = [] if dialect is None else dialect.routes
+    for route in iter_route_contexts([*own, *request.app.routes]):
         path = route.path_format or ""
         pattern, *_ = compile_path(path)
         if pattern.match(request.url.path):

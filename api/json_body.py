@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 from typing_extensions import override
 
-from api.dialects.route import DialectRoute
+from api.dialects.question import DialectRoute
 from api.errors import ApiError
 from api.validation import body_model
 from orchestrator.schema import to_pointer

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Response
 
 from api.admission import forbidden
 from api.deps import Cluster, Key, KeyedRoute, MachineId, Services
-from api.dialects.manner import ClientManner
+from api.dialects.question import ClientManner
 from api.openapi import problems
 from api.replies import reply
 from api.scopes import held

@@ -10,8 +10,6 @@ from perdure.contract import Scope
 
 USER = "custom"
 """Not given to keys: what somebody may do whom the cluster's own auth function let in, with runs of the same token."""
-EARLIER_USER = "customer"
-"""The same scheme, as the Inferable clients up to 0.30.60 call it."""
 
 _MACHINE, _CLIENT, _ADMIN, _MANAGEMENT = (
     Scope.MACHINE.value,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fastapi import Request
 
-from api.dialects.manner import INFERABLE, manner_of
+from api.dialects.question import client_profile
 from api.errors import RETRY_AFTER_SECONDS, ApiError
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ _MACHINES = frozenset(
     }
 )
 _WAITING = frozenset({"poll_calls", "stream_events"})
-_HELD = frozenset({"get_run", "get_timeline"})
-"""Questions that the Inferable manner has wait, whether that is asked for or not."""
 
 
 class Lane(NamedTuple):
@@ -38,11 +36,11 @@ class Lane(NamedTuple):
 
 
 def lane_of(request: Request, operation: str) -> Lane:
-    """The lane of a request, by its operation and by whether it asks to be held."""
-    query = request.query_params
-    asked = query.get("wait") or query.get("waitTime") or "0"
-    held = operation in _HELD and manner_of(request.headers) is INFERABLE
-    waits = held or operation in _WAITING or asked not in {"0", "0.0"}
+    """The lane of a request, by its operation, its client, and by whether it asks to be held."""
+    profile, query = client_profile(request), request.query_params
+    asked = next((query[name] for name in profile.wait_parameters if query.get(name)), "0")
+    held = operation in profile.held_operations or operation in _WAITING
+    waits = held or asked not in {"0", "0.0"}
     return Lane(operation in _MACHINES, waits)
 
 

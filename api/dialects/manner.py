@@ -1,34 +1,26 @@
-"""In which manner a request is written: ours, or that of the Inferable clients."""
+"""The Inferable clients: how their requests are told from native ones, what they send as credentials, how they behave."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.datastructures import Headers
 
-from api.scopes import EARLIER_USER
+from api.admission import SCHEMES, credential_in
+from api.dialects.question import NATIVE, Credential, Manner
+from api.scopes import USER
 
 SDK_VERSION_HEADER = "x-machine-sdk-version"
+_EARLIER_USER = "customer"
+"""The scheme `custom`, as the clients up to 0.30.60 call it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """What can be expected of a client, as far as it is more than the form of its words."""
-
-    heartbeats: bool
-    """Its machines acknowledge a call and keep it. One that does not is believed until the call's timeout."""
-    hears_conflicts: bool
-    """It can be told that a result came too late; else it takes any refusal for a fault and reports that."""
-    learns_pace: bool
-    """It learns from the first answer how soon to ask again, and without one waits long: answer the first at once."""
-    gather: float
-    """Seconds to wait for further calls: its machines do not come back before all they took is done."""
-
-
-NATIVE = Manner(heartbeats=True, hears_conflicts=True, learns_pace=False, gather=0.0)
-INFERABLE = Manner(heartbeats=False, hears_conflicts=False, learns_pace=True, gather=0.02)
+INFERABLE = Manner(
+    heartbeats=False,
+    hears_conflicts=False,
+    learns_pace=True,
+    gather=0.02,
+    held_operations=frozenset({"get_run", "get_timeline"}),
+    wait_parameters=("wait", "waitTime"),
+)
 
 
 def manner_of(headers: Headers) -> Manner:
@@ -37,13 +29,20 @@ def manner_of(headers: Headers) -> Manner:
     """
     words = headers.get("authorization", "").split()
     bare = len(words) == 1 and words[0].lower() != "bearer"
-    earlier = bool(words) and words[0].lower() == EARLIER_USER
+    earlier = bool(words) and words[0].lower() == _EARLIER_USER
     return INFERABLE if bare or earlier or SDK_VERSION_HEADER in headers else NATIVE
 
 
-async def _manner_of(request: Request) -> Manner:
-    return manner_of(request.headers)
+def matches(headers: Headers, _path: str) -> bool:
+    """Whether a client of Inferable sent the request."""
+    return manner_of(headers) is INFERABLE
 
 
-ClientManner = Annotated[Manner, Depends(_manner_of)]
-"""The manner of the request."""
+def authenticate(request: Request) -> Credential | None:
+    """The native credential, or a key without a scheme, or a custom token in the scheme of earlier clients."""
+    words = request.headers.get("authorization", "").split()
+    if words and words[0].lower() == _EARLIER_USER:
+        words[0] = USER
+    if len(words) == 1 and words[0].lower() not in SCHEMES:
+        return Credential(words[0])
+    return credential_in(words)

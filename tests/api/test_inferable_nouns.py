@@ -9,9 +9,13 @@ import time
 import httpx2
 import pytest
 from fastapi import Request
+from fastapi.responses import JSONResponse
+from starlette.types import Receive, Scope as AsgiScope, Send
 
+from api.app import DIALECTS
 from api.deps import ApiServices
 from api.dialects.inferable.call_words import is_open, job_of
+from api.dialects.question import DialectMiddleware
 from api.throttle import lane_of
 from orchestrator.activity_interface import RunRef
 from perdure.contract import Scope
@@ -172,20 +176,31 @@ async def test_a_timeline_without_news_is_answered_when_the_time_is_over(
 
 
 @pytest.mark.parametrize(
-    ("operation", "headers", "waits"),
+    ("operation", "headers", "query", "waits"),
     [
-        ("get_timeline", {**SDK}, True),
-        ("get_run", {"authorization": "sk_bare"}, True),
-        ("list_runs", {**SDK}, False),
-        ("get_run", {"authorization": "Bearer sk_ours"}, False),
+        ("get_timeline", {**SDK}, "", True),
+        ("get_run", {"authorization": "sk_bare"}, "", True),
+        ("list_runs", {**SDK}, "", False),
+        ("get_run", {"authorization": "Bearer sk_ours"}, "", False),
+        ("create_call", {**SDK}, "?waitTime=5", True),
+        ("create_call", {**SDK}, "?waitTime=0", False),
+        ("create_call", {**SDK}, "?wait=5", True),
+        ("create_call", {"authorization": "Bearer sk_ours"}, "?wait=5", True),
+        ("create_call", {"authorization": "Bearer sk_ours"}, "?waitTime=5", False),
     ],
 )
-def test_questions_that_are_held_take_no_turn_of_those_that_work(
-    operation: str, headers: dict[str, str], *, waits: bool
+async def test_questions_that_are_held_take_no_turn_of_those_that_work(
+    operation: str, headers: dict[str, str], query: str, *, waits: bool
 ) -> None:
-    raw = [(name.encode(), text.encode()) for name, text in headers.items()]
-    request = Request({"type": "http", "query_string": b"", "headers": raw})
-    assert lane_of(request, operation).waits is waits
+    async def answer_lane(scope: AsgiScope, receive: Receive, send: Send) -> None:
+        lane = lane_of(Request(scope), operation)
+        await JSONResponse(lane._asdict())(scope, receive, send)
+
+    app = DialectMiddleware(answer_lane, dialects=DIALECTS)
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+        lane = (await client.get(f"/{query}", headers=headers)).json()
+    assert lane["waits"] is waits
 
 
 # -- clusters and configurations -------------------------------------------------------------------

@@ -7,6 +7,7 @@ import httpx2
 from api.__main__ import open_services
 from api.app import create_app
 from orchestrator.settings import Settings
+from tests.api.inferable_client import SDK
 from tests.conftest import PostgresServer
 
 
@@ -31,7 +32,10 @@ async def test_a_store_that_is_away_is_a_503_that_invites_a_retry(
             assert (await client.get(path)).status_code == 200
             postgres_server.drop(database)
             away = await client.get(path)
+            theirs = await client.get(path, headers=SDK)
     assert away.status_code == 503
     assert away.headers["retry-after"] == "1"
     assert away.json()["code"] == "unavailable"
     assert database not in away.text
+    assert (theirs.status_code, theirs.headers["retry-after"]) == (503, "1")
+    assert theirs.json()["error"] == {"message": away.json()["detail"]}

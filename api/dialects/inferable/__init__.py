@@ -1,7 +1,7 @@
 """The Inferable manner, operation by operation: its question in our words, our answer in its.
 
 An operation that is not listed is answered natively, without what the client sent too much. Errors are put into
-this manner by `errors`, addresses into ours by `addresses`.
+this manner by `errors`, addresses into ours by `addresses`. `DIALECT` is what the application is given.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from collections.abc import Mapping
 
 from fastapi import Response
 
+from api.dialects import manner
 from api.dialects.inferable import calls, clusters, configs, machines, messages, runs, timeline
+from api.dialects.inferable.addresses import readdressed
 from api.dialects.inferable.answers import Operation
-from api.dialects.question import Question
+from api.dialects.inferable.errors import render_error
+from api.dialects.question import Dialect, Question
 
 _OPERATIONS: Mapping[str, Operation] = {
     name: operation
@@ -25,3 +28,14 @@ async def answer(question: Question) -> Response:
     """The answer to a question in this manner. Raises what the native route raises."""
     operation = _OPERATIONS.get(question.route.operation_id or "")
     return await question.put() if operation is None else await operation(question)
+
+
+DIALECT = Dialect(
+    "inferable",
+    manner.matches,
+    authenticate=manner.authenticate,
+    render_error=render_error,
+    translate=answer,
+    rewrite=readdressed,
+    profile=manner.INFERABLE,
+)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from api.dialects.manner import INFERABLE, manner_of
+from starlette.types import Scope
 
 EVENT_VERSION = "perdure.event_version"
 """In the scope of a question for one event of a run: which; 0 where the event's id is none."""
@@ -19,20 +16,8 @@ _OTHER_NAMES = (
 _EVENT = re.compile(r"(/clusters/[^/]+)/events/([^/:]+)(?::(\d{1,15}))?[^/]*/meta")
 
 
-class TheirAddresses:
-    """Middleware: in this manner two slashes at the beginning are one, and some nouns have other names."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, to our address of what it asks for."""
-        if scope["type"] == "http" and manner_of(Headers(scope=scope)) is INFERABLE:
-            scope = _readdressed(scope)
-        await self._app(scope, receive, send)
-
-
-def _readdressed(scope: Scope) -> Scope:
+def readdressed(scope: Scope) -> Scope:
+    """The request at our address: slashes at the beginning of the path are one, and some nouns have other names."""
     path = "/" + scope["path"].lstrip("/")
     for theirs, ours in _OTHER_NAMES:
         path = theirs.sub(ours, path, count=1) if theirs.match(path) else path

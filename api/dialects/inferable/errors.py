@@ -7,23 +7,20 @@ thrown; ours says both, and its `code`. What breaks the form of a request is tol
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from api.dialects.manner import NATIVE, manner_of
 from api.errors import ApiError
 from api.validation import body_path
-from orchestrator.errors import OrchestratorError
 
 RETRY_SECONDS = 1
 """A machine whose question for calls failed comes back after this; without it some would ask without a pause."""
-_HANDLED = (RequestValidationError, OrchestratorError, HTTPException, Exception)
 _BAD_REQUEST_CODES = frozenset({"run_is_not_interactive"})
 _ROUTING = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 _PLACES: Mapping[str, str] = {
@@ -58,27 +55,9 @@ _CODES: Mapping[str, str] = {
     "literal_error": "invalid_enum_value",
 }
 
-Handler = Callable[[Request, Exception], Awaitable[Response]]
 
-
-def install_dialect_errors(app: FastAPI) -> None:
-    """Put what the app's error handlers say into the manner of the request."""
-    for kind in _HANDLED:
-        native = cast("Handler", app.exception_handlers[kind])
-        app.add_exception_handler(kind, _in_manner(native))
-
-
-def _in_manner(native: Handler) -> Handler:
-    async def handle(request: Request, error: Exception) -> Response:
-        response = await native(request, error)
-        if manner_of(request.headers) is NATIVE:
-            return response
-        return _reworded(request, error, response)
-
-    return handle
-
-
-def _reworded(request: Request, error: Exception, native: Response) -> Response:
+def render_error(request: Request, error: Exception, native: Response) -> Response:
+    """The native answer to an error, in this manner."""
     status, body = _said(request, error, native)
     kept = {name: text for name, text in native.headers.items() if not name.startswith("content-")}
     route = request.scope.get("route")
