@@ -35,15 +35,11 @@ from api.presence import Presence
 from api.throttle import Throttle
 from orchestrator.call_operations import CallOperations
 from orchestrator.call_queue import CallQueue
-from orchestrator.logs import configure_logging
 from orchestrator.lost_tasks import LostTasks
 from orchestrator.operations import Operations
-from orchestrator.secret_box import SecretBox
-from orchestrator.server_process import (
-    MisconfiguredError,
-    collect_garbage_again,
-    run_to_the_end,
-)
+from orchestrator.runtime.encryption import SecretBox
+from orchestrator.runtime.logs import configure_logging
+from orchestrator.runtime.process import MisconfiguredError, collect_garbage_again, run_to_the_end
 from orchestrator.settings import Settings, read_settings
 from orchestrator.store.migrate import NewerDatabaseError
 from orchestrator.store.store import open_store

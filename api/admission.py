@@ -23,9 +23,9 @@ from api.errors import ApiError
 from api.scopes import UNAUDITED, USER, held, needed
 from api.throttle import lane_of
 from orchestrator.activity_interface import RunRef
-from orchestrator.clock import now_ms
 from orchestrator.errors import NotFoundError
 from orchestrator.run_admission import ANYBODY, Caller
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store.audit import MAX_ACTOR, MAX_TARGET, AuditNote
 from orchestrator.store.clusters import ClusterRecord
 from orchestrator.store.json_text import storable

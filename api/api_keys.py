@@ -13,7 +13,7 @@ from api.deps import Cluster, Key, KeyedRoute, Services
 from api.openapi import problems
 from api.replies import reply
 from api.scopes import givable
-from orchestrator.clock import to_datetime
+from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.keys import DEFAULT_SCOPES, scopes_in
 from orchestrator.store.records import KeyRecord
 from perdure.contract import ApiKey, ApiKeyPage, CreateApiKey, CreatedApiKey, Scope

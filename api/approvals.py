@@ -14,7 +14,7 @@ from api.deps import Cluster, Key, KeyedRoute, Services
 from api.openapi import problems
 from api.presentation import present_approval
 from api.replies import reply
-from orchestrator.clock import to_datetime
+from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.approvals import Pending
 from orchestrator.store.json_text import load
 from perdure.contract import ApprovalPage, CallApproval, DecideCall, PendingApproval

@@ -11,7 +11,7 @@ from api.cursors import MAX_CURSOR, from_cursor, to_cursor
 from api.deps import Cluster, KeyedRoute, Services
 from api.openapi import problems
 from api.replies import reply
-from orchestrator.clock import to_datetime
+from orchestrator.runtime.clock import to_datetime
 from perdure.contract import AuditEntry, AuditPage
 
 router = APIRouter(tags=["clusters"], route_class=KeyedRoute)

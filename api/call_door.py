@@ -16,7 +16,7 @@ from api.call_gates import LOOK_AGAIN, Gates
 from api.crash_loops import CrashLoops
 from orchestrator.call_queue import NOT_DELIVERED, UNWANTED, CallQueue, CallTask
 from orchestrator.errors import UnavailableError
-from orchestrator.failpoints import Point, reach
+from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.call_verdicts import Full, HandedOut, Settled, Unwanted
 from orchestrator.store.calls import CallStore
 from orchestrator.task_journal import HeldTask, TaskJournal

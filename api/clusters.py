@@ -19,8 +19,8 @@ from api.cursors import (
 from api.deps import Cluster, Key, KeyedRoute, Services
 from api.openapi import problems
 from api.replies import reply
-from orchestrator.clock import to_datetime
 from orchestrator.errors import InvalidRequestError
+from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.clusters import ClusterRecord
 from perdure.contract import (
     Cluster as ClusterReply,

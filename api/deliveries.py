@@ -11,7 +11,7 @@ from api.cursors import MAX_CURSOR, MAX_VERSION, from_cursor, to_cursor
 from api.deps import KeyedRoute, Ref, Services
 from api.openapi import problems
 from api.replies import reply
-from orchestrator.clock import to_datetime
+from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.records import DeliveryRecord
 from perdure.contract import Delivery, DeliveryKind, DeliveryPage, DeliveryStatus
 

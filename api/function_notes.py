@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path, Response
 from api.deps import Cluster, KeyedRoute, Services
 from api.openapi import problems
 from api.replies import reply
-from orchestrator.clock import to_datetime
+from orchestrator.runtime.clock import to_datetime
 from perdure.contract import FunctionName, FunctionNote, ServiceName, SetFunctionNote
 
 _PATH = "/clusters/{clusterId}/{service}/{function}/metadata"

@@ -11,7 +11,7 @@ from api.cursors import MAX_TEXT_CURSOR, from_text_cursor, to_text_cursor
 from api.deps import Cluster, KeyedRoute, Services
 from api.openapi import problems
 from api.replies import reply
-from orchestrator.clock import now_ms, to_datetime
+from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store.machines import MachineRecord
 from perdure.contract import Machine, MachinePage
 

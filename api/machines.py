@@ -12,7 +12,7 @@ from api.dialects.question import ClientManner
 from api.openapi import problems
 from api.replies import reply
 from api.scopes import held
-from orchestrator.clock import now_ms
+from orchestrator.runtime.clock import now_ms
 from perdure.contract import Registered, RegisterMachine, Scope
 
 router = APIRouter(tags=["function workers"], route_class=KeyedRoute)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.clock import now_ms
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store.functions import FunctionStore
 
 _MOST_KNOWN = 50_000

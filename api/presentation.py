@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import JsonValue, TypeAdapter
 
-from orchestrator.clock import to_datetime
+from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.call_queries import ShownCall
 from orchestrator.store.json_text import load, load_object, load_optional
 from orchestrator.store.records import BlobRecord, CallRecord, EventRecord, MessageRecord, RunRecord

@@ -12,8 +12,8 @@ from api.cursors import MAX_TEXT_CURSOR, from_text_cursor, to_text_cursor
 from api.deps import Cluster, KeyedRoute, Services
 from api.openapi import problems
 from api.replies import reply
-from orchestrator.clock import to_datetime
 from orchestrator.run_configuration import RunConfigurations, content_of
+from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.run_configs import MeasuredRun, RunConfigRecord
 from perdure.contract import (
     CreateRunConfig,

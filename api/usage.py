@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.deps import Cluster, KeyedRoute, Services
 from api.openapi import problems
 from api.replies import reply
-from orchestrator.clock import now_ms
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store.usage import DAY_MS, DayUsage
 from perdure.contract import UsageOfDay, UsageReport
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Response
 from api.deps import Cluster, KeyedRoute, Services
 from api.openapi import problems
 from api.replies import reply
-from orchestrator.clock import to_datetime
+from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.records import WebhookSecretRecord
 from perdure.contract import (
     CreateWebhookSecret,

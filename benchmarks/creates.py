@@ -23,8 +23,8 @@ from api.__main__ import open_services
 from api.app import create_app
 from benchmarks.postgres import running_postgres
 from orchestrator.activity_interface import RunRef
-from orchestrator.clock import now_ms
 from orchestrator.operations import Operations
+from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.temporal import Temporal
 from perdure.contract import RegisterMachine

@@ -6,8 +6,8 @@ import hashlib
 import json
 
 from orchestrator.errors import InvalidRequestError
-from orchestrator.ids import new_id
 from orchestrator.run_admission import ANYBODY, Caller, check_context
+from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema
 from orchestrator.store.call_rows import DIRECT
 from orchestrator.store.json_text import dump

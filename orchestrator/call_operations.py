@@ -10,7 +10,7 @@ from orchestrator.activity_interface import CallTicket, activity_id
 from orchestrator.approval_rules import read_request
 from orchestrator.call_queue import FUNCTION_FAILED, PROCESS_LOST, CallQueue, Lease
 from orchestrator.errors import SupersededError, UnavailableError
-from orchestrator.failpoints import Point, reach
+from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.call_verdicts import Finished, Settled, content_of
 from orchestrator.store.lost_handouts import AT_ONCE
 from orchestrator.store.store import Store

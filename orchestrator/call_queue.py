@@ -30,9 +30,9 @@ from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef
-from orchestrator.clock import now_ms
 from orchestrator.errors import UnavailableError
-from orchestrator.ids import new_id
+from orchestrator.runtime.clock import now_ms
+from orchestrator.runtime.ids import new_id
 from orchestrator.temporal import Temporal
 
 _log = logging.getLogger(__name__)

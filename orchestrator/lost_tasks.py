@@ -12,8 +12,8 @@ from pathlib import Path
 
 from orchestrator.activity_interface import OF_RUNS, RunRef
 from orchestrator.call_queue import NOT_DELIVERED, PROCESS_LOST, CallQueue
-from orchestrator.clock import now_ms
 from orchestrator.errors import UnavailableError
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store.call_verdicts import Again, Settled, Unwanted
 from orchestrator.store.lost_handouts import AT_ONCE, LostHandoutStore
 from orchestrator.task_journal import HeldTask, claimed, forget_old, journals

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from orchestrator.errors import UnavailableError
-from orchestrator.failpoints import Point, reach
+from orchestrator.runtime.failpoints import Point, reach
 
 _log = logging.getLogger(__name__)
 

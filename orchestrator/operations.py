@@ -19,11 +19,11 @@ from orchestrator.errors import (
     OrchestratorError,
     UnavailableError,
 )
-from orchestrator.failpoints import Point, reach
-from orchestrator.ids import new_id
 from orchestrator.nudges import Nudge, Nudges
 from orchestrator.registration import definitions_of
 from orchestrator.run_admission import ANYBODY, Caller, RunAdmission, request_hash
+from orchestrator.runtime.failpoints import Point, reach
+from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema
 from orchestrator.settings import Settings
 from orchestrator.store.approvals import Decision

@@ -12,7 +12,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 from typing_extensions import override
 
-from orchestrator.secret_box import read_key
+from orchestrator.runtime.encryption import read_key
 
 ENCODING: Final = b"binary/perdure-aes-gcm"
 _NONCE_BYTES: Final = 12

@@ -11,13 +11,13 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from orchestrator.attachments import attached, check_mocks, handler
-from orchestrator.clock import now_ms, to_datetime
 from orchestrator.errors import InvalidRequestError, TooLargeError
-from orchestrator.ids import new_id
 from orchestrator.naming import first_words
 from orchestrator.prices import parse_prices
 from orchestrator.registry import parse_policies, resolve_model
 from orchestrator.run_configuration import RunConfigurations
+from orchestrator.runtime.clock import now_ms, to_datetime
+from orchestrator.runtime.ids import new_id
 from orchestrator.schema import check_schema
 from orchestrator.settings import Settings
 from orchestrator.store.json_text import dump, dump_optional

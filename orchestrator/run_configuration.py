@@ -9,9 +9,9 @@ from pydantic import JsonValue
 
 from orchestrator.conversation import Tool
 from orchestrator.errors import InvalidRequestError, NotFoundError, TooLargeError
-from orchestrator.ids import new_id
 from orchestrator.matching import ranking
 from orchestrator.prompt_template import append, fill, places
+from orchestrator.runtime.ids import new_id
 from orchestrator.schema import check_schema, compile_schema
 from orchestrator.store.json_text import dump
 from orchestrator.store.run_configs import RunConfigRecord

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from orchestrator.server_process import MisconfiguredError
-from orchestrator.webhook_address import AddressRules
+from orchestrator.runtime.process import MisconfiguredError
+from orchestrator.runtime.url_policy import AddressRules
 from perdure.contract import MAX_WAIT_SECONDS
 
 _PREFIX = "PERDURE_"

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from orchestrator.calculator import MAX_EXPRESSION_CHARACTERS, CalculationError, calculate
-from orchestrator.clock import to_datetime
 from orchestrator.conversation import Tool, ToolCall, ToolResult
 from orchestrator.prompts import CALCULATE_TOOL, TIME_TOOL
+from orchestrator.runtime.clock import to_datetime
 
 MAX_ZONE_CHARACTERS = 64
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

@@ -26,7 +26,7 @@ from secrets import token_hex
 from typing import NamedTuple, cast
 
 from orchestrator.activity_interface import CallTicket, RunRef
-from orchestrator.ids import new_id
+from orchestrator.runtime.ids import new_id
 from orchestrator.settings import Settings
 
 _log = logging.getLogger(__name__)

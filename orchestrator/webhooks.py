@@ -6,7 +6,7 @@ import base64
 import secrets
 
 from orchestrator.errors import InvalidRequestError
-from orchestrator.secret_box import SecretBox
+from orchestrator.runtime.encryption import SecretBox
 from orchestrator.settings import Settings
 from orchestrator.store.records import WebhookSecretRecord
 from orchestrator.store.store import Store

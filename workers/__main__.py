@@ -29,16 +29,12 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 from orchestrator.activity_interface import WEBHOOK_QUEUE
 from orchestrator.call_queue import CallQueue
 from orchestrator.errors import NotFoundError
-from orchestrator.logs import configure_logging
 from orchestrator.lost_tasks import LostTasks
 from orchestrator.prices import parse_prices
 from orchestrator.registry import parse_policies
-from orchestrator.secret_box import SecretBox
-from orchestrator.server_process import (
-    MisconfiguredError,
-    collect_garbage_again,
-    run_to_the_end,
-)
+from orchestrator.runtime.encryption import SecretBox
+from orchestrator.runtime.logs import configure_logging
+from orchestrator.runtime.process import MisconfiguredError, collect_garbage_again, run_to_the_end
 from orchestrator.settings import Settings, read_settings
 from orchestrator.store.migrate import NewerDatabaseError
 from orchestrator.store.store import Store, open_store

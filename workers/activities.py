@@ -22,11 +22,11 @@ from orchestrator.activity_interface import (
     ThinkInput,
 )
 from orchestrator.agent import CallFunctions, CallModel, next_step
-from orchestrator.clock import now_ms
 from orchestrator.conversation import ModelError, Posture
 from orchestrator.errors import NotFoundError, UnavailableError
-from orchestrator.failpoints import Point, reach, reaching
 from orchestrator.lifecycle import Move
+from orchestrator.runtime.clock import now_ms
+from orchestrator.runtime.failpoints import Point, reach, reaching
 from orchestrator.store.call_verdicts import HandedOut
 from orchestrator.store.questions import Question
 from orchestrator.store.steps import Recorded

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from orchestrator.clock import now_ms
 from orchestrator.crash_streak import CrashStreak
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store.crash_streaks import CrashStreakStore
 
 _log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from orchestrator.activity_interface import CallOutcome, CallTicket
 from orchestrator.call_queue import FRESH_MS, FUNCTION_FAILED, NOT_DELIVERED, UNWANTED
-from orchestrator.clock import now_ms
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store.call_verdicts import Again, Full, Settled
 from orchestrator.temporal import BUILD_ID
 from workers.heartbeat import heartbeating

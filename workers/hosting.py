@@ -22,10 +22,10 @@ from temporalio.exceptions import ApplicationError
 from orchestrator.activity_interface import CallOrder, CallTicket, RunRef
 from orchestrator.approval_rules import read_request
 from orchestrator.call_queue import FUNCTION_FAILED
-from orchestrator.clock import now_ms
 from orchestrator.errors import NotFoundError, SupersededError, TooLargeError
-from orchestrator.failpoints import Point, reach
 from orchestrator.registration import definitions_of
+from orchestrator.runtime.clock import now_ms
+from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.call_rows import queue_name
 from orchestrator.store.call_verdicts import (
     Again,

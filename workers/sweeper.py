@@ -14,8 +14,8 @@ from datetime import timedelta
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.call_queue import CallQueue
-from orchestrator.clock import now_ms
 from orchestrator.errors import ConflictError, NotFoundError, UnavailableError
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store.store import Store
 from orchestrator.store.sweeps import BATCH
 from orchestrator.temporal import Temporal

@@ -11,9 +11,7 @@ from functools import lru_cache, partial
 from pydantic import JsonValue
 
 from orchestrator.activity_interface import RunRef, Standing, ThinkInput
-from orchestrator.clock import now_ms
 from orchestrator.conversation import ModelRequest, Reply, Tool
-from orchestrator.failpoints import Point, reach
 from orchestrator.offering import Offer, Offering, search_answer
 from orchestrator.prices import PriceList
 from orchestrator.prompts import (
@@ -25,6 +23,8 @@ from orchestrator.prompts import (
 )
 from orchestrator.registry import resolve_model
 from orchestrator.reply import AtOnce, Plan, read_reply
+from orchestrator.runtime.clock import now_ms
+from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.schema import compile_schema, embed
 from orchestrator.standard_library import library_answer, library_tools
 from orchestrator.store.handouts import Maker

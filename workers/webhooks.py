@@ -24,8 +24,8 @@ from http import HTTPStatus
 import httpx2
 from standardwebhooks import Webhook
 
-from orchestrator.clock import now_ms, to_datetime
-from orchestrator.webhook_address import Address, AddressRules, Endpoint
+from orchestrator.runtime.clock import now_ms, to_datetime
+from orchestrator.runtime.url_policy import Address, AddressRules, Endpoint
 
 CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 15.0

@@ -11,9 +11,9 @@ from sqlalchemy import select
 
 from orchestrator.activity_interface import CallOutcome, RunRef
 from orchestrator.approval_rules import denied, expired
-from orchestrator.clock import now_ms, to_datetime
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.lifecycle import is_final
+from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.call_endings import end_attempt
 from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call, keep_late

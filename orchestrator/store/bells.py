@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from orchestrator.clock import now_ms
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store.locks import FileLock
 
 _HOST = "127.0.0.1"

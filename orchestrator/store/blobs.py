@@ -9,7 +9,7 @@ from sqlalchemy import Select, func, insert, select
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import NotFoundError, SupersededError, TooLargeError
-from orchestrator.ids import new_id
+from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.call_rows import find_call
 from orchestrator.store.engine import Database, Read

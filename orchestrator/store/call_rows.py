@@ -11,9 +11,9 @@ from sqlalchemy import bindparam, func, insert, select, update
 from orchestrator.activity_interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, LostCall
 from orchestrator.approval_rules import changed
 from orchestrator.conversation import ToolResult
-from orchestrator.ids import new_id
 from orchestrator.lifecycle import Move, can, is_final
 from orchestrator.reply import NewCall, Read as ReadPart
+from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.confidences import sealed_input, sealed_result
 from orchestrator.store.delivery_rows import WEBHOOK

@@ -9,10 +9,10 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.clock import now_ms
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.ids import new_id
 from orchestrator.lifecycle import is_final
+from orchestrator.runtime.clock import now_ms
+from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.engine import Database, Read, Write
 from perdure.contract import RunStatus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Select, bindparam, func, select
 
-from orchestrator.clock import now_ms
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.engine import Read, Write
 from orchestrator.store.offers import config_of

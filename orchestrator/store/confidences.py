@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from orchestrator.auth_function import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.errors import UnavailableError
-from orchestrator.secret_box import SecretBox, is_sealed
+from orchestrator.runtime.encryption import SecretBox, is_sealed
 from orchestrator.store.json_text import dump, load, load_object
 from orchestrator.store.records import CallRecord, RunRecord
 

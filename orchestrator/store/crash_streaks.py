@@ -10,7 +10,6 @@ from collections.abc import Collection
 
 from sqlalchemy import RowMapping, bindparam, delete, select
 
-from orchestrator.clock import now_ms, to_datetime
 from orchestrator.crash_streak import (
     FORGOTTEN,
     LONGEST_PAUSE,
@@ -18,6 +17,7 @@ from orchestrator.crash_streak import (
     CrashStreak,
     released_in_turn,
 )
+from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.call_endings import end_lost
 from orchestrator.store.call_rows import parts_of, queue_name

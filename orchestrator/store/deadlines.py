@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.clock import now_ms
 from orchestrator.lifecycle import is_final
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.budgets import fail_overdue
 from orchestrator.store.engine import Database

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import delete, func, select
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.clock import to_datetime
 from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import is_final
+from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
 from orchestrator.store.engine import Database, Write
 from orchestrator.store.open_run import OpenRun

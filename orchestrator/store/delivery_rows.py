@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 from sqlalchemy import insert, update
 
-from orchestrator.ids import new_id
+from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.engine import Read, Write
 from orchestrator.store.json_text import dump, load_optional

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from orchestrator.lifecycle import is_final
-from orchestrator.secret_box import SecretBox
+from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import postgres, sqlite, sqlite_file
 from orchestrator.store.checkpoint import Checkpointer
 from orchestrator.store.direct import execute

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, select
 
-from orchestrator.clock import now_ms
 from orchestrator.errors import NotFoundError
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.engine import Database
 

@@ -18,9 +18,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.clock import now_ms
 from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.prompts import OWN_SERVICE, OWN_TOOLS
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.direct import once
 from orchestrator.store.engine import Database, Read, Write

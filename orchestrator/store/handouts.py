@@ -8,8 +8,8 @@ from typing import Protocol
 from sqlalchemy import bindparam, select
 
 from orchestrator.activity_interface import CallOrder
-from orchestrator.clock import now_ms
-from orchestrator.secret_box import SecretBox
+from orchestrator.runtime.clock import now_ms
+from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL
 from orchestrator.store.call_verdicts import HandedOut

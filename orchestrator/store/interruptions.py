@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, select, update
 
-from orchestrator.clock import to_datetime
 from orchestrator.lifecycle import Move
+from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
 from orchestrator.store.engine import Read
 from orchestrator.store.open_run import OpenRun

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.clock import now_ms
 from orchestrator.errors import NotFoundError
-from orchestrator.ids import new_id
+from orchestrator.runtime.clock import now_ms
+from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.engine import Database
 from orchestrator.store.records import KeyRecord

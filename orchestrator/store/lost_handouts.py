@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, select, update
 
 from orchestrator.activity_interface import CallTicket, RunRef
-from orchestrator.clock import now_ms
 from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import is_final
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.call_endings import end_lost
 from orchestrator.store.call_rows import find_call, queue_name

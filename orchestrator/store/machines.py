@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import and_, or_, select, update
 
-from orchestrator.clock import now_ms
 from orchestrator.errors import NotFoundError
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.engine import Database
 from orchestrator.store.json_text import storable

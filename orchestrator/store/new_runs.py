@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 from sqlalchemy import insert
 
-from orchestrator.clock import now_ms
-from orchestrator.secret_box import SecretBox
+from orchestrator.runtime.clock import now_ms
+from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
 from orchestrator.store.confidences import sealed_context
 from orchestrator.store.direct import quick

@@ -11,9 +11,9 @@ from sqlalchemy import bindparam, insert, select, update
 
 from orchestrator import lifecycle
 from orchestrator.activity_interface import RunRef
-from orchestrator.clock import now_ms, to_datetime
 from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import Move
+from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.delivery_rows import plan_delivery
 from orchestrator.store.direct import quick

@@ -17,9 +17,9 @@ from orchestrator.agent import (
     Summarize,
 )
 from orchestrator.conversation import ToolResult
-from orchestrator.ids import new_id
 from orchestrator.lifecycle import Move
 from orchestrator.reply import Plan
+from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.direct import quick
 from orchestrator.store.json_text import dump

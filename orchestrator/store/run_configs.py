@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Row, Select, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.clock import now_ms
 from orchestrator.errors import ConflictError, NotFoundError
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.engine import Database, Write
 from orchestrator.store.json_text import storable

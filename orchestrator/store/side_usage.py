@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.clock import now_ms, to_datetime
 from orchestrator.conversation import Usage
+from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.engine import Database
 

@@ -16,10 +16,10 @@ from sqlalchemy import bindparam, exists, func, insert, or_, select
 from orchestrator import agent
 from orchestrator.activity_interface import LostCall, RunRef, Standing
 from orchestrator.agent import Situation
-from orchestrator.clock import now_ms, to_datetime
 from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import Move, is_final
 from orchestrator.reply import Plan
+from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.approvals import ask_first
 from orchestrator.store.budgets import count_calls, fail_overdue, is_over_limits, pause_used_up

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.secret_box import SecretBox
+from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store.approvals import ApprovalStore
 from orchestrator.store.audit import AuditStore
 from orchestrator.store.blobs import BlobStore

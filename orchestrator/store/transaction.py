@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 from typing_extensions import override
 
-from orchestrator.secret_box import SecretBox
+from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store.direct import Pipeline, Rows, execute, is_made_once
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None

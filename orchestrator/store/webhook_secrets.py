@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import delete, insert, or_, select, update
 
-from orchestrator.clock import now_ms
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.ids import new_id
+from orchestrator.runtime.clock import now_ms
+from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.engine import Database, Read
 from orchestrator.store.records import WebhookSecretRecord

@@ -20,8 +20,8 @@ from temporalio.service import RPCError
 from api.__main__ import open_services
 from api.app import create_app
 from api.deps import ApiServices
-from orchestrator.clock import now_ms
-from orchestrator.ids import new_id
+from orchestrator.runtime.clock import now_ms
+from orchestrator.runtime.ids import new_id
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.sweeps import LOST_AFTER_MS

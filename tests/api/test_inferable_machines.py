@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from api.deps import ApiServices
-from orchestrator.clock import now_ms
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from tests.api.inferable_client import MACHINE, QUERY, SDK, register
 

@@ -7,7 +7,7 @@ import signal
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
-from orchestrator.failpoints import Point
+from orchestrator.runtime.failpoints import Point
 from perdure import AsyncPerdure
 from tests.faults.evidence import gather
 from tests.faults.ground import Ground, laid_out

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from orchestrator.clock import now_ms
 from orchestrator.lifecycle import is_final
+from orchestrator.runtime.clock import now_ms
 from perdure import AsyncPerdure, RunCancelledError
 from perdure.contract import RunStatus
 from tests.end_to_end.conftest import until

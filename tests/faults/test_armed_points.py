@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.failpoints import FailPoint, Point, reach, reaching
+from orchestrator.runtime.failpoints import FailPoint, Point, reach, reaching
 
 
 def _deaths(environment: dict[str, str], *passed: Point) -> int:
@@ -56,7 +56,7 @@ def test_an_unarmed_passage_changes_nothing() -> None:
 
 
 def test_an_armed_process_ends_by_sigkill() -> None:
-    code = "from orchestrator.failpoints import Point, reach; reach(Point.ROW_WRITTEN)"
+    code = "from orchestrator.runtime.failpoints import Point, reach; reach(Point.ROW_WRITTEN)"
     environment = {
         **os.environ,
         "PERDURE_FAIL_AT": "row-written",

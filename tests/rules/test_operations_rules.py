@@ -9,7 +9,6 @@ import pytest
 from typing_extensions import override
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.clock import now_ms
 from orchestrator.errors import (
     ConflictError,
     InvalidRequestError,
@@ -17,6 +16,7 @@ from orchestrator.errors import (
     UnavailableError,
 )
 from orchestrator.operations import Operations
+from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store.json_text import load
 from orchestrator.store.store import Store

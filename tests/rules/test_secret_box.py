@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import SecretStr
 
-from orchestrator.secret_box import SecretBox, is_sealed
+from orchestrator.runtime.encryption import SecretBox, is_sealed
 
 _TEXT = st.text(st.characters(codec="utf-8"))
 BOX, OTHER, NONE = SecretBox(b"k" * 32), SecretBox(b"o" * 32), SecretBox(None)

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from orchestrator.server_process import MisconfiguredError
+from orchestrator.runtime.process import MisconfiguredError
 from orchestrator.settings import read_settings
 
 _ENDING = """
 import atexit, sys
-from orchestrator.server_process import MisconfiguredError, run_to_the_end
+from orchestrator.runtime.process import MisconfiguredError, run_to_the_end
 atexit.register(print, "said at exit")
 def main(): {main}
 run_to_the_end(main)
@@ -21,7 +21,7 @@ run_to_the_end(main)
 _WITH_REQUESTS_UNDER_WAY = """
 import asyncio, sys
 from datetime import timedelta
-from orchestrator.server_process import run_to_the_end
+from orchestrator.runtime.process import run_to_the_end
 from orchestrator.settings import Settings
 from orchestrator.temporal import connect
 async def main():

@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 from hypothesis import given, strategies as st
 
-from orchestrator.webhook_address import MAX_WEBHOOK_URL, AddressRules, Endpoint, read_endpoint
+from orchestrator.runtime.url_policy import MAX_WEBHOOK_URL, AddressRules, Endpoint, read_endpoint
 
 PUBLIC = AddressRules()
 AT_HOME = AddressRules.of(["127.0.0.0/8", " 10.1.0.0/16 ", "::1/128"])

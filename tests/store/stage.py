@@ -11,10 +11,10 @@ from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Table, select, update
 
 from orchestrator.activity_interface import CallOrder, CallTicket, LostCall, RunRef, Standing
-from orchestrator.clock import now_ms
 from orchestrator.conversation import Reply, Stop, ToolCall, Usage
 from orchestrator.prompts import RESULT_TOOL
 from orchestrator.reply import Plan, read_reply
+from orchestrator.runtime.clock import now_ms
 from orchestrator.schema import compile_schema
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Finished, HandedOut

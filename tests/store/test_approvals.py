@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.activity_interface import CallOutcome
-from orchestrator.clock import now_ms
 from orchestrator.errors import NotFoundError, SupersededError
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.approvals import EXPIRY, Decision
 from orchestrator.store.call_verdicts import Again, Settled

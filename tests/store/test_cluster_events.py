@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.clock import now_ms
 from orchestrator.errors import NotFoundError
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.audit import AuditNote
 from orchestrator.store.cluster_events import EventFilter

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from orchestrator.activity_interface import CallTicket, RunRef
-from orchestrator.clock import now_ms
 from orchestrator.lifecycle import Move
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Full, HandedOut
 from perdure.contract import FunctionConfig, ResultType

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from orchestrator.activity_interface import RunRef
 from orchestrator.auth_function import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.errors import UnavailableError
-from orchestrator.secret_box import SecretBox
+from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
 from orchestrator.store.confidences import contexts_of, opened_verdict
 from orchestrator.store.engine import open_database

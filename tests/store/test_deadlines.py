@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.activity_interface import RunRef, Standing
-from orchestrator.clock import now_ms
 from orchestrator.errors import SupersededError
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from tests.store.stage import HANDLER, Stage, calls_for, text_of
 

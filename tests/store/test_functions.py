@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from orchestrator.clock import now_ms
 from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.prompts import OWN_TOOLS
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.functions import FORGOTTEN_AFTER_MS
 from orchestrator.store.offers import (

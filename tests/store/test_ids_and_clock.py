@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-from orchestrator.clock import now_ms, to_datetime
-from orchestrator.ids import new_id
+from orchestrator.runtime.clock import now_ms, to_datetime
+from orchestrator.runtime.ids import new_id
 
 
 def test_ids_made_in_one_process_sort_in_the_order_they_were_made() -> None:

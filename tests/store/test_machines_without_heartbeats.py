@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.clock import now_ms
 from orchestrator.lifecycle import Move
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Again
 from orchestrator.store.sweeps import LOST_AFTER_MS

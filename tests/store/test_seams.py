@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.activity_interface import LostCall, Standing
-from orchestrator.clock import now_ms
 from orchestrator.conversation import UserTurn
 from orchestrator.errors import SupersededError
 from orchestrator.lifecycle import Move
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.transcript import turns
 from perdure.contract import ApprovalRequest, FunctionConfig

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.clock import now_ms
 from orchestrator.conversation import UserTurn
 from orchestrator.lifecycle import Move
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.json_text import load_object
 from orchestrator.store.sweeps import (

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 from sqlalchemy import insert
 
-from orchestrator.clock import now_ms, to_datetime
+from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.usage import DAY_MS, DayUsage
 from tests.store.stage import USAGE, Stage, calls_for, text_of

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import String, Table, cast, insert, select
 
 from orchestrator.activity_interface import CallOutcome, CallTicket, LostCall
-from orchestrator.clock import now_ms
 from orchestrator.conversation import UserTurn
 from orchestrator.errors import ConflictError, SupersededError
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.approvals import Decided
 from orchestrator.store.call_verdicts import Settled

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.server_process import MisconfiguredError
+from orchestrator.runtime.process import MisconfiguredError
 from orchestrator.settings import Settings
 from tests.store.stage import Stage
 from workers.__main__ import open_hosting
@@ -17,7 +17,10 @@ from workers.__main__ import open_hosting
     ("target", "cause"),
     [
         ("nowhere_at_all:service", "There is no module 'nowhere_at_all' here"),
-        ("orchestrator.ids:service", "orchestrator.ids:service is no Service: the module has no"),
+        (
+            "orchestrator.runtime.ids:service",
+            "orchestrator.runtime.ids:service is no Service: the module has no",
+        ),
         ("a_broken_module:service", "importing 'a_broken_module:service' raised ZeroDivisionError"),
     ],
 )

@@ -13,8 +13,8 @@ from temporalio.testing import ActivityEnvironment
 from typing_extensions import override
 
 from orchestrator.activity_interface import CallTicket
-from orchestrator.clock import now_ms
 from orchestrator.errors import InvalidRequestError
+from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.approvals import Decision

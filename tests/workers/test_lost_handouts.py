@@ -7,8 +7,8 @@ from typing_extensions import override
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.call_queue import NOT_DELIVERED, CallQueue
-from orchestrator.clock import now_ms
 from orchestrator.errors import UnavailableError
+from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.sweeps import LOST_AFTER_MS

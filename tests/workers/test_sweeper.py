@@ -9,8 +9,8 @@ import pytest
 from typing_extensions import override
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.clock import now_ms
 from orchestrator.errors import UnavailableError
+from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.sweeps import PARK_AFTER_MS, STUCK_AFTER_MS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.clock import now_ms
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.approvals import Decision
 from orchestrator.store.sweeps import PARK_AFTER_MS

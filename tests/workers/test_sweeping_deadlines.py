@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.clock import now_ms
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from tests.store.stage import HANDLER, Stage
 from tests.workers.test_sweeper import Engine

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from standardwebhooks import WebhookVerificationError
 
-from orchestrator.webhook_address import AddressRules
+from orchestrator.runtime.url_policy import AddressRules
 from tests.workers.webhook_receiver import SILENCE, Receiver, answer, receiving
 from workers import webhooks
 from workers.webhooks import MAX_RETRY_AFTER, Answer, Notice, Verdict, WebhookSender, retry_after

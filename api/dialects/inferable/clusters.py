@@ -23,8 +23,8 @@ from api.dialects.inferable.answers import (
 from api.dialects.inferable.event_words import event_of
 from api.dialects.question import Question
 from api.scopes import held
-from orchestrator.clock import to_datetime
 from orchestrator.errors import NotFoundError
+from orchestrator.runtime.clock import to_datetime
 from perdure.contract import Scope
 
 _EVENTS = 100

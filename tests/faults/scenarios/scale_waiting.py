@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 from sqlalchemy import func, select
 
-from orchestrator.clock import now_ms
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.engine import Database, open_database
 from perdure import AsyncPerdure

@@ -6,7 +6,7 @@ from threading import Lock
 
 from ulid import ULIDGenerator
 
-from orchestrator.clock import now_ms
+from orchestrator.runtime.clock import now_ms
 
 
 class _ForwardClock:

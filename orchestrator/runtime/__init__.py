@@ -1,0 +1,1 @@
+"""What every process of the server needs: time, ids, logs, encryption. Knows no settings."""
