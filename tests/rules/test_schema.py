@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.errors import InvalidRequestError, TooLargeError
 from orchestrator.schema import check_schema, compile_schema, embed, parse_schema
-from orchestrator.schema.check import EXCERPT, PROBLEM
+from orchestrator.schema.validator import EXCERPT, PROBLEM
 
 SEVEN = "http://json-schema.org/draft-07/schema#"
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 from orchestrator.conversation import ModelError, Posture
 from orchestrator.errors import InvalidRequestError
 from orchestrator.schema import check_schema, compile_schema
-from orchestrator.schema.check import compile_validator
+from orchestrator.schema.validator import compile_validator
 from tests.models.anthropic_server import AnthropicServer, serving
 from tests.models.asking import KEY, ask, script
 from workers.models.anthropic import AnthropicModels

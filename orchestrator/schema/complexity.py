@@ -13,7 +13,7 @@ from typing import cast
 from urllib.parse import unquote
 
 from orchestrator.errors import InvalidRequestError, TooLargeError
-from orchestrator.schema.dialect import Draft, Place, Sub, subschemas
+from orchestrator.schema.drafts import Draft, Place, Sub, subschemas
 
 MAX_EXPANSION = 20_000
 """Subschemas, when every reference is replaced by what it names."""

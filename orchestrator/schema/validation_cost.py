@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, cast
 
-from orchestrator.schema.survey import Survey
+from orchestrator.schema.complexity import Survey
 
 MAX_LOOKS: Final = 50_000_000
 """At parts of a value, by all subschemas that may look at one. About a third of a second."""

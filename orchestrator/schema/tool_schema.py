@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from orchestrator.schema.dialect import DATA, DEFINITIONS, MAPS, Draft, Schema, draft_of
+from orchestrator.schema.drafts import DATA, DEFINITIONS, MAPS, Draft, Schema, draft_of
 
 _HOME = "#/properties/result"
 

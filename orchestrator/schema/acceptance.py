@@ -8,9 +8,9 @@ from typing import cast
 import jsonschema_rs
 
 from orchestrator.errors import InvalidRequestError, TooLargeError
-from orchestrator.schema.check import compile_validator, describe
-from orchestrator.schema.dialect import Draft, Schema, draft_of
-from orchestrator.schema.survey import survey, to_pointer
+from orchestrator.schema.complexity import survey, to_pointer
+from orchestrator.schema.drafts import Draft, Schema, draft_of
+from orchestrator.schema.validator import compile_validator, describe
 
 MAX_BYTES = 64 * 1024
 """Of a schema as compact JSON in UTF-8."""

@@ -10,9 +10,9 @@ from typing import cast
 import jsonschema_rs
 from jsonschema_rs import RegexOptions, ValidationErrorKind as Kind
 
-from orchestrator.schema.dialect import Draft, Schema, draft_of
-from orchestrator.schema.effort import Effort
-from orchestrator.schema.survey import survey, to_pointer
+from orchestrator.schema.complexity import survey, to_pointer
+from orchestrator.schema.drafts import Draft, Schema, draft_of
+from orchestrator.schema.validation_cost import Effort
 
 EXCERPT = 120
 """Characters of a value that a problem quotes."""
