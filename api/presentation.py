@@ -6,11 +6,11 @@ from datetime import datetime
 
 from pydantic import JsonValue, TypeAdapter
 
+from orchestrator.llm.transcript import public_data
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.call_queries import ShownCall
 from orchestrator.store.json_text import load, load_object, load_optional
 from orchestrator.store.records import BlobRecord, CallRecord, EventRecord, MessageRecord, RunRecord
-from orchestrator.transcript import public_data
 from perdure.contract import (
     Blob,
     BlobType,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
-from orchestrator.conversation import ModelRequest, UserTurn
+from orchestrator.llm.messages import ModelRequest, UserTurn
 from workers.models.script import Call, Step
 
 

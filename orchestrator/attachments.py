@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from orchestrator.errors import InvalidRequestError
-from orchestrator.prompts import OWN_TOOLS
-from orchestrator.standard_library import LIBRARY
+from orchestrator.llm.builtin_tools import LIBRARY
+from orchestrator.llm.prompts import OWN_TOOLS
 from orchestrator.store.offers import tool_name
 from orchestrator.store.records import FunctionName
 from perdure.contract import FunctionReference, StatusChangeTarget

@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from orchestrator.errors import InvalidRequestError
+from orchestrator.llm.tools import OfferedFunction
 from orchestrator.run_admission import ANYBODY, Caller, check_context
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema
@@ -13,7 +14,6 @@ from orchestrator.store.call_rows import DIRECT
 from orchestrator.store.json_text import dump
 from orchestrator.store.new_runs import NewRun
 from orchestrator.store.store import Store
-from orchestrator.tools import OfferedFunction
 from perdure.contract import CreateCall, FunctionReference
 
 NO_MODEL = "none"

@@ -18,8 +18,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from orchestrator.conversation import Usage
-from orchestrator.registry import ANTHROPIC, SCRIPTED
+from orchestrator.llm.messages import Usage
+from orchestrator.llm.model_names import ANTHROPIC, SCRIPTED
 
 MICROS = 1_000_000
 """Micro-dollars in a dollar."""

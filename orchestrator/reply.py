@@ -9,8 +9,8 @@ from types import MappingProxyType
 from pydantic import JsonValue
 
 from orchestrator.agent import Offered, Said
-from orchestrator.conversation import Reply, Stop, ToolCall, ToolResult
-from orchestrator.prompts import (
+from orchestrator.llm.messages import Reply, Stop, ToolCall, ToolResult
+from orchestrator.llm.prompts import (
     GIVE_UP_TOOL,
     OWN_TOOLS,
     READ_TOOL,
@@ -18,7 +18,7 @@ from orchestrator.prompts import (
     RESULT_TOOL,
     has_parameter,
 )
-from orchestrator.tools import OfferedFunction
+from orchestrator.llm.tools import OfferedFunction
 from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
 
 _BROKEN_OFF = frozenset({Stop.LENGTH, Stop.CONTEXT, Stop.REFUSAL})

@@ -12,9 +12,9 @@ from pydantic import JsonValue
 
 from orchestrator.attachments import attached, check_mocks, handler
 from orchestrator.errors import InvalidRequestError, TooLargeError
-from orchestrator.naming import first_words
+from orchestrator.llm.model_names import parse_policies, resolve_model
+from orchestrator.llm.run_names import first_words
 from orchestrator.prices import parse_prices
-from orchestrator.registry import parse_policies, resolve_model
 from orchestrator.run_configuration import RunConfigurations
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.runtime.ids import new_id

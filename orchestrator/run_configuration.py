@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from orchestrator.conversation import Tool
 from orchestrator.errors import InvalidRequestError, NotFoundError, TooLargeError
-from orchestrator.matching import ranking
-from orchestrator.prompt_template import append, fill, places
+from orchestrator.llm.messages import Tool
+from orchestrator.llm.prompt_template import append, fill, places
+from orchestrator.llm.tool_search import ranking
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import check_schema, compile_schema
 from orchestrator.store.json_text import dump

@@ -29,9 +29,9 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 from orchestrator.activity_interface import WEBHOOK_QUEUE
 from orchestrator.call_queue import CallQueue
 from orchestrator.errors import NotFoundError
+from orchestrator.llm.model_names import parse_policies
 from orchestrator.lost_tasks import LostTasks
 from orchestrator.prices import parse_prices
-from orchestrator.registry import parse_policies
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.runtime.logs import configure_logging
 from orchestrator.runtime.process import MisconfiguredError, collect_garbage_again, run_to_the_end

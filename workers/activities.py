@@ -22,9 +22,9 @@ from orchestrator.activity_interface import (
     ThinkInput,
 )
 from orchestrator.agent import CallFunctions, CallModel, next_step
-from orchestrator.conversation import ModelError, Posture
 from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.lifecycle import Move
+from orchestrator.llm.messages import ModelError, Posture
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach, reaching
 from orchestrator.store.call_verdicts import HandedOut

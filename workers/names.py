@@ -6,9 +6,9 @@ import asyncio
 import logging
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.conversation import ModelError
 from orchestrator.errors import NotFoundError
-from orchestrator.naming import READ_CHARACTERS, name_in
+from orchestrator.llm.messages import ModelError
+from orchestrator.llm.run_names import READ_CHARACTERS, name_in
 from orchestrator.store.names import FROM_WORDS
 from orchestrator.store.questions import Question
 from orchestrator.store.store import Store

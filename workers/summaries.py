@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.conversation import ModelError, Posture
+from orchestrator.llm.messages import ModelError, Posture
 from orchestrator.store.store import Store
 from perdure.contract import INLINE_RESULT_CHARACTERS
 from workers.small_models import SmallModels

@@ -11,30 +11,30 @@ from functools import lru_cache, partial
 from pydantic import JsonValue
 
 from orchestrator.activity_interface import RunRef, Standing, ThinkInput
-from orchestrator.conversation import ModelRequest, Reply, Tool
-from orchestrator.offering import Offer, Offering, search_answer
-from orchestrator.prices import PriceList
-from orchestrator.prompts import (
+from orchestrator.llm.builtin_tools import library_answer, library_tools
+from orchestrator.llm.messages import ModelRequest, Reply, Tool
+from orchestrator.llm.model_names import resolve_model
+from orchestrator.llm.prompts import (
     RESULT_TOOL,
     SEARCH_TOOL,
     own_tools,
     system_prompt,
     with_reasoning,
 )
-from orchestrator.registry import resolve_model
+from orchestrator.llm.tool_selection import Offer, Offering, search_answer
+from orchestrator.llm.tools import OfferedFunction
+from orchestrator.llm.transcript import Conversation
+from orchestrator.prices import PriceList
 from orchestrator.reply import AtOnce, Plan, read_reply
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.schema import compile_schema, embed
-from orchestrator.standard_library import library_answer, library_tools
 from orchestrator.store.handouts import Maker
 from orchestrator.store.json_text import dump, load
 from orchestrator.store.questions import Known, Question
 from orchestrator.store.records import RunRecord
 from orchestrator.store.steps import Recorded
 from orchestrator.store.store import Store
-from orchestrator.tools import OfferedFunction
-from orchestrator.transcript import Conversation
 from workers.models import Models
 from workers.names import Namer
 

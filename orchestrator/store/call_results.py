@@ -6,12 +6,12 @@ from sqlalchemy import select
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.lifecycle import is_final
+from orchestrator.llm.transcript import cut, summarized as summarized_text
 from orchestrator.store import tables
 from orchestrator.store.call_rows import find_call, show
 from orchestrator.store.engine import Database
 from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
-from orchestrator.transcript import cut, summarized as summarized_text
 from perdure.contract import ResultType
 
 calls = tables.calls

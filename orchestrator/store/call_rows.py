@@ -10,8 +10,9 @@ from sqlalchemy import bindparam, func, insert, select, update
 
 from orchestrator.activity_interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, LostCall
 from orchestrator.approval_rules import changed
-from orchestrator.conversation import ToolResult
 from orchestrator.lifecycle import Move, can, is_final
+from orchestrator.llm.messages import ToolResult
+from orchestrator.llm.transcript import cut, is_oversized, part, result_data
 from orchestrator.reply import NewCall, Read as ReadPart
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
@@ -24,7 +25,6 @@ from orchestrator.store.json_text import dump, storable
 from orchestrator.store.new_runs import priority_of
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
-from orchestrator.transcript import cut, is_oversized, part, result_data
 from perdure.contract import MAX_REASON, CallStatus, MessageType, ResultType
 
 calls, call_results = tables.calls, tables.call_results

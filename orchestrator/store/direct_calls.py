@@ -6,8 +6,9 @@ from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.conversation import ToolCall
 from orchestrator.lifecycle import Move
+from orchestrator.llm.messages import ToolCall
+from orchestrator.llm.tools import OfferedFunction
 from orchestrator.reply import NewCall
 from orchestrator.store import tables
 from orchestrator.store.approvals import ask_first
@@ -18,7 +19,6 @@ from orchestrator.store.interruptions import pause_for_people
 from orchestrator.store.new_runs import NewRun, insert_run
 from orchestrator.store.offers import offer_of
 from orchestrator.store.open_run import OpenRun
-from orchestrator.tools import OfferedFunction
 from perdure.contract import FunctionReference
 
 calls, runs = tables.calls, tables.runs

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.errors import ConflictError, InvalidRequestError
-from orchestrator.prompts import OWN_SERVICE, OWN_TOOLS
+from orchestrator.llm.prompts import OWN_SERVICE, OWN_TOOLS
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.direct import once

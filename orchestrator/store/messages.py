@@ -7,13 +7,13 @@ from sqlalchemy import ColumnElement, bindparam, func, insert, select
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
 from orchestrator.lifecycle import Move, can, is_final
+from orchestrator.llm.transcript import Entry, words
 from orchestrator.store import tables
 from orchestrator.store.direct import once
 from orchestrator.store.engine import Database, Read
 from orchestrator.store.json_text import dump, load_object
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import MessageRecord
-from orchestrator.transcript import Entry, words
 from perdure.contract import MessageType, RunStatus
 
 messages, runs = tables.messages, tables.runs

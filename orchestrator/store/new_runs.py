@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 from sqlalchemy import insert
 
+from orchestrator.llm.transcript import words
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
@@ -16,7 +17,6 @@ from orchestrator.store.direct import quick
 from orchestrator.store.engine import Write
 from orchestrator.store.json_text import dump, dump_optional, storable
 from orchestrator.store.records import RunRecord
-from orchestrator.transcript import words
 from perdure.contract import Budget, FunctionReference, MessageType, RunStatus, StatusChangeTarget
 
 DEFAULT_PRIORITY = 3

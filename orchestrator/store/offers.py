@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, select, tuple_
 
-from orchestrator.conversation import Tool
-from orchestrator.prompts import with_note
+from orchestrator.llm.messages import Tool
+from orchestrator.llm.prompts import with_note
+from orchestrator.llm.tools import OfferedFunction
 from orchestrator.store import tables
 from orchestrator.store.engine import Read
 from orchestrator.store.json_text import load_object
 from orchestrator.store.records import FunctionRecord
-from orchestrator.tools import OfferedFunction
 from perdure.contract import FunctionConfig, FunctionReference
 
 DEFAULT_TIMEOUT_MS = 300_000

@@ -9,8 +9,10 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from sqlalchemy import bindparam, select
 
-from orchestrator.conversation import Tool
-from orchestrator.standard_library import LIBRARY, library_tools
+from orchestrator.llm.builtin_tools import LIBRARY, library_tools
+from orchestrator.llm.messages import Tool
+from orchestrator.llm.tools import OfferedFunction
+from orchestrator.llm.transcript import Entry
 from orchestrator.store import tables
 from orchestrator.store.direct import once
 from orchestrator.store.engine import Read
@@ -24,8 +26,6 @@ from orchestrator.store.offers import (
     tool_name,
 )
 from orchestrator.store.records import RunRecord
-from orchestrator.tools import OfferedFunction
-from orchestrator.transcript import Entry
 from perdure.contract import FunctionReference
 
 # Made once: building a statement costs more than sending it.

@@ -16,15 +16,15 @@ from orchestrator.agent import (
     Step,
     Summarize,
 )
-from orchestrator.conversation import ToolResult
 from orchestrator.lifecycle import Move
+from orchestrator.llm.messages import ToolResult
+from orchestrator.llm.transcript import reply_data, result_data, words
 from orchestrator.reply import Plan
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.direct import quick
 from orchestrator.store.json_text import dump
 from orchestrator.store.open_run import OpenRun
-from orchestrator.transcript import reply_data, result_data, words
 from perdure.contract import MessageType
 
 _ACCEPTED = "The result was accepted."

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, func, insert, or_, select, true, upd
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.lifecycle import Move, can, is_final
+from orchestrator.llm.transcript import seen_key, words
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL, answer, open_calls
@@ -21,7 +22,6 @@ from orchestrator.store.engine import Database, Read
 from orchestrator.store.json_text import dump, load_object
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, MessageRecord, RunRecord
-from orchestrator.transcript import seen_key, words
 from perdure.contract import MessageType, ResultType, RunStatus
 
 messages = tables.messages

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.conversation import Usage
+from orchestrator.llm.messages import Usage
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.engine import Database

@@ -18,9 +18,9 @@ from api.app import create_app
 from api.errors import install_error_handlers
 from api.throttle import Lane, Throttle
 from orchestrator.activity_interface import RunRef
-from orchestrator.conversation import Reply, Stop, ToolCall
 from orchestrator.errors import UnavailableError
-from orchestrator.prompts import REASONING
+from orchestrator.llm.messages import Reply, Stop, ToolCall
+from orchestrator.llm.prompts import REASONING
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.migrate import migrate

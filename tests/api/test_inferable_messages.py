@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from api.dialects.inferable.message_words import messages_of
-from orchestrator.prompts import GIVE_UP_TOOL, RESULT_TOOL
+from orchestrator.llm.prompts import GIVE_UP_TOOL, RESULT_TOOL
 from tests.api.inferable_client import create
 
 

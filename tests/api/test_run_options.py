@@ -11,7 +11,7 @@ import pytest
 
 from api.deps import ApiServices
 from orchestrator.activity_interface import RunRef
-from orchestrator.registry import CLAUDE_MODELS, OLDER_NAMES
+from orchestrator.llm.model_names import CLAUDE_MODELS, OLDER_NAMES
 from tests.store.stage import Stage, text_of
 
 NewRun = Callable[..., Awaitable[str]]

@@ -6,8 +6,8 @@ import pytest
 
 from api.custom_auth import ACCEPTED_SECONDS, REFUSED_SECONDS, UNANSWERED_SECONDS
 from api.keyring import KEY_CACHE_SECONDS
-from orchestrator.offering import MAX_OFFERED
-from orchestrator.prompts import MAX_FOUND
+from orchestrator.llm.prompts import MAX_FOUND
+from orchestrator.llm.tool_selection import MAX_OFFERED
 from orchestrator.store.interruptions import DEFAULT_APPROVAL_SECONDS, MAX_INTERRUPTIONS
 from orchestrator.store.messages import MAX_QUEUED
 from orchestrator.store.offers import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUT_MS

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from orchestrator.conversation import AssistantTurn, ModelRequest, UserTurn
+from orchestrator.llm.messages import AssistantTurn, ModelRequest, UserTurn
 from workers.models.script import Call, Step
 
 LEDGER = "PERDURE_TEST_LEDGER"

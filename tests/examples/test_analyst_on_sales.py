@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from examples.sales.database import QueryError, read_rows
 from examples.sales.functions import query_orders
 from examples.sales.make_data import make_data
-from orchestrator.conversation import (
+from orchestrator.llm.messages import (
     AssistantTurn,
     ModelRequest,
     Tool,
@@ -22,7 +22,7 @@ from orchestrator.conversation import (
     Turn,
     UserTurn,
 )
-from orchestrator.prompts import RESULT_TOOL, own_tools
+from orchestrator.llm.prompts import RESULT_TOOL, own_tools
 from orchestrator.schema import embed
 from tests.examples.growth import who_grew_most
 from workers.models.analyst import analyst

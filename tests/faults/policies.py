@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from orchestrator.conversation import AssistantTurn, ModelRequest, UserTurn
+from orchestrator.llm.messages import AssistantTurn, ModelRequest, UserTurn
 from tests.faults.diary import LEDGER, note
 from workers.models.script import Call, Step
 

@@ -8,14 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.conversation import (
-    ModelError,
-    ModelRequest,
-    Reply,
-    Tool,
-    Turn,
-    UserTurn,
-)
+from orchestrator.llm.messages import ModelError, ModelRequest, Reply, Tool, Turn, UserTurn
 from workers.models.anthropic import AnthropicModels
 
 KEY = "house-key-12345"

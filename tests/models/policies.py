@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.conversation import ModelRequest
+from orchestrator.llm.messages import ModelRequest
 from workers.models.script import Call, Step
 
 NOT_A_FUNCTION = "policy"

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from pydantic import BaseModel
 
-from orchestrator.conversation import (
+from orchestrator.llm.messages import (
     AssistantTurn,
     ModelRequest,
     Reply,
@@ -24,7 +24,7 @@ from orchestrator.conversation import (
     Turn,
     UserTurn,
 )
-from orchestrator.prompts import GIVE_UP_TOOL, RESULT_TOOL, own_tools
+from orchestrator.llm.prompts import GIVE_UP_TOOL, RESULT_TOOL, own_tools
 from orchestrator.schema import embed
 from workers.models.analyst import analyst
 from workers.models.analyst_answer import Quarter

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.conversation import (
+from orchestrator.llm.messages import (
     AssistantTurn,
     Reply,
     Stop,

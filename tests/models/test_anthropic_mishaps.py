@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.conversation import (
+from orchestrator.llm.messages import (
     AssistantTurn,
     ModelError,
     Posture,

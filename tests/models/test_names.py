@@ -11,8 +11,8 @@ import pytest
 from anthropic.types.model import Model as ClaudeId
 from hypothesis import given, strategies as st
 
-from orchestrator.conversation import ModelError, Posture
-from orchestrator.registry import (
+from orchestrator.llm.messages import ModelError, Posture
+from orchestrator.llm.model_names import (
     CLAUDE_HAIKU,
     CLAUDE_MODELS,
     CLAUDE_SONNET,
@@ -103,7 +103,7 @@ def test_a_policy_that_cannot_be_read_is_refused(text: str) -> None:
 
 def test_the_providers_package_is_not_imported_before_a_run_asks_for_it() -> None:
     program = (
-        "import sys, workers.models, workers.models.analyst, orchestrator.registry;"
+        "import sys, workers.models, workers.models.analyst, orchestrator.llm.model_names;"
         "sys.exit('anthropic' in sys.modules)"
     )
     root = Path(__file__).parents[2]

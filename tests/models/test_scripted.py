@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from pydantic import JsonValue
 
-from orchestrator.conversation import (
+from orchestrator.llm.messages import (
     AssistantTurn,
     Model,
     ModelError,
@@ -25,7 +25,7 @@ from orchestrator.conversation import (
     Usage,
     UserTurn,
 )
-from orchestrator.registry import ModelName
+from orchestrator.llm.model_names import ModelName
 from orchestrator.settings import Settings
 from workers.models import open_models
 from workers.models.postures import posture_of

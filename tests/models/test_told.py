@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hypothesis import given, strategies as st
 from typing_extensions import override
 
-from orchestrator.conversation import (
+from orchestrator.llm.messages import (
     AssistantTurn,
     Reply,
     Stop,

@@ -26,8 +26,8 @@ from orchestrator.agent import (
     Summarize,
     next_step,
 )
-from orchestrator.conversation import Stop
 from orchestrator.lifecycle import Move, can, is_final
+from orchestrator.llm.messages import Stop
 from perdure.contract import FINAL_STATUSES, RunStatus
 
 texts = st.sampled_from(["", " \n", "the answer"])

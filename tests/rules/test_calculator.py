@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, strategies as st
 
-from orchestrator.calculator import (
+from orchestrator.llm.calculator import (
     MAX_EXPRESSION_CHARACTERS,
     MAX_NUMBER_DIGITS,
     CalculationError,

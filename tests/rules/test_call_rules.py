@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from hypothesis import given, strategies as st
 
-from orchestrator.conversation import Reply, Stop, Tool, ToolCall
+from orchestrator.llm.messages import Reply, Stop, Tool, ToolCall
+from orchestrator.llm.tools import OfferedFunction
 from orchestrator.reply import Plan, read_reply
 from orchestrator.store.call_endings import retry_delay
 from orchestrator.store.json_text import load
-from orchestrator.tools import OfferedFunction
 from perdure.contract import RetryPolicy
 
 QUERY = OfferedFunction(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from orchestrator.conversation import Tool
-from orchestrator.matching import ranking, words
+from orchestrator.llm.messages import Tool
+from orchestrator.llm.tool_search import ranking, words
 
 SHOP = [
     Tool("billing_createInvoice", "Create an invoice for a customer.", {}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.naming import MAX_NAME_CHARACTERS, MAX_NAME_WORDS, first_words, name_in
+from orchestrator.llm.run_names import MAX_NAME_CHARACTERS, MAX_NAME_WORDS, first_words, name_in
 
 
 @pytest.mark.parametrize(

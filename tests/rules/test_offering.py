@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import JsonValue
 
-from orchestrator.conversation import Reply, Stop, Tool, ToolCall
-from orchestrator.offering import (
+from orchestrator.llm.messages import Reply, Stop, Tool, ToolCall
+from orchestrator.llm.prompts import MAX_FOUND, SEARCH_TOOL
+from orchestrator.llm.tool_selection import (
     MAX_GROWN,
     MAX_OFFERED,
     MAX_OFFERED_CHARACTERS,
@@ -18,9 +19,8 @@ from orchestrator.offering import (
     Offering,
     search_answer,
 )
-from orchestrator.prompts import MAX_FOUND, SEARCH_TOOL
-from orchestrator.tools import OfferedFunction
-from orchestrator.transcript import Entry, reply_data, result_data, words
+from orchestrator.llm.tools import OfferedFunction
+from orchestrator.llm.transcript import Entry, reply_data, result_data, words
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 
 TOPICS = ["invoice", "customer", "weather", "ticket", "parcel", "salary", "garden", "engine"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import JsonValue
 
-from orchestrator.prompt_template import append, fill, places
+from orchestrator.llm.prompt_template import append, fill, places
 
 _NAMES = st.from_regex(r"[A-Za-z0-9_.-]{1,20}", fullmatch=True)
 _PLAIN = st.text(alphabet=st.characters(exclude_characters="{}\\", exclude_categories=["Cs"]))

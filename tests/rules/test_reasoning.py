@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 from pydantic import JsonValue
 
-from orchestrator.conversation import AssistantTurn, Reply, Stop, Tool, ToolCall, ToolResult
-from orchestrator.prompts import (
+from orchestrator.llm.messages import AssistantTurn, Reply, Stop, Tool, ToolCall, ToolResult
+from orchestrator.llm.prompts import (
     MAX_CONTEXT_CHARACTERS,
     READ_TOOL,
     REASONING,
@@ -20,10 +20,10 @@ from orchestrator.prompts import (
     with_note,
     with_reasoning,
 )
+from orchestrator.llm.tools import OfferedFunction
+from orchestrator.llm.transcript import Entry, public_data, reply_data, turns, words
 from orchestrator.reply import Plan, read_reply
 from orchestrator.store.json_text import dump, load, load_object
-from orchestrator.tools import OfferedFunction
-from orchestrator.transcript import Entry, public_data, reply_data, turns, words
 from perdure.contract import MessageType
 
 SCHEMA: dict[str, JsonValue] = {

@@ -10,11 +10,11 @@ from hypothesis import given, strategies as st
 from pydantic import JsonValue
 
 from orchestrator.agent import Offered
-from orchestrator.conversation import Reply, Stop, Tool, ToolCall
-from orchestrator.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL, own_tools, system_prompt
+from orchestrator.llm.messages import Reply, Stop, Tool, ToolCall
+from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL, own_tools, system_prompt
+from orchestrator.llm.tools import OfferedFunction
 from orchestrator.reply import Check, Plan, read_reply
 from orchestrator.store.json_text import load
-from orchestrator.tools import OfferedFunction
 from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
 
 QUERY = OfferedFunction(

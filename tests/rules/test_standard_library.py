@@ -7,10 +7,10 @@ import json
 import pytest
 from pydantic import JsonValue
 
-from orchestrator.conversation import ToolCall, ToolResult
-from orchestrator.prompts import CALCULATE_TOOL, OWN_TOOLS, TIME_TOOL
+from orchestrator.llm.builtin_tools import LIBRARY, library_answer, library_tools
+from orchestrator.llm.messages import ToolCall, ToolResult
+from orchestrator.llm.prompts import CALCULATE_TOOL, OWN_TOOLS, TIME_TOOL
 from orchestrator.schema import compile_schema
-from orchestrator.standard_library import LIBRARY, library_answer, library_tools
 
 NOON = 1_790_424_000_123
 """Saturday, 2026-09-26, 12:00 UTC, and 123 ms."""

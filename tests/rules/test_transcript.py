@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from pydantic import JsonValue
 
-from orchestrator.conversation import (
+from orchestrator.llm.messages import (
     AssistantTurn,
     Reply,
     Stop,
@@ -19,8 +19,7 @@ from orchestrator.conversation import (
     Usage,
     UserTurn,
 )
-from orchestrator.store.json_text import dump, load_object
-from orchestrator.transcript import (
+from orchestrator.llm.transcript import (
     Conversation,
     Entry,
     cut,
@@ -33,6 +32,7 @@ from orchestrator.transcript import (
     turns,
     words,
 )
+from orchestrator.store.json_text import dump, load_object
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 
 Draw = st.DrawFn

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from orchestrator.conversation import ModelError, Posture
 from orchestrator.errors import InvalidRequestError
+from orchestrator.llm.messages import ModelError, Posture
 from orchestrator.schema import check_schema, compile_schema
 from orchestrator.schema.validator import compile_validator
 from tests.models.anthropic_server import AnthropicServer, serving

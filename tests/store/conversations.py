@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.conversation import Turn
+from orchestrator.llm.messages import Turn
+from orchestrator.llm.transcript import turns
 from orchestrator.store.records import MessageRecord
-from orchestrator.transcript import turns
 from tests.store.stage import Stage
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from orchestrator.activity_interface import RunRef, Standing
-from orchestrator.conversation import Reply, Stop, ToolCall, UserTurn
+from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
+from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
-from orchestrator.transcript import turns
 from perdure.contract import CachePolicy, FunctionConfig, ResultType
 from tests.store.stage import USAGE, Stage
 

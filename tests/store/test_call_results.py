@@ -6,14 +6,14 @@ import pytest
 from pydantic import JsonValue
 
 from orchestrator.activity_interface import CallOutcome, RunRef, Seen
-from orchestrator.conversation import Reply, Stop, ToolCall, UserTurn
 from orchestrator.errors import NotFoundError
 from orchestrator.lifecycle import Move
-from orchestrator.prompts import READ_TOOL
+from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
+from orchestrator.llm.prompts import READ_TOOL
+from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Settled, content_of
 from orchestrator.store.json_text import load
-from orchestrator.transcript import turns
 from perdure.contract import INLINE_RESULT_CHARACTERS, ResultType
 from tests.store.stage import Stage, calls_for
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef
-from orchestrator.conversation import UserTurn
 from orchestrator.errors import NotFoundError, SupersededError
 from orchestrator.lifecycle import Move
+from orchestrator.llm.messages import UserTurn
+from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
 from orchestrator.store.call_rows import MAX_UNACKNOWLEDGED
 from orchestrator.store.call_verdicts import Again, Finished, Settled, Unwanted
-from orchestrator.transcript import turns
 from perdure.contract import FunctionCall, FunctionConfig, ResultType
 from tests.store.stage import Stage, text_of
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from orchestrator.errors import ConflictError, InvalidRequestError
-from orchestrator.prompts import OWN_TOOLS
+from orchestrator.llm.prompts import OWN_TOOLS
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.functions import FORGOTTEN_AFTER_MS

@@ -8,13 +8,13 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import insert
 
-from orchestrator.conversation import UserTurn
 from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.lifecycle import Move
+from orchestrator.llm.messages import UserTurn
+from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
 from orchestrator.store.json_text import load, load_object
 from orchestrator.store.messages import MAX_QUEUED
-from orchestrator.transcript import turns
 from perdure.contract import CreateMessage, MessageType
 from tests.store.stage import Stage, calls_for, result_of, text_of
 

@@ -7,12 +7,12 @@ from sqlalchemy import insert
 
 from orchestrator import agent
 from orchestrator.activity_interface import LostCall, RunRef, Standing
-from orchestrator.conversation import Reply, Stop, ToolCall, UserTurn
-from orchestrator.prompts import READ_TOOL, RESULT_TOOL
+from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
+from orchestrator.llm.prompts import READ_TOOL, RESULT_TOOL
+from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
 from orchestrator.store.json_text import load, load_object
 from orchestrator.store.questions import Question
-from orchestrator.transcript import turns
 from perdure.contract import FunctionReference
 from tests.store.stage import HANDLER, WHOLE_NUMBER, Stage, calls_for, result_of, text_of
 

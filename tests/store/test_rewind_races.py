@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from orchestrator.activity_interface import Standing
-from orchestrator.conversation import UserTurn
 from orchestrator.errors import ConflictError, SupersededError
+from orchestrator.llm.messages import UserTurn
 from orchestrator.store import tables
 from orchestrator.store.approvals import Decision
 from orchestrator.store.json_text import load_object

@@ -8,13 +8,13 @@ from contextlib import suppress
 import pytest
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.conversation import AssistantTurn, Turn, UserTurn
 from orchestrator.errors import ConflictError
+from orchestrator.llm.messages import AssistantTurn, Turn, UserTurn
+from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
 from orchestrator.store.call_rows import open_calls
 from orchestrator.store.json_text import load_object
 from orchestrator.store.questions import Question
-from orchestrator.transcript import turns
 from tests.store.conversations import rows_of
 from tests.store.stage import Stage, calls_for, text_of
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.activity_interface import RunRef, Standing
-from orchestrator.conversation import AssistantTurn, UserTurn
 from orchestrator.lifecycle import Move
+from orchestrator.llm.messages import AssistantTurn, UserTurn
+from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
 from orchestrator.store.json_text import load_object
 from orchestrator.store.questions import Known, Question
-from orchestrator.transcript import turns
 from tests.store.stage import Stage, calls_for, text_of
 
 

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.conversation import UserTurn
 from orchestrator.lifecycle import Move
+from orchestrator.llm.messages import UserTurn
+from orchestrator.llm.transcript import turns
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.json_text import load_object
@@ -19,7 +20,6 @@ from orchestrator.store.sweeps import (
     SweepStore,
     WaitingCall,
 )
-from orchestrator.transcript import turns
 from perdure.contract import FunctionConfig
 from tests.store.stage import HANDLER, Stage, text_of
 

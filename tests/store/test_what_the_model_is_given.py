@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.conversation import Reply, Stop, ToolCall
 from orchestrator.errors import NotFoundError
-from orchestrator.prompts import CALCULATE_TOOL, GIVE_UP_TOOL, REASONING, RESULT_TOOL, TIME_TOOL
-from orchestrator.standard_library import LIBRARY
+from orchestrator.llm.builtin_tools import LIBRARY
+from orchestrator.llm.messages import Reply, Stop, ToolCall
+from orchestrator.llm.prompts import CALCULATE_TOOL, GIVE_UP_TOOL, REASONING, RESULT_TOOL, TIME_TOOL
 from orchestrator.store import tables
 from orchestrator.store.json_text import load
 from perdure.contract import INLINE_RESULT_CHARACTERS, FunctionConfig, FunctionReference

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from typing_extensions import override
 
-from orchestrator.conversation import Model, ModelRequest, Reply, Stop
-from orchestrator.registry import ModelName
+from orchestrator.llm.messages import Model, ModelRequest, Reply, Stop
+from orchestrator.llm.model_names import ModelName
 from orchestrator.settings import Settings
 from tests.store.stage import USAGE
 from workers.models import Models

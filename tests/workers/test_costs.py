@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from orchestrator.activity_interface import ThinkInput
-from orchestrator.conversation import Reply, Stop, Usage
+from orchestrator.llm.messages import Reply, Stop, Usage
 from orchestrator.prices import PriceList, parse_prices
 from orchestrator.store import tables
 from orchestrator.store.questions import Question

@@ -8,7 +8,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from orchestrator.activity_interface import RunRef, Seen, SettleInput, Standing, ThinkInput
-from orchestrator.conversation import ModelError, Posture, Reply, Stop
+from orchestrator.llm.messages import ModelError, Posture, Reply, Stop
 from orchestrator.settings import Settings
 from orchestrator.temporal import Temporal
 from tests.store.stage import Stage

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from orchestrator.activity_interface import RunRef, Standing, ThinkInput
-from orchestrator.conversation import ModelError, Posture
+from orchestrator.llm.messages import ModelError, Posture
+from orchestrator.llm.model_names import CLAUDE_HAIKU
 from orchestrator.prices import PriceList
-from orchestrator.registry import CLAUDE_HAIKU
 from orchestrator.store import tables
 from orchestrator.store.questions import Question
 from tests.store.stage import USAGE, Stage

@@ -9,7 +9,7 @@ import pytest
 from typing_extensions import override
 
 from orchestrator.activity_interface import RunRef, Standing, ThinkInput
-from orchestrator.conversation import (
+from orchestrator.llm.messages import (
     AssistantTurn,
     Model,
     ModelRequest,
@@ -18,7 +18,7 @@ from orchestrator.conversation import (
     ToolCall,
     UserTurn,
 )
-from orchestrator.registry import ModelName
+from orchestrator.llm.model_names import ModelName
 from orchestrator.settings import Settings
 from orchestrator.store.questions import Question
 from orchestrator.store.tables import runs

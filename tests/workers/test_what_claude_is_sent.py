@@ -10,9 +10,9 @@ import pytest
 from typing_extensions import override
 
 from orchestrator.activity_interface import RunRef, Standing, ThinkInput
-from orchestrator.conversation import Model
-from orchestrator.offering import MAX_OFFERED
-from orchestrator.prompts import (
+from orchestrator.llm.messages import Model
+from orchestrator.llm.model_names import ModelName
+from orchestrator.llm.prompts import (
     CALCULATE_TOOL,
     READ_TOOL,
     REASONING,
@@ -20,7 +20,7 @@ from orchestrator.prompts import (
     SEARCH_TOOL,
     TIME_TOOL,
 )
-from orchestrator.registry import ModelName
+from orchestrator.llm.tool_selection import MAX_OFFERED
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.questions import Question

@@ -6,8 +6,8 @@ import asyncio
 import importlib
 from typing import TYPE_CHECKING
 
-from orchestrator.conversation import Model, ModelError, Posture
-from orchestrator.registry import ANTHROPIC, SCRIPTED, ModelName, parse_policies
+from orchestrator.llm.messages import Model, ModelError, Posture
+from orchestrator.llm.model_names import ANTHROPIC, SCRIPTED, ModelName, parse_policies
 from orchestrator.settings import Settings
 from workers.models.scripted import ScriptedModel, load_policy
 

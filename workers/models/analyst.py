@@ -14,7 +14,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from orchestrator.conversation import AssistantTurn, ModelRequest, Tool, ToolResult, Turn
+from orchestrator.llm.messages import AssistantTurn, ModelRequest, Tool, ToolResult, Turn
 from workers.models.analyst_answer import Change, Finding, Quarter, money, result_of
 from workers.models.analyst_tables import (
     TABLES_QUERY,

@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 from pydantic import JsonValue
 from typing_extensions import override
 
-from orchestrator.conversation import ModelRequest
+from orchestrator.llm.messages import ModelRequest
 
 Schema = Mapping[str, JsonValue]
 Value = TypeVar("Value")

@@ -15,8 +15,8 @@ import httpx2
 from anthropic.types import Message
 from typing_extensions import override
 
-from orchestrator.conversation import Model, ModelRequest, Reply, UserTurn
-from orchestrator.naming import MAX_NAME_WORDS
+from orchestrator.llm.messages import Model, ModelRequest, Reply, UserTurn
+from orchestrator.llm.run_names import MAX_NAME_WORDS
 from workers.models.claude_errors import sort_error
 from workers.models.claude_messages import to_messages, to_reply, to_system, to_tools
 
@@ -76,7 +76,7 @@ class AnthropicModels:
 
 
 class ClaudeModel(Model):
-    """One Claude model behind the wall of `orchestrator.conversation`."""
+    """One Claude model behind the wall of `orchestrator.llm.messages`."""
 
     def __init__(self, client: anthropic.AsyncAnthropic, model: str, *, secret: str) -> None:
         self._client = client

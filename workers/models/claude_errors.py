@@ -11,7 +11,7 @@ from http import HTTPStatus
 import anthropic
 import httpx2
 
-from orchestrator.conversation import ModelError, Posture
+from orchestrator.llm.messages import ModelError, Posture
 from workers.models.postures import posture_of
 
 _STATUS_OF_TYPE = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.conversation import (
+from orchestrator.llm.messages import (
     AssistantTurn,
     ModelRequest,
     Reply,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from orchestrator.conversation import Posture
+from orchestrator.llm.messages import Posture
 
 _PASSES = frozenset(
     {

@@ -29,7 +29,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from orchestrator.conversation import AssistantTurn, ModelError, ModelRequest, Posture, UserTurn
+from orchestrator.llm.messages import AssistantTurn, ModelError, ModelRequest, Posture, UserTurn
 
 MAX_DELAY_MS = 3_600_000
 MAX_STEPS = 10_000

@@ -15,7 +15,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 from typing_extensions import override
 
-from orchestrator.conversation import (
+from orchestrator.llm.messages import (
     Model,
     ModelError,
     ModelRequest,
@@ -42,7 +42,7 @@ _CHARACTERS_PER_TOKEN = 4
 
 
 class ScriptedModel(Model):
-    """A policy behind the wall of `orchestrator.conversation`.
+    """A policy behind the wall of `orchestrator.llm.messages`.
 
     Ids of calls are `call_<step>_<index>`; usage is the characters of system prompt and turns, and of the answer,
     over four. Both are the same each time.

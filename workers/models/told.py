@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from orchestrator.conversation import ToolCall, Turn, UserTurn
+from orchestrator.llm.messages import ToolCall, Turn, UserTurn
 
 _REMEMBERED = 256
 """Conversations."""

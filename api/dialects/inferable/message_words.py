@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from api.dialects.inferable.answers import Body
-from orchestrator.prompts import GIVE_UP_TOOL, RESULT_TOOL
+from orchestrator.llm.prompts import GIVE_UP_TOOL, RESULT_TOOL
 
 _CLOSING_TOOLS = frozenset({RESULT_TOOL, GIVE_UP_TOOL})
 

@@ -20,7 +20,7 @@ from api.dialects.inferable.answers import (
 )
 from api.dialects.inferable.run_words import DEFAULT_SERVICE, heard_run, run_of, status_of
 from api.dialects.question import Question
-from orchestrator.registry import resolve_model
+from orchestrator.llm.model_names import resolve_model
 
 HOLD_SECONDS = 1
 """How long a question for a run is held that works: these clients ask every half second, and would learn of its end

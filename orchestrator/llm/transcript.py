@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from orchestrator.conversation import (
+from orchestrator.llm.messages import (
     AssistantTurn,
     Reply,
     Stop,
@@ -19,7 +19,7 @@ from orchestrator.conversation import (
     Turn,
     UserTurn,
 )
-from orchestrator.prompts import READ_TOOL, REASONING
+from orchestrator.llm.prompts import READ_TOOL, REASONING
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 
 

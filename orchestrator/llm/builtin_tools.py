@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from orchestrator.calculator import MAX_EXPRESSION_CHARACTERS, CalculationError, calculate
-from orchestrator.conversation import Tool, ToolCall, ToolResult
-from orchestrator.prompts import CALCULATE_TOOL, TIME_TOOL
+from orchestrator.llm.calculator import MAX_EXPRESSION_CHARACTERS, CalculationError, calculate
+from orchestrator.llm.messages import Tool, ToolCall, ToolResult
+from orchestrator.llm.prompts import CALCULATE_TOOL, TIME_TOOL
 from orchestrator.runtime.clock import to_datetime
 
 MAX_ZONE_CHARACTERS = 64

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from orchestrator.conversation import Tool, ToolCall, ToolResult
-from orchestrator.matching import ranking
-from orchestrator.prompts import MAX_FOUND, SEARCH_TOOL
-from orchestrator.tools import OfferedFunction
-from orchestrator.transcript import Entry, offered_names, seen_key
+from orchestrator.llm.messages import Tool, ToolCall, ToolResult
+from orchestrator.llm.prompts import MAX_FOUND, SEARCH_TOOL
+from orchestrator.llm.tool_search import ranking
+from orchestrator.llm.tools import OfferedFunction
+from orchestrator.llm.transcript import Entry, offered_names, seen_key
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 
 MAX_OFFERED = 64

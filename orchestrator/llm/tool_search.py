@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from pydantic import JsonValue
 
-from orchestrator.conversation import Tool
+from orchestrator.llm.messages import Tool
 
 _WORDS = re.compile(r"[^\W_]+")
 _HUMPS = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=\d)(?=[^\W\d_])")

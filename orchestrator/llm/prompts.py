@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from orchestrator.conversation import Tool
+from orchestrator.llm.messages import Tool
 from perdure.contract import INLINE_RESULT_CHARACTERS
 
 OWN_SERVICE = "perdure"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.conversation import Tool
+from orchestrator.llm.messages import Tool
 
 
 @dataclass(frozen=True, slots=True)
