@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from orchestrator.crash_streak import WARNING, CrashStreak
+from orchestrator.rules.crash_loop import WARNING, CrashStreak
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from api.openapi import problems
 from api.replies import reply
 from api.waiting import wait_for_end
 from orchestrator.activity_interface import RunRef
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.json_text import load_optional
 from orchestrator.store.records import RunRecord
 from perdure.contract import (

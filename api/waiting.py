@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from api.composition import ApiServices
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.records import RunRecord
 
 

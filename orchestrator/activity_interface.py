@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from temporalio.common import RetryPolicy
 
-from orchestrator.agent import Situation
+from orchestrator.rules.agent_loop import Situation
 from perdure.contract import RunStatus
 
 THINK = "think"

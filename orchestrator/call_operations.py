@@ -7,9 +7,9 @@ dies in between, or Temporal is away, the next hand-out or the sweeper finds the
 from __future__ import annotations
 
 from orchestrator.activity_interface import CallTicket, activity_id
-from orchestrator.approval_rules import read_request
 from orchestrator.call_queue import FUNCTION_FAILED, PROCESS_LOST, CallQueue, Lease
 from orchestrator.errors import SupersededError, UnavailableError
+from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.call_verdicts import Finished, Settled, content_of
 from orchestrator.store.lost_handouts import AT_ONCE

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
-from orchestrator.auth_function import as_auth_function
-from orchestrator.cache_key import check_key_path
 from orchestrator.errors import InvalidRequestError
+from orchestrator.rules.cache_keys import check_key_path
+from orchestrator.rules.custom_auth import as_auth_function
 from orchestrator.schema import check_schema
 from orchestrator.store.json_text import load
 from perdure.contract import FunctionDefinition, RegisterMachine

@@ -14,7 +14,7 @@ from orchestrator.attachments import attached, check_mocks, handler
 from orchestrator.errors import InvalidRequestError, TooLargeError
 from orchestrator.llm.model_names import parse_policies, resolve_model
 from orchestrator.llm.run_names import first_words
-from orchestrator.prices import parse_prices
+from orchestrator.rules.pricing import parse_prices
 from orchestrator.run_configuration import RunConfigurations
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.runtime.ids import new_id

@@ -25,8 +25,8 @@ from orchestrator.activity_interface import (
     SummarizeInput,
     ThinkInput,
 )
-from orchestrator.agent import CallFunctions, CallModel, Summarize, next_step
 from orchestrator.reply_calls import ReplyCalls, priority_key, start_call
+from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_step
 
 RUN_WORKFLOW = "run"
 DELIVER_WORKFLOW = "deliver"

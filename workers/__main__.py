@@ -31,7 +31,7 @@ from orchestrator.call_queue import CallQueue
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.model_names import parse_policies
 from orchestrator.lost_tasks import LostTasks
-from orchestrator.prices import parse_prices
+from orchestrator.rules.pricing import parse_prices
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.runtime.logs import configure_logging
 from orchestrator.runtime.process import MisconfiguredError, collect_garbage_again, run_to_the_end

@@ -21,10 +21,10 @@ from orchestrator.activity_interface import (
     SummarizeInput,
     ThinkInput,
 )
-from orchestrator.agent import CallFunctions, CallModel, next_step
 from orchestrator.errors import NotFoundError, UnavailableError
-from orchestrator.lifecycle import Move
 from orchestrator.llm.messages import ModelError, Posture
+from orchestrator.rules.agent_loop import CallFunctions, CallModel, next_step
+from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach, reaching
 from orchestrator.store.call_verdicts import HandedOut

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from orchestrator.crash_streak import CrashStreak
+from orchestrator.rules.crash_loop import CrashStreak
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.crash_streaks import CrashStreakStore
 

@@ -20,10 +20,10 @@ from typing import NamedTuple, Protocol
 from temporalio.exceptions import ApplicationError
 
 from orchestrator.activity_interface import CallOrder, CallTicket, RunRef
-from orchestrator.approval_rules import read_request
 from orchestrator.call_queue import FUNCTION_FAILED
 from orchestrator.errors import NotFoundError, SupersededError, TooLargeError
 from orchestrator.registration import definitions_of
+from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.call_rows import queue_name

@@ -24,8 +24,8 @@ from orchestrator.llm.prompts import (
 from orchestrator.llm.tool_selection import Offer, Offering, search_answer
 from orchestrator.llm.tools import OfferedFunction
 from orchestrator.llm.transcript import Conversation
-from orchestrator.prices import PriceList
-from orchestrator.reply import AtOnce, Plan, read_reply
+from orchestrator.rules.model_reply import AtOnce, Plan, read_reply
+from orchestrator.rules.pricing import PriceList
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.schema import compile_schema, embed

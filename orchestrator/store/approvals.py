@@ -10,9 +10,9 @@ from pydantic import JsonValue
 from sqlalchemy import select
 
 from orchestrator.activity_interface import CallOutcome, RunRef
-from orchestrator.approval_rules import denied, expired
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.approvals import denied, expired
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.call_endings import end_attempt

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.budget import Spent, UsedUp, raised, too_many_calls, used_up
 from orchestrator.errors import ConflictError, InvalidRequestError
-from orchestrator.lifecycle import Move, is_final
+from orchestrator.rules.budget import Spent, UsedUp, raised, too_many_calls, used_up
+from orchestrator.rules.lifecycle import Move, is_final
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.json_text import dump
 from orchestrator.store.open_run import OpenRun

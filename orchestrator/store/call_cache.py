@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import bindparam, select
 
-from orchestrator.cache_key import cache_key
-from orchestrator.reply import NewCall
+from orchestrator.rules.cache_keys import cache_key
+from orchestrator.rules.model_reply import NewCall
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call

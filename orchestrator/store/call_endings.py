@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.activity_interface import CallOutcome
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.call_rows import UPDATE_CALL, answer
 from orchestrator.store.call_verdicts import Again, Settled
 from orchestrator.store.delivery_rows import mark_delivered

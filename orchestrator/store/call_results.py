@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.lifecycle import is_final
 from orchestrator.llm.transcript import cut, summarized as summarized_text
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.call_rows import find_call, show
 from orchestrator.store.engine import Database

@@ -9,11 +9,11 @@ from pydantic import JsonValue
 from sqlalchemy import bindparam, func, insert, select, update
 
 from orchestrator.activity_interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, LostCall
-from orchestrator.approval_rules import changed
-from orchestrator.lifecycle import Move, can, is_final
 from orchestrator.llm.messages import ToolResult
 from orchestrator.llm.transcript import cut, is_oversized, part, result_data
-from orchestrator.reply import NewCall, Read as ReadPart
+from orchestrator.rules.approvals import changed
+from orchestrator.rules.lifecycle import Move, can, is_final
+from orchestrator.rules.model_reply import NewCall, Read as ReadPart
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.confidences import sealed_input, sealed_result

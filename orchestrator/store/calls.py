@@ -8,7 +8,7 @@ from sqlalchemy import Integer, bindparam, delete, exists, func, or_, select, up
 
 from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef, Seen
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.call_endings import end_attempt
 from orchestrator.store.call_rows import (

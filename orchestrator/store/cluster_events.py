@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select, tuple_
 
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.engine import Database
 from orchestrator.store.json_text import dump

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables

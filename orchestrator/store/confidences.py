@@ -15,8 +15,8 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from orchestrator.auth_function import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.errors import UnavailableError
+from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.runtime.encryption import SecretBox, is_sealed
 from orchestrator.store.json_text import dump, load, load_object
 from orchestrator.store.records import CallRecord, RunRecord

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from sqlalchemy import RowMapping, bindparam, delete, select
 
-from orchestrator.crash_streak import (
+from orchestrator.rules.crash_loop import (
     FORGOTTEN,
     LONGEST_PAUSE,
     WARNING,

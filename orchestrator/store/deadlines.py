@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.budgets import fail_overdue

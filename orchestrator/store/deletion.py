@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import NotFoundError
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
 from orchestrator.store.engine import Database, Write

@@ -6,10 +6,10 @@ from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.lifecycle import Move
 from orchestrator.llm.messages import ToolCall
 from orchestrator.llm.tools import OfferedFunction
-from orchestrator.reply import NewCall
+from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.model_reply import NewCall
 from orchestrator.store import tables
 from orchestrator.store.approvals import ask_first
 from orchestrator.store.call_cache import answer_cached

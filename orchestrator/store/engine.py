@@ -17,7 +17,7 @@ from sqlalchemy import TextClause, UpdateBase, bindparam, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import postgres, sqlite, sqlite_file
 from orchestrator.store.checkpoint import Checkpointer

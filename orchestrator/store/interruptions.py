@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, select, update
 
-from orchestrator.lifecycle import Move
+from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
 from orchestrator.store.engine import Read

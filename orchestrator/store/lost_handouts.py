@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, select, update
 
 from orchestrator.activity_interface import CallTicket, RunRef
 from orchestrator.errors import NotFoundError
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.call_endings import end_lost

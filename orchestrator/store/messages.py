@@ -6,8 +6,8 @@ from sqlalchemy import ColumnElement, bindparam, func, insert, select
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
-from orchestrator.lifecycle import Move, can, is_final
 from orchestrator.llm.transcript import Entry, words
+from orchestrator.rules.lifecycle import Move, can, is_final
 from orchestrator.store import tables
 from orchestrator.store.direct import once
 from orchestrator.store.engine import Database, Read

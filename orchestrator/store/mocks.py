@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
-from orchestrator.reply import NewCall
+from orchestrator.rules.model_reply import NewCall
 from orchestrator.store.call_rows import answer, find_call
 from orchestrator.store.json_text import dump, load_object, storable
 from orchestrator.store.open_run import OpenRun

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.engine import Database
 from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pydantic import JsonValue
 from sqlalchemy import bindparam, insert, select, update
 
-from orchestrator import lifecycle
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import NotFoundError
-from orchestrator.lifecycle import Move
+from orchestrator.rules import lifecycle
+from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.delivery_rows import plan_delivery

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import insert
 
-from orchestrator.agent import (
+from orchestrator.llm.messages import ToolResult
+from orchestrator.llm.transcript import reply_data, result_data, words
+from orchestrator.rules.agent_loop import (
     AwaitHuman,
     CallFunctions,
     CallModel,
@@ -16,10 +18,8 @@ from orchestrator.agent import (
     Step,
     Summarize,
 )
-from orchestrator.lifecycle import Move
-from orchestrator.llm.messages import ToolResult
-from orchestrator.llm.transcript import reply_data, result_data, words
-from orchestrator.reply import Plan
+from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.model_reply import Plan
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.direct import quick

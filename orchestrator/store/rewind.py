@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, and_, func, insert, or_, select, true, upd
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.lifecycle import Move, can, is_final
 from orchestrator.llm.transcript import seen_key, words
+from orchestrator.rules.lifecycle import Move, can, is_final
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL, answer, open_calls

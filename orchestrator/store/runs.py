@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
-from orchestrator.lifecycle import Move, can, is_final
+from orchestrator.rules.lifecycle import Move, can, is_final
 from orchestrator.store import tables
 from orchestrator.store.budgets import raise_budget
 from orchestrator.store.engine import Database

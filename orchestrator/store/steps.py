@@ -13,12 +13,12 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from sqlalchemy import bindparam, exists, func, insert, or_, select
 
-from orchestrator import agent
 from orchestrator.activity_interface import LostCall, RunRef, Standing
-from orchestrator.agent import Situation
 from orchestrator.errors import NotFoundError
-from orchestrator.lifecycle import Move, is_final
-from orchestrator.reply import Plan
+from orchestrator.rules import agent_loop as agent
+from orchestrator.rules.agent_loop import Situation
+from orchestrator.rules.lifecycle import Move, is_final
+from orchestrator.rules.model_reply import Plan
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.approvals import ask_first

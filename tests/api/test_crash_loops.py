@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.crash_loops import CrashLoops
-from orchestrator.crash_streak import FORGOTTEN, LONGEST_PAUSE, SPARED, TOGETHER
+from orchestrator.rules.crash_loop import FORGOTTEN, LONGEST_PAUSE, SPARED, TOGETHER
 
 
 class _Clock:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from orchestrator.lifecycle import TRANSITIONS, Move, is_final
+from orchestrator.rules.lifecycle import TRANSITIONS, Move, is_final
 from orchestrator.store.call_rows import HEARTBEAT_TIMEOUT
 from perdure.contract import MessageType, RunStatus
 from tests.faults.evidence import Evidence, Row

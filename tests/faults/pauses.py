@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from perdure.contract import RunStatus
 from tests.faults.evidence import Evidence, Row
 

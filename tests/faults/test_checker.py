@@ -13,7 +13,7 @@ from sqlalchemy import delete, update
 from typing_extensions import override
 
 from orchestrator.activity_interface import CallOrder, LostCall, RunRef, Standing
-from orchestrator.reply import Plan
+from orchestrator.rules.model_reply import Plan
 from orchestrator.store import tables
 from orchestrator.store.call_rows import HEARTBEAT_TIMEOUT
 from orchestrator.store.calls import CallStore, Finished

@@ -8,7 +8,8 @@ from typing import get_args
 from hypothesis import given, strategies as st
 from pydantic import JsonValue
 
-from orchestrator.agent import (
+from orchestrator.llm.messages import Stop
+from orchestrator.rules.agent_loop import (
     MAX_CORRECTIONS,
     MAX_STEPS_PER_TURN,
     AwaitHuman,
@@ -26,8 +27,7 @@ from orchestrator.agent import (
     Summarize,
     next_step,
 )
-from orchestrator.lifecycle import Move, can, is_final
-from orchestrator.llm.messages import Stop
+from orchestrator.rules.lifecycle import Move, can, is_final
 from perdure.contract import FINAL_STATUSES, RunStatus
 
 texts = st.sampled_from(["", " \n", "the answer"])

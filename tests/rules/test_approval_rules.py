@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import JsonValue
 
-from orchestrator.approval_rules import changed, denied, duration, expired, read_request
+from orchestrator.rules.approvals import changed, denied, duration, expired, read_request
 from perdure.contract import ApprovalRequest
 
 json_values = st.recursive(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from orchestrator.budget import Spent, dollars, raised, used_up
+from orchestrator.rules.budget import Spent, dollars, raised, used_up
 from perdure.contract import Budget
 
 _LIMIT = st.none() | st.integers(1, 100)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, strategies as st
 from pydantic import JsonValue
 
-from orchestrator.cache_key import cache_key, check_key_path
-from orchestrator.key_path import compile_key_path
+from orchestrator.rules.cache_keys import cache_key, check_key_path
+from orchestrator.rules.key_path import compile_key_path
 
 FUNCTION = ("cluster", "sales", "query")
 NOBODY: tuple[JsonValue, JsonValue] = (None, None)

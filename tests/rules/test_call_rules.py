@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from orchestrator.llm.messages import Reply, Stop, Tool, ToolCall
 from orchestrator.llm.tools import OfferedFunction
-from orchestrator.reply import Plan, read_reply
+from orchestrator.rules.model_reply import Plan, read_reply
 from orchestrator.store.call_endings import retry_delay
 from orchestrator.store.json_text import load
 from perdure.contract import RetryPolicy

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from hypothesis import given, strategies as st
 
-from orchestrator.crash_streak import (
+from orchestrator.rules.crash_loop import (
     FIRST_PAUSE,
     FORGOTTEN,
     LONGEST_PAUSE,

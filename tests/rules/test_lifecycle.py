@@ -8,8 +8,15 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from orchestrator import lifecycle
-from orchestrator.lifecycle import TRANSITIONS, ImpossibleMoveError, Move, after, can, is_final
+from orchestrator.rules import lifecycle
+from orchestrator.rules.lifecycle import (
+    TRANSITIONS,
+    ImpossibleMoveError,
+    Move,
+    after,
+    can,
+    is_final,
+)
 from perdure.contract import FINAL_STATUSES, RunStatus
 
 statuses = st.sampled_from(RunStatus)

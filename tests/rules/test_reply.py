@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import JsonValue
 
-from orchestrator.agent import Offered
 from orchestrator.llm.messages import Reply, Stop, Tool, ToolCall
 from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL, own_tools, system_prompt
 from orchestrator.llm.tools import OfferedFunction
-from orchestrator.reply import Check, Plan, read_reply
+from orchestrator.rules.agent_loop import Offered
+from orchestrator.rules.model_reply import Check, Plan, read_reply
 from orchestrator.store.json_text import load
 from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
 

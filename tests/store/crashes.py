@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from orchestrator.activity_interface import CallTicket
-from orchestrator.crash_streak import TOGETHER, CrashStreak
+from orchestrator.rules.crash_loop import TOGETHER, CrashStreak
 from orchestrator.store import tables
 from orchestrator.store.call_rows import queue_name
 from orchestrator.store.call_verdicts import Full, HandedOut, Settled, Unwanted

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Table, select, update
 from orchestrator.activity_interface import CallOrder, CallTicket, LostCall, RunRef, Standing
 from orchestrator.llm.messages import Reply, Stop, ToolCall, Usage
 from orchestrator.llm.prompts import RESULT_TOOL
-from orchestrator.reply import Plan, read_reply
+from orchestrator.rules.model_reply import Plan, read_reply
 from orchestrator.runtime.clock import now_ms
 from orchestrator.schema import compile_schema
 from orchestrator.store import tables

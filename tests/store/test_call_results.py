@@ -7,10 +7,10 @@ from pydantic import JsonValue
 
 from orchestrator.activity_interface import CallOutcome, RunRef, Seen
 from orchestrator.errors import NotFoundError
-from orchestrator.lifecycle import Move
 from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
 from orchestrator.llm.prompts import READ_TOOL
 from orchestrator.llm.transcript import turns
+from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Settled, content_of
 from orchestrator.store.json_text import load

@@ -10,9 +10,9 @@ import pytest
 
 from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef
 from orchestrator.errors import NotFoundError, SupersededError
-from orchestrator.lifecycle import Move
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
+from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.call_rows import MAX_UNACKNOWLEDGED
 from orchestrator.store.call_verdicts import Again, Finished, Settled, Unwanted

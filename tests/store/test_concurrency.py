@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from orchestrator.activity_interface import CallTicket, RunRef
-from orchestrator.lifecycle import Move
+from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Full, HandedOut

@@ -10,8 +10,8 @@ import pytest
 from pydantic import JsonValue
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.auth_function import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.errors import UnavailableError
+from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
 from orchestrator.store.confidences import contexts_of, opened_verdict

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from orchestrator.crash_streak import FIRST_PAUSE, FORGOTTEN, LONGEST_PAUSE, SPARED, CrashStreak
+from orchestrator.rules.crash_loop import FIRST_PAUSE, FORGOTTEN, LONGEST_PAUSE, SPARED, CrashStreak
 from orchestrator.store.call_rows import queue_name
 from orchestrator.store.call_verdicts import Full, HandedOut, Settled
 from perdure.contract import FunctionConfig

@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 from orchestrator.activity_interface import CallTicket, RunRef, Standing
 from orchestrator.errors import NotFoundError
-from orchestrator.lifecycle import Move
+from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Unwanted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.activity_interface import CallOrder, RunRef
-from orchestrator.lifecycle import Move
+from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Again, Settled
 from orchestrator.store.json_text import load_object

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.lifecycle import Move
+from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Again

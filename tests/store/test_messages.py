@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from sqlalchemy import insert
 
 from orchestrator.errors import ConflictError, InvalidRequestError
-from orchestrator.lifecycle import Move
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
+from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.json_text import load, load_object
 from orchestrator.store.messages import MAX_QUEUED

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert
 
-from orchestrator import agent
 from orchestrator.activity_interface import LostCall, RunRef, Standing
 from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
 from orchestrator.llm.prompts import READ_TOOL, RESULT_TOOL
 from orchestrator.llm.transcript import turns
+from orchestrator.rules import agent_loop as agent
 from orchestrator.store import tables
 from orchestrator.store.json_text import load, load_object
 from orchestrator.store.questions import Question

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue
 
-from orchestrator import agent
+from orchestrator.rules import agent_loop as agent
 from orchestrator.store.json_text import dump, load
 from tests.store.stage import Stage, result_of, text_of
 

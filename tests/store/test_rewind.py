@@ -6,8 +6,8 @@ import pytest
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
-from orchestrator.lifecycle import Move
 from orchestrator.llm.messages import AssistantTurn, UserTurn
+from orchestrator.rules.lifecycle import Move
 from orchestrator.store.json_text import load_object
 from perdure.contract import MessageType
 from tests.store.conversations import asked, first_id, rows_of

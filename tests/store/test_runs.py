@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
-from orchestrator.lifecycle import Move
+from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.json_text import load_object
 from orchestrator.store.questions import Known

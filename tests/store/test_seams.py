@@ -6,9 +6,9 @@ import pytest
 
 from orchestrator.activity_interface import LostCall, Standing
 from orchestrator.errors import SupersededError
-from orchestrator.lifecycle import Move
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
+from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from perdure.contract import ApprovalRequest, FunctionConfig

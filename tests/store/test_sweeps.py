@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from orchestrator.activity_interface import RunRef
-from orchestrator.lifecycle import Move
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
+from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.json_text import load_object

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.activity_interface import ThinkInput
 from orchestrator.llm.messages import Reply, Stop, Usage
-from orchestrator.prices import PriceList, parse_prices
+from orchestrator.rules.pricing import PriceList, parse_prices
 from orchestrator.store import tables
 from orchestrator.store.questions import Question
 from tests.store.stage import Stage

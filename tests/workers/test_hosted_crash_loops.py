@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from orchestrator.activity_interface import CallTicket
 from orchestrator.call_queue import NOT_DELIVERED
-from orchestrator.crash_streak import LONGEST_PAUSE, SPARED, CrashStreak
+from orchestrator.rules.crash_loop import LONGEST_PAUSE, SPARED, CrashStreak
 from orchestrator.store.call_rows import queue_name
 from orchestrator.store.call_verdicts import Settled
 from orchestrator.store.crash_streaks import CrashStreakStore

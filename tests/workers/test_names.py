@@ -12,7 +12,7 @@ import pytest
 from orchestrator.activity_interface import RunRef, Standing, ThinkInput
 from orchestrator.llm.messages import ModelError, Posture
 from orchestrator.llm.model_names import CLAUDE_HAIKU
-from orchestrator.prices import PriceList
+from orchestrator.rules.pricing import PriceList
 from orchestrator.store import tables
 from orchestrator.store.questions import Question
 from tests.store.stage import USAGE, Stage

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from orchestrator.crash_streak import CrashStreak
+from orchestrator.rules.crash_loop import CrashStreak
 from perdure.contract import ResultType
 from tests.faults.evidence import Evidence, gather
 from tests.faults.ground import Ground, laid_out

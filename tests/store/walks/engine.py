@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.activity_interface import CallOrder, CallOutcome, LostCall, RunRef, Seen, Standing
-from orchestrator.agent import CallFunctions, CallModel, Summarize, next_step
-from orchestrator.lifecycle import Move
 from orchestrator.llm.transcript import turns
+from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_step
+from orchestrator.rules.lifecycle import Move
 from orchestrator.store.questions import Question
 from tests.store.stage import Stage
 from tests.store.test_rewind_walks import check

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, SearchStrategy
 
-from orchestrator.lifecycle import Move
 from orchestrator.llm.messages import Stop
 from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL
+from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from perdure.contract import (
     Budget,

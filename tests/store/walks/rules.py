@@ -9,8 +9,8 @@ from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Table, select
 
 from orchestrator.activity_interface import Standing
-from orchestrator.agent import CallFunctions, Rest, Summarize, next_step
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.agent_loop import CallFunctions, Rest, Summarize, next_step
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.call_rows import DIRECT
 from orchestrator.store.engine import Read

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.strategies import DataObject
 
-from orchestrator.lifecycle import is_final
+from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.engine import open_database
 from orchestrator.store.store import Store
 from perdure.contract import CallStatus, RunStatus

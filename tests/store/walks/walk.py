@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from orchestrator.activity_interface import CallOrder, CallTicket, LostCall, RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError, SupersededError
-from orchestrator.lifecycle import Move, is_final
 from orchestrator.llm.messages import Reply, Stop, ToolCall
 from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL
+from orchestrator.rules.lifecycle import Move, is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.approvals import Decision

@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 from pydantic import JsonValue
 
-from orchestrator.agent import Offered, Said
 from orchestrator.llm.messages import Reply, Stop, ToolCall, ToolResult
 from orchestrator.llm.prompts import (
     GIVE_UP_TOOL,
@@ -19,6 +18,7 @@ from orchestrator.llm.prompts import (
     has_parameter,
 )
 from orchestrator.llm.tools import OfferedFunction
+from orchestrator.rules.agent_loop import Offered, Said
 from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
 
 _BROKEN_OFF = frozenset({Stop.LENGTH, Stop.CONTEXT, Stop.REFUSAL})

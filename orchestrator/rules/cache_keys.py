@@ -11,7 +11,7 @@ from pydantic import JsonValue
 def check_key_path(text: str) -> None:
     """Raises `ValueError`, in words, for a key path that cannot be used."""
     # Imported when a first function has a cache: few have.
-    from orchestrator.key_path import compile_key_path  # noqa: PLC0415 - see above
+    from orchestrator.rules.key_path import compile_key_path  # noqa: PLC0415 - see above
 
     compile_key_path(text)
 
@@ -26,7 +26,7 @@ def cache_key(
     """The key of a call of `function` (cluster, service, name) with this input, asked for by `asker` (context, auth
     context); None where the path selects nothing: then no two calls are known to be the same.
     """
-    from orchestrator.key_path import compile_key_path  # noqa: PLC0415 - few functions have a cache
+    from orchestrator.rules.key_path import compile_key_path  # noqa: PLC0415 - few functions have a cache
 
     read = json.dumps(value) if isinstance(value, str) else value  # a str is taken for JSON text
     selected = compile_key_path(key_path).findall(read)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from orchestrator.lifecycle import is_final
 from orchestrator.llm.messages import Stop
+from orchestrator.rules.lifecycle import is_final
 from perdure.contract import RunStatus
 
 MAX_CORRECTIONS = 3
