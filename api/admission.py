@@ -22,7 +22,6 @@ from api.endings import ending_of
 from api.errors import ApiError
 from api.scopes import UNAUDITED, USER, held, needed
 from api.throttle import lane_of
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import NotFoundError
 from orchestrator.run_admission import ANYBODY, Caller
 from orchestrator.runtime.clock import now_ms
@@ -30,6 +29,7 @@ from orchestrator.store.audit import MAX_ACTOR, MAX_TARGET, AuditNote
 from orchestrator.store.clusters import ClusterRecord
 from orchestrator.store.json_text import storable
 from orchestrator.store.records import KeyRecord
+from orchestrator.workflows.interface import RunRef
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_RUN_ID = 128

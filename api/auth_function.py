@@ -8,13 +8,13 @@ import contextlib
 from pydantic import JsonValue
 
 from api.custom_auth import Refusal, Verdict
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import InvalidRequestError, NotFoundError, UnavailableError
 from orchestrator.operations import Operations
 from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.store.call_queries import ShownCall
 from orchestrator.store.confidences import opened_verdict
 from orchestrator.store.store import Store
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_CONTEXT_BYTES, CreateCall, ResultType
 
 ANSWER_SECONDS = 15.0

@@ -15,10 +15,10 @@ from api.errors import ApiError
 from api.openapi import problems
 from api.replies import reply
 from api.waiting import wait_for_end
-from orchestrator.activity_interface import RunRef
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.json_text import load_optional
 from orchestrator.store.records import RunRecord
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import (
     CreateStructuredOutput,
     NoStructuredOutput,

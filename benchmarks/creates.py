@@ -22,11 +22,11 @@ from typing_extensions import override
 from api.__main__ import open_services
 from api.app import create_app
 from benchmarks.postgres import running_postgres
-from orchestrator.activity_interface import RunRef
 from orchestrator.operations import Operations
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.temporal import Temporal
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import RegisterMachine
 
 _ROUNDS = 12

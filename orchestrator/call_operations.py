@@ -6,7 +6,6 @@ dies in between, or Temporal is away, the next hand-out or the sweeper finds the
 
 from __future__ import annotations
 
-from orchestrator.activity_interface import CallTicket, activity_id
 from orchestrator.call_queue import FUNCTION_FAILED, PROCESS_LOST, CallQueue, Lease
 from orchestrator.errors import SupersededError, UnavailableError
 from orchestrator.rules.approvals import read_request
@@ -16,6 +15,7 @@ from orchestrator.store.lost_handouts import AT_ONCE
 from orchestrator.store.store import Store
 from orchestrator.task_journal import HeldTask, TaskJournal
 from orchestrator.temporal import Temporal, delivery_workflow_id, run_workflow_id
+from orchestrator.workflows.interface import CallTicket, activity_id
 from perdure.contract import PostResult, ResultType
 
 

@@ -29,11 +29,11 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.ids import new_id
 from orchestrator.temporal import Temporal
+from orchestrator.workflows.interface import CallOutcome, CallTicket, RunRef
 
 _log = logging.getLogger(__name__)
 

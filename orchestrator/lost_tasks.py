@@ -10,7 +10,6 @@ import logging
 from datetime import timedelta
 from pathlib import Path
 
-from orchestrator.activity_interface import OF_RUNS, RunRef
 from orchestrator.call_queue import NOT_DELIVERED, PROCESS_LOST, CallQueue
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
@@ -18,6 +17,7 @@ from orchestrator.store.call_verdicts import Again, Settled, Unwanted
 from orchestrator.store.lost_handouts import AT_ONCE, LostHandoutStore
 from orchestrator.task_journal import HeldTask, claimed, forget_old, journals
 from orchestrator.temporal import run_workflow_id
+from orchestrator.workflows.interface import OF_RUNS, RunRef
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ import logging
 
 from pydantic import JsonValue
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.call_admission import admit_call, call_hash
 from orchestrator.errors import (
     ConflictError,
@@ -31,6 +30,7 @@ from orchestrator.store.new_runs import NewRun, priority_of
 from orchestrator.store.records import CallRecord, DeliveryRecord, MessageRecord, RunRecord
 from orchestrator.store.store import Store
 from orchestrator.temporal import Temporal
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import (
     Budget,
     CreateCall,

@@ -25,9 +25,9 @@ from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple, cast
 
-from orchestrator.activity_interface import CallTicket, RunRef
 from orchestrator.runtime.ids import new_id
 from orchestrator.settings import Settings
+from orchestrator.workflows.interface import CallTicket, RunRef
 
 _log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from temporalio.common import Priority, WorkflowIDConflictPolicy
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.compact_json import CompactPayloadConverter
 from orchestrator.errors import UnavailableError
-from orchestrator.reply_calls import priority_key
 from orchestrator.settings import Settings
-from orchestrator.workflow import DELIVER_WORKFLOW, NUDGE, RUN_WORKFLOW
+from orchestrator.workflows.function_calls import priority_key
+from orchestrator.workflows.interface import RunRef
+from orchestrator.workflows.run_workflow import DELIVER_WORKFLOW, NUDGE, RUN_WORKFLOW
 
 if TYPE_CHECKING:
     from temporalio.worker import WorkflowRunner

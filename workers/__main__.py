@@ -26,7 +26,6 @@ import uvloop
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
-from orchestrator.activity_interface import WEBHOOK_QUEUE
 from orchestrator.call_queue import CallQueue
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.model_names import parse_policies
@@ -41,7 +40,8 @@ from orchestrator.store.store import Store, open_store
 from orchestrator.task_journal import Machine, TaskJournal, scope_of
 from orchestrator.temporal import BUILD_ID, TASK_QUEUE, Temporal, connect, workflow_runner
 from orchestrator.webhooks import Webhooks
-from orchestrator.workflow import DeliverWorkflow, RunWorkflow
+from orchestrator.workflows.interface import WEBHOOK_QUEUE
+from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow
 from workers.activities import Activities
 from workers.hosted_queues import build_hosting_workers
 from workers.hosting import Hosting

@@ -10,17 +10,6 @@ from typing import NamedTuple
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from orchestrator import activity_interface as interface
-from orchestrator.activity_interface import (
-    Deliveries,
-    DeliveriesInput,
-    RunRef,
-    Seen,
-    SettleInput,
-    Standing,
-    SummarizeInput,
-    ThinkInput,
-)
 from orchestrator.errors import NotFoundError, UnavailableError
 from orchestrator.llm.messages import ModelError, Posture
 from orchestrator.rules.agent_loop import CallFunctions, CallModel, next_step
@@ -32,6 +21,17 @@ from orchestrator.store.questions import Question
 from orchestrator.store.steps import Recorded
 from orchestrator.store.store import Store
 from orchestrator.temporal import Temporal
+from orchestrator.workflows import interface
+from orchestrator.workflows.interface import (
+    Deliveries,
+    DeliveriesInput,
+    RunRef,
+    Seen,
+    SettleInput,
+    Standing,
+    SummarizeInput,
+    ThinkInput,
+)
 from perdure.contract import RunStatus
 from workers.heartbeat import heartbeating
 from workers.hosting import Hosting

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.llm.messages import ModelError, Posture
 from orchestrator.store.store import Store
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import INLINE_RESULT_CHARACTERS
 from workers.small_models import SmallModels
 

@@ -13,8 +13,8 @@ from temporalio import activity, client, worker
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from typing_extensions import override
 
-from orchestrator.activity_interface import OF_RUNS
 from orchestrator.task_journal import HeldTask, TaskJournal
+from orchestrator.workflows.interface import OF_RUNS
 
 _MOST_KEPT = 1_024
 

@@ -10,7 +10,6 @@ from functools import lru_cache, partial
 
 from pydantic import JsonValue
 
-from orchestrator.activity_interface import RunRef, Standing, ThinkInput
 from orchestrator.llm.builtin_tools import library_answer, library_tools
 from orchestrator.llm.messages import ModelRequest, Reply, Tool
 from orchestrator.llm.model_names import resolve_model
@@ -35,6 +34,7 @@ from orchestrator.store.questions import Known, Question
 from orchestrator.store.records import RunRecord
 from orchestrator.store.steps import Recorded
 from orchestrator.store.store import Store
+from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from workers.models import Models
 from workers.names import Namer
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from orchestrator.activity_interface import RunRef
+from orchestrator.workflows.interface import RunRef
 
 FIRST_PAUSE = 15.0
 """Seconds from a run's first nudge to its second; each pause is twice the one before."""

@@ -7,11 +7,11 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from orchestrator import activity_interface as interface
-from orchestrator.activity_interface import CallOutcome, CallTicket
 from orchestrator.store.deliveries import WebhookAttempt
 from orchestrator.store.store import Store
 from orchestrator.webhooks import Webhooks
+from orchestrator.workflows import interface
+from orchestrator.workflows.interface import CallOutcome, CallTicket
 from workers.webhooks import Answer, Notice, Verdict, WebhookSender
 
 FIRST_RETRY_DELAY = 1.0

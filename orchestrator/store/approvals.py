@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import select
 
-from orchestrator.activity_interface import CallOutcome, RunRef
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.rules.approvals import denied, expired
 from orchestrator.rules.lifecycle import is_final
@@ -30,6 +29,7 @@ from orchestrator.store.json_text import dump, load_object, storable
 from orchestrator.store.offers import find_function
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.workflows.interface import CallOutcome, RunRef
 from perdure.contract import (
     ApprovalRequest,
     CallStatus,

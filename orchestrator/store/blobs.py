@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from sqlalchemy import Select, func, insert, select
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import NotFoundError, SupersededError, TooLargeError
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
@@ -16,6 +15,7 @@ from orchestrator.store.engine import Database, Read
 from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import BlobRecord, CallRecord
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_RUN_BLOB_BYTES, BlobType
 
 blobs, calls, runs = tables.blobs, tables.calls, tables.runs

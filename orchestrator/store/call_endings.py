@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from orchestrator.activity_interface import CallOutcome
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.call_rows import UPDATE_CALL, answer
 from orchestrator.store.call_verdicts import Again, Settled
@@ -11,6 +10,7 @@ from orchestrator.store.json_text import storable
 from orchestrator.store.offers import config_of
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.workflows.interface import CallOutcome
 from perdure.contract import CallStatus, ResultType, RetryPolicy
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
 from orchestrator.store.blobs import blobs_of
 from orchestrator.store.engine import Database, Read
 from orchestrator.store.json_text import dump, storable
 from orchestrator.store.records import BlobRecord, CallRecord
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_INLINE_RESULT
 
 calls, runs, results = tables.calls, tables.runs, tables.call_results

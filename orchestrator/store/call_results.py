@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.llm.transcript import cut, summarized as summarized_text
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
@@ -12,6 +11,7 @@ from orchestrator.store.call_rows import find_call, show
 from orchestrator.store.engine import Database
 from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import ResultType
 
 calls = tables.calls

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pydantic import JsonValue
 from sqlalchemy import bindparam, func, insert, select, update
 
-from orchestrator.activity_interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, LostCall
 from orchestrator.llm.messages import ToolResult
 from orchestrator.llm.transcript import cut, is_oversized, part, result_data
 from orchestrator.rules.approvals import changed
@@ -25,6 +24,7 @@ from orchestrator.store.json_text import dump, storable
 from orchestrator.store.new_runs import priority_of
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.workflows.interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, LostCall
 from perdure.contract import MAX_REASON, CallStatus, MessageType, ResultType
 
 calls, call_results = tables.calls, tables.call_results

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from orchestrator.activity_interface import CallOutcome, RunRef
 from orchestrator.errors import NotFoundError, SupersededError
 from orchestrator.store.json_text import dump, storable
 from orchestrator.store.records import CallRecord
+from orchestrator.workflows.interface import CallOutcome, RunRef
 from perdure.contract import CallStatus, FunctionCall, ResultType
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from sqlalchemy import Integer, bindparam, delete, exists, func, or_, select, update
 
-from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef, Seen
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
@@ -44,6 +43,7 @@ from orchestrator.store.interruptions import makes_calls
 from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.workflows.interface import CallOutcome, CallTicket, RunRef, Seen
 from perdure.contract import CallStatus, ResultType
 
 calls = tables.calls

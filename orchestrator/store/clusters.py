@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.engine import Database, Read, Write
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import RunStatus
 
 clusters, contexts = tables.clusters, tables.cluster_contexts

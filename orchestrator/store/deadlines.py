@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.budgets import fail_overdue
 from orchestrator.store.engine import Database
 from orchestrator.store.open_run import OpenRun
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import RunStatus
 
 runs = tables.runs

@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import delete, func, select
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import NotFoundError
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import to_datetime
@@ -15,6 +14,7 @@ from orchestrator.store import tables
 from orchestrator.store.engine import Database, Write
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import RunRecord
+from orchestrator.workflows.interface import RunRef
 
 runs, steps = tables.runs, tables.steps
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 from sqlalchemy import Select, bindparam, delete, select, update
 
-from orchestrator.activity_interface import CallOrder, RunRef
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call, order_of
@@ -17,6 +16,7 @@ from orchestrator.store.engine import Database, Read, Write
 from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, DeliveryRecord
+from orchestrator.workflows.interface import CallOrder, RunRef
 from perdure.contract import CallStatus, ResultType
 
 deliveries, calls, runs = tables.deliveries, tables.calls, tables.runs

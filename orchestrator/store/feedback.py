@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.store.engine import Database
 from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
+from orchestrator.workflows.interface import RunRef
 
 
 class FeedbackStore:

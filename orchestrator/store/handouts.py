@@ -7,7 +7,6 @@ from typing import Protocol
 
 from sqlalchemy import bindparam, select
 
-from orchestrator.activity_interface import CallOrder
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
@@ -20,6 +19,7 @@ from orchestrator.store.engine import Write
 from orchestrator.store.interruptions import is_wanted
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, RunRecord
+from orchestrator.workflows.interface import CallOrder
 from perdure.contract import CallStatus, FunctionCall
 
 # Made once: building a statement costs more than sending it.

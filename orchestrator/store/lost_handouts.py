@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select, update
 
-from orchestrator.activity_interface import CallTicket, RunRef
 from orchestrator.errors import NotFoundError
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
@@ -24,6 +23,7 @@ from orchestrator.store.engine import Database
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
 from orchestrator.store.sweeps import BATCH, LOST_AFTER_MS
+from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import CallStatus
 
 calls = tables.calls

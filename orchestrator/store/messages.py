@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, bindparam, func, insert, select
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
 from orchestrator.llm.transcript import Entry, words
 from orchestrator.rules.lifecycle import Move, can, is_final
@@ -14,6 +13,7 @@ from orchestrator.store.engine import Database, Read
 from orchestrator.store.json_text import dump, load_object
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import MessageRecord
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType, RunStatus
 
 messages, runs = tables.messages, tables.runs

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.engine import Database
 from orchestrator.store.json_text import storable
 from orchestrator.store.open_run import OpenRun
+from orchestrator.workflows.interface import RunRef
 
 FROM_WORDS = "words"
 FROM_MODEL = "model"

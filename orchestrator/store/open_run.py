@@ -9,7 +9,6 @@ from __future__ import annotations
 from pydantic import JsonValue
 from sqlalchemy import bindparam, insert, select, update
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import NotFoundError
 from orchestrator.rules import lifecycle
 from orchestrator.rules.lifecycle import Move
@@ -20,6 +19,7 @@ from orchestrator.store.direct import quick
 from orchestrator.store.engine import Write
 from orchestrator.store.json_text import dump, load_object, storable
 from orchestrator.store.records import RunRecord
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import PausedFor, RunStatus, StatusChange
 
 # Made once: building a statement costs more than sending it.

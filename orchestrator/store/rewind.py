@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, func, insert, or_, select, true, update
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.llm.transcript import seen_key, words
 from orchestrator.rules.lifecycle import Move, can, is_final
@@ -22,6 +21,7 @@ from orchestrator.store.engine import Database, Read
 from orchestrator.store.json_text import dump, load_object
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, MessageRecord, RunRecord
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType, ResultType, RunStatus
 
 messages = tables.messages

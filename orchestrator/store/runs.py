@@ -5,7 +5,6 @@ from __future__ import annotations
 from sqlalchemy import bindparam, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
 from orchestrator.rules.lifecycle import Move, can, is_final
 from orchestrator.store import tables
@@ -16,6 +15,7 @@ from orchestrator.store.new_runs import NewRun, insert_run
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import EventRecord, RunRecord
 from orchestrator.store.run_lists import RunFilter, listing
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import Budget, PausedFor, RunStatus
 
 runs = tables.runs

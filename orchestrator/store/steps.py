@@ -13,7 +13,6 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from sqlalchemy import bindparam, exists, func, insert, or_, select
 
-from orchestrator.activity_interface import LostCall, RunRef, Standing
 from orchestrator.errors import NotFoundError
 from orchestrator.rules import agent_loop as agent
 from orchestrator.rules.agent_loop import Situation
@@ -43,6 +42,7 @@ from orchestrator.store.open_run import OpenRun
 from orchestrator.store.questions import Known, Question, cluster_context, question_of
 from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.replies import ReplyWriter
+from orchestrator.workflows.interface import LostCall, RunRef, Standing
 from perdure.contract import CallStatus, MessageType, RunStatus
 
 # Made once: building a statement costs more than sending it.

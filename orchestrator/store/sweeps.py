@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import NotFoundError
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
@@ -18,6 +17,7 @@ from orchestrator.store.functions import has_live_machine
 from orchestrator.store.interruptions import makes_calls
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import CallStatus, PausedFor, ResultType, RunStatus
 
 runs, calls, deliveries = tables.runs, tables.calls, tables.deliveries

@@ -17,13 +17,13 @@ from api.__main__ import open_services
 from api.app import create_app
 from api.errors import install_error_handlers
 from api.throttle import Lane, Throttle
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import UnavailableError
 from orchestrator.llm.messages import Reply, Stop, ToolCall
 from orchestrator.llm.prompts import REASONING
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.migrate import migrate
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import Budget, FunctionReference, Scope, StatusChangeTarget
 from tests.store.stage import Stage, result_of, text_of
 

@@ -8,9 +8,9 @@ import httpx2
 import pytest
 
 from api.deps import ApiServices
-from orchestrator.activity_interface import CallTicket, RunRef
 from orchestrator.store import tables
 from orchestrator.store.calls import CallStore
+from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import FunctionDefinition
 from tests.store.stage import Stage
 

@@ -11,8 +11,8 @@ import pytest
 from pydantic import JsonValue
 
 from api.deps import ApiServices
-from orchestrator.activity_interface import CallTicket, RunRef
 from orchestrator.store.call_verdicts import HandedOut, content_of
+from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import MAX_BLOB_BYTES, ResultType
 
 ME = {"x-machine-id": "worker-1"}

@@ -11,9 +11,9 @@ import pytest
 
 from api.deps import ApiServices
 from api.waiting import wait_for_change, wait_for_end
-from orchestrator.activity_interface import RunRef
 from orchestrator.llm.messages import Reply, Stop, ToolCall
 from orchestrator.llm.prompts import REASONING
+from orchestrator.workflows.interface import RunRef
 from tests.store.stage import Stage, calls_for, text_of
 
 NewRun = Callable[..., Awaitable[str]]

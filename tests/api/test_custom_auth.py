@@ -27,12 +27,12 @@ from api.custom_auth import (
 from api.errors import ApiError
 from api.keyring import Roster
 from api.scopes import SCOPES, USER
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import UnavailableError
 from orchestrator.operations import Operations
 from orchestrator.store import tables
 from orchestrator.store.clusters import ClusterRecord
 from orchestrator.store.json_text import load_object
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_CONTEXT_BYTES
 from tests.api.tenants import keyed_operations
 from tests.store.stage import Stage

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from api.composition import ApiServices
-from orchestrator.activity_interface import RunRef
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionReference, Scope, StatusChangeTarget
 from tests.api.tenants import BODIES, MACHINE, Operation, key_with, keyed_operations
 from tests.store.stage import Stage

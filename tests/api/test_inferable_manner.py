@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from api.deps import ApiServices
-from orchestrator.activity_interface import RunRef
+from orchestrator.workflows.interface import RunRef
 from tests.api.inferable_client import QUERY, SDK, create, register
 
 

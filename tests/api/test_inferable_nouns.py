@@ -17,7 +17,7 @@ from api.deps import ApiServices
 from api.dialects.inferable.call_words import is_open, job_of
 from api.dialects.question import DialectMiddleware
 from api.throttle import lane_of
-from orchestrator.activity_interface import RunRef
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import Scope
 from tests.api.inferable_client import QUERY, SDK, create, register
 from tests.api.tenants import key_with

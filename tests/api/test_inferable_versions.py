@@ -11,7 +11,7 @@ import pytest
 from api.deps import ApiServices
 from api.dialects.inferable.run_words import heard_run, heard_target
 from api.errors import ApiError
-from orchestrator.activity_interface import RunRef
+from orchestrator.workflows.interface import RunRef
 from tests.api.inferable_client import QUERY, create, register
 
 LATER = ["done", "failed", "cancelled"]

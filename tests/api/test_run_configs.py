@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from api.deps import ApiServices
-from orchestrator.activity_interface import RunRef
 from orchestrator.store.json_text import load_object
+from orchestrator.workflows.interface import RunRef
 
 _GROWTH: dict[str, Any] = {
     "name": "Growth of a customer",

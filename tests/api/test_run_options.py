@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from api.deps import ApiServices
-from orchestrator.activity_interface import RunRef
 from orchestrator.llm.model_names import CLAUDE_MODELS, OLDER_NAMES
+from orchestrator.workflows.interface import RunRef
 from tests.store.stage import Stage, text_of
 
 NewRun = Callable[..., Awaitable[str]]

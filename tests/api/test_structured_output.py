@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from api.deps import ApiServices
-from orchestrator.activity_interface import RunRef
 from orchestrator.store import tables
+from orchestrator.workflows.interface import RunRef
 from tests.store.stage import Stage, result_of
 
 _QUESTION: dict[str, Any] = {"prompt": "How many legs?", "resultSchema": {"type": "integer"}}

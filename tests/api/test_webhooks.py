@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from api.deps import ApiServices
-from orchestrator.activity_interface import RunRef
+from orchestrator.workflows.interface import RunRef
 
 URL = "https://hooks.example/perdure"
 NewRun = Callable[..., Coroutine[Any, Any, str]]

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from api.deps import ApiServices
-from orchestrator.activity_interface import RunRef
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig, FunctionDefinition
 
 

@@ -10,8 +10,8 @@ import asyncio
 from temporalio import workflow
 from typing_extensions import override
 
-from orchestrator.activity_interface import RunRef
-from orchestrator.workflow import RUN_WORKFLOW, RunWorkflow
+from orchestrator.workflows.interface import RunRef
+from orchestrator.workflows.run_workflow import RUN_WORKFLOW, RunWorkflow
 from workers import __main__ as program
 
 

@@ -12,12 +12,12 @@ from sqlalchemy import Table, select
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.store import tables
 from orchestrator.store.engine import open_database
 from orchestrator.store.json_text import load_object
 from orchestrator.store.transaction import Read
 from orchestrator.temporal import connect, run_workflow_id
+from orchestrator.workflows.interface import RunRef
 from tests.faults.diary import lines_of
 from tests.faults.ground import Ground
 

@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.activity_interface import RunRef, Standing, ThinkInput
 from orchestrator.settings import Settings
 from orchestrator.store.steps import Question
 from orchestrator.store.store import Store
+from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from perdure.contract import FunctionReference, StatusChangeTarget
 from tests.faults.diary import lines_of
 from tests.faults.evidence import Evidence, Execution, Row, of_store

@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import delete, update
 from typing_extensions import override
 
-from orchestrator.activity_interface import CallOrder, LostCall, RunRef, Standing
 from orchestrator.rules.model_reply import Plan
 from orchestrator.store import tables
 from orchestrator.store.call_rows import HEARTBEAT_TIMEOUT
@@ -22,6 +21,7 @@ from orchestrator.store.records import RunRecord
 from orchestrator.store.runs import NewRun, RunStore
 from orchestrator.store.steps import Question, Recorded, StepStore
 from orchestrator.store.store import Store
+from orchestrator.workflows.interface import CallOrder, LostCall, RunRef, Standing
 from tests.faults.diary import LEDGER
 from tests.faults.evidence import Evidence, Execution, Row
 from tests.faults.invariants import RULES, check

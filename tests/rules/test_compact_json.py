@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from temporalio.converter import DataConverter
 
-from orchestrator.activity_interface import (
+from orchestrator.settings import Settings
+from orchestrator.temporal import data_converter
+from orchestrator.workflows.interface import (
     CallOrder,
     CallOutcome,
     CallTicket,
@@ -21,8 +23,6 @@ from orchestrator.activity_interface import (
     Standing,
     ThinkInput,
 )
-from orchestrator.settings import Settings
-from orchestrator.temporal import data_converter
 
 REF = RunRef("cluster", "run")
 ORDER = CallOrder("c1", "cluster/shop/price", "shop_price", 35.0, 86400.0, 12.0)

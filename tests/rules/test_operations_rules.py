@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import (
     ConflictError,
     InvalidRequestError,
@@ -21,6 +20,7 @@ from orchestrator.settings import Settings
 from orchestrator.store.json_text import load
 from orchestrator.store.store import Store
 from orchestrator.temporal import Temporal
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import (
     MAX_CONTEXT_BYTES,
     CreateMessage,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.llm.messages import Turn
 from orchestrator.llm.transcript import turns
 from orchestrator.store.records import MessageRecord
+from orchestrator.workflows.interface import RunRef
 from tests.store.stage import Stage
 
 

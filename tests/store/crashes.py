@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 
-from orchestrator.activity_interface import CallTicket
 from orchestrator.rules.crash_loop import TOGETHER, CrashStreak
 from orchestrator.store import tables
 from orchestrator.store.call_rows import queue_name
 from orchestrator.store.call_verdicts import Full, HandedOut, Settled, Unwanted
+from orchestrator.workflows.interface import CallTicket
 from tests.store.stage import Stage
 
 streaks = tables.crash_streaks

@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Table, select, update
 
-from orchestrator.activity_interface import CallOrder, CallTicket, LostCall, RunRef, Standing
 from orchestrator.llm.messages import Reply, Stop, ToolCall, Usage
 from orchestrator.llm.prompts import RESULT_TOOL
 from orchestrator.rules.model_reply import Plan, read_reply
@@ -23,6 +22,7 @@ from orchestrator.store.new_runs import NewRun
 from orchestrator.store.questions import Known, Question
 from orchestrator.store.records import MessageRecord, RunRecord
 from orchestrator.store.store import Store
+from orchestrator.workflows.interface import CallOrder, CallTicket, LostCall, RunRef, Standing
 from perdure.contract import (
     FunctionCall,
     FunctionConfig,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.activity_interface import CallOutcome
 from orchestrator.errors import NotFoundError, SupersededError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.approvals import EXPIRY, Decision
 from orchestrator.store.call_verdicts import Again, Settled
 from orchestrator.store.interruptions import MAX_INTERRUPTIONS
+from orchestrator.workflows.interface import CallOutcome
 from perdure.contract import FunctionConfig, PausedFor, RunStatus
 from tests.store.stage import HANDLER, Stage
 from tests.store.waiting_calls import (

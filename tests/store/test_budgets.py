@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from orchestrator.activity_interface import RunRef, Standing
 from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.store import tables
 from orchestrator.store.json_text import load_object
 from orchestrator.store.questions import Question
+from orchestrator.workflows.interface import RunRef, Standing
 from perdure.contract import Budget
 from tests.store.stage import USAGE, Stage, calls_for, plan_of, text_of
 

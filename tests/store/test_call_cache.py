@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.activity_interface import RunRef, Standing
 from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
+from orchestrator.workflows.interface import RunRef, Standing
 from perdure.contract import CachePolicy, FunctionConfig, ResultType
 from tests.store.stage import USAGE, Stage
 

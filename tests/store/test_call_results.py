@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue
 
-from orchestrator.activity_interface import CallOutcome, RunRef, Seen
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
 from orchestrator.llm.prompts import READ_TOOL
@@ -14,6 +13,7 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Settled, content_of
 from orchestrator.store.json_text import load
+from orchestrator.workflows.interface import CallOutcome, RunRef, Seen
 from perdure.contract import INLINE_RESULT_CHARACTERS, ResultType
 from tests.store.stage import Stage, calls_for
 

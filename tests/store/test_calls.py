@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.activity_interface import CallOutcome, CallTicket, RunRef
 from orchestrator.errors import NotFoundError, SupersededError
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
@@ -16,6 +15,7 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.call_rows import MAX_UNACKNOWLEDGED
 from orchestrator.store.call_verdicts import Again, Finished, Settled, Unwanted
+from orchestrator.workflows.interface import CallOutcome, CallTicket, RunRef
 from perdure.contract import FunctionCall, FunctionConfig, ResultType
 from tests.store.stage import Stage, text_of
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import UnavailableError
 from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.runtime.encryption import SecretBox
@@ -18,6 +17,7 @@ from orchestrator.store.confidences import contexts_of, opened_verdict
 from orchestrator.store.engine import open_database
 from orchestrator.store.json_text import dump
 from orchestrator.store.store import Store
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import CachePolicy, FunctionConfig, FunctionReference
 from tests.store.stage import Stage, calls_for, new_run
 

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 from sqlalchemy import insert
 
-from orchestrator.activity_interface import CallTicket, RunRef, Standing
 from orchestrator.errors import NotFoundError
 from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Unwanted
 from orchestrator.store.usage import DAY_MS
+from orchestrator.workflows.interface import CallTicket, RunRef, Standing
 from tests.store.stage import HANDLER, Stage, calls_for, text_of
 
 _OF_RUNS = [table for table in tables.metadata.sorted_tables if "run_key" in table.c]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.activity_interface import CallOrder, RunRef
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Again, Settled
 from orchestrator.store.json_text import load_object
 from orchestrator.store.offers import DEFAULT_DEADLINE_MS
+from orchestrator.workflows.interface import CallOrder, RunRef
 from perdure.contract import FunctionConfig, ResultType, RunStatus, StatusChange
 from tests.store.stage import HANDLER, Stage, text_of
 

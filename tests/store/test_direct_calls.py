@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.activity_interface import CallOutcome, LostCall, RunRef, Standing
 from orchestrator.errors import ConflictError, SupersededError
 from orchestrator.store import tables
 from orchestrator.store.call_rows import DIRECT
 from orchestrator.store.call_verdicts import Settled, content_of
+from orchestrator.workflows.interface import CallOutcome, LostCall, RunRef, Standing
 from perdure.contract import CachePolicy, FunctionConfig, FunctionReference, ResultType
 from tests.store.stage import Stage, new_run
 

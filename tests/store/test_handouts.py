@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.activity_interface import CallOrder, CallOutcome, CallTicket, RunRef
 from orchestrator.errors import SupersededError
 from orchestrator.store.call_verdicts import Full, HandedOut, Settled, Unwanted
 from orchestrator.store.steps import Recorded
+from orchestrator.workflows.interface import CallOrder, CallOutcome, CallTicket, RunRef
 from perdure.contract import FunctionConfig
 from tests.store.stage import Stage, calls_for, plan_of
 

@@ -12,7 +12,6 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, select, text
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.store import tables
 from orchestrator.store.engine import open_database
 from orchestrator.store.migrate import (
@@ -25,6 +24,7 @@ from orchestrator.store.migrate import (
 )
 from orchestrator.store.store import Store
 from orchestrator.store.tables import clusters, metadata
+from orchestrator.workflows.interface import RunRef
 
 StartPeer = Callable[..., Awaitable[Any]]
 

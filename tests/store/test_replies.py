@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert
 
-from orchestrator.activity_interface import LostCall, RunRef, Standing
 from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
 from orchestrator.llm.prompts import READ_TOOL, RESULT_TOOL
 from orchestrator.llm.transcript import turns
@@ -13,6 +12,7 @@ from orchestrator.rules import agent_loop as agent
 from orchestrator.store import tables
 from orchestrator.store.json_text import load, load_object
 from orchestrator.store.questions import Question
+from orchestrator.workflows.interface import LostCall, RunRef, Standing
 from perdure.contract import FunctionReference
 from tests.store.stage import HANDLER, WHOLE_NUMBER, Stage, calls_for, result_of, text_of
 

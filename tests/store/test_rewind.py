@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.llm.messages import AssistantTurn, UserTurn
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store.json_text import load_object
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType
 from tests.store.conversations import asked, first_id, rows_of
 from tests.store.stage import Stage, calls_for, result_of, text_of

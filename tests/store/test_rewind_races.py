@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from sqlalchemy import select
 
-from orchestrator.activity_interface import Standing
 from orchestrator.errors import ConflictError, SupersededError
 from orchestrator.llm.messages import UserTurn
 from orchestrator.store import tables
 from orchestrator.store.approvals import Decision
 from orchestrator.store.json_text import load_object
+from orchestrator.workflows.interface import Standing
 from perdure.contract import FunctionConfig
 from tests.store.conversations import asked, first_id, rows_of
 from tests.store.stage import Stage, calls_for, text_of

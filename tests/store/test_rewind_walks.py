@@ -7,7 +7,6 @@ from contextlib import suppress
 
 import pytest
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError
 from orchestrator.llm.messages import AssistantTurn, Turn, UserTurn
 from orchestrator.llm.transcript import turns
@@ -15,6 +14,7 @@ from orchestrator.store import tables
 from orchestrator.store.call_rows import open_calls
 from orchestrator.store.json_text import load_object
 from orchestrator.store.questions import Question
+from orchestrator.workflows.interface import RunRef
 from tests.store.conversations import rows_of
 from tests.store.stage import Stage, calls_for, text_of
 

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from typing_extensions import override
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
@@ -16,6 +15,7 @@ from orchestrator.store.questions import Known
 from orchestrator.store.records import RunRecord
 from orchestrator.store.run_lists import RunFilter
 from orchestrator.store.runs import RunStore
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType, RunStatus
 from tests.store.stage import HANDLER, Stage, new_run, text_of
 

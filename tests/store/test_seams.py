@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.activity_interface import LostCall, Standing
 from orchestrator.errors import SupersededError
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
+from orchestrator.workflows.interface import LostCall, Standing
 from perdure.contract import ApprovalRequest, FunctionConfig
 from tests.store.conversations import asked, first_id
 from tests.store.stage import Stage, text_of

@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Move
@@ -20,6 +19,7 @@ from orchestrator.store.sweeps import (
     SweepStore,
     WaitingCall,
 )
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig
 from tests.store.stage import HANDLER, Stage, text_of
 

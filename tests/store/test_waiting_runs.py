@@ -8,7 +8,6 @@ import time
 import pytest
 from sqlalchemy import String, Table, cast, insert, select
 
-from orchestrator.activity_interface import CallOutcome, CallTicket, LostCall
 from orchestrator.errors import ConflictError, SupersededError
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
@@ -16,6 +15,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.approvals import Decided
 from orchestrator.store.call_verdicts import Settled
+from orchestrator.workflows.interface import CallOutcome, CallTicket, LostCall
 from perdure.contract import PausedFor, ResultType, RunStatus
 from tests.store.stage import Stage, text_of
 from tests.store.waiting_calls import (

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from orchestrator.activity_interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, RunRef
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.deliveries import MAX_ERROR
 from orchestrator.store.json_text import load_object
+from orchestrator.workflows.interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, RunRef
 from perdure.contract import (
     FunctionConfig,
     ResultType,

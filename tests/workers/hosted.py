@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import JsonValue
 from temporalio.testing import ActivityEnvironment
 
-from orchestrator.activity_interface import RunRef, Standing, ThinkInput
 from orchestrator.settings import Settings
 from orchestrator.temporal import Temporal
+from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from perdure import Service
 from perdure.hosting import Host
 from tests.store.stage import Stage

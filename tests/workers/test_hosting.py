@@ -12,7 +12,6 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from typing_extensions import override
 
-from orchestrator.activity_interface import CallTicket
 from orchestrator.errors import InvalidRequestError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
@@ -21,6 +20,7 @@ from orchestrator.store.approvals import Decision
 from orchestrator.store.call_verdicts import Settled, Unwanted
 from orchestrator.store.questions import Question
 from orchestrator.store.steps import Recorded
+from orchestrator.workflows.interface import CallTicket
 from perdure import Context, Service, approval_request, blob
 from perdure.contract import FunctionConfig, FunctionDefinition, RetryPolicy
 from tests.store.stage import Stage, calls_for, plan_of

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from orchestrator.activity_interface import THINK, CallOutcome, CallTicket, RunRef
 from orchestrator.call_queue import NOT_DELIVERED, PROCESS_LOST, CallQueue, TakenTask
 from orchestrator.errors import UnavailableError
 from orchestrator.lost_tasks import LostTasks
 from orchestrator.settings import Settings
 from orchestrator.task_journal import HeldTask, Machine, TaskJournal, claimed, forget_old, journals
 from orchestrator.temporal import Temporal, run_workflow_id
+from orchestrator.workflows.interface import THINK, CallOutcome, CallTicket, RunRef
 from perdure.contract import ResultType
 from tests.store.stage import Stage
 

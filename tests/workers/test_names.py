@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.activity_interface import RunRef, Standing, ThinkInput
 from orchestrator.llm.messages import ModelError, Posture
 from orchestrator.llm.model_names import CLAUDE_HAIKU
 from orchestrator.rules.pricing import PriceList
 from orchestrator.store import tables
 from orchestrator.store.questions import Question
+from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from tests.store.stage import USAGE, Stage
 from tests.workers.naming_models import NamingModel, NamingModels
 from workers.names import MAX_AT_ONCE, Namer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.activity_interface import CallTicket
 from orchestrator.store.call_verdicts import Again, Settled
+from orchestrator.workflows.interface import CallTicket
 from perdure import Context, Service
 from perdure.hosting import Host
 from tests.store.stage import Stage, calls_for, plan_of

@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 from typing_extensions import override
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.sweeps import PARK_AFTER_MS, STUCK_AFTER_MS
 from orchestrator.temporal import Temporal
+from orchestrator.workflows.interface import RunRef
 from tests.store.stage import HANDLER, Stage
 from workers.sweeper import GRACE_MS, UNTAKEN_MS, Sweeper
 

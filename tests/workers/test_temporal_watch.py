@@ -11,12 +11,12 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from typing_extensions import override
 
-from orchestrator.activity_interface import THINK
 from orchestrator.call_queue import PROCESS_LOST, CallQueue
 from orchestrator.errors import UnavailableError
 from orchestrator.settings import Settings
 from orchestrator.task_journal import TaskJournal, journals
 from orchestrator.temporal import Temporal
+from orchestrator.workflows.interface import THINK
 from workers.task_notes import TaskNotes
 from workers.temporal_watch import LONG, TemporalWatch
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 from typing_extensions import override
 
-from orchestrator.activity_interface import RunRef, Standing, ThinkInput
 from orchestrator.llm.messages import (
     AssistantTurn,
     Model,
@@ -22,6 +21,7 @@ from orchestrator.llm.model_names import ModelName
 from orchestrator.settings import Settings
 from orchestrator.store.questions import Question
 from orchestrator.store.tables import runs
+from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from tests.store.stage import Stage
 from workers.models import Models
 from workers.thinking import Thinker

@@ -9,10 +9,10 @@ from pydantic import SecretStr
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from orchestrator.activity_interface import CallOrder, CallTicket, RunRef
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.webhooks import Webhooks
+from orchestrator.workflows.interface import CallOrder, CallTicket, RunRef
 from perdure.contract import RunStatus, StatusChange, StatusChangeTarget, WebhookTarget
 from tests.store.stage import Stage
 from tests.workers.webhook_receiver import Receiver, answer, receiving

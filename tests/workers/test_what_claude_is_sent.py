@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
-from orchestrator.activity_interface import RunRef, Standing, ThinkInput
 from orchestrator.llm.messages import Model
 from orchestrator.llm.model_names import ModelName
 from orchestrator.llm.prompts import (
@@ -24,6 +23,7 @@ from orchestrator.llm.tool_selection import MAX_OFFERED
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.questions import Question
+from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from perdure.contract import FunctionDefinition
 from tests.models.anthropic_server import AnthropicServer, Body, Entry, serving
 from tests.store.stage import Stage

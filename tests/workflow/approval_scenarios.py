@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.activity_interface import LOOK, THINK, CallOutcome, Seen, Standing
+from orchestrator.workflows.interface import LOOK, THINK, CallOutcome, Seen, Standing
 from tests.workflow.play import CALL, Play
 from tests.workflow.scenarios import Histories, scenario
 

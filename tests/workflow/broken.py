@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-from orchestrator.activity_interface import LOOK, RunRef, Seen
-from orchestrator.workflow import NUDGE, RUN_WORKFLOW
+from orchestrator.workflows.interface import LOOK, RunRef, Seen
+from orchestrator.workflows.run_workflow import NUDGE, RUN_WORKFLOW
 
 
 @workflow.defn(name=RUN_WORKFLOW)

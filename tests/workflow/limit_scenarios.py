@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.activity_interface import Standing
+from orchestrator.workflows.interface import Standing
 from tests.workflow.play import Play
 from tests.workflow.scenarios import Histories, scenario
 

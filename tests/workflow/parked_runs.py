@@ -12,8 +12,8 @@ import sys
 
 import psutil
 
-from orchestrator.activity_interface import RunRef, Standing
 from orchestrator.temporal import workflow_runner
+from orchestrator.workflows.interface import RunRef, Standing
 from tests.workflow.play import CALL, Play
 from tests.workflow.server import connected
 

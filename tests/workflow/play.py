@@ -17,7 +17,14 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkflowRunner
 
-from orchestrator.activity_interface import (
+from orchestrator.settings import Settings
+from orchestrator.temporal import (
+    TASK_QUEUE,
+    Temporal,
+    delivery_workflow_id,
+    run_workflow_id,
+)
+from orchestrator.workflows.interface import (
     LOOK,
     NEXT_DELIVERIES,
     SETTLE,
@@ -35,14 +42,7 @@ from orchestrator.activity_interface import (
     SummarizeInput,
     ThinkInput,
 )
-from orchestrator.settings import Settings
-from orchestrator.temporal import (
-    TASK_QUEUE,
-    Temporal,
-    delivery_workflow_id,
-    run_workflow_id,
-)
-from orchestrator.workflow import DeliverWorkflow, RunWorkflow
+from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow
 from tests.workflow.sandbox import sandboxed_runner
 from tests.workflow.server import IDENTITY
 

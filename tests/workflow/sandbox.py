@@ -7,14 +7,14 @@ import sys
 from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from orchestrator import reply_calls, workflow
+from orchestrator.workflows import function_calls as reply_calls, run_workflow as workflow
 
 _OWN = frozenset({workflow.__name__, reply_calls.__name__})
 """What speaks to Temporal is imported anew for each run, and held to the rules; what it stands on passes through."""
 
 
 def sandboxed_runner() -> WorkflowRunner:
-    """A sandbox for `orchestrator.workflow`. A step aside from what can be replayed fails the workflow's task."""
+    """A sandbox for `orchestrator.workflows.run_workflow`. A step aside from what can be replayed fails the workflow's task."""
     ours = {name for name in sys.modules if name.startswith("orchestrator.")}
     restrictions = SandboxRestrictions.default.with_passthrough_modules(
         *(ours - _OWN),

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from temporalio.client import WorkflowHistory
 from temporalio.exceptions import ApplicationError
 
-from orchestrator.activity_interface import (
+from orchestrator.workflows.interface import (
     LOOK,
     NEXT_DELIVERIES,
     THINK,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
 
-from orchestrator.activity_interface import SettleInput, ThinkInput
+from orchestrator.workflows.interface import SettleInput, ThinkInput
 from tests.workflow import approval_scenarios as scenarios
 from tests.workflow.play import CALL, Play, commands
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.activity_interface import ThinkInput
+from orchestrator.workflows.interface import ThinkInput
 from tests.workflow import call_scenarios as scenarios
 from tests.workflow.play import Play, commands
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.activity_interface import CallTicket, DeliveriesInput
+from orchestrator.workflows.interface import CallTicket, DeliveriesInput
 from tests.workflow import scenarios
 from tests.workflow.play import Play, commands
 from tests.workflow.scenarios import SUGGESTED_EVENTS

@@ -12,7 +12,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Worker
 
-from orchestrator.activity_interface import CallOrder, CallTicket, Standing, ThinkInput
+from orchestrator.workflows.interface import CallOrder, CallTicket, Standing, ThinkInput
 from tests.workflow import limit_scenarios as scenarios
 from tests.workflow.play import Play, commands
 from tests.workflow.server import IDENTITY

@@ -10,7 +10,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from orchestrator.workflow import DeliverWorkflow, RunWorkflow
+from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow
 from tests.workflow.broken import BrokenRunWorkflow, HastyRunWorkflow
 from tests.workflow.play import Play
 from tests.workflow.repertoire import SCENARIOS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.activity_interface import (
+from orchestrator.workflows.interface import (
     LostCall,
     SettleInput,
     Standing,

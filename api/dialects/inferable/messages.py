@@ -21,8 +21,8 @@ from api.dialects.inferable.answers import (
 from api.dialects.inferable.message_words import messages_of
 from api.dialects.inferable.timeline import messages_after
 from api.dialects.question import Question
-from orchestrator.activity_interface import RunRef
 from orchestrator.errors import NotFoundError
+from orchestrator.workflows.interface import RunRef
 from perdure.contract import CreateMessage
 
 _LATER = frozenset({"after", "waitTime"})

@@ -11,8 +11,8 @@ from statistics import quantiles
 
 import psutil
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.temporal import connect, run_workflow_id
+from orchestrator.workflows.interface import RunRef
 from tests.faults.ground import Ground
 from tests.faults.invariants import Violation
 from tests.faults.processes import resident_mib

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.activity_interface import RunRef
+from orchestrator.workflows.interface import RunRef
 from perdure import AsyncPerdure, Service
 from perdure.call_execution import CallExecution
 from perdure.contract import Call, RegisterMachine

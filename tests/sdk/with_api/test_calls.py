@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.store import tables
 from orchestrator.store.json_text import dump
+from orchestrator.workflows.interface import RunRef
 from perdure import (
     ApprovalRequest,
     AsyncPerdure,

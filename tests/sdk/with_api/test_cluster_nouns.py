@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from api.composition import ApiServices
-from orchestrator.activity_interface import RunRef
 from orchestrator.store import tables
+from orchestrator.workflows.interface import RunRef
 from perdure import (
     AsyncPerdure,
     AuthenticationError,

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.activity_interface import RunRef
+from orchestrator.workflows.interface import RunRef
 from perdure import (
     AsyncPerdure,
     CachePolicy,

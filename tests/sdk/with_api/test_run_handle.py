@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import JsonValue
 
-from orchestrator.activity_interface import RunRef
 from orchestrator.store import tables
+from orchestrator.workflows.interface import RunRef
 from perdure import (
     AsyncPerdure,
     AsyncRun,

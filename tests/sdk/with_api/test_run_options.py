@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from orchestrator.activity_interface import RunRef
+from orchestrator.workflows.interface import RunRef
 from perdure import (
     AsyncPerdure,
     Budget,

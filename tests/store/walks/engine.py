@@ -9,11 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from orchestrator.activity_interface import CallOrder, CallOutcome, LostCall, RunRef, Seen, Standing
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_step
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store.questions import Question
+from orchestrator.workflows.interface import (
+    CallOrder,
+    CallOutcome,
+    LostCall,
+    RunRef,
+    Seen,
+    Standing,
+)
 from tests.store.stage import Stage
 from tests.store.test_rewind_walks import check
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Table, select
 
-from orchestrator.activity_interface import Standing
 from orchestrator.rules.agent_loop import CallFunctions, Rest, Summarize, next_step
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
@@ -17,6 +16,7 @@ from orchestrator.store.engine import Read
 from orchestrator.store.json_text import load_object, load_optional
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.steps import standing_of
+from orchestrator.workflows.interface import Standing
 from perdure.contract import CallStatus, MessageType, PausedFor, RunStatus, StatusChangeTarget
 from tests.faults.evidence import Evidence, Row
 from tests.faults.invariants import RULES

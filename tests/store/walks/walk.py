@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from orchestrator.activity_interface import CallOrder, CallTicket, LostCall, RunRef
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError, SupersededError
 from orchestrator.llm.messages import Reply, Stop, ToolCall
 from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL
@@ -19,6 +18,7 @@ from orchestrator.store.approvals import Decision
 from orchestrator.store.call_rows import DIRECT
 from orchestrator.store.call_verdicts import Finished, HandedOut, Settled, Unwanted
 from orchestrator.store.sweeps import WaitingCall
+from orchestrator.workflows.interface import CallOrder, CallTicket, LostCall, RunRef
 from perdure.contract import (
     ApprovalRequest,
     Budget,

@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.common import Priority
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from orchestrator.activity_interface import (
+from orchestrator.workflows.interface import (
     CALL_RETRY,
     CallOrder,
     CallOutcome,

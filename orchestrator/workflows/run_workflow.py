@@ -11,8 +11,10 @@ import asyncio
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from orchestrator import activity_interface as activities
-from orchestrator.activity_interface import (
+from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_step
+from orchestrator.workflows import interface as activities
+from orchestrator.workflows.function_calls import ReplyCalls, priority_key, start_call
+from orchestrator.workflows.interface import (
     CallOrder,
     CallOutcome,
     Deliveries,
@@ -25,8 +27,6 @@ from orchestrator.activity_interface import (
     SummarizeInput,
     ThinkInput,
 )
-from orchestrator.reply_calls import ReplyCalls, priority_key, start_call
-from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_step
 
 RUN_WORKFLOW = "run"
 DELIVER_WORKFLOW = "deliver"

@@ -1,0 +1,1 @@
+"""What Temporal replays: the workflows, and the interface of their activities."""
