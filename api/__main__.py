@@ -34,7 +34,6 @@ from api.keys import ensure
 from api.presence import Presence
 from api.throttle import Throttle
 from orchestrator.call_operations import CallOperations
-from orchestrator.call_queue import CallQueue
 from orchestrator.lost_tasks import LostTasks
 from orchestrator.operations import Operations
 from orchestrator.runtime.encryption import SecretBox
@@ -43,8 +42,9 @@ from orchestrator.runtime.process import MisconfiguredError, collect_garbage_aga
 from orchestrator.settings import Settings, read_settings
 from orchestrator.store.migrate import NewerDatabaseError
 from orchestrator.store.store import open_store
-from orchestrator.task_journal import TaskJournal, scope_of
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.activity_tasks import CallQueue
+from orchestrator.temporal.client import Temporal
+from orchestrator.temporal.in_flight_journal import TaskJournal, scope_of
 from orchestrator.webhooks import Webhooks
 
 _log = logging.getLogger("api")

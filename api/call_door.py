@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from api.call_gates import LOOK_AGAIN, Gates
 from api.crash_loops import CrashLoops
-from orchestrator.call_queue import NOT_DELIVERED, UNWANTED, CallQueue, CallTask
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.call_verdicts import Full, HandedOut, Settled, Unwanted
 from orchestrator.store.calls import CallStore
-from orchestrator.task_journal import HeldTask, TaskJournal
+from orchestrator.temporal.activity_tasks import NOT_DELIVERED, UNWANTED, CallQueue, CallTask
+from orchestrator.temporal.in_flight_journal import HeldTask, TaskJournal
 from perdure.contract import FunctionCall
 
 _log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from orchestrator.call_operations import CallOperations
 from orchestrator.operations import Operations
 from orchestrator.settings import Settings
 from orchestrator.store.store import Store
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.client import Temporal
 from orchestrator.webhooks import Webhooks
 
 

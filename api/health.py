@@ -15,7 +15,7 @@ from api.openapi import problems
 from api.replies import reply
 from api.scopes import held
 from orchestrator.errors import UnavailableError
-from orchestrator.temporal import TASK_QUEUE, Temporal
+from orchestrator.temporal.client import TASK_QUEUE, Temporal
 from perdure.contract import Health, Identity
 
 router = APIRouter(tags=["server"])

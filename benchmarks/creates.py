@@ -25,7 +25,7 @@ from benchmarks.postgres import running_postgres
 from orchestrator.operations import Operations
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import RegisterMachine
 

@@ -6,15 +6,15 @@ dies in between, or Temporal is away, the next hand-out or the sweeper finds the
 
 from __future__ import annotations
 
-from orchestrator.call_queue import FUNCTION_FAILED, PROCESS_LOST, CallQueue, Lease
 from orchestrator.errors import SupersededError, UnavailableError
 from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.call_verdicts import Finished, Settled, content_of
 from orchestrator.store.lost_handouts import AT_ONCE
 from orchestrator.store.store import Store
-from orchestrator.task_journal import HeldTask, TaskJournal
-from orchestrator.temporal import Temporal, delivery_workflow_id, run_workflow_id
+from orchestrator.temporal.activity_tasks import FUNCTION_FAILED, PROCESS_LOST, CallQueue, Lease
+from orchestrator.temporal.client import Temporal, delivery_workflow_id, run_workflow_id
+from orchestrator.temporal.in_flight_journal import HeldTask, TaskJournal
 from orchestrator.workflows.interface import CallTicket, activity_id
 from perdure.contract import PostResult, ResultType
 

@@ -10,13 +10,13 @@ import logging
 from datetime import timedelta
 from pathlib import Path
 
-from orchestrator.call_queue import NOT_DELIVERED, PROCESS_LOST, CallQueue
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.call_verdicts import Again, Settled, Unwanted
 from orchestrator.store.lost_handouts import AT_ONCE, LostHandoutStore
-from orchestrator.task_journal import HeldTask, claimed, forget_old, journals
-from orchestrator.temporal import run_workflow_id
+from orchestrator.temporal.activity_tasks import NOT_DELIVERED, PROCESS_LOST, CallQueue
+from orchestrator.temporal.client import run_workflow_id
+from orchestrator.temporal.in_flight_journal import HeldTask, claimed, forget_old, journals
 from orchestrator.workflows.interface import OF_RUNS, RunRef
 
 _log = logging.getLogger(__name__)

@@ -18,7 +18,6 @@ from orchestrator.errors import (
     OrchestratorError,
     UnavailableError,
 )
-from orchestrator.nudges import Nudge, Nudges
 from orchestrator.registration import definitions_of
 from orchestrator.run_admission import ANYBODY, Caller, RunAdmission, request_hash
 from orchestrator.runtime.failpoints import Point, reach
@@ -29,7 +28,8 @@ from orchestrator.store.approvals import Decision
 from orchestrator.store.new_runs import NewRun, priority_of
 from orchestrator.store.records import CallRecord, DeliveryRecord, MessageRecord, RunRecord
 from orchestrator.store.store import Store
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.client import Temporal
+from orchestrator.temporal.signals import Nudge, Nudges
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import (
     Budget,

@@ -26,7 +26,6 @@ import uvloop
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
-from orchestrator.call_queue import CallQueue
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.model_names import parse_policies
 from orchestrator.lost_tasks import LostTasks
@@ -37,8 +36,9 @@ from orchestrator.runtime.process import MisconfiguredError, collect_garbage_aga
 from orchestrator.settings import Settings, read_settings
 from orchestrator.store.migrate import NewerDatabaseError
 from orchestrator.store.store import Store, open_store
-from orchestrator.task_journal import Machine, TaskJournal, scope_of
-from orchestrator.temporal import BUILD_ID, TASK_QUEUE, Temporal, connect, workflow_runner
+from orchestrator.temporal.activity_tasks import CallQueue
+from orchestrator.temporal.client import BUILD_ID, TASK_QUEUE, Temporal, connect, workflow_runner
+from orchestrator.temporal.in_flight_journal import Machine, TaskJournal, scope_of
 from orchestrator.webhooks import Webhooks
 from orchestrator.workflows.interface import WEBHOOK_QUEUE
 from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow

@@ -20,7 +20,7 @@ from orchestrator.store.call_verdicts import HandedOut
 from orchestrator.store.questions import Question
 from orchestrator.store.steps import Recorded
 from orchestrator.store.store import Store
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.client import Temporal
 from orchestrator.workflows import interface
 from orchestrator.workflows.interface import (
     Deliveries,

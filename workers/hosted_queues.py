@@ -15,10 +15,10 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
-from orchestrator.call_queue import FRESH_MS, FUNCTION_FAILED, NOT_DELIVERED, UNWANTED
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.call_verdicts import Again, Full, Settled
-from orchestrator.temporal import BUILD_ID
+from orchestrator.temporal.activity_tasks import FRESH_MS, FUNCTION_FAILED, NOT_DELIVERED, UNWANTED
+from orchestrator.temporal.client import BUILD_ID
 from orchestrator.workflows.interface import CallOutcome, CallTicket
 from workers.heartbeat import heartbeating
 from workers.hosting import HostedFunction, Hosting

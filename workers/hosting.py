@@ -19,7 +19,6 @@ from typing import NamedTuple, Protocol
 
 from temporalio.exceptions import ApplicationError
 
-from orchestrator.call_queue import FUNCTION_FAILED
 from orchestrator.errors import NotFoundError, SupersededError, TooLargeError
 from orchestrator.registration import definitions_of
 from orchestrator.rules.approvals import read_request
@@ -37,6 +36,7 @@ from orchestrator.store.call_verdicts import (
 )
 from orchestrator.store.json_text import is_too_deep
 from orchestrator.store.store import Store
+from orchestrator.temporal.activity_tasks import FUNCTION_FAILED
 from orchestrator.workflows.interface import CallOrder, CallTicket, RunRef
 from perdure.contract import (
     HEARTBEAT_SECONDS,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from orchestrator.call_queue import NOT_DELIVERED, CallQueue
 from orchestrator.errors import UnavailableError
 from orchestrator.store.lost_handouts import LostHandoutStore
+from orchestrator.temporal.activity_tasks import NOT_DELIVERED, CallQueue
 
 _log = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
-from orchestrator.call_queue import CallQueue
 from orchestrator.errors import ConflictError, NotFoundError, UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.store import Store
 from orchestrator.store.sweeps import BATCH
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.activity_tasks import CallQueue
+from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from workers.lost_handouts import LostHandouts
 from workers.unheard import Unheard

@@ -13,7 +13,7 @@ from temporalio import activity, client, worker
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from typing_extensions import override
 
-from orchestrator.task_journal import HeldTask, TaskJournal
+from orchestrator.temporal.in_flight_journal import HeldTask, TaskJournal
 from orchestrator.workflows.interface import OF_RUNS
 
 _MOST_KEPT = 1_024

@@ -12,10 +12,10 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
-from orchestrator.call_queue import PROCESS_LOST, CallQueue
 from orchestrator.errors import UnavailableError
 from orchestrator.store.lost_handouts import AT_ONCE
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.activity_tasks import PROCESS_LOST, CallQueue
+from orchestrator.temporal.client import Temporal
 from workers.task_notes import TaskNotes
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.peers.errors import PeerError
 from orchestrator.settings import Settings
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.client import Temporal
 from perdure.dev.child import bound_command
 from perdure.dev.plan import (
     StackOptions,

@@ -9,10 +9,10 @@ from typing import cast
 import pytest
 
 from api.call_door import CallDoor
-from orchestrator.call_queue import CallQueue, CallTask
 from orchestrator.store.call_verdicts import HandedOut
 from orchestrator.store.calls import CallStore
-from orchestrator.task_journal import TaskJournal
+from orchestrator.temporal.activity_tasks import CallQueue, CallTask
+from orchestrator.temporal.in_flight_journal import TaskJournal
 from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import FunctionCall
 

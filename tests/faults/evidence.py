@@ -16,7 +16,7 @@ from orchestrator.store import tables
 from orchestrator.store.engine import open_database
 from orchestrator.store.json_text import load_object
 from orchestrator.store.transaction import Read
-from orchestrator.temporal import connect, run_workflow_id
+from orchestrator.temporal.client import connect, run_workflow_id
 from orchestrator.workflows.interface import RunRef
 from tests.faults.diary import lines_of
 from tests.faults.ground import Ground

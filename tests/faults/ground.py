@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from orchestrator.settings import Settings
 from orchestrator.store.store import open_store
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.client import Temporal
 from perdure import AsyncPerdure, AsyncRun, FunctionReference
 from perdure.dev.plan import Addresses, Commands, find_temporal, temporal_child
 from perdure.dev.ports import LOOPBACK, free_port

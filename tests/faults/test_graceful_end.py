@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from api.call_door import CallDoor
-from orchestrator.call_queue import POLL_TIMEOUT, CallQueue
 from orchestrator.store.store import Store, open_store
-from orchestrator.task_journal import TaskJournal
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.activity_tasks import POLL_TIMEOUT, CallQueue
+from orchestrator.temporal.client import Temporal
+from orchestrator.temporal.in_flight_journal import TaskJournal
 from tests.end_to_end.conftest import until
 from tests.faults.ground import laid_out
 

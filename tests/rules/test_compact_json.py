@@ -9,7 +9,7 @@ import pytest
 from temporalio.converter import DataConverter
 
 from orchestrator.settings import Settings
-from orchestrator.temporal import data_converter
+from orchestrator.temporal.client import data_converter
 from orchestrator.workflows.interface import (
     CallOrder,
     CallOutcome,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from orchestrator.errors import UnavailableError
-from orchestrator.nudges import Nudges
+from orchestrator.temporal.signals import Nudges
 
 
 class _Engine:

@@ -19,7 +19,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store.json_text import load
 from orchestrator.store.store import Store
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import (
     MAX_CONTEXT_BYTES,

@@ -23,7 +23,7 @@ import asyncio, sys
 from datetime import timedelta
 from orchestrator.runtime.process import run_to_the_end
 from orchestrator.settings import Settings
-from orchestrator.temporal import connect
+from orchestrator.temporal.client import connect
 async def main():
     client = await connect(Settings(temporal_address=sys.argv[1]), lazy=True)
     health = client.service_client.check_health

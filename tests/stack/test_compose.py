@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from orchestrator.settings import Settings
-from orchestrator.temporal import TASK_QUEUE
+from orchestrator.temporal.client import TASK_QUEUE
 
 TOP = Path(__file__).parents[2]
 COMPOSE = TOP / "docker-compose.yml"

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from temporalio.testing import ActivityEnvironment
 
 from orchestrator.settings import Settings
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from perdure import Service
 from perdure.hosting import Host

@@ -9,7 +9,7 @@ from temporalio.testing import ActivityEnvironment
 
 from orchestrator.llm.messages import ModelError, Posture, Reply, Stop
 from orchestrator.settings import Settings
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef, Seen, SettleInput, Standing, ThinkInput
 from tests.store.stage import Stage
 from tests.workers.test_thinking import Parrot, ParrotModels

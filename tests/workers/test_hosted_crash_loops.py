@@ -15,12 +15,12 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from typing_extensions import override
 
-from orchestrator.call_queue import NOT_DELIVERED
 from orchestrator.rules.crash_loop import LONGEST_PAUSE, SPARED, CrashStreak
 from orchestrator.store.call_rows import queue_name
 from orchestrator.store.call_verdicts import Settled
 from orchestrator.store.crash_streaks import CrashStreakStore
 from orchestrator.store.engine import Database
+from orchestrator.temporal.activity_tasks import NOT_DELIVERED
 from orchestrator.workflows.interface import CallTicket
 from perdure import Service
 from tests.store.crashes import die_often, go_by, streaks, tickets

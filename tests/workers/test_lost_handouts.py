@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from typing_extensions import override
 
-from orchestrator.call_queue import NOT_DELIVERED, CallQueue
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.sweeps import LOST_AFTER_MS
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.activity_tasks import NOT_DELIVERED, CallQueue
+from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig
 from tests.store.stage import Stage

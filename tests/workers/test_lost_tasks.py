@@ -10,12 +10,19 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from orchestrator.call_queue import NOT_DELIVERED, PROCESS_LOST, CallQueue, TakenTask
 from orchestrator.errors import UnavailableError
 from orchestrator.lost_tasks import LostTasks
 from orchestrator.settings import Settings
-from orchestrator.task_journal import HeldTask, Machine, TaskJournal, claimed, forget_old, journals
-from orchestrator.temporal import Temporal, run_workflow_id
+from orchestrator.temporal.activity_tasks import NOT_DELIVERED, PROCESS_LOST, CallQueue, TakenTask
+from orchestrator.temporal.client import Temporal, run_workflow_id
+from orchestrator.temporal.in_flight_journal import (
+    HeldTask,
+    Machine,
+    TaskJournal,
+    claimed,
+    forget_old,
+    journals,
+)
 from orchestrator.workflows.interface import THINK, CallOutcome, CallTicket, RunRef
 from perdure.contract import ResultType
 from tests.store.stage import Stage
@@ -24,7 +31,7 @@ SCOPE = "this-machine"
 _PROCESS = """
 import sys
 from pathlib import Path
-from orchestrator.task_journal import HeldTask, TaskJournal
+from orchestrator.temporal.in_flight_journal import HeldTask, TaskJournal
 with TaskJournal(Path(sys.argv[1]), sys.argv[2]).holding(HeldTask(b"of a process", attempt=int(sys.argv[3]))):
     print("holds", flush=True)
     sys.stdin.read()

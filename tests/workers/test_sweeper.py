@@ -13,7 +13,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.sweeps import PARK_AFTER_MS, STUCK_AFTER_MS
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from tests.store.stage import HANDLER, Stage
 from workers.sweeper import GRACE_MS, UNTAKEN_MS, Sweeper

@@ -11,11 +11,11 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from typing_extensions import override
 
-from orchestrator.call_queue import PROCESS_LOST, CallQueue
 from orchestrator.errors import UnavailableError
 from orchestrator.settings import Settings
-from orchestrator.task_journal import TaskJournal, journals
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.activity_tasks import PROCESS_LOST, CallQueue
+from orchestrator.temporal.client import Temporal
+from orchestrator.temporal.in_flight_journal import TaskJournal, journals
 from orchestrator.workflows.interface import THINK
 from workers.task_notes import TaskNotes
 from workers.temporal_watch import LONG, TemporalWatch

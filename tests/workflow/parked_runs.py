@@ -12,7 +12,7 @@ import sys
 
 import psutil
 
-from orchestrator.temporal import workflow_runner
+from orchestrator.temporal.client import workflow_runner
 from orchestrator.workflows.interface import RunRef, Standing
 from tests.workflow.play import CALL, Play
 from tests.workflow.server import connected

@@ -18,12 +18,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkflowRunner
 
 from orchestrator.settings import Settings
-from orchestrator.temporal import (
-    TASK_QUEUE,
-    Temporal,
-    delivery_workflow_id,
-    run_workflow_id,
-)
+from orchestrator.temporal.client import TASK_QUEUE, Temporal, delivery_workflow_id, run_workflow_id
 from orchestrator.workflows.interface import (
     LOOK,
     NEXT_DELIVERIES,

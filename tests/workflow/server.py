@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from temporalio.client import Client
 
 from orchestrator.settings import Settings
-from orchestrator.temporal import data_converter
+from orchestrator.temporal.client import data_converter
 from perdure.dev.plan import find_temporal, temporal_environment
 from perdure.dev.ports import LOOPBACK, free_port
 

@@ -7,7 +7,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from orchestrator.errors import UnavailableError
 from orchestrator.settings import Settings
-from orchestrator.temporal import Temporal, delivery_workflow_id, run_workflow_id
+from orchestrator.temporal.client import Temporal, delivery_workflow_id, run_workflow_id
 from orchestrator.workflows.interface import NEXT_DELIVERIES, THINK
 from tests.workflow import scenarios
 from tests.workflow.play import Play

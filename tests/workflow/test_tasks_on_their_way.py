@@ -11,9 +11,9 @@ from temporalio.api.workflowservice.v1 import PollActivityTaskQueueRequest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from orchestrator.call_queue import PROCESS_LOST, CallQueue, TakenTask
 from orchestrator.settings import Settings
-from orchestrator.temporal import Temporal, run_workflow_id
+from orchestrator.temporal.activity_tasks import PROCESS_LOST, CallQueue, TakenTask
+from orchestrator.temporal.client import Temporal, run_workflow_id
 from orchestrator.workflows.interface import THINK, RunRef
 from orchestrator.workflows.run_workflow import RunWorkflow
 from tests.workflow.sandbox import sandboxed_runner

@@ -11,7 +11,7 @@ from statistics import quantiles
 
 import psutil
 
-from orchestrator.temporal import connect, run_workflow_id
+from orchestrator.temporal.client import connect, run_workflow_id
 from orchestrator.workflows.interface import RunRef
 from tests.faults.ground import Ground
 from tests.faults.invariants import Violation

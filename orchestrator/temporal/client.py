@@ -14,9 +14,9 @@ from temporalio.common import Priority, WorkflowIDConflictPolicy
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 
-from orchestrator.compact_json import CompactPayloadConverter
 from orchestrator.errors import UnavailableError
 from orchestrator.settings import Settings
+from orchestrator.temporal.payload_converter import CompactPayloadConverter
 from orchestrator.workflows.function_calls import priority_key
 from orchestrator.workflows.interface import RunRef
 from orchestrator.workflows.run_workflow import DELIVER_WORKFLOW, NUDGE, RUN_WORKFLOW
@@ -67,7 +67,7 @@ def _codec(settings: Settings) -> PayloadCodec | None:
     if key is None:
         return None
     # Only who has a key needs the packages behind it: 7 MB.
-    from orchestrator.payload_codec import EncryptingCodec  # noqa: PLC0415 - see above
+    from orchestrator.temporal.payload_encryption import EncryptingCodec  # noqa: PLC0415 - see above
 
     return EncryptingCodec.from_text(key.get_secret_value())
 

@@ -32,7 +32,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.ids import new_id
-from orchestrator.temporal import Temporal
+from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import CallOutcome, CallTicket, RunRef
 
 _log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""How this server speaks to Temporal: client, activity tasks, signals, payloads."""
