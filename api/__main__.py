@@ -40,7 +40,7 @@ from orchestrator.runtime.encryption import SecretBox
 from orchestrator.runtime.logs import configure_logging
 from orchestrator.runtime.process import MisconfiguredError, collect_garbage_again, run_to_the_end
 from orchestrator.settings import Settings, read_settings
-from orchestrator.store.migrate import NewerDatabaseError
+from orchestrator.store.migrations.runner import NewerDatabaseError
 from orchestrator.store.store import open_store
 from orchestrator.temporal.activity_tasks import CallQueue
 from orchestrator.temporal.client import Temporal

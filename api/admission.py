@@ -27,7 +27,7 @@ from orchestrator.run_admission import ANYBODY, Caller
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.audit import MAX_ACTOR, MAX_TARGET, AuditNote
 from orchestrator.store.clusters import ClusterRecord
-from orchestrator.store.json_text import storable
+from orchestrator.store.database.json_columns import storable
 from orchestrator.store.records import KeyRecord
 from orchestrator.workflows.interface import RunRef
 

@@ -16,7 +16,7 @@ from api.presentation import present_approval
 from api.replies import reply
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.approvals import Pending
-from orchestrator.store.json_text import load
+from orchestrator.store.database.json_columns import load
 from perdure.contract import ApprovalPage, CallApproval, DecideCall, PendingApproval
 
 router = APIRouter(prefix="/clusters/{clusterId}", tags=["approvals"], route_class=KeyedRoute)

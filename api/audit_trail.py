@@ -7,7 +7,7 @@ import contextlib
 import logging
 
 from orchestrator.store.audit import AuditNote, AuditStore
-from orchestrator.store.outage import OUTAGES
+from orchestrator.store.database.errors import OUTAGES
 
 _log = logging.getLogger(__name__)
 

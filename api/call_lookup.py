@@ -14,7 +14,7 @@ from api.deps import Asker, Cluster, KeyedRoute, Ref, Services
 from api.openapi import problems
 from api.presentation import present_call
 from api.replies import reply
-from orchestrator.store.json_text import dump
+from orchestrator.store.database.json_columns import dump
 from perdure.contract import (
     MAX_CALL_WAIT_SECONDS,
     MAX_TOKEN,

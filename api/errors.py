@@ -35,7 +35,7 @@ from orchestrator.errors import (
     UnavailableError,
     UnknownServiceError,
 )
-from orchestrator.store.outage import OUTAGES
+from orchestrator.store.database.errors import OUTAGES
 from perdure.contract import FieldProblem, Problem
 
 _log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from api.dialects.question import DialectRoute
 from api.errors import ApiError
 from api.validation import body_model
 from orchestrator.schema import to_pointer
-from orchestrator.store.json_text import MAX_DEPTH, is_too_deep
+from orchestrator.store.database.json_columns import MAX_DEPTH, is_too_deep
 from perdure.contract import MAX_REQUEST_BYTES
 
 _DRAIN_SECONDS = 5.0

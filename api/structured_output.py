@@ -16,7 +16,7 @@ from api.openapi import problems
 from api.replies import reply
 from api.waiting import wait_for_end
 from orchestrator.rules.lifecycle import is_final
-from orchestrator.store.json_text import load_optional
+from orchestrator.store.database.json_columns import load_optional
 from orchestrator.store.records import RunRecord
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import (

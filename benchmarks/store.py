@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Callable
 import uvloop
 from sqlalchemy import Insert, Select, Update, insert, select, update
 
-from orchestrator.store.direct import quick
-from orchestrator.store.engine import Database, open_database
-from orchestrator.store.migrate import migrate
+from orchestrator.store.database.engine import Database, open_database
+from orchestrator.store.database.prepared import quick
+from orchestrator.store.migrations.runner import migrate
 from orchestrator.store.tables import clusters, events, runs
 
 ROUNDS = 500

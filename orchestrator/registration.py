@@ -8,7 +8,7 @@ from orchestrator.errors import InvalidRequestError
 from orchestrator.rules.cache_keys import check_key_path
 from orchestrator.rules.custom_auth import as_auth_function
 from orchestrator.schema import check_schema
-from orchestrator.store.json_text import load
+from orchestrator.store.database.json_columns import load
 from perdure.contract import FunctionDefinition, RegisterMachine
 
 

@@ -20,7 +20,7 @@ from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import check_schema
 from orchestrator.settings import Settings
-from orchestrator.store.json_text import dump, dump_optional
+from orchestrator.store.database.json_columns import dump, dump_optional
 from orchestrator.store.new_runs import NewRun
 from orchestrator.store.records import FunctionName
 from orchestrator.store.store import Store

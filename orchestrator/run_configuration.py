@@ -13,7 +13,7 @@ from orchestrator.llm.prompt_template import append, fill, places
 from orchestrator.llm.tool_search import ranking
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import check_schema, compile_schema
-from orchestrator.store.json_text import dump
+from orchestrator.store.database.json_columns import dump
 from orchestrator.store.run_configs import RunConfigRecord
 from orchestrator.store.store import Store
 from perdure.contract import (

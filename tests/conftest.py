@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from orchestrator.store.engine import Database, open_database
-from orchestrator.store.migrate import expected_revision, migrate
+from orchestrator.store.database.engine import Database, open_database
+from orchestrator.store.migrations.runner import expected_revision, migrate
 from orchestrator.store.store import Store
 from orchestrator.store.tables import metadata
 from tests.statements import compile_once

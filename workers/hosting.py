@@ -34,7 +34,7 @@ from orchestrator.store.call_verdicts import (
     Unwanted,
     content_of,
 )
-from orchestrator.store.json_text import is_too_deep
+from orchestrator.store.database.json_columns import is_too_deep
 from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import FUNCTION_FAILED
 from orchestrator.workflows.interface import CallOrder, CallTicket, RunRef

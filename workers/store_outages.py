@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from typing_extensions import override
 
-from orchestrator.store.outage import OUTAGES
+from orchestrator.store.database.errors import OUTAGES
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from orchestrator.store import tables
 from orchestrator.store.call_endings import end_attempt
 from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call, keep_late
 from orchestrator.store.call_verdicts import Again, Finished, Settled, held
-from orchestrator.store.engine import Database
+from orchestrator.store.database.engine import Database
+from orchestrator.store.database.json_columns import dump, load_object, storable
 from orchestrator.store.interruptions import (
     DEFAULT_APPROVAL_SECONDS,
     MAX_INTERRUPTIONS,
@@ -25,7 +26,6 @@ from orchestrator.store.interruptions import (
     pause_for_people,
     resume_when_decided,
 )
-from orchestrator.store.json_text import dump, load_object, storable
 from orchestrator.store.offers import find_function
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import insert, select
 
 from orchestrator.store import tables
-from orchestrator.store.engine import Database
+from orchestrator.store.database.engine import Database
 
 entries = tables.audit_entries
 MAX_ACTOR = 256

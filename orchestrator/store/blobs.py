@@ -11,8 +11,8 @@ from orchestrator.errors import NotFoundError, SupersededError, TooLargeError
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.call_rows import find_call
-from orchestrator.store.engine import Database, Read
-from orchestrator.store.json_text import storable
+from orchestrator.store.database.engine import Database, Read
+from orchestrator.store.database.json_columns import storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import BlobRecord, CallRecord
 from orchestrator.workflows.interface import RunRef

@@ -6,7 +6,7 @@ from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.rules.budget import Spent, UsedUp, raised, too_many_calls, used_up
 from orchestrator.rules.lifecycle import Move, is_final
 from orchestrator.runtime.clock import to_datetime
-from orchestrator.store.json_text import dump
+from orchestrator.store.database.json_columns import dump
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import RunRecord
 from perdure.contract import Budget, PausedFor, RunStatus

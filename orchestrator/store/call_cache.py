@@ -12,7 +12,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call
 from orchestrator.store.confidences import contexts_of
-from orchestrator.store.engine import Read
+from orchestrator.store.database.engine import Read
 from orchestrator.store.offers import config_of
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import RunRecord

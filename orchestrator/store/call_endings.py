@@ -5,8 +5,8 @@ from __future__ import annotations
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.call_rows import UPDATE_CALL, answer
 from orchestrator.store.call_verdicts import Again, Settled
+from orchestrator.store.database.json_columns import storable
 from orchestrator.store.delivery_rows import mark_delivered
-from orchestrator.store.json_text import storable
 from orchestrator.store.offers import config_of
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord

@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
 from orchestrator.store.blobs import blobs_of
-from orchestrator.store.engine import Database, Read
-from orchestrator.store.json_text import dump, storable
+from orchestrator.store.database.engine import Database, Read
+from orchestrator.store.database.json_columns import dump, storable
 from orchestrator.store.records import BlobRecord, CallRecord
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_INLINE_RESULT

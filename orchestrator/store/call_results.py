@@ -8,8 +8,8 @@ from orchestrator.llm.transcript import cut, summarized as summarized_text
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.call_rows import find_call, show
-from orchestrator.store.engine import Database
-from orchestrator.store.json_text import storable
+from orchestrator.store.database.engine import Database
+from orchestrator.store.database.json_columns import storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import ResultType

@@ -16,11 +16,11 @@ from orchestrator.rules.model_reply import NewCall, Read as ReadPart
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.confidences import sealed_input, sealed_result
+from orchestrator.store.database.engine import Read
+from orchestrator.store.database.json_columns import dump, storable
+from orchestrator.store.database.prepared import quick
 from orchestrator.store.delivery_rows import WEBHOOK
-from orchestrator.store.direct import quick
-from orchestrator.store.engine import Read
 from orchestrator.store.interruptions import resume_when_decided
-from orchestrator.store.json_text import dump, storable
 from orchestrator.store.new_runs import priority_of
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord

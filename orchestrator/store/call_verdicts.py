@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from orchestrator.errors import NotFoundError, SupersededError
-from orchestrator.store.json_text import dump, storable
+from orchestrator.store.database.json_columns import dump, storable
 from orchestrator.store.records import CallRecord
 from orchestrator.workflows.interface import CallOutcome, RunRef
 from perdure.contract import CallStatus, FunctionCall, ResultType

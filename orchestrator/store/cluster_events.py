@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select, tup
 
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
-from orchestrator.store.engine import Database
-from orchestrator.store.json_text import dump
+from orchestrator.store.database.engine import Database
+from orchestrator.store.database.json_columns import dump
 from orchestrator.store.records import EventRecord
 from perdure.contract import RunStatus
 

@@ -13,7 +13,7 @@ from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
-from orchestrator.store.engine import Database, Read, Write
+from orchestrator.store.database.engine import Database, Read, Write
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import RunStatus
 

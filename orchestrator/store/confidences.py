@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from orchestrator.errors import UnavailableError
 from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.runtime.encryption import SecretBox, is_sealed
-from orchestrator.store.json_text import dump, load, load_object
+from orchestrator.store.database.json_columns import dump, load, load_object
 from orchestrator.store.records import CallRecord, RunRecord
 
 _TOKEN = "token"  # noqa: S105 - the name of a field

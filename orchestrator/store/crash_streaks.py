@@ -22,7 +22,7 @@ from orchestrator.store import tables
 from orchestrator.store.call_endings import end_lost
 from orchestrator.store.call_rows import parts_of, queue_name
 from orchestrator.store.call_verdicts import Full
-from orchestrator.store.engine import Database, Read, Write
+from orchestrator.store.database.engine import Database, Read, Write
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
 from perdure.contract import CallStatus

@@ -8,7 +8,7 @@ from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.budgets import fail_overdue
-from orchestrator.store.engine import Database
+from orchestrator.store.database.engine import Database
 from orchestrator.store.open_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import RunStatus

@@ -11,7 +11,7 @@ from orchestrator.errors import NotFoundError
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
-from orchestrator.store.engine import Database, Write
+from orchestrator.store.database.engine import Database, Write
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import RunRecord
 from orchestrator.workflows.interface import RunRef

@@ -9,8 +9,8 @@ from sqlalchemy import insert, update
 
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
-from orchestrator.store.engine import Read, Write
-from orchestrator.store.json_text import dump, load_optional
+from orchestrator.store.database.engine import Read, Write
+from orchestrator.store.database.json_columns import dump, load_optional
 from orchestrator.store.offers import call_settings
 from orchestrator.store.records import CallRecord, RunRecord
 from perdure.contract import CallStatus, FunctionReference, StatusChange, StatusChangeTarget

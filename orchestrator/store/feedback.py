@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.store.engine import Database
-from orchestrator.store.json_text import storable
+from orchestrator.store.database.engine import Database
+from orchestrator.store.database.json_columns import storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 

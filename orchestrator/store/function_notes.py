@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from orchestrator.errors import NotFoundError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.engine import Database
+from orchestrator.store.database.engine import Database
 
 notes = tables.function_notes
 

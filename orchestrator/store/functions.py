@@ -22,9 +22,9 @@ from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.llm.prompts import OWN_SERVICE, OWN_TOOLS
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.direct import once
-from orchestrator.store.engine import Database, Read, Write
-from orchestrator.store.json_text import dump, dump_optional, load_object
+from orchestrator.store.database.engine import Database, Read, Write
+from orchestrator.store.database.json_columns import dump, dump_optional, load_object
+from orchestrator.store.database.prepared import once
 from orchestrator.store.offers import tool_name
 from orchestrator.store.records import FunctionName, FunctionRecord
 from perdure.contract import (

@@ -14,8 +14,8 @@ from orchestrator.store.call_rows import UPDATE_CALL
 from orchestrator.store.call_verdicts import HandedOut
 from orchestrator.store.concurrency import limit_of
 from orchestrator.store.confidences import contexts_of, opened_input
-from orchestrator.store.direct import quick
-from orchestrator.store.engine import Write
+from orchestrator.store.database.engine import Write
+from orchestrator.store.database.prepared import quick
 from orchestrator.store.interruptions import is_wanted
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, RunRecord

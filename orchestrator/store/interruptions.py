@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, select, update
 from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
-from orchestrator.store.engine import Read
+from orchestrator.store.database.engine import Read
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
 from perdure.contract import CallStatus, PausedFor, RunStatus

@@ -13,7 +13,7 @@ from orchestrator.errors import NotFoundError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
-from orchestrator.store.engine import Database
+from orchestrator.store.database.engine import Database
 from orchestrator.store.records import KeyRecord
 from perdure.contract import Scope
 

@@ -19,7 +19,7 @@ from orchestrator.store.call_endings import end_lost
 from orchestrator.store.call_rows import find_call, queue_name
 from orchestrator.store.call_verdicts import Again, Settled, Unwanted, outcome_of
 from orchestrator.store.crash_streaks import note_death
-from orchestrator.store.engine import Database
+from orchestrator.store.database.engine import Database
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
 from orchestrator.store.sweeps import BATCH, LOST_AFTER_MS

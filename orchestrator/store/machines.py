@@ -9,8 +9,8 @@ from sqlalchemy import and_, or_, select, update
 from orchestrator.errors import NotFoundError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.engine import Database
-from orchestrator.store.json_text import storable
+from orchestrator.store.database.engine import Database
+from orchestrator.store.database.json_columns import storable
 
 machines = tables.machines
 

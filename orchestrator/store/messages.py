@@ -8,9 +8,9 @@ from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundErro
 from orchestrator.llm.transcript import Entry, words
 from orchestrator.rules.lifecycle import Move, can, is_final
 from orchestrator.store import tables
-from orchestrator.store.direct import once
-from orchestrator.store.engine import Database, Read
-from orchestrator.store.json_text import dump, load_object
+from orchestrator.store.database.engine import Database, Read
+from orchestrator.store.database.json_columns import dump, load_object
+from orchestrator.store.database.prepared import once
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import MessageRecord
 from orchestrator.workflows.interface import RunRef

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from orchestrator.rules.model_reply import NewCall
 from orchestrator.store.call_rows import answer, find_call
-from orchestrator.store.json_text import dump, load_object, storable
+from orchestrator.store.database.json_columns import dump, load_object, storable
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import RunRecord
 from perdure.contract import ResultType

@@ -13,9 +13,9 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
 from orchestrator.store.confidences import sealed_context
-from orchestrator.store.direct import quick
-from orchestrator.store.engine import Write
-from orchestrator.store.json_text import dump, dump_optional, storable
+from orchestrator.store.database.engine import Write
+from orchestrator.store.database.json_columns import dump, dump_optional, storable
+from orchestrator.store.database.prepared import quick
 from orchestrator.store.records import RunRecord
 from perdure.contract import Budget, FunctionReference, MessageType, RunStatus, StatusChangeTarget
 

@@ -14,8 +14,8 @@ from orchestrator.llm.messages import Tool
 from orchestrator.llm.prompts import with_note
 from orchestrator.llm.tools import OfferedFunction
 from orchestrator.store import tables
-from orchestrator.store.engine import Read
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.engine import Read
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.records import FunctionRecord
 from perdure.contract import FunctionConfig, FunctionReference
 

@@ -14,10 +14,10 @@ from orchestrator.rules import lifecycle
 from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
+from orchestrator.store.database.engine import Write
+from orchestrator.store.database.json_columns import dump, load_object, storable
+from orchestrator.store.database.prepared import quick
 from orchestrator.store.delivery_rows import plan_delivery
-from orchestrator.store.direct import quick
-from orchestrator.store.engine import Write
-from orchestrator.store.json_text import dump, load_object, storable
 from orchestrator.store.records import RunRecord
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import PausedFor, RunStatus, StatusChange

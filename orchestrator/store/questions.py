@@ -14,9 +14,9 @@ from orchestrator.llm.messages import Tool
 from orchestrator.llm.tools import OfferedFunction
 from orchestrator.llm.transcript import Entry
 from orchestrator.store import tables
-from orchestrator.store.direct import once
-from orchestrator.store.engine import Read
-from orchestrator.store.json_text import load
+from orchestrator.store.database.engine import Read
+from orchestrator.store.database.json_columns import load
+from orchestrator.store.database.prepared import once
 from orchestrator.store.messages import entries_after
 from orchestrator.store.mocks import mocked_outputs
 from orchestrator.store.offers import (

@@ -22,8 +22,8 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.rules.model_reply import Plan
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
-from orchestrator.store.direct import quick
-from orchestrator.store.json_text import dump
+from orchestrator.store.database.json_columns import dump
+from orchestrator.store.database.prepared import quick
 from orchestrator.store.open_run import OpenRun
 from perdure.contract import MessageType
 

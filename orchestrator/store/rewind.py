@@ -17,8 +17,8 @@ from orchestrator.rules.lifecycle import Move, can, is_final
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL, answer, open_calls
-from orchestrator.store.engine import Database, Read
-from orchestrator.store.json_text import dump, load_object
+from orchestrator.store.database.engine import Database, Read
+from orchestrator.store.database.json_columns import dump, load_object
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, MessageRecord, RunRecord
 from orchestrator.workflows.interface import RunRef

@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.engine import Database, Write
-from orchestrator.store.json_text import storable
+from orchestrator.store.database.engine import Database, Write
+from orchestrator.store.database.json_columns import storable
 from perdure.contract import CallStatus
 
 configs, versions, runs, calls = (

@@ -9,8 +9,8 @@ from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundErro
 from orchestrator.rules.lifecycle import Move, can, is_final
 from orchestrator.store import tables
 from orchestrator.store.budgets import raise_budget
-from orchestrator.store.engine import Database
-from orchestrator.store.json_text import storable
+from orchestrator.store.database.engine import Database
+from orchestrator.store.database.json_columns import storable
 from orchestrator.store.new_runs import NewRun, insert_run
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import EventRecord, RunRecord

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.llm.messages import Usage
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
-from orchestrator.store.engine import Database
+from orchestrator.store.database.engine import Database
 
 _ADDED = (
     "input_tokens",

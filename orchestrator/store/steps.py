@@ -32,8 +32,8 @@ from orchestrator.store.call_rows import (
     read_part,
 )
 from orchestrator.store.call_verdicts import HandedOut
-from orchestrator.store.direct import once, quick
-from orchestrator.store.engine import Database, Read
+from orchestrator.store.database.engine import Database, Read
+from orchestrator.store.database.prepared import once, quick
 from orchestrator.store.handouts import Maker, give_new
 from orchestrator.store.interruptions import is_paused, is_wanted, pause_for_people
 from orchestrator.store.mocks import answer_mocked

@@ -12,11 +12,11 @@ from orchestrator.store.calls import CallStore
 from orchestrator.store.cluster_events import EventStore
 from orchestrator.store.clusters import ClusterStore
 from orchestrator.store.crash_streaks import CrashStreakStore
+from orchestrator.store.database.engine import Database, open_database
 from orchestrator.store.deadlines import DeadlineStore
 from orchestrator.store.deletion import DeletionStore
 from orchestrator.store.deliveries import DeliveryStore
 from orchestrator.store.direct_calls import DirectCallStore
-from orchestrator.store.engine import Database, open_database
 from orchestrator.store.feedback import FeedbackStore
 from orchestrator.store.function_notes import NoteStore
 from orchestrator.store.functions import FunctionStore
@@ -24,7 +24,7 @@ from orchestrator.store.keys import KeyStore
 from orchestrator.store.lost_handouts import LostHandoutStore
 from orchestrator.store.machines import MachineStore
 from orchestrator.store.messages import MessageStore
-from orchestrator.store.migrate import migrate
+from orchestrator.store.migrations.runner import migrate
 from orchestrator.store.names import NameStore
 from orchestrator.store.rewind import RewindStore
 from orchestrator.store.run_configs import RunConfigStore

@@ -12,7 +12,7 @@ from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.call_rows import answer, exhausted, find_call
-from orchestrator.store.engine import Database
+from orchestrator.store.database.engine import Database
 from orchestrator.store.functions import has_live_machine
 from orchestrator.store.interruptions import makes_calls
 from orchestrator.store.open_run import OpenRun

@@ -11,7 +11,7 @@ from sqlalchemy import Column, ColumnElement, func, select
 
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
-from orchestrator.store.engine import Database, Read
+from orchestrator.store.database.engine import Database, Read
 
 runs, steps, kept = tables.runs, tables.steps, tables.usage_days
 

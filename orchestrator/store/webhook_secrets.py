@@ -8,7 +8,7 @@ from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
-from orchestrator.store.engine import Database, Read
+from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.records import WebhookSecretRecord
 
 MAX_SECRETS = 4

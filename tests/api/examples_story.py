@@ -22,7 +22,7 @@ from orchestrator.llm.messages import Reply, Stop, ToolCall
 from orchestrator.llm.prompts import REASONING
 from orchestrator.settings import Settings
 from orchestrator.store import tables
-from orchestrator.store.migrate import migrate
+from orchestrator.store.migrations.runner import migrate
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import Budget, FunctionReference, Scope, StatusChangeTarget
 from tests.store.stage import Stage, result_of, text_of

@@ -31,7 +31,7 @@ from orchestrator.errors import UnavailableError
 from orchestrator.operations import Operations
 from orchestrator.store import tables
 from orchestrator.store.clusters import ClusterRecord
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_CONTEXT_BYTES
 from tests.api.tenants import keyed_operations

@@ -13,7 +13,7 @@ from fastapi import APIRouter, FastAPI
 
 from api.errors import ApiError, install_error_handlers
 from api.json_body import MAX_VALUES, JsonRoute, parse_json
-from orchestrator.store.json_text import MAX_DEPTH
+from orchestrator.store.database.json_columns import MAX_DEPTH
 from tests.api.conftest import serving
 
 

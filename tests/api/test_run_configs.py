@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from api.deps import ApiServices
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 
 _GROWTH: dict[str, Any] = {

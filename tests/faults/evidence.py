@@ -13,9 +13,9 @@ from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from orchestrator.store import tables
-from orchestrator.store.engine import open_database
-from orchestrator.store.json_text import load_object
-from orchestrator.store.transaction import Read
+from orchestrator.store.database.engine import open_database
+from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.transaction import Read
 from orchestrator.temporal.client import connect, run_workflow_id
 from orchestrator.workflows.interface import RunRef
 from tests.faults.diary import lines_of

@@ -10,7 +10,7 @@ from orchestrator.llm.messages import Reply, Stop, Tool, ToolCall
 from orchestrator.llm.tools import OfferedFunction
 from orchestrator.rules.model_reply import Plan, read_reply
 from orchestrator.store.call_endings import retry_delay
-from orchestrator.store.json_text import load
+from orchestrator.store.database.json_columns import load
 from perdure.contract import RetryPolicy
 
 QUERY = OfferedFunction(

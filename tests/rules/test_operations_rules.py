@@ -17,7 +17,7 @@ from orchestrator.errors import (
 from orchestrator.operations import Operations
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
-from orchestrator.store.json_text import load
+from orchestrator.store.database.json_columns import load
 from orchestrator.store.store import Store
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef

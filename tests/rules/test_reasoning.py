@@ -23,7 +23,7 @@ from orchestrator.llm.prompts import (
 from orchestrator.llm.tools import OfferedFunction
 from orchestrator.llm.transcript import Entry, public_data, reply_data, turns, words
 from orchestrator.rules.model_reply import Plan, read_reply
-from orchestrator.store.json_text import dump, load, load_object
+from orchestrator.store.database.json_columns import dump, load, load_object
 from perdure.contract import MessageType
 
 SCHEMA: dict[str, JsonValue] = {

@@ -14,7 +14,7 @@ from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL, own_t
 from orchestrator.llm.tools import OfferedFunction
 from orchestrator.rules.agent_loop import Offered
 from orchestrator.rules.model_reply import Check, Plan, read_reply
-from orchestrator.store.json_text import load
+from orchestrator.store.database.json_columns import load
 from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
 
 QUERY = OfferedFunction(

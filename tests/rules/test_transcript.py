@@ -32,7 +32,7 @@ from orchestrator.llm.transcript import (
     turns,
     words,
 )
-from orchestrator.store.json_text import dump, load_object
+from orchestrator.store.database.json_columns import dump, load_object
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 
 Draw = st.DrawFn

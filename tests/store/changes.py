@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from sqlalchemy import update
 
-from orchestrator.store.engine import Database
-from orchestrator.store.feed import ChangeFeed, Sight
-from orchestrator.store.hints import Hint
+from orchestrator.store.database.changes.change_feed import ChangeFeed, Sight
+from orchestrator.store.database.changes.sqlite_source import Hint
+from orchestrator.store.database.engine import Database
 from orchestrator.store.tables import runs
 
 Make = Callable[[Database, int], Awaitable[None]]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import insert
 
-from orchestrator.store.engine import Database, open_database
+from orchestrator.store.database.engine import Database, open_database
 from orchestrator.store.store import Store
 from orchestrator.store.tables import clusters, runs
 from tests.store.stage import Stage

@@ -17,7 +17,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.schema import compile_schema
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Finished, HandedOut
-from orchestrator.store.json_text import dump, load, load_object
+from orchestrator.store.database.json_columns import dump, load, load_object
 from orchestrator.store.new_runs import NewRun
 from orchestrator.store.questions import Known, Question
 from orchestrator.store.records import MessageRecord, RunRecord

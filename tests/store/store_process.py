@@ -8,8 +8,8 @@ import sys
 
 from sqlalchemy import insert, select, update
 
-from orchestrator.store.engine import Database, open_database
-from orchestrator.store.migrate import migrate
+from orchestrator.store.database.engine import Database, open_database
+from orchestrator.store.migrations.runner import migrate
 from orchestrator.store.tables import clusters, runs
 
 

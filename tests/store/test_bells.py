@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.store.bells import Bell, Ringer, bell_folder, read_keys
-from orchestrator.store.engine import Database
-from orchestrator.store.feed import CATCH_UP_SECONDS
-from orchestrator.store.hints import DataVersionHints
-from orchestrator.store.locks import FileLock
+from orchestrator.store.database.changes.change_feed import CATCH_UP_SECONDS
+from orchestrator.store.database.changes.sqlite_source import DataVersionHints
+from orchestrator.store.database.changes.udp_notifier import Bell, Ringer, bell_folder, read_keys
+from orchestrator.store.database.drivers.file_lock import FileLock
+from orchestrator.store.database.engine import Database
 from tests.store.changes import WAKE_SECONDS, Make, raise_version
 
 StartPeer = Callable[..., Awaitable[Any]]

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.store import tables
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.questions import Question
 from orchestrator.workflows.interface import RunRef, Standing
 from perdure.contract import Budget

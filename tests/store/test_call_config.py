@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.store.call_verdicts import Again, Settled
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig, ResultType, RetryPolicy
 from tests.store.stage import HANDLER, Stage

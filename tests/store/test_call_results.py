@@ -12,7 +12,7 @@ from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Settled, content_of
-from orchestrator.store.json_text import load
+from orchestrator.store.database.json_columns import load
 from orchestrator.workflows.interface import CallOutcome, RunRef, Seen
 from perdure.contract import INLINE_RESULT_CHARACTERS, ResultType
 from tests.store.stage import Stage, calls_for

@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 
-from orchestrator.store.checkpoint import CHECKPOINT_BYTES, TRUNCATE_BYTES, Checkpointer, checkpoint
-from orchestrator.store.engine import open_database
-from orchestrator.store.locks import FileLock
-from orchestrator.store.sqlite_file import connect, use_wal
+from orchestrator.store.database.drivers.file_lock import FileLock
+from orchestrator.store.database.drivers.sqlite_connection import connect, use_wal
+from orchestrator.store.database.drivers.wal_checkpointer import (
+    CHECKPOINT_BYTES,
+    TRUNCATE_BYTES,
+    Checkpointer,
+    checkpoint,
+)
+from orchestrator.store.database.engine import open_database
 
 StartPeer = Callable[..., Awaitable[Any]]
 

@@ -9,7 +9,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.audit import AuditNote
 from orchestrator.store.cluster_events import EventFilter
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 from tests.store.stage import Stage, text_of
 
 

@@ -14,8 +14,8 @@ from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
 from orchestrator.store.confidences import contexts_of, opened_verdict
-from orchestrator.store.engine import open_database
-from orchestrator.store.json_text import dump
+from orchestrator.store.database.engine import open_database
+from orchestrator.store.database.json_columns import dump
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import CachePolicy, FunctionConfig, FunctionReference

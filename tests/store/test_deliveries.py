@@ -7,7 +7,7 @@ import pytest
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Again, Settled
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.offers import DEFAULT_DEADLINE_MS
 from orchestrator.workflows.interface import CallOrder, RunRef
 from perdure.contract import FunctionConfig, ResultType, RunStatus, StatusChange

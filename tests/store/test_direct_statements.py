@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import bindparam, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from orchestrator.store.direct import once, quick
-from orchestrator.store.engine import Database, Write
-from orchestrator.store.migrate import migrate
+from orchestrator.store.database.engine import Database, Write
+from orchestrator.store.database.prepared import once, quick
+from orchestrator.store.migrations.runner import migrate
 from orchestrator.store.tables import calls, clusters
 from tests.store.stage import Stage
 

@@ -13,8 +13,14 @@ import pytest
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from orchestrator.store.engine import TRANSACTION_ATTEMPTS, Database, Read, Write, open_database
-from orchestrator.store.postgres import IDLE_SECONDS
+from orchestrator.store.database.drivers.postgres import IDLE_SECONDS
+from orchestrator.store.database.engine import (
+    TRANSACTION_ATTEMPTS,
+    Database,
+    Read,
+    Write,
+    open_database,
+)
 from orchestrator.store.tables import clusters, messages, runs
 
 Make = Callable[[Database, int], Awaitable[None]]

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from orchestrator.store.engine import Database, Write, open_database
-from orchestrator.store.feed import CATCH_UP_SECONDS, ChangeFeed, Sight
-from orchestrator.store.hints import Hint
-from orchestrator.store.notifications import NotifyHints
+from orchestrator.store.database.changes.change_feed import CATCH_UP_SECONDS, ChangeFeed, Sight
+from orchestrator.store.database.changes.postgres_source import NotifyHints
+from orchestrator.store.database.changes.sqlite_source import Hint
+from orchestrator.store.database.engine import Database, Write, open_database
 from orchestrator.store.tables import runs
 from tests.store.changes import WAKE_SECONDS, Make, Queries, Silence, raise_version
 

@@ -13,8 +13,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, select, text
 
 from orchestrator.store import tables
-from orchestrator.store.engine import open_database
-from orchestrator.store.migrate import (
+from orchestrator.store.database.engine import open_database
+from orchestrator.store.migrations.runner import (
     NewerDatabaseError,
     configuration,
     expected_revision,

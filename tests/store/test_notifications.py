@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from orchestrator.store.engine import Database, open_database
-from orchestrator.store.notifications import CHANNEL, NotifyHints
+from orchestrator.store.database.changes.postgres_source import CHANNEL, NotifyHints
+from orchestrator.store.database.engine import Database, open_database
 from tests.store.changes import Make, Queries, raise_version
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

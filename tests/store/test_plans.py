@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import event, insert, text
 
 from orchestrator.store import call_rows, steps, tables
-from orchestrator.store.engine import Database
+from orchestrator.store.database.engine import Database
 from orchestrator.store.run_lists import RunFilter
 from orchestrator.store.store import Store
 from tests.store.conftest import run_row

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import Select, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.store.direct import quick
-from orchestrator.store.engine import Database, Write, open_database
-from orchestrator.store.migrate import migrate
-from orchestrator.store.sqlite import SqliteConnection
-from orchestrator.store.sqlite_file import connect
+from orchestrator.store.database.drivers.sqlite import SqliteConnection
+from orchestrator.store.database.drivers.sqlite_connection import connect
+from orchestrator.store.database.engine import Database, Write, open_database
+from orchestrator.store.database.prepared import quick
+from orchestrator.store.migrations.runner import migrate
 from orchestrator.store.tables import clusters
 
 _NAMED = quick(select(clusters.c.name))

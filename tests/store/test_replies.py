@@ -10,7 +10,7 @@ from orchestrator.llm.prompts import READ_TOOL, RESULT_TOOL
 from orchestrator.llm.transcript import turns
 from orchestrator.rules import agent_loop as agent
 from orchestrator.store import tables
-from orchestrator.store.json_text import load, load_object
+from orchestrator.store.database.json_columns import load, load_object
 from orchestrator.store.questions import Question
 from orchestrator.workflows.interface import LostCall, RunRef, Standing
 from perdure.contract import FunctionReference

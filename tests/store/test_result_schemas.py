@@ -6,7 +6,7 @@ import pytest
 from pydantic import JsonValue
 
 from orchestrator.rules import agent_loop as agent
-from orchestrator.store.json_text import dump, load
+from orchestrator.store.database.json_columns import dump, load
 from tests.store.stage import Stage, result_of, text_of
 
 _DRAFT_7 = "http://json-schema.org/draft-07/schema#"

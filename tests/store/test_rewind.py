@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.llm.messages import AssistantTurn, UserTurn
 from orchestrator.rules.lifecycle import Move
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType
 from tests.store.conversations import asked, first_id, rows_of

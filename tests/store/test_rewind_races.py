@@ -11,7 +11,7 @@ from orchestrator.errors import ConflictError, SupersededError
 from orchestrator.llm.messages import UserTurn
 from orchestrator.store import tables
 from orchestrator.store.approvals import Decision
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import Standing
 from perdure.contract import FunctionConfig
 from tests.store.conversations import asked, first_id, rows_of

@@ -12,7 +12,7 @@ from orchestrator.llm.messages import AssistantTurn, Turn, UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
 from orchestrator.store.call_rows import open_calls
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.questions import Question
 from orchestrator.workflows.interface import RunRef
 from tests.store.conversations import rows_of

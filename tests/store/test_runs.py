@@ -10,7 +10,7 @@ from typing_extensions import override
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.questions import Known
 from orchestrator.store.records import RunRecord
 from orchestrator.store.run_lists import RunFilter

@@ -11,7 +11,7 @@ from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.sweeps import (
     LOST_AFTER_MS,
     PARK_AFTER_MS,

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.messages import Reply, Stop, ToolCall
 from orchestrator.llm.prompts import REASONING
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from tests.store.conversations import first_id, rows_of
 from tests.store.stage import HANDLER, Stage, calls_for, text_of

@@ -9,8 +9,8 @@ import pytest
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
+from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.deliveries import MAX_ERROR
-from orchestrator.store.json_text import load_object
 from orchestrator.workflows.interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, RunRef
 from perdure.contract import (
     FunctionConfig,

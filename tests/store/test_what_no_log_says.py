@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.store import tables
-from orchestrator.store.json_text import dump
+from orchestrator.store.database.json_columns import dump
 from tests.store.conftest import run_row
 from tests.store.stage import HANDLER, Stage, text_of
 

@@ -12,7 +12,7 @@ from orchestrator.llm.builtin_tools import LIBRARY
 from orchestrator.llm.messages import Reply, Stop, ToolCall
 from orchestrator.llm.prompts import CALCULATE_TOOL, GIVE_UP_TOOL, REASONING, RESULT_TOOL, TIME_TOOL
 from orchestrator.store import tables
-from orchestrator.store.json_text import load
+from orchestrator.store.database.json_columns import load
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import INLINE_RESULT_CHARACTERS, FunctionConfig, FunctionReference
 from tests.store.stage import Stage, calls_for, text_of

@@ -19,7 +19,7 @@ from orchestrator.rules.crash_loop import LONGEST_PAUSE, SPARED, CrashStreak
 from orchestrator.store.call_rows import queue_name
 from orchestrator.store.call_verdicts import Settled
 from orchestrator.store.crash_streaks import CrashStreakStore
-from orchestrator.store.engine import Database
+from orchestrator.store.database.engine import Database
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED
 from orchestrator.workflows.interface import CallTicket
 from perdure import Service

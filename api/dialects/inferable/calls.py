@@ -25,7 +25,7 @@ from api.dialects.inferable.call_words import answered, handed, is_open, job_wit
 from api.dialects.inferable.run_words import DEFAULT_SERVICE
 from api.dialects.question import Question
 from orchestrator.store.confidences import contexts_of
-from orchestrator.store.json_text import load
+from orchestrator.store.database.json_columns import load
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_INLINE_RESULT
 

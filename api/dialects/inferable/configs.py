@@ -11,7 +11,7 @@ from api.composition import services_of
 from api.dialects.inferable.answers import Body, Operation, all_pages, object_of, read, reword
 from api.dialects.question import Question
 from orchestrator.errors import NotFoundError
-from orchestrator.store.json_text import load_object
+from orchestrator.store.database.json_columns import load_object
 
 _TEXTS = frozenset({"initialPrompt", "systemPrompt"})
 _ANY_OBJECT = {"type": "object"}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from alembic import command
 
-from orchestrator.store.engine import open_database
-from orchestrator.store.migrate import configuration, expected_revision, upgrade
+from orchestrator.store.database.engine import open_database
+from orchestrator.store.migrations.runner import configuration, expected_revision, upgrade
 
 
 async def _write_revision(folder: Path, message: str) -> None:

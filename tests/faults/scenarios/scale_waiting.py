@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.engine import Database, open_database
+from orchestrator.store.database.engine import Database, open_database
 from perdure import AsyncPerdure
 from perdure.contract import RunStatus
 from tests.end_to_end.conftest import until

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from orchestrator.store import tables
-from orchestrator.store.json_text import dump
+from orchestrator.store.database.json_columns import dump
 from orchestrator.workflows.interface import RunRef
 from perdure import (
     ApprovalRequest,

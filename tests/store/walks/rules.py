@@ -12,8 +12,8 @@ from orchestrator.rules.agent_loop import CallFunctions, Rest, Summarize, next_s
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.call_rows import DIRECT
-from orchestrator.store.engine import Read
-from orchestrator.store.json_text import load_object, load_optional
+from orchestrator.store.database.engine import Read
+from orchestrator.store.database.json_columns import load_object, load_optional
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.steps import standing_of
 from orchestrator.workflows.interface import Standing

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.strategies import DataObject
 
 from orchestrator.rules.lifecycle import is_final
-from orchestrator.store.engine import open_database
+from orchestrator.store.database.engine import open_database
 from orchestrator.store.store import Store
 from perdure.contract import CallStatus, RunStatus
 from tests.store.stage import Stage

@@ -26,7 +26,11 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from typing_extensions import override
 
-from orchestrator.store.sqlite_file import begin_immediate, begins_at_once, connect
+from orchestrator.store.database.drivers.sqlite_connection import (
+    begin_immediate,
+    begins_at_once,
+    connect,
+)
 
 _LARGE = 65_536
 """Characters or bytes of one value that are written in the connection's thread."""

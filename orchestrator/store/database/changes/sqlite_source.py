@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.store.bells import Bell, Ringer, bell_folder
-from orchestrator.store.sqlite_file import connect
+from orchestrator.store.database.changes.udp_notifier import Bell, Ringer, bell_folder
+from orchestrator.store.database.drivers.sqlite_connection import connect
 
 SIGHTS = "SELECT key, version, status FROM runs WHERE key IN (SELECT value FROM json_each(:keys))"
 """How runs stand, on SQLite."""

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from orchestrator.store.bells import read_keys
-from orchestrator.store.hints import Hint
-from orchestrator.store.postgres import LIVENESS
+from orchestrator.store.database.changes.sqlite_source import Hint
+from orchestrator.store.database.changes.udp_notifier import read_keys
+from orchestrator.store.database.drivers.postgres import LIVENESS
 
 CHANNEL = "perdure_runs"
 _PAUSE_SECONDS = 0.005

@@ -19,13 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.encryption import SecretBox
-from orchestrator.store import postgres, sqlite, sqlite_file
-from orchestrator.store.checkpoint import Checkpointer
-from orchestrator.store.direct import execute
-from orchestrator.store.feed import ChangeFeed, Sight
-from orchestrator.store.hints import SIGHTS, DataVersionHints, Hints
-from orchestrator.store.locks import FileLock
-from orchestrator.store.transaction import Read, Write
+from orchestrator.store.database.changes.change_feed import ChangeFeed, Sight
+from orchestrator.store.database.changes.sqlite_source import SIGHTS, DataVersionHints, Hints
+from orchestrator.store.database.drivers import postgres, sqlite, sqlite_connection as sqlite_file
+from orchestrator.store.database.drivers.file_lock import FileLock
+from orchestrator.store.database.drivers.wal_checkpointer import Checkpointer
+from orchestrator.store.database.prepared import execute
+from orchestrator.store.database.transaction import Read, Write
 from perdure.contract import RunStatus
 
 __all__ = ["Database", "Dialect", "Read", "Write", "open_database"]
@@ -195,7 +195,7 @@ async def open_database(
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
         return await _open_sqlite(Path(parsed.database), checkpoint=checkpoint, box=box)
     if backend == "postgresql":
-        from orchestrator.store.notifications import NotifyHints  # noqa: PLC0415 - imports psycopg, 10 MB
+        from orchestrator.store.database.changes.postgres_source import NotifyHints  # noqa: PLC0415 - imports psycopg, 10 MB
 
         direct = postgres.without_options(make_url(listen_url or url))
         engine = postgres.postgres_engine(parsed, pool_size)

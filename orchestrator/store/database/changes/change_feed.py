@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from orchestrator.store.hints import Hints
+from orchestrator.store.database.changes.sqlite_source import Hints
 
 CATCH_UP_SECONDS = 1.0
 """A change of which no hint came is seen after this long."""

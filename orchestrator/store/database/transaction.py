@@ -22,7 +22,7 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 from typing_extensions import override
 
 from orchestrator.runtime.encryption import SecretBox
-from orchestrator.store.direct import Pipeline, Rows, execute, is_made_once
+from orchestrator.store.database.prepared import Pipeline, Rows, execute, is_made_once
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 T = TypeVar("T")

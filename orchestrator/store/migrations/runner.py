@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from orchestrator.store.engine import Database, migration_lock
-from orchestrator.store.locks import FileLock
-from orchestrator.store.sqlite import open_writer, sqlite_engine
+from orchestrator.store.database.drivers.file_lock import FileLock
+from orchestrator.store.database.drivers.sqlite import open_writer, sqlite_engine
+from orchestrator.store.database.engine import Database, migration_lock
 from orchestrator.store.tables import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-_MIGRATIONS = Path(__file__).with_name("migrations") / "versions"
+_MIGRATIONS = Path(__file__).with_name("versions")
 _VERSION = Table(
     "alembic_version",
     MetaData(),

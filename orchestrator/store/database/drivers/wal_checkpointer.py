@@ -14,8 +14,8 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.store.locks import FileLock
-from orchestrator.store.sqlite_file import connect, is_busy
+from orchestrator.store.database.drivers.file_lock import FileLock
+from orchestrator.store.database.drivers.sqlite_connection import connect, is_busy
 
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 """A log larger than this is moved into the database, without getting in anybody's way."""

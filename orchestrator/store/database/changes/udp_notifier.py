@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from orchestrator.runtime.clock import now_ms
-from orchestrator.store.locks import FileLock
+from orchestrator.store.database.drivers.file_lock import FileLock
 
 _HOST = "127.0.0.1"
 _KEYS_PER_RING = 380

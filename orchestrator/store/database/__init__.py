@@ -1,0 +1,1 @@
+"""Both database engines: transactions, prepared statements, JSON columns."""

@@ -1,0 +1,1 @@
+"""What is different about SQLite and PostgreSQL, one module each."""
