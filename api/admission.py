@@ -25,10 +25,10 @@ from api.throttle import lane_of
 from orchestrator.errors import NotFoundError
 from orchestrator.run_admission import ANYBODY, Caller
 from orchestrator.runtime.clock import now_ms
-from orchestrator.store.audit import MAX_ACTOR, MAX_TARGET, AuditNote
-from orchestrator.store.clusters import ClusterRecord
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.records import KeyRecord
+from orchestrator.store.tenants.audit_log import MAX_ACTOR, MAX_TARGET, AuditNote
+from orchestrator.store.tenants.clusters import ClusterRecord
 from orchestrator.workflows.interface import RunRef
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -14,8 +14,8 @@ from api.openapi import problems
 from api.replies import reply
 from api.scopes import givable
 from orchestrator.runtime.clock import to_datetime
-from orchestrator.store.keys import DEFAULT_SCOPES, scopes_in
 from orchestrator.store.records import KeyRecord
+from orchestrator.store.tenants.api_keys import DEFAULT_SCOPES, scopes_in
 from perdure.contract import ApiKey, ApiKeyPage, CreateApiKey, CreatedApiKey, Scope
 
 router = APIRouter(

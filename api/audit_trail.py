@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import logging
 
-from orchestrator.store.audit import AuditNote, AuditStore
 from orchestrator.store.database.errors import OUTAGES
+from orchestrator.store.tenants.audit_log import AuditNote, AuditStore
 
 _log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from api.openapi import problems
 from api.replies import reply
 from orchestrator.errors import InvalidRequestError
 from orchestrator.runtime.clock import to_datetime
-from orchestrator.store.clusters import ClusterRecord
+from orchestrator.store.tenants.clusters import ClusterRecord
 from perdure.contract import (
     Cluster as ClusterReply,
     ClusterPage,

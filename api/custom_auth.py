@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from api.errors import ApiError
 from orchestrator.errors import UnavailableError
 from orchestrator.run_admission import Caller
-from orchestrator.store.clusters import ClusterRecord
+from orchestrator.store.tenants.clusters import ClusterRecord
 
 ACCEPTED_SECONDS = 300.0
 REFUSED_SECONDS = 60.0

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from orchestrator.errors import NotFoundError
-from orchestrator.store.clusters import ClusterRecord, ClusterStore
-from orchestrator.store.keys import KeyStore, hash_key
 from orchestrator.store.records import KeyRecord
+from orchestrator.store.tenants.api_keys import KeyStore, hash_key
+from orchestrator.store.tenants.clusters import ClusterRecord, ClusterStore
 
 KEY_CACHE_SECONDS = 2.0
 """A revoked key, a key of a deleted cluster, and a changed setting work at most this much longer."""

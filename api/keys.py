@@ -14,8 +14,8 @@ from pathlib import Path
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings
-from orchestrator.store.keys import DEFAULT_SCOPES, hash_key, scopes_in
 from orchestrator.store.store import Store, open_store
+from orchestrator.store.tenants.api_keys import DEFAULT_SCOPES, hash_key, scopes_in
 from perdure.contract import Scope
 
 

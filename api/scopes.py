@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orchestrator.store.keys import scopes_in
 from orchestrator.store.records import KeyRecord
+from orchestrator.store.tenants.api_keys import scopes_in
 from perdure.contract import Scope
 
 USER = "custom"

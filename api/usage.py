@@ -11,7 +11,7 @@ from api.deps import Cluster, KeyedRoute, Services
 from api.openapi import problems
 from api.replies import reply
 from orchestrator.runtime.clock import now_ms
-from orchestrator.store.usage import DAY_MS, DayUsage
+from orchestrator.store.tenants.usage import DAY_MS, DayUsage
 from perdure.contract import UsageOfDay, UsageReport
 
 router = APIRouter(tags=["clusters"], route_class=KeyedRoute)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store.approvals import ApprovalStore
-from orchestrator.store.audit import AuditStore
 from orchestrator.store.blobs import BlobStore
 from orchestrator.store.call_queries import CallQueries
 from orchestrator.store.call_results import ResultStore
 from orchestrator.store.calls import CallStore
 from orchestrator.store.cluster_events import EventStore
-from orchestrator.store.clusters import ClusterStore
 from orchestrator.store.crash_streaks import CrashStreakStore
 from orchestrator.store.database.engine import Database, open_database
 from orchestrator.store.deadlines import DeadlineStore
@@ -20,7 +18,6 @@ from orchestrator.store.direct_calls import DirectCallStore
 from orchestrator.store.feedback import FeedbackStore
 from orchestrator.store.function_notes import NoteStore
 from orchestrator.store.functions import FunctionStore
-from orchestrator.store.keys import KeyStore
 from orchestrator.store.lost_handouts import LostHandoutStore
 from orchestrator.store.machines import MachineStore
 from orchestrator.store.messages import MessageStore
@@ -29,11 +26,14 @@ from orchestrator.store.names import NameStore
 from orchestrator.store.rewind import RewindStore
 from orchestrator.store.run_configs import RunConfigStore
 from orchestrator.store.runs import RunStore
-from orchestrator.store.side_usage import SideUsageStore
 from orchestrator.store.steps import StepStore
 from orchestrator.store.sweeps import SweepStore
+from orchestrator.store.tenants.api_keys import KeyStore
+from orchestrator.store.tenants.audit_log import AuditStore
+from orchestrator.store.tenants.auxiliary_usage import SideUsageStore
+from orchestrator.store.tenants.clusters import ClusterStore
+from orchestrator.store.tenants.usage import UsageStore
 from orchestrator.store.timeline import TimelineStore
-from orchestrator.store.usage import UsageStore
 from orchestrator.store.webhook_secrets import WebhookSecretStore
 
 

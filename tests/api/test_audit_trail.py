@@ -13,7 +13,7 @@ from typing_extensions import override
 from api.audit_trail import AuditTrail
 from api.composition import ApiServices
 from api.scopes import SCOPES, UNAUDITED
-from orchestrator.store.audit import AuditNote, AuditStore
+from orchestrator.store.tenants.audit_log import AuditNote, AuditStore
 from perdure.contract import Scope
 from tests.api.tenants import key_with, keyed_operations
 

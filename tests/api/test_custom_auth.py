@@ -30,8 +30,8 @@ from api.scopes import SCOPES, USER
 from orchestrator.errors import UnavailableError
 from orchestrator.operations import Operations
 from orchestrator.store import tables
-from orchestrator.store.clusters import ClusterRecord
 from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.tenants.clusters import ClusterRecord
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_CONTEXT_BYTES
 from tests.api.tenants import keyed_operations

@@ -9,8 +9,8 @@ import pytest
 
 from api.keys import ensure, main
 from orchestrator.settings import Settings
-from orchestrator.store.keys import hash_key, scopes_in
 from orchestrator.store.store import open_store
+from orchestrator.store.tenants.api_keys import hash_key, scopes_in
 from perdure.contract import Scope
 
 

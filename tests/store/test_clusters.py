@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
-from orchestrator.store.keys import hash_key
+from orchestrator.store.tenants.api_keys import hash_key
 from perdure.contract import Scope
 from tests.store.stage import Stage
 

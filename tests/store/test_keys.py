@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.errors import NotFoundError
 from orchestrator.store import tables
-from orchestrator.store.keys import hash_key
+from orchestrator.store.tenants.api_keys import hash_key
 from tests.store.stage import Stage
 
 

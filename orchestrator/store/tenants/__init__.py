@@ -1,0 +1,1 @@
+"""Clusters and what is kept for them: API keys, audit log, usage."""
