@@ -12,7 +12,7 @@ from api.deps import Cluster, KeyedRoute, Services
 from api.openapi import problems
 from api.replies import reply
 from orchestrator.runtime.clock import now_ms, to_datetime
-from orchestrator.store.machines import MachineRecord
+from orchestrator.store.functions.machines import MachineRecord
 from perdure.contract import Machine, MachinePage
 
 router = APIRouter(tags=["services"], route_class=KeyedRoute)

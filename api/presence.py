@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.runtime.clock import now_ms
-from orchestrator.store.functions import FunctionStore
+from orchestrator.store.functions.registry import FunctionStore
 
 _MOST_KNOWN = 50_000
 _MARGIN_MS = 10_000

@@ -19,6 +19,7 @@ from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call, keep_la
 from orchestrator.store.call_verdicts import Again, Finished, Settled, held
 from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import dump, load_object, storable
+from orchestrator.store.functions.available import find_function
 from orchestrator.store.interruptions import (
     DEFAULT_APPROVAL_SECONDS,
     MAX_INTERRUPTIONS,
@@ -26,7 +27,6 @@ from orchestrator.store.interruptions import (
     pause_for_people,
     resume_when_decided,
 )
-from orchestrator.store.offers import find_function
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
 from orchestrator.workflows.interface import CallOutcome, RunRef

@@ -13,7 +13,7 @@ from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call
 from orchestrator.store.confidences import contexts_of
 from orchestrator.store.database.engine import Read
-from orchestrator.store.offers import config_of
+from orchestrator.store.functions.available import config_of
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import RunRecord
 from perdure.contract import CachePolicy, CallStatus, ResultType

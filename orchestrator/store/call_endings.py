@@ -7,7 +7,7 @@ from orchestrator.store.call_rows import UPDATE_CALL, answer
 from orchestrator.store.call_verdicts import Again, Settled
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.delivery_rows import mark_delivered
-from orchestrator.store.offers import config_of
+from orchestrator.store.functions.available import config_of
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
 from orchestrator.workflows.interface import CallOutcome

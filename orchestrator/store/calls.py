@@ -34,11 +34,11 @@ from orchestrator.store.call_verdicts import (
     outcome_of,
     was_cancelled,
 )
-from orchestrator.store.concurrency import at_work, is_full, limit_of
 from orchestrator.store.crash_streaks import hold_back, note_death
 from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.database.prepared import quick
+from orchestrator.store.functions.concurrency import at_work, is_full, limit_of
 from orchestrator.store.handouts import give, handed, is_made_within_a_step
 from orchestrator.store.interruptions import makes_calls
 from orchestrator.store.open_run import OpenRun

@@ -11,7 +11,7 @@ from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Read, Write
 from orchestrator.store.database.json_columns import dump, load_optional
-from orchestrator.store.offers import call_settings
+from orchestrator.store.functions.available import call_settings
 from orchestrator.store.records import CallRecord, RunRecord
 from perdure.contract import CallStatus, FunctionReference, StatusChange, StatusChangeTarget
 

@@ -15,9 +15,9 @@ from orchestrator.store.approvals import ask_first
 from orchestrator.store.call_cache import answer_cached
 from orchestrator.store.call_rows import insert_calls, open_calls
 from orchestrator.store.database.engine import Database
+from orchestrator.store.functions.available import offer_of
 from orchestrator.store.interruptions import pause_for_people
 from orchestrator.store.new_runs import NewRun, insert_run
-from orchestrator.store.offers import offer_of
 from orchestrator.store.open_run import OpenRun
 from perdure.contract import FunctionReference
 

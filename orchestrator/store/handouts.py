@@ -12,10 +12,10 @@ from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL
 from orchestrator.store.call_verdicts import HandedOut
-from orchestrator.store.concurrency import limit_of
 from orchestrator.store.confidences import contexts_of, opened_input
 from orchestrator.store.database.engine import Write
 from orchestrator.store.database.prepared import quick
+from orchestrator.store.functions.concurrency import limit_of
 from orchestrator.store.interruptions import is_wanted
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, RunRecord

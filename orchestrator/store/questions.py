@@ -17,14 +17,14 @@ from orchestrator.store import tables
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import load
 from orchestrator.store.database.prepared import once
-from orchestrator.store.messages import entries_after
-from orchestrator.store.mocks import mocked_outputs
-from orchestrator.store.offers import (
+from orchestrator.store.functions.available import (
     DEFAULT_DEADLINE_MS,
     DEFAULT_TIMEOUT_MS,
     offered,
     tool_name,
 )
+from orchestrator.store.messages import entries_after
+from orchestrator.store.mocks import mocked_outputs
 from orchestrator.store.records import RunRecord
 from perdure.contract import FunctionReference
 

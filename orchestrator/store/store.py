@@ -16,10 +16,10 @@ from orchestrator.store.deletion import DeletionStore
 from orchestrator.store.deliveries import DeliveryStore
 from orchestrator.store.direct_calls import DirectCallStore
 from orchestrator.store.feedback import FeedbackStore
-from orchestrator.store.function_notes import NoteStore
-from orchestrator.store.functions import FunctionStore
+from orchestrator.store.functions.machines import MachineStore
+from orchestrator.store.functions.notes import NoteStore
+from orchestrator.store.functions.registry import FunctionStore
 from orchestrator.store.lost_handouts import LostHandoutStore
-from orchestrator.store.machines import MachineStore
 from orchestrator.store.messages import MessageStore
 from orchestrator.store.migrations.runner import migrate
 from orchestrator.store.names import NameStore

@@ -13,7 +13,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.call_rows import answer, exhausted, find_call
 from orchestrator.store.database.engine import Database
-from orchestrator.store.functions import has_live_machine
+from orchestrator.store.functions.registry import has_live_machine
 from orchestrator.store.interruptions import makes_calls
 from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord

@@ -8,7 +8,7 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Again, Settled
 from orchestrator.store.database.json_columns import load_object
-from orchestrator.store.offers import DEFAULT_DEADLINE_MS
+from orchestrator.store.functions.available import DEFAULT_DEADLINE_MS
 from orchestrator.workflows.interface import CallOrder, RunRef
 from perdure.contract import FunctionConfig, ResultType, RunStatus, StatusChange
 from tests.store.stage import HANDLER, Stage, text_of

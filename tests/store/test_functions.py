@@ -10,14 +10,14 @@ from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.llm.prompts import OWN_TOOLS
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.functions import FORGOTTEN_AFTER_MS
-from orchestrator.store.offers import (
+from orchestrator.store.functions.available import (
     DEFAULT_DEADLINE_MS,
     DEFAULT_TIMEOUT_MS,
     MAX_TOOL_NAME,
     call_settings,
     tool_name,
 )
+from orchestrator.store.functions.registry import FORGOTTEN_AFTER_MS
 from perdure.contract import FunctionConfig, FunctionDefinition, FunctionReference
 from tests.store.stage import Stage
 

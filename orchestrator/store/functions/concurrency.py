@@ -7,7 +7,7 @@ from sqlalchemy import Select, bindparam, func, select
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Read, Write
-from orchestrator.store.offers import config_of
+from orchestrator.store.functions.available import config_of
 from orchestrator.store.records import CallRecord
 from perdure.contract import CallStatus, RunStatus
 

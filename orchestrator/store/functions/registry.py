@@ -25,7 +25,7 @@ from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, Read, Write
 from orchestrator.store.database.json_columns import dump, dump_optional, load_object
 from orchestrator.store.database.prepared import once
-from orchestrator.store.offers import tool_name
+from orchestrator.store.functions.available import tool_name
 from orchestrator.store.records import FunctionName, FunctionRecord
 from perdure.contract import (
     FunctionConfig,

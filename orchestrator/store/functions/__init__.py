@@ -1,0 +1,1 @@
+"""What function workers registered, and which functions a run may call."""
