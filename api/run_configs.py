@@ -14,7 +14,7 @@ from api.openapi import problems
 from api.replies import reply
 from orchestrator.run_configuration import RunConfigurations, content_of
 from orchestrator.runtime.clock import to_datetime
-from orchestrator.store.run_configs import MeasuredRun, RunConfigRecord
+from orchestrator.store.runs.configs import MeasuredRun, RunConfigRecord
 from perdure.contract import (
     CreateRunConfig,
     FoundRunConfig,

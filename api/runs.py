@@ -16,7 +16,7 @@ from api.presentation import present_run
 from api.replies import reply
 from api.waiting import wait_for_change, wait_for_end
 from orchestrator.run_admission import Caller
-from orchestrator.store.run_lists import RunFilter
+from orchestrator.store.runs.filters import RunFilter
 from perdure.contract import (
     MAX_METADATA_KEY,
     MAX_METADATA_VALUE,

@@ -12,7 +12,7 @@ from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema
 from orchestrator.store.call_rows import DIRECT
 from orchestrator.store.database.json_columns import dump
-from orchestrator.store.new_runs import NewRun
+from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store
 from perdure.contract import CreateCall, FunctionReference
 

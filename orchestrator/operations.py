@@ -25,8 +25,8 @@ from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema
 from orchestrator.settings import Settings
 from orchestrator.store.approvals import Decision
-from orchestrator.store.new_runs import NewRun, priority_of
 from orchestrator.store.records import CallRecord, DeliveryRecord, MessageRecord, RunRecord
+from orchestrator.store.runs.creation import NewRun, priority_of
 from orchestrator.store.store import Store
 from orchestrator.temporal.client import Temporal
 from orchestrator.temporal.signals import Nudge, Nudges

@@ -21,8 +21,8 @@ from orchestrator.runtime.ids import new_id
 from orchestrator.schema import check_schema
 from orchestrator.settings import Settings
 from orchestrator.store.database.json_columns import dump, dump_optional
-from orchestrator.store.new_runs import NewRun
 from orchestrator.store.records import FunctionName
+from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store
 from orchestrator.webhooks import Webhooks
 from perdure.contract import MAX_CONTEXT_BYTES, CreateRun, CreateStructuredOutput, TestOptions

@@ -14,7 +14,7 @@ from orchestrator.llm.tool_search import ranking
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import check_schema, compile_schema
 from orchestrator.store.database.json_columns import dump
-from orchestrator.store.run_configs import RunConfigRecord
+from orchestrator.store.runs.configs import RunConfigRecord
 from orchestrator.store.store import Store
 from perdure.contract import (
     MAX_PROMPT,

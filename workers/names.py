@@ -8,8 +8,8 @@ import logging
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.messages import ModelError
 from orchestrator.llm.run_names import READ_CHARACTERS, name_in
-from orchestrator.store.names import FROM_WORDS
 from orchestrator.store.questions import Question
+from orchestrator.store.runs.naming import FROM_WORDS
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType

@@ -27,8 +27,8 @@ from orchestrator.store.interruptions import (
     pause_for_people,
     resume_when_decided,
 )
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import CallOutcome, RunRef
 from perdure.contract import (
     ApprovalRequest,

@@ -13,8 +13,8 @@ from orchestrator.store import tables
 from orchestrator.store.call_rows import find_call
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.json_columns import storable
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import BlobRecord, CallRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_RUN_BLOB_BYTES, BlobType
 

@@ -14,8 +14,8 @@ from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call
 from orchestrator.store.confidences import contexts_of
 from orchestrator.store.database.engine import Read
 from orchestrator.store.functions.available import config_of
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import RunRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from perdure.contract import CachePolicy, CallStatus, ResultType
 
 calls = tables.calls

@@ -6,10 +6,10 @@ from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.call_rows import UPDATE_CALL, answer
 from orchestrator.store.call_verdicts import Again, Settled
 from orchestrator.store.database.json_columns import storable
-from orchestrator.store.delivery_rows import mark_delivered
 from orchestrator.store.functions.available import config_of
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.outbox import mark_delivered
 from orchestrator.workflows.interface import CallOutcome
 from perdure.contract import CallStatus, ResultType, RetryPolicy
 

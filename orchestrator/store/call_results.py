@@ -10,7 +10,7 @@ from orchestrator.store import tables
 from orchestrator.store.call_rows import find_call, show
 from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import storable
-from orchestrator.store.open_run import OpenRun
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import ResultType
 

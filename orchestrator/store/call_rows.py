@@ -19,11 +19,11 @@ from orchestrator.store.confidences import sealed_input, sealed_result
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import dump, storable
 from orchestrator.store.database.prepared import quick
-from orchestrator.store.delivery_rows import WEBHOOK
 from orchestrator.store.interruptions import resume_when_decided
-from orchestrator.store.new_runs import priority_of
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.store.runs.creation import priority_of
+from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.outbox import WEBHOOK
 from orchestrator.workflows.interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, LostCall
 from perdure.contract import MAX_REASON, CallStatus, MessageType, ResultType
 

@@ -41,8 +41,8 @@ from orchestrator.store.database.prepared import quick
 from orchestrator.store.functions.concurrency import at_work, is_full, limit_of
 from orchestrator.store.handouts import give, handed, is_made_within_a_step
 from orchestrator.store.interruptions import makes_calls
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import CallOutcome, CallTicket, RunRef, Seen
 from perdure.contract import CallStatus, ResultType
 

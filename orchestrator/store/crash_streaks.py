@@ -23,8 +23,8 @@ from orchestrator.store.call_endings import end_lost
 from orchestrator.store.call_rows import parts_of, queue_name
 from orchestrator.store.call_verdicts import Full
 from orchestrator.store.database.engine import Database, Read, Write
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from perdure.contract import CallStatus
 
 _log = logging.getLogger(__name__)

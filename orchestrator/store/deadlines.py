@@ -7,9 +7,9 @@ from sqlalchemy import select
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.budgets import fail_overdue
 from orchestrator.store.database.engine import Database
-from orchestrator.store.open_run import OpenRun
+from orchestrator.store.runs.limits import fail_overdue
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import RunStatus
 

@@ -13,9 +13,9 @@ from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call, order_of
 from orchestrator.store.database.engine import Database, Read, Write
 from orchestrator.store.database.json_columns import storable
-from orchestrator.store.delivery_rows import WEBHOOK, mark_delivered, patience_with, target_of
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, DeliveryRecord
+from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.outbox import WEBHOOK, mark_delivered, patience_with, target_of
 from orchestrator.workflows.interface import CallOrder, RunRef
 from perdure.contract import CallStatus, ResultType
 

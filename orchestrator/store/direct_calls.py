@@ -17,8 +17,8 @@ from orchestrator.store.call_rows import insert_calls, open_calls
 from orchestrator.store.database.engine import Database
 from orchestrator.store.functions.available import offer_of
 from orchestrator.store.interruptions import pause_for_people
-from orchestrator.store.new_runs import NewRun, insert_run
-from orchestrator.store.open_run import OpenRun
+from orchestrator.store.runs.creation import NewRun, insert_run
+from orchestrator.store.runs.locked_run import OpenRun
 from perdure.contract import FunctionReference
 
 calls, runs = tables.calls, tables.runs

@@ -17,8 +17,8 @@ from orchestrator.store.database.engine import Write
 from orchestrator.store.database.prepared import quick
 from orchestrator.store.functions.concurrency import limit_of
 from orchestrator.store.interruptions import is_wanted
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, RunRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import CallOrder
 from perdure.contract import CallStatus, FunctionCall
 

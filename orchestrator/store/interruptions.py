@@ -8,8 +8,8 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Read
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from perdure.contract import CallStatus, PausedFor, RunStatus
 
 calls = tables.calls

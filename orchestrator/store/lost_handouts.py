@@ -20,8 +20,8 @@ from orchestrator.store.call_rows import find_call, queue_name
 from orchestrator.store.call_verdicts import Again, Settled, Unwanted, outcome_of
 from orchestrator.store.crash_streaks import note_death
 from orchestrator.store.database.engine import Database
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.store.sweeps import BATCH, LOST_AFTER_MS
 from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import CallStatus

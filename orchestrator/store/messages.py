@@ -11,8 +11,8 @@ from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.json_columns import dump, load_object
 from orchestrator.store.database.prepared import once
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import MessageRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType, RunStatus
 

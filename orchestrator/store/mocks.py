@@ -9,8 +9,8 @@ from pydantic import JsonValue
 from orchestrator.rules.model_reply import NewCall
 from orchestrator.store.call_rows import answer, find_call
 from orchestrator.store.database.json_columns import dump, load_object, storable
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import RunRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from perdure.contract import ResultType
 
 

@@ -24,7 +24,7 @@ from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.database.json_columns import dump
 from orchestrator.store.database.prepared import quick
-from orchestrator.store.open_run import OpenRun
+from orchestrator.store.runs.locked_run import OpenRun
 from perdure.contract import MessageType
 
 _ACCEPTED = "The result was accepted."

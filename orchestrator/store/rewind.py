@@ -19,8 +19,8 @@ from orchestrator.store import tables
 from orchestrator.store.call_rows import UPDATE_CALL, answer, open_calls
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.json_columns import dump, load_object
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord, MessageRecord, RunRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType, ResultType, RunStatus
 

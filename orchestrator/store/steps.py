@@ -21,7 +21,6 @@ from orchestrator.rules.model_reply import Plan
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.approvals import ask_first
-from orchestrator.store.budgets import count_calls, fail_overdue, is_over_limits, pause_used_up
 from orchestrator.store.call_cache import answer_cached
 from orchestrator.store.call_rows import (
     DIRECT,
@@ -37,11 +36,12 @@ from orchestrator.store.database.prepared import once, quick
 from orchestrator.store.handouts import Maker, give_new
 from orchestrator.store.interruptions import is_paused, is_wanted, pause_for_people
 from orchestrator.store.mocks import answer_mocked
-from orchestrator.store.new_runs import priority_of
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.questions import Known, Question, cluster_context, question_of
 from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.replies import ReplyWriter
+from orchestrator.store.runs.creation import priority_of
+from orchestrator.store.runs.limits import count_calls, fail_overdue, is_over_limits, pause_used_up
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import LostCall, RunRef, Standing
 from perdure.contract import CallStatus, MessageType, RunStatus
 

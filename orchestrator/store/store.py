@@ -12,20 +12,20 @@ from orchestrator.store.cluster_events import EventStore
 from orchestrator.store.crash_streaks import CrashStreakStore
 from orchestrator.store.database.engine import Database, open_database
 from orchestrator.store.deadlines import DeadlineStore
-from orchestrator.store.deletion import DeletionStore
 from orchestrator.store.deliveries import DeliveryStore
 from orchestrator.store.direct_calls import DirectCallStore
-from orchestrator.store.feedback import FeedbackStore
 from orchestrator.store.functions.machines import MachineStore
 from orchestrator.store.functions.notes import NoteStore
 from orchestrator.store.functions.registry import FunctionStore
 from orchestrator.store.lost_handouts import LostHandoutStore
 from orchestrator.store.messages import MessageStore
 from orchestrator.store.migrations.runner import migrate
-from orchestrator.store.names import NameStore
 from orchestrator.store.rewind import RewindStore
-from orchestrator.store.run_configs import RunConfigStore
-from orchestrator.store.runs import RunStore
+from orchestrator.store.runs.configs import RunConfigStore
+from orchestrator.store.runs.deletion import DeletionStore
+from orchestrator.store.runs.feedback import FeedbackStore
+from orchestrator.store.runs.naming import NameStore
+from orchestrator.store.runs.repository import RunStore
 from orchestrator.store.steps import StepStore
 from orchestrator.store.sweeps import SweepStore
 from orchestrator.store.tenants.api_keys import KeyStore

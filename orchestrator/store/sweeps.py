@@ -15,8 +15,8 @@ from orchestrator.store.call_rows import answer, exhausted, find_call
 from orchestrator.store.database.engine import Database
 from orchestrator.store.functions.registry import has_live_machine
 from orchestrator.store.interruptions import makes_calls
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import CallRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import CallStatus, PausedFor, ResultType, RunStatus
 

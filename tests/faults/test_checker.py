@@ -18,7 +18,7 @@ from orchestrator.store.call_rows import HEARTBEAT_TIMEOUT
 from orchestrator.store.calls import CallStore, Finished
 from orchestrator.store.deliveries import DeliveryStore
 from orchestrator.store.records import RunRecord
-from orchestrator.store.runs import NewRun, RunStore
+from orchestrator.store.runs.repository import NewRun, RunStore
 from orchestrator.store.steps import Question, Recorded, StepStore
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import CallOrder, LostCall, RunRef, Standing

@@ -18,9 +18,9 @@ from orchestrator.schema import compile_schema
 from orchestrator.store import tables
 from orchestrator.store.call_verdicts import Finished, HandedOut
 from orchestrator.store.database.json_columns import dump, load, load_object
-from orchestrator.store.new_runs import NewRun
 from orchestrator.store.questions import Known, Question
 from orchestrator.store.records import MessageRecord, RunRecord
+from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import CallOrder, CallTicket, LostCall, RunRef, Standing
 from perdure.contract import (

@@ -13,7 +13,7 @@ from sqlalchemy import event, insert, text
 
 from orchestrator.store import call_rows, steps, tables
 from orchestrator.store.database.engine import Database
-from orchestrator.store.run_lists import RunFilter
+from orchestrator.store.runs.filters import RunFilter
 from orchestrator.store.store import Store
 from tests.store.conftest import run_row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from orchestrator.store.run_lists import RunFilter
+from orchestrator.store.runs.filters import RunFilter
 from tests.store.stage import Stage
 
 _TEXT = st.text(

@@ -13,8 +13,8 @@ from orchestrator.store import tables
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.questions import Known
 from orchestrator.store.records import RunRecord
-from orchestrator.store.run_lists import RunFilter
-from orchestrator.store.runs import RunStore
+from orchestrator.store.runs.filters import RunFilter
+from orchestrator.store.runs.repository import RunStore
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType, RunStatus
 from tests.store.stage import HANDLER, Stage, new_run, text_of

@@ -14,7 +14,7 @@ from orchestrator.store import tables
 from orchestrator.store.call_rows import DIRECT
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import load_object, load_optional
-from orchestrator.store.open_run import OpenRun
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.store.steps import standing_of
 from orchestrator.workflows.interface import Standing
 from perdure.contract import CallStatus, MessageType, PausedFor, RunStatus, StatusChangeTarget

@@ -8,13 +8,13 @@ from sqlalchemy.exc import IntegrityError
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
 from orchestrator.rules.lifecycle import Move, can, is_final
 from orchestrator.store import tables
-from orchestrator.store.budgets import raise_budget
 from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import storable
-from orchestrator.store.new_runs import NewRun, insert_run
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import EventRecord, RunRecord
-from orchestrator.store.run_lists import RunFilter, listing
+from orchestrator.store.runs.creation import NewRun, insert_run
+from orchestrator.store.runs.filters import RunFilter, listing
+from orchestrator.store.runs.limits import raise_budget
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import Budget, PausedFor, RunStatus
 

@@ -12,8 +12,8 @@ from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, Write
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import RunRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 
 runs, steps = tables.runs, tables.steps

@@ -17,8 +17,8 @@ from orchestrator.store import tables
 from orchestrator.store.database.engine import Write
 from orchestrator.store.database.json_columns import dump, load_object, storable
 from orchestrator.store.database.prepared import quick
-from orchestrator.store.delivery_rows import plan_delivery
 from orchestrator.store.records import RunRecord
+from orchestrator.store.runs.outbox import plan_delivery
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import PausedFor, RunStatus, StatusChange
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import storable
-from orchestrator.store.open_run import OpenRun
+from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 
 

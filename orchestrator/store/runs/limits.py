@@ -7,8 +7,8 @@ from orchestrator.rules.budget import Spent, UsedUp, raised, too_many_calls, use
 from orchestrator.rules.lifecycle import Move, is_final
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.database.json_columns import dump
-from orchestrator.store.open_run import OpenRun
 from orchestrator.store.records import RunRecord
+from orchestrator.store.runs.locked_run import OpenRun
 from perdure.contract import Budget, PausedFor, RunStatus
 
 

@@ -1,0 +1,1 @@
+"""One run's rows: its creation, its locked row, its limits, its outbox."""
