@@ -15,7 +15,7 @@ from api.openapi import problems
 from api.presentation import present_approval
 from api.replies import reply
 from orchestrator.runtime.clock import to_datetime
-from orchestrator.store.approvals import Pending
+from orchestrator.store.calls.approvals import Pending
 from orchestrator.store.database.json_columns import load
 from perdure.contract import ApprovalPage, CallApproval, DecideCall, PendingApproval
 

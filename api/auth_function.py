@@ -11,7 +11,7 @@ from api.custom_auth import Refusal, Verdict
 from orchestrator.errors import InvalidRequestError, NotFoundError, UnavailableError
 from orchestrator.operations import Operations
 from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
-from orchestrator.store.call_queries import ShownCall
+from orchestrator.store.calls.queries import ShownCall
 from orchestrator.store.confidences import opened_verdict
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef

@@ -16,8 +16,8 @@ from api.call_gates import LOOK_AGAIN, Gates
 from api.crash_loops import CrashLoops
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.failpoints import Point, reach
-from orchestrator.store.call_verdicts import Full, HandedOut, Settled, Unwanted
-from orchestrator.store.calls import CallStore
+from orchestrator.store.calls.execution import CallStore
+from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED, UNWANTED, CallQueue, CallTask
 from orchestrator.temporal.in_flight_journal import HeldTask, TaskJournal
 from perdure.contract import FunctionCall

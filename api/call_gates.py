@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
-from orchestrator.store.call_rows import parts_of
-from orchestrator.store.calls import CallStore
+from orchestrator.store.calls.execution import CallStore
+from orchestrator.store.calls.rows import parts_of
 
 LOOK_AGAIN = 0.25
 """Seconds after which a full function is looked at again: calls may end in other processes."""

@@ -7,7 +7,7 @@ import asyncio
 from api.composition import ApiServices
 from api.waiting import next_version
 from orchestrator.rules.lifecycle import is_final
-from orchestrator.store.call_queries import ShownCall
+from orchestrator.store.calls.queries import ShownCall
 from perdure.contract import RunStatus
 
 

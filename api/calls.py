@@ -27,7 +27,7 @@ from api.errors import ApiError
 from api.openapi import problems
 from api.replies import reply
 from orchestrator.errors import OrchestratorError, SupersededError, UnknownServiceError
-from orchestrator.store.call_rows import queue_name
+from orchestrator.store.calls.rows import queue_name
 from orchestrator.store.records import KeyRecord
 from perdure.contract import (
     MAX_FUNCTIONS_PER_SERVICE,

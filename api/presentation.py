@@ -8,7 +8,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from orchestrator.llm.transcript import public_data
 from orchestrator.runtime.clock import to_datetime
-from orchestrator.store.call_queries import ShownCall
+from orchestrator.store.calls.queries import ShownCall
 from orchestrator.store.database.json_columns import load, load_object, load_optional
 from orchestrator.store.records import BlobRecord, CallRecord, EventRecord, MessageRecord, RunRecord
 from perdure.contract import (

@@ -10,7 +10,7 @@ from orchestrator.llm.tools import OfferedFunction
 from orchestrator.run_admission import ANYBODY, Caller, check_context
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema
-from orchestrator.store.call_rows import DIRECT
+from orchestrator.store.calls.rows import DIRECT
 from orchestrator.store.database.json_columns import dump
 from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store

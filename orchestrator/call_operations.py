@@ -9,7 +9,7 @@ from __future__ import annotations
 from orchestrator.errors import SupersededError, UnavailableError
 from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.failpoints import Point, reach
-from orchestrator.store.call_verdicts import Finished, Settled, content_of
+from orchestrator.store.calls.outcomes import Finished, Settled, content_of
 from orchestrator.store.lost_handouts import AT_ONCE
 from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import FUNCTION_FAILED, PROCESS_LOST, CallQueue, Lease

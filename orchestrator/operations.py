@@ -24,7 +24,7 @@ from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema
 from orchestrator.settings import Settings
-from orchestrator.store.approvals import Decision
+from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.records import CallRecord, DeliveryRecord, MessageRecord, RunRecord
 from orchestrator.store.runs.creation import NewRun, priority_of
 from orchestrator.store.store import Store

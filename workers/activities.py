@@ -16,7 +16,7 @@ from orchestrator.rules.agent_loop import CallFunctions, CallModel, next_step
 from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach, reaching
-from orchestrator.store.call_verdicts import HandedOut
+from orchestrator.store.calls.outcomes import HandedOut
 from orchestrator.store.questions import Question
 from orchestrator.store.steps import Recorded
 from orchestrator.store.store import Store

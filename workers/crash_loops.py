@@ -7,7 +7,7 @@ import logging
 
 from orchestrator.rules.crash_loop import CrashStreak
 from orchestrator.runtime.clock import now_ms
-from orchestrator.store.crash_streaks import CrashStreakStore
+from orchestrator.store.calls.crash_loops import CrashStreakStore
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from orchestrator.runtime.clock import now_ms
-from orchestrator.store.call_verdicts import Again, Full, Settled
+from orchestrator.store.calls.outcomes import Again, Full, Settled
 from orchestrator.temporal.activity_tasks import FRESH_MS, FUNCTION_FAILED, NOT_DELIVERED, UNWANTED
 from orchestrator.temporal.client import BUILD_ID
 from orchestrator.workflows.interface import CallOutcome, CallTicket

@@ -24,8 +24,7 @@ from orchestrator.registration import definitions_of
 from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
-from orchestrator.store.call_rows import queue_name
-from orchestrator.store.call_verdicts import (
+from orchestrator.store.calls.outcomes import (
     Again,
     Finished,
     Full,
@@ -34,6 +33,7 @@ from orchestrator.store.call_verdicts import (
     Unwanted,
     content_of,
 )
+from orchestrator.store.calls.rows import queue_name
 from orchestrator.store.database.json_columns import is_too_deep
 from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import FUNCTION_FAILED

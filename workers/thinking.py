@@ -28,8 +28,8 @@ from orchestrator.rules.pricing import PriceList
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.schema import compile_schema, embed
+from orchestrator.store.calls.leases import Maker
 from orchestrator.store.database.json_columns import dump, load
-from orchestrator.store.handouts import Maker
 from orchestrator.store.questions import Known, Question
 from orchestrator.store.records import RunRecord
 from orchestrator.store.steps import Recorded

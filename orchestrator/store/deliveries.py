@@ -10,7 +10,7 @@ from sqlalchemy import Select, bindparam, delete, select, update
 
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
-from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call, order_of
+from orchestrator.store.calls.rows import UPDATE_CALL, answer, find_call, order_of
 from orchestrator.store.database.engine import Database, Read, Write
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.records import CallRecord, DeliveryRecord

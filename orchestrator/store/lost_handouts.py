@@ -15,10 +15,10 @@ from orchestrator.errors import NotFoundError
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.call_endings import end_lost
-from orchestrator.store.call_rows import find_call, queue_name
-from orchestrator.store.call_verdicts import Again, Settled, Unwanted, outcome_of
-from orchestrator.store.crash_streaks import note_death
+from orchestrator.store.calls.attempts import end_lost
+from orchestrator.store.calls.crash_loops import note_death
+from orchestrator.store.calls.outcomes import Again, Settled, Unwanted, outcome_of
+from orchestrator.store.calls.rows import find_call, queue_name
 from orchestrator.store.database.engine import Database
 from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.locked_run import OpenRun

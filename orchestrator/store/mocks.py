@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from orchestrator.rules.model_reply import NewCall
-from orchestrator.store.call_rows import answer, find_call
+from orchestrator.store.calls.rows import answer, find_call
 from orchestrator.store.database.json_columns import dump, load_object, storable
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.locked_run import OpenRun

@@ -16,7 +16,7 @@ from orchestrator.llm.transcript import seen_key, words
 from orchestrator.rules.lifecycle import Move, can, is_final
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
-from orchestrator.store.call_rows import UPDATE_CALL, answer, open_calls
+from orchestrator.store.calls.rows import UPDATE_CALL, answer, open_calls
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.json_columns import dump, load_object
 from orchestrator.store.records import CallRecord, MessageRecord, RunRecord

@@ -20,9 +20,12 @@ from orchestrator.rules.lifecycle import Move, is_final
 from orchestrator.rules.model_reply import Plan
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
-from orchestrator.store.approvals import ask_first
-from orchestrator.store.call_cache import answer_cached
-from orchestrator.store.call_rows import (
+from orchestrator.store.calls.approvals import ask_first
+from orchestrator.store.calls.cache import answer_cached
+from orchestrator.store.calls.interruptions import is_paused, is_wanted, pause_for_people
+from orchestrator.store.calls.leases import Maker, give_new
+from orchestrator.store.calls.outcomes import HandedOut
+from orchestrator.store.calls.rows import (
     DIRECT,
     answer_lost,
     insert_calls,
@@ -30,11 +33,8 @@ from orchestrator.store.call_rows import (
     order_in,
     read_part,
 )
-from orchestrator.store.call_verdicts import HandedOut
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.prepared import once, quick
-from orchestrator.store.handouts import Maker, give_new
-from orchestrator.store.interruptions import is_paused, is_wanted, pause_for_people
 from orchestrator.store.mocks import answer_mocked
 from orchestrator.store.questions import Known, Question, cluster_context, question_of
 from orchestrator.store.records import CallRecord, RunRecord

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from orchestrator.runtime.encryption import SecretBox
-from orchestrator.store.approvals import ApprovalStore
-from orchestrator.store.blobs import BlobStore
-from orchestrator.store.call_queries import CallQueries
-from orchestrator.store.call_results import ResultStore
-from orchestrator.store.calls import CallStore
+from orchestrator.store.calls.approvals import ApprovalStore
+from orchestrator.store.calls.blobs import BlobStore
+from orchestrator.store.calls.crash_loops import CrashStreakStore
+from orchestrator.store.calls.direct import DirectCallStore
+from orchestrator.store.calls.execution import CallStore
+from orchestrator.store.calls.queries import CallQueries
+from orchestrator.store.calls.results import ResultStore
 from orchestrator.store.cluster_events import EventStore
-from orchestrator.store.crash_streaks import CrashStreakStore
 from orchestrator.store.database.engine import Database, open_database
 from orchestrator.store.deadlines import DeadlineStore
 from orchestrator.store.deliveries import DeliveryStore
-from orchestrator.store.direct_calls import DirectCallStore
 from orchestrator.store.functions.machines import MachineStore
 from orchestrator.store.functions.notes import NoteStore
 from orchestrator.store.functions.registry import FunctionStore

@@ -11,10 +11,10 @@ from orchestrator.errors import NotFoundError
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.call_rows import answer, exhausted, find_call
+from orchestrator.store.calls.interruptions import makes_calls
+from orchestrator.store.calls.rows import answer, exhausted, find_call
 from orchestrator.store.database.engine import Database
 from orchestrator.store.functions.registry import has_live_machine
-from orchestrator.store.interruptions import makes_calls
 from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef

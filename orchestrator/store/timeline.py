@@ -10,7 +10,7 @@ from sqlalchemy import func, or_, select
 
 from orchestrator.errors import NotFoundError
 from orchestrator.store import tables
-from orchestrator.store.call_queries import ShownCall, calls_behind, calls_named
+from orchestrator.store.calls.queries import ShownCall, calls_behind, calls_named
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.records import EventRecord, MessageRecord, RunRecord

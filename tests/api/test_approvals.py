@@ -9,7 +9,7 @@ import pytest
 
 from api.deps import ApiServices
 from orchestrator.store import tables
-from orchestrator.store.calls import CallStore
+from orchestrator.store.calls.execution import CallStore
 from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import FunctionDefinition
 from tests.store.stage import Stage

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from api.call_door import CallDoor
-from orchestrator.store.call_verdicts import HandedOut
-from orchestrator.store.calls import CallStore
+from orchestrator.store.calls.execution import CallStore
+from orchestrator.store.calls.outcomes import HandedOut
 from orchestrator.temporal.activity_tasks import CallQueue, CallTask
 from orchestrator.temporal.in_flight_journal import TaskJournal
 from orchestrator.workflows.interface import CallTicket, RunRef

@@ -11,7 +11,7 @@ import pytest
 from pydantic import JsonValue
 
 from api.deps import ApiServices
-from orchestrator.store.call_verdicts import HandedOut, content_of
+from orchestrator.store.calls.outcomes import HandedOut, content_of
 from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import MAX_BLOB_BYTES, ResultType
 

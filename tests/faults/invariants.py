@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from orchestrator.rules.lifecycle import TRANSITIONS, Move, is_final
-from orchestrator.store.call_rows import HEARTBEAT_TIMEOUT
+from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
 from perdure.contract import MessageType, RunStatus
 from tests.faults.evidence import Evidence, Row
 from tests.faults.wish_rules import wishes

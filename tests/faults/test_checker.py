@@ -14,8 +14,8 @@ from typing_extensions import override
 
 from orchestrator.rules.model_reply import Plan
 from orchestrator.store import tables
-from orchestrator.store.call_rows import HEARTBEAT_TIMEOUT
-from orchestrator.store.calls import CallStore, Finished
+from orchestrator.store.calls.execution import CallStore, Finished
+from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
 from orchestrator.store.deliveries import DeliveryStore
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.repository import NewRun, RunStore

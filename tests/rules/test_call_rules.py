@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from orchestrator.llm.messages import Reply, Stop, Tool, ToolCall
 from orchestrator.llm.tools import OfferedFunction
 from orchestrator.rules.model_reply import Plan, read_reply
-from orchestrator.store.call_endings import retry_delay
+from orchestrator.store.calls.attempts import retry_delay
 from orchestrator.store.database.json_columns import load
 from perdure.contract import RetryPolicy
 

@@ -6,8 +6,8 @@ import itertools
 
 from orchestrator.rules.crash_loop import TOGETHER, CrashStreak
 from orchestrator.store import tables
-from orchestrator.store.call_rows import queue_name
-from orchestrator.store.call_verdicts import Full, HandedOut, Settled, Unwanted
+from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
+from orchestrator.store.calls.rows import queue_name
 from orchestrator.workflows.interface import CallTicket
 from tests.store.stage import Stage
 

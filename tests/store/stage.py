@@ -16,7 +16,7 @@ from orchestrator.rules.model_reply import Plan, read_reply
 from orchestrator.runtime.clock import now_ms
 from orchestrator.schema import compile_schema
 from orchestrator.store import tables
-from orchestrator.store.call_verdicts import Finished, HandedOut
+from orchestrator.store.calls.outcomes import Finished, HandedOut
 from orchestrator.store.database.json_columns import dump, load, load_object
 from orchestrator.store.questions import Known, Question
 from orchestrator.store.records import MessageRecord, RunRecord

@@ -7,9 +7,9 @@ import pytest
 from orchestrator.errors import NotFoundError, SupersededError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.approvals import EXPIRY, Decision
-from orchestrator.store.call_verdicts import Again, Settled
-from orchestrator.store.interruptions import MAX_INTERRUPTIONS
+from orchestrator.store.calls.approvals import EXPIRY, Decision
+from orchestrator.store.calls.interruptions import MAX_INTERRUPTIONS
+from orchestrator.store.calls.outcomes import Again, Settled
 from orchestrator.workflows.interface import CallOutcome
 from perdure.contract import FunctionConfig, PausedFor, RunStatus
 from tests.store.stage import HANDLER, Stage

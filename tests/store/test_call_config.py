@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.store.call_verdicts import Again, Settled
+from orchestrator.store.calls.outcomes import Again, Settled
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig, ResultType, RetryPolicy

@@ -9,8 +9,8 @@ import pytest
 
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError, TooLargeError
 from orchestrator.store import tables
-from orchestrator.store.blobs import MAX_RUN_BLOBS
-from orchestrator.store.call_queries import LISTED_RESULT, ShownCall
+from orchestrator.store.calls.blobs import MAX_RUN_BLOBS
+from orchestrator.store.calls.queries import LISTED_RESULT, ShownCall
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_INLINE_RESULT, MAX_RUN_BLOB_BYTES, BlobType
 from tests.store.stage import Stage

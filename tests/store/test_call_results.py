@@ -11,7 +11,7 @@ from orchestrator.llm.prompts import READ_TOOL
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
-from orchestrator.store.call_verdicts import Settled, content_of
+from orchestrator.store.calls.outcomes import Settled, content_of
 from orchestrator.store.database.json_columns import load
 from orchestrator.workflows.interface import CallOutcome, RunRef, Seen
 from perdure.contract import INLINE_RESULT_CHARACTERS, ResultType

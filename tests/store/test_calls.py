@@ -13,8 +13,8 @@ from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
-from orchestrator.store.call_rows import MAX_UNACKNOWLEDGED
-from orchestrator.store.call_verdicts import Again, Finished, Settled, Unwanted
+from orchestrator.store.calls.outcomes import Again, Finished, Settled, Unwanted
+from orchestrator.store.calls.rows import MAX_UNACKNOWLEDGED
 from orchestrator.workflows.interface import CallOutcome, CallTicket, RunRef
 from perdure.contract import FunctionCall, FunctionConfig, ResultType
 from tests.store.stage import Stage, text_of

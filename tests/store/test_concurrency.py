@@ -9,7 +9,7 @@ import pytest
 from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.call_verdicts import Full, HandedOut
+from orchestrator.store.calls.outcomes import Full, HandedOut
 from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import FunctionConfig, ResultType
 from tests.store.stage import Stage

@@ -8,8 +8,8 @@ import logging
 import pytest
 
 from orchestrator.rules.crash_loop import FIRST_PAUSE, FORGOTTEN, LONGEST_PAUSE, SPARED, CrashStreak
-from orchestrator.store.call_rows import queue_name
-from orchestrator.store.call_verdicts import Full, HandedOut, Settled
+from orchestrator.store.calls.outcomes import Full, HandedOut, Settled
+from orchestrator.store.calls.rows import queue_name
 from perdure.contract import FunctionConfig
 from tests.store.crashes import (
     die,

@@ -12,7 +12,7 @@ from orchestrator.errors import NotFoundError
 from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.call_verdicts import Unwanted
+from orchestrator.store.calls.outcomes import Unwanted
 from orchestrator.store.tenants.usage import DAY_MS
 from orchestrator.workflows.interface import CallTicket, RunRef, Standing
 from tests.store.stage import HANDLER, Stage, calls_for, text_of

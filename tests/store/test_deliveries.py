@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
-from orchestrator.store.call_verdicts import Again, Settled
+from orchestrator.store.calls.outcomes import Again, Settled
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.functions.available import DEFAULT_DEADLINE_MS
 from orchestrator.workflows.interface import CallOrder, RunRef

@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.errors import ConflictError, SupersededError
 from orchestrator.store import tables
-from orchestrator.store.call_rows import DIRECT
-from orchestrator.store.call_verdicts import Settled, content_of
+from orchestrator.store.calls.outcomes import Settled, content_of
+from orchestrator.store.calls.rows import DIRECT
 from orchestrator.workflows.interface import CallOutcome, LostCall, RunRef, Standing
 from perdure.contract import CachePolicy, FunctionConfig, FunctionReference, ResultType
 from tests.store.stage import Stage, new_run

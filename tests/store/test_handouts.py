@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import SupersededError
-from orchestrator.store.call_verdicts import Full, HandedOut, Settled, Unwanted
+from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
 from orchestrator.store.steps import Recorded
 from orchestrator.workflows.interface import CallOrder, CallOutcome, CallTicket, RunRef
 from perdure.contract import FunctionConfig

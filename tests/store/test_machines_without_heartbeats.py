@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.call_verdicts import Again
+from orchestrator.store.calls.outcomes import Again
 from orchestrator.store.sweeps import LOST_AFTER_MS
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig, ResultType

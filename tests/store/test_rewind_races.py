@@ -10,7 +10,7 @@ from sqlalchemy import select
 from orchestrator.errors import ConflictError, SupersededError
 from orchestrator.llm.messages import UserTurn
 from orchestrator.store import tables
-from orchestrator.store.approvals import Decision
+from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import Standing
 from perdure.contract import FunctionConfig

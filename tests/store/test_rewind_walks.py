@@ -11,7 +11,7 @@ from orchestrator.errors import ConflictError
 from orchestrator.llm.messages import AssistantTurn, Turn, UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
-from orchestrator.store.call_rows import open_calls
+from orchestrator.store.calls.rows import open_calls
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.questions import Question
 from orchestrator.workflows.interface import RunRef

@@ -13,8 +13,8 @@ from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.approvals import Decided
-from orchestrator.store.call_verdicts import Settled
+from orchestrator.store.calls.approvals import Decided
+from orchestrator.store.calls.outcomes import Settled
 from orchestrator.workflows.interface import CallOutcome, CallTicket, LostCall
 from perdure.contract import PausedFor, ResultType, RunStatus
 from tests.store.stage import Stage, text_of

@@ -9,8 +9,8 @@ import pytest
 from orchestrator.errors import ConflictError
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
-from orchestrator.store.approvals import Decided, Decision
-from orchestrator.store.call_verdicts import Finished
+from orchestrator.store.calls.approvals import Decided, Decision
+from orchestrator.store.calls.outcomes import Finished
 from orchestrator.workflows.interface import CallOrder, RunRef, Standing
 from perdure.contract import ApprovalRequest, FunctionConfig
 from tests.store.stage import Stage

@@ -16,9 +16,9 @@ from temporalio.testing import ActivityEnvironment
 from typing_extensions import override
 
 from orchestrator.rules.crash_loop import LONGEST_PAUSE, SPARED, CrashStreak
-from orchestrator.store.call_rows import queue_name
-from orchestrator.store.call_verdicts import Settled
-from orchestrator.store.crash_streaks import CrashStreakStore
+from orchestrator.store.calls.crash_loops import CrashStreakStore
+from orchestrator.store.calls.outcomes import Settled
+from orchestrator.store.calls.rows import queue_name
 from orchestrator.store.database.engine import Database
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED
 from orchestrator.workflows.interface import CallTicket

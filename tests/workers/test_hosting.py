@@ -16,8 +16,8 @@ from orchestrator.errors import InvalidRequestError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store import tables
-from orchestrator.store.approvals import Decision
-from orchestrator.store.call_verdicts import Settled, Unwanted
+from orchestrator.store.calls.approvals import Decision
+from orchestrator.store.calls.outcomes import Settled, Unwanted
 from orchestrator.store.questions import Question
 from orchestrator.store.steps import Recorded
 from orchestrator.workflows.interface import CallTicket

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.store.call_verdicts import Again, Settled
+from orchestrator.store.calls.outcomes import Again, Settled
 from orchestrator.workflows.interface import CallTicket
 from perdure import Context, Service
 from perdure.hosting import Host

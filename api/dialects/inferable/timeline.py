@@ -18,7 +18,7 @@ from api.dialects.inferable.run_words import run_of
 from api.dialects.question import Question
 from api.presentation import present_call, present_event, present_message, present_run
 from api.waiting import next_version
-from orchestrator.store.call_queries import ShownCall
+from orchestrator.store.calls.queries import ShownCall
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_CALL_WAIT_SECONDS
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.store.call_rows import HEARTBEAT_TIMEOUT
+from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
 from perdure import AsyncPerdure
 from perdure.dev.ports import free_port
 from tests.faults.ground import Ground, laid_out, temporal_serves

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Table, select
 from orchestrator.rules.agent_loop import CallFunctions, Rest, Summarize, next_step
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
-from orchestrator.store.call_rows import DIRECT
+from orchestrator.store.calls.rows import DIRECT
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import load_object, load_optional
 from orchestrator.store.runs.locked_run import OpenRun

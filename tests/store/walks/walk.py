@@ -14,9 +14,9 @@ from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL
 from orchestrator.rules.lifecycle import Move, is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.approvals import Decision
-from orchestrator.store.call_rows import DIRECT
-from orchestrator.store.call_verdicts import Finished, HandedOut, Settled, Unwanted
+from orchestrator.store.calls.approvals import Decision
+from orchestrator.store.calls.outcomes import Finished, HandedOut, Settled, Unwanted
+from orchestrator.store.calls.rows import DIRECT
 from orchestrator.store.sweeps import WaitingCall
 from orchestrator.workflows.interface import CallOrder, CallTicket, LostCall, RunRef
 from perdure.contract import (

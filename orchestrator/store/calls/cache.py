@@ -10,7 +10,7 @@ from orchestrator.rules.cache_keys import cache_key
 from orchestrator.rules.model_reply import NewCall
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call
+from orchestrator.store.calls.rows import UPDATE_CALL, answer, find_call
 from orchestrator.store.confidences import contexts_of
 from orchestrator.store.database.engine import Read
 from orchestrator.store.functions.available import config_of

@@ -10,13 +10,13 @@ from sqlalchemy import bindparam, select
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
-from orchestrator.store.call_rows import UPDATE_CALL
-from orchestrator.store.call_verdicts import HandedOut
+from orchestrator.store.calls.interruptions import is_wanted
+from orchestrator.store.calls.outcomes import HandedOut
+from orchestrator.store.calls.rows import UPDATE_CALL
 from orchestrator.store.confidences import contexts_of, opened_input
 from orchestrator.store.database.engine import Write
 from orchestrator.store.database.prepared import quick
 from orchestrator.store.functions.concurrency import limit_of
-from orchestrator.store.interruptions import is_wanted
 from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import CallOrder

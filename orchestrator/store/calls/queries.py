@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
-from orchestrator.store.blobs import blobs_of
+from orchestrator.store.calls.blobs import blobs_of
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.json_columns import dump, storable
 from orchestrator.store.records import BlobRecord, CallRecord

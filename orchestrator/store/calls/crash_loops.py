@@ -19,9 +19,9 @@ from orchestrator.rules.crash_loop import (
 )
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
-from orchestrator.store.call_endings import end_lost
-from orchestrator.store.call_rows import parts_of, queue_name
-from orchestrator.store.call_verdicts import Full
+from orchestrator.store.calls.attempts import end_lost
+from orchestrator.store.calls.outcomes import Full
+from orchestrator.store.calls.rows import parts_of, queue_name
 from orchestrator.store.database.engine import Database, Read, Write
 from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.locked_run import OpenRun

@@ -14,19 +14,19 @@ from orchestrator.rules.approvals import denied, expired
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
-from orchestrator.store.call_endings import end_attempt
-from orchestrator.store.call_rows import UPDATE_CALL, answer, find_call, keep_late
-from orchestrator.store.call_verdicts import Again, Finished, Settled, held
-from orchestrator.store.database.engine import Database
-from orchestrator.store.database.json_columns import dump, load_object, storable
-from orchestrator.store.functions.available import find_function
-from orchestrator.store.interruptions import (
+from orchestrator.store.calls.attempts import end_attempt
+from orchestrator.store.calls.interruptions import (
     DEFAULT_APPROVAL_SECONDS,
     MAX_INTERRUPTIONS,
     interrupt,
     pause_for_people,
     resume_when_decided,
 )
+from orchestrator.store.calls.outcomes import Again, Finished, Settled, held
+from orchestrator.store.calls.rows import UPDATE_CALL, answer, find_call, keep_late
+from orchestrator.store.database.engine import Database
+from orchestrator.store.database.json_columns import dump, load_object, storable
+from orchestrator.store.functions.available import find_function
 from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import CallOutcome, RunRef

@@ -9,8 +9,22 @@ from sqlalchemy import Integer, bindparam, delete, exists, func, or_, select, up
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
-from orchestrator.store.call_endings import end_attempt
-from orchestrator.store.call_rows import (
+from orchestrator.store.calls.attempts import end_attempt
+from orchestrator.store.calls.crash_loops import hold_back, note_death
+from orchestrator.store.calls.interruptions import makes_calls
+from orchestrator.store.calls.leases import give, handed, is_made_within_a_step
+from orchestrator.store.calls.outcomes import (
+    Finished,
+    Full,
+    GivenUp,
+    HandedOut,
+    Settled,
+    Unwanted,
+    held,
+    outcome_of,
+    was_cancelled,
+)
+from orchestrator.store.calls.rows import (
     DIRECT,
     UPDATE_CALL,
     answer,
@@ -23,24 +37,10 @@ from orchestrator.store.call_rows import (
     queue_name,
     result_message_id,
 )
-from orchestrator.store.call_verdicts import (
-    Finished,
-    Full,
-    GivenUp,
-    HandedOut,
-    Settled,
-    Unwanted,
-    held,
-    outcome_of,
-    was_cancelled,
-)
-from orchestrator.store.crash_streaks import hold_back, note_death
 from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.database.prepared import quick
 from orchestrator.store.functions.concurrency import at_work, is_full, limit_of
-from orchestrator.store.handouts import give, handed, is_made_within_a_step
-from orchestrator.store.interruptions import makes_calls
 from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import CallOutcome, CallTicket, RunRef, Seen

@@ -15,11 +15,11 @@ from orchestrator.rules.lifecycle import Move, can, is_final
 from orchestrator.rules.model_reply import NewCall, Read as ReadPart
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
+from orchestrator.store.calls.interruptions import resume_when_decided
 from orchestrator.store.confidences import sealed_input, sealed_result
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import dump, storable
 from orchestrator.store.database.prepared import quick
-from orchestrator.store.interruptions import resume_when_decided
 from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.creation import priority_of
 from orchestrator.store.runs.locked_run import OpenRun

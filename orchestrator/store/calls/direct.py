@@ -11,12 +11,12 @@ from orchestrator.llm.tools import OfferedFunction
 from orchestrator.rules.lifecycle import Move
 from orchestrator.rules.model_reply import NewCall
 from orchestrator.store import tables
-from orchestrator.store.approvals import ask_first
-from orchestrator.store.call_cache import answer_cached
-from orchestrator.store.call_rows import insert_calls, open_calls
+from orchestrator.store.calls.approvals import ask_first
+from orchestrator.store.calls.cache import answer_cached
+from orchestrator.store.calls.interruptions import pause_for_people
+from orchestrator.store.calls.rows import insert_calls, open_calls
 from orchestrator.store.database.engine import Database
 from orchestrator.store.functions.available import offer_of
-from orchestrator.store.interruptions import pause_for_people
 from orchestrator.store.runs.creation import NewRun, insert_run
 from orchestrator.store.runs.locked_run import OpenRun
 from perdure.contract import FunctionReference

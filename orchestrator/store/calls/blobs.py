@@ -10,7 +10,7 @@ from sqlalchemy import Select, func, insert, select
 from orchestrator.errors import NotFoundError, SupersededError, TooLargeError
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
-from orchestrator.store.call_rows import find_call
+from orchestrator.store.calls.rows import find_call
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.records import BlobRecord, CallRecord

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from orchestrator.llm.transcript import cut, summarized as summarized_text
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
-from orchestrator.store.call_rows import find_call, show
+from orchestrator.store.calls.rows import find_call, show
 from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.runs.locked_run import OpenRun

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.rules.lifecycle import is_final
-from orchestrator.store.call_rows import UPDATE_CALL, answer
-from orchestrator.store.call_verdicts import Again, Settled
+from orchestrator.store.calls.outcomes import Again, Settled
+from orchestrator.store.calls.rows import UPDATE_CALL, answer
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.functions.available import config_of
 from orchestrator.store.records import CallRecord

@@ -1,0 +1,1 @@
+"""One call's life: leased, tried, answered, approved, cached."""
