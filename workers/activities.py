@@ -17,8 +17,8 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach, reaching
 from orchestrator.store.calls.outcomes import HandedOut
-from orchestrator.store.questions import Question
-from orchestrator.store.steps import Recorded
+from orchestrator.store.conversation.step_input import Question
+from orchestrator.store.conversation.steps import Recorded
 from orchestrator.store.store import Store
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows import interface

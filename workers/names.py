@@ -8,7 +8,7 @@ import logging
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.messages import ModelError
 from orchestrator.llm.run_names import READ_CHARACTERS, name_in
-from orchestrator.store.questions import Question
+from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.runs.naming import FROM_WORDS
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef

@@ -29,10 +29,10 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.schema import compile_schema, embed
 from orchestrator.store.calls.leases import Maker
+from orchestrator.store.conversation.step_input import Known, Question
+from orchestrator.store.conversation.steps import Recorded
 from orchestrator.store.database.json_columns import dump, load
-from orchestrator.store.questions import Known, Question
 from orchestrator.store.records import RunRecord
-from orchestrator.store.steps import Recorded
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from workers.models import Models

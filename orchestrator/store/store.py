@@ -11,6 +11,9 @@ from orchestrator.store.calls.execution import CallStore
 from orchestrator.store.calls.queries import CallQueries
 from orchestrator.store.calls.results import ResultStore
 from orchestrator.store.cluster_events import EventStore
+from orchestrator.store.conversation.messages import MessageStore
+from orchestrator.store.conversation.rewind import RewindStore
+from orchestrator.store.conversation.steps import StepStore
 from orchestrator.store.database.engine import Database, open_database
 from orchestrator.store.deadlines import DeadlineStore
 from orchestrator.store.deliveries import DeliveryStore
@@ -18,15 +21,12 @@ from orchestrator.store.functions.machines import MachineStore
 from orchestrator.store.functions.notes import NoteStore
 from orchestrator.store.functions.registry import FunctionStore
 from orchestrator.store.lost_handouts import LostHandoutStore
-from orchestrator.store.messages import MessageStore
 from orchestrator.store.migrations.runner import migrate
-from orchestrator.store.rewind import RewindStore
 from orchestrator.store.runs.configs import RunConfigStore
 from orchestrator.store.runs.deletion import DeletionStore
 from orchestrator.store.runs.feedback import FeedbackStore
 from orchestrator.store.runs.naming import NameStore
 from orchestrator.store.runs.repository import RunStore
-from orchestrator.store.steps import StepStore
 from orchestrator.store.sweeps import SweepStore
 from orchestrator.store.tenants.api_keys import KeyStore
 from orchestrator.store.tenants.audit_log import AuditStore

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.settings import Settings
-from orchestrator.store.steps import Question
+from orchestrator.store.conversation.steps import Question
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from perdure.contract import FunctionReference, StatusChangeTarget

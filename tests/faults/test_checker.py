@@ -16,10 +16,10 @@ from orchestrator.rules.model_reply import Plan
 from orchestrator.store import tables
 from orchestrator.store.calls.execution import CallStore, Finished
 from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
+from orchestrator.store.conversation.steps import Question, Recorded, StepStore
 from orchestrator.store.deliveries import DeliveryStore
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.repository import NewRun, RunStore
-from orchestrator.store.steps import Question, Recorded, StepStore
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import CallOrder, LostCall, RunRef, Standing
 from tests.faults.diary import LEDGER

@@ -17,8 +17,8 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.schema import compile_schema
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Finished, HandedOut
+from orchestrator.store.conversation.step_input import Known, Question
 from orchestrator.store.database.json_columns import dump, load, load_object
-from orchestrator.store.questions import Known, Question
 from orchestrator.store.records import MessageRecord, RunRecord
 from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store

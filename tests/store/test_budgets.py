@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.store import tables
+from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.database.json_columns import load_object
-from orchestrator.store.questions import Question
 from orchestrator.workflows.interface import RunRef, Standing
 from perdure.contract import Budget
 from tests.store.stage import USAGE, Stage, calls_for, plan_of, text_of

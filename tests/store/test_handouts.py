@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.errors import SupersededError
 from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
-from orchestrator.store.steps import Recorded
+from orchestrator.store.conversation.steps import Recorded
 from orchestrator.workflows.interface import CallOrder, CallOutcome, CallTicket, RunRef
 from perdure.contract import FunctionConfig
 from tests.store.stage import Stage, calls_for, plan_of

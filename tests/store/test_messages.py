@@ -13,8 +13,8 @@ from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
+from orchestrator.store.conversation.messages import MAX_QUEUED
 from orchestrator.store.database.json_columns import load, load_object
-from orchestrator.store.messages import MAX_QUEUED
 from perdure.contract import CreateMessage, MessageType
 from tests.store.stage import Stage, calls_for, result_of, text_of
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import event, insert, text
 
-from orchestrator.store import steps, tables
+from orchestrator.store import tables
 from orchestrator.store.calls import rows as call_rows
+from orchestrator.store.conversation import steps
 from orchestrator.store.database.engine import Database
 from orchestrator.store.runs.filters import RunFilter
 from orchestrator.store.store import Store

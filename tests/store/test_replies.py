@@ -10,8 +10,8 @@ from orchestrator.llm.prompts import READ_TOOL, RESULT_TOOL
 from orchestrator.llm.transcript import turns
 from orchestrator.rules import agent_loop as agent
 from orchestrator.store import tables
+from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.database.json_columns import load, load_object
-from orchestrator.store.questions import Question
 from orchestrator.workflows.interface import LostCall, RunRef, Standing
 from perdure.contract import FunctionReference
 from tests.store.stage import HANDLER, WHOLE_NUMBER, Stage, calls_for, result_of, text_of

@@ -12,8 +12,8 @@ from orchestrator.llm.messages import AssistantTurn, Turn, UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import open_calls
+from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.database.json_columns import load_object
-from orchestrator.store.questions import Question
 from orchestrator.workflows.interface import RunRef
 from tests.store.conversations import rows_of
 from tests.store.stage import Stage, calls_for, text_of

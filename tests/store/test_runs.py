@@ -10,8 +10,8 @@ from typing_extensions import override
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
+from orchestrator.store.conversation.step_input import Known
 from orchestrator.store.database.json_columns import load_object
-from orchestrator.store.questions import Known
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.filters import RunFilter
 from orchestrator.store.runs.repository import RunStore

@@ -11,8 +11,8 @@ from orchestrator.llm.messages import AssistantTurn, UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
+from orchestrator.store.conversation.step_input import Known, Question
 from orchestrator.store.database.json_columns import load_object
-from orchestrator.store.questions import Known, Question
 from orchestrator.workflows.interface import RunRef, Standing
 from tests.store.stage import Stage, calls_for, text_of
 

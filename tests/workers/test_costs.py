@@ -9,7 +9,7 @@ import pytest
 from orchestrator.llm.messages import Reply, Stop, Usage
 from orchestrator.rules.pricing import PriceList, parse_prices
 from orchestrator.store import tables
-from orchestrator.store.questions import Question
+from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import ThinkInput
 from tests.store.stage import Stage
 from tests.workers.test_thinking import Parrot, ParrotModels

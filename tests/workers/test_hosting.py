@@ -18,8 +18,8 @@ from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.calls.outcomes import Settled, Unwanted
-from orchestrator.store.questions import Question
-from orchestrator.store.steps import Recorded
+from orchestrator.store.conversation.step_input import Question
+from orchestrator.store.conversation.steps import Recorded
 from orchestrator.workflows.interface import CallTicket
 from perdure import Context, Service, approval_request, blob
 from perdure.contract import FunctionConfig, FunctionDefinition, RetryPolicy

@@ -13,7 +13,7 @@ from orchestrator.llm.messages import ModelError, Posture
 from orchestrator.llm.model_names import CLAUDE_HAIKU
 from orchestrator.rules.pricing import PriceList
 from orchestrator.store import tables
-from orchestrator.store.questions import Question
+from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from tests.store.stage import USAGE, Stage
 from tests.workers.naming_models import NamingModel, NamingModels

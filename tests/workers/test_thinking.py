@@ -19,7 +19,7 @@ from orchestrator.llm.messages import (
 )
 from orchestrator.llm.model_names import ModelName
 from orchestrator.settings import Settings
-from orchestrator.store.questions import Question
+from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.tables import runs
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from tests.store.stage import Stage

@@ -22,7 +22,7 @@ from orchestrator.llm.prompts import (
 from orchestrator.llm.tool_selection import MAX_OFFERED
 from orchestrator.settings import Settings
 from orchestrator.store import tables
-from orchestrator.store.questions import Question
+from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from perdure.contract import FunctionDefinition
 from tests.models.anthropic_server import AnthropicServer, Body, Entry, serving

@@ -12,7 +12,7 @@ from enum import StrEnum
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_step
 from orchestrator.rules.lifecycle import Move
-from orchestrator.store.questions import Question
+from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import (
     CallOrder,
     CallOutcome,

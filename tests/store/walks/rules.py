@@ -12,10 +12,10 @@ from orchestrator.rules.agent_loop import CallFunctions, Rest, Summarize, next_s
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import DIRECT
+from orchestrator.store.conversation.steps import standing_of
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import load_object, load_optional
 from orchestrator.store.runs.locked_run import OpenRun
-from orchestrator.store.steps import standing_of
 from orchestrator.workflows.interface import Standing
 from perdure.contract import CallStatus, MessageType, PausedFor, RunStatus, StatusChangeTarget
 from tests.faults.evidence import Evidence, Row

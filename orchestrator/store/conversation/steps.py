@@ -33,12 +33,12 @@ from orchestrator.store.calls.rows import (
     order_in,
     read_part,
 )
+from orchestrator.store.conversation.mocks import answer_mocked
+from orchestrator.store.conversation.reply_writer import ReplyWriter
+from orchestrator.store.conversation.step_input import Known, Question, cluster_context, question_of
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.prepared import once, quick
-from orchestrator.store.mocks import answer_mocked
-from orchestrator.store.questions import Known, Question, cluster_context, question_of
 from orchestrator.store.records import CallRecord, RunRecord
-from orchestrator.store.replies import ReplyWriter
 from orchestrator.store.runs.creation import priority_of
 from orchestrator.store.runs.limits import count_calls, fail_overdue, is_over_limits, pause_used_up
 from orchestrator.store.runs.locked_run import OpenRun

@@ -14,6 +14,8 @@ from orchestrator.llm.messages import Tool
 from orchestrator.llm.tools import OfferedFunction
 from orchestrator.llm.transcript import Entry
 from orchestrator.store import tables
+from orchestrator.store.conversation.messages import entries_after
+from orchestrator.store.conversation.mocks import mocked_outputs
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import load
 from orchestrator.store.database.prepared import once
@@ -23,8 +25,6 @@ from orchestrator.store.functions.available import (
     offered,
     tool_name,
 )
-from orchestrator.store.messages import entries_after
-from orchestrator.store.mocks import mocked_outputs
 from orchestrator.store.records import RunRecord
 from perdure.contract import FunctionReference
 
