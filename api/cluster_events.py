@@ -12,7 +12,7 @@ from api.deps import Cluster, KeyedRoute, Services
 from api.openapi import problems
 from api.presentation import present_event
 from api.replies import reply
-from orchestrator.store.cluster_events import EventFilter
+from orchestrator.store.events.cluster_events import EventFilter
 from perdure.contract import ClusterEvent, ClusterEventPage
 
 router = APIRouter(tags=["events"], route_class=KeyedRoute)

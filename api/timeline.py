@@ -13,7 +13,7 @@ from api.openapi import problems
 from api.presentation import present_call, present_event, present_message, present_run
 from api.replies import reply
 from api.waiting import wait_for_change
-from orchestrator.store.timeline import TimelinePage
+from orchestrator.store.events.timeline import TimelinePage
 from perdure.contract import Timeline
 
 router = APIRouter(prefix="/clusters/{clusterId}/runs", tags=["runs"], route_class=KeyedRoute)

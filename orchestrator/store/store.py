@@ -10,13 +10,14 @@ from orchestrator.store.calls.direct import DirectCallStore
 from orchestrator.store.calls.execution import CallStore
 from orchestrator.store.calls.queries import CallQueries
 from orchestrator.store.calls.results import ResultStore
-from orchestrator.store.cluster_events import EventStore
 from orchestrator.store.conversation.messages import MessageStore
 from orchestrator.store.conversation.rewind import RewindStore
 from orchestrator.store.conversation.steps import StepStore
 from orchestrator.store.database.engine import Database, open_database
 from orchestrator.store.deadlines import DeadlineStore
 from orchestrator.store.deliveries import DeliveryStore
+from orchestrator.store.events.cluster_events import EventStore
+from orchestrator.store.events.timeline import TimelineStore
 from orchestrator.store.functions.machines import MachineStore
 from orchestrator.store.functions.notes import NoteStore
 from orchestrator.store.functions.registry import FunctionStore
@@ -33,7 +34,6 @@ from orchestrator.store.tenants.audit_log import AuditStore
 from orchestrator.store.tenants.auxiliary_usage import SideUsageStore
 from orchestrator.store.tenants.clusters import ClusterStore
 from orchestrator.store.tenants.usage import UsageStore
-from orchestrator.store.timeline import TimelineStore
 from orchestrator.store.webhook_secrets import WebhookSecretStore
 
 

@@ -7,8 +7,8 @@ import pytest
 from orchestrator.errors import NotFoundError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.cluster_events import EventFilter
 from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.events.cluster_events import EventFilter
 from orchestrator.store.tenants.audit_log import AuditNote
 from tests.store.stage import Stage, text_of
 

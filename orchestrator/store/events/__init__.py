@@ -1,0 +1,1 @@
+"""Reading what happened: timelines, and events of a cluster."""
