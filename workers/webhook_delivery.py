@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from orchestrator.store.deliveries import WebhookAttempt
+from orchestrator.store.deliveries.deliveries import WebhookAttempt
 from orchestrator.store.store import Store
 from orchestrator.webhooks import Webhooks
 from orchestrator.workflows import interface

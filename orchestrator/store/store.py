@@ -15,7 +15,8 @@ from orchestrator.store.conversation.rewind import RewindStore
 from orchestrator.store.conversation.steps import StepStore
 from orchestrator.store.database.engine import Database, open_database
 from orchestrator.store.deadlines import DeadlineStore
-from orchestrator.store.deliveries import DeliveryStore
+from orchestrator.store.deliveries.deliveries import DeliveryStore
+from orchestrator.store.deliveries.webhook_secrets import WebhookSecretStore
 from orchestrator.store.events.cluster_events import EventStore
 from orchestrator.store.events.timeline import TimelineStore
 from orchestrator.store.functions.machines import MachineStore
@@ -34,7 +35,6 @@ from orchestrator.store.tenants.audit_log import AuditStore
 from orchestrator.store.tenants.auxiliary_usage import SideUsageStore
 from orchestrator.store.tenants.clusters import ClusterStore
 from orchestrator.store.tenants.usage import UsageStore
-from orchestrator.store.webhook_secrets import WebhookSecretStore
 
 
 class Store:

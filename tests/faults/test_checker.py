@@ -17,7 +17,7 @@ from orchestrator.store import tables
 from orchestrator.store.calls.execution import CallStore, Finished
 from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
 from orchestrator.store.conversation.steps import Question, Recorded, StepStore
-from orchestrator.store.deliveries import DeliveryStore
+from orchestrator.store.deliveries.deliveries import DeliveryStore
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.repository import NewRun, RunStore
 from orchestrator.store.store import Store

@@ -10,7 +10,7 @@ from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.database.json_columns import load_object
-from orchestrator.store.deliveries import MAX_ERROR
+from orchestrator.store.deliveries.deliveries import MAX_ERROR
 from orchestrator.workflows.interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, RunRef
 from perdure.contract import (
     FunctionConfig,

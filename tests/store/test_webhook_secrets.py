@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
-from orchestrator.store.webhook_secrets import MAX_SECRETS, WebhookSecretStore
+from orchestrator.store.deliveries.webhook_secrets import MAX_SECRETS, WebhookSecretStore
 from tests.store.stage import Stage
 
 HOUR = 3_600_000
