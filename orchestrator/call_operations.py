@@ -10,7 +10,7 @@ from orchestrator.errors import SupersededError, UnavailableError
 from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.calls.outcomes import Finished, Settled, content_of
-from orchestrator.store.lost_handouts import AT_ONCE
+from orchestrator.store.recovery.lost_leases import AT_ONCE
 from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import FUNCTION_FAILED, PROCESS_LOST, CallQueue, Lease
 from orchestrator.temporal.client import Temporal, delivery_workflow_id, run_workflow_id

@@ -13,7 +13,7 @@ from pathlib import Path
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.calls.outcomes import Again, Settled, Unwanted
-from orchestrator.store.lost_handouts import AT_ONCE, LostHandoutStore
+from orchestrator.store.recovery.lost_leases import AT_ONCE, LostHandoutStore
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED, PROCESS_LOST, CallQueue
 from orchestrator.temporal.client import run_workflow_id
 from orchestrator.temporal.in_flight_journal import HeldTask, claimed, forget_old, journals

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from orchestrator.errors import UnavailableError
-from orchestrator.store.lost_handouts import LostHandoutStore
+from orchestrator.store.recovery.lost_leases import LostHandoutStore
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED, CallQueue
 
 _log = logging.getLogger(__name__)

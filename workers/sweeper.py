@@ -14,8 +14,8 @@ from datetime import timedelta
 
 from orchestrator.errors import ConflictError, NotFoundError, UnavailableError
 from orchestrator.runtime.clock import now_ms
+from orchestrator.store.recovery.stalled_runs import BATCH
 from orchestrator.store.store import Store
-from orchestrator.store.sweeps import BATCH
 from orchestrator.temporal.activity_tasks import CallQueue
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from orchestrator.errors import UnavailableError
-from orchestrator.store.lost_handouts import AT_ONCE
+from orchestrator.store.recovery.lost_leases import AT_ONCE
 from orchestrator.temporal.activity_tasks import PROCESS_LOST, CallQueue
 from orchestrator.temporal.client import Temporal
 from workers.task_notes import TaskNotes

@@ -14,7 +14,6 @@ from orchestrator.store.conversation.messages import MessageStore
 from orchestrator.store.conversation.rewind import RewindStore
 from orchestrator.store.conversation.steps import StepStore
 from orchestrator.store.database.engine import Database, open_database
-from orchestrator.store.deadlines import DeadlineStore
 from orchestrator.store.deliveries.deliveries import DeliveryStore
 from orchestrator.store.deliveries.webhook_secrets import WebhookSecretStore
 from orchestrator.store.events.cluster_events import EventStore
@@ -22,14 +21,15 @@ from orchestrator.store.events.timeline import TimelineStore
 from orchestrator.store.functions.machines import MachineStore
 from orchestrator.store.functions.notes import NoteStore
 from orchestrator.store.functions.registry import FunctionStore
-from orchestrator.store.lost_handouts import LostHandoutStore
 from orchestrator.store.migrations.runner import migrate
+from orchestrator.store.recovery.deadlines import DeadlineStore
+from orchestrator.store.recovery.lost_leases import LostHandoutStore
+from orchestrator.store.recovery.stalled_runs import SweepStore
 from orchestrator.store.runs.configs import RunConfigStore
 from orchestrator.store.runs.deletion import DeletionStore
 from orchestrator.store.runs.feedback import FeedbackStore
 from orchestrator.store.runs.naming import NameStore
 from orchestrator.store.runs.repository import RunStore
-from orchestrator.store.sweeps import SweepStore
 from orchestrator.store.tenants.api_keys import KeyStore
 from orchestrator.store.tenants.audit_log import AuditStore
 from orchestrator.store.tenants.auxiliary_usage import SideUsageStore

@@ -24,7 +24,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.ids import new_id
 from orchestrator.settings import Settings
 from orchestrator.store import tables
-from orchestrator.store.sweeps import LOST_AFTER_MS
+from orchestrator.store.recovery.stalled_runs import LOST_AFTER_MS
 from tests.workflow.server import connected, temporal_server
 from workers.__main__ import work
 

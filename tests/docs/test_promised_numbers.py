@@ -11,7 +11,7 @@ from orchestrator.llm.tool_selection import MAX_OFFERED
 from orchestrator.store.calls.interruptions import DEFAULT_APPROVAL_SECONDS, MAX_INTERRUPTIONS
 from orchestrator.store.conversation.messages import MAX_QUEUED
 from orchestrator.store.functions.available import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUT_MS
-from orchestrator.store.sweeps import LOST_AFTER_MS
+from orchestrator.store.recovery.stalled_runs import LOST_AFTER_MS
 from perdure.contract import (
     INLINE_RESULT_CHARACTERS,
     MAX_APPROVAL_SECONDS,

@@ -6,7 +6,7 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Again
-from orchestrator.store.sweeps import LOST_AFTER_MS
+from orchestrator.store.recovery.stalled_runs import LOST_AFTER_MS
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig, ResultType
 from tests.store.stage import Stage

@@ -12,7 +12,7 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.database.json_columns import load_object
-from orchestrator.store.sweeps import (
+from orchestrator.store.recovery.stalled_runs import (
     LOST_AFTER_MS,
     PARK_AFTER_MS,
     STUCK_AFTER_MS,

@@ -9,7 +9,7 @@ from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store import tables
-from orchestrator.store.sweeps import LOST_AFTER_MS
+from orchestrator.store.recovery.stalled_runs import LOST_AFTER_MS
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED, CallQueue
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef

@@ -12,7 +12,7 @@ from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store import tables
-from orchestrator.store.sweeps import PARK_AFTER_MS, STUCK_AFTER_MS
+from orchestrator.store.recovery.stalled_runs import PARK_AFTER_MS, STUCK_AFTER_MS
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from tests.store.stage import HANDLER, Stage

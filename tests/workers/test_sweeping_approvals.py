@@ -7,7 +7,7 @@ import pytest
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import Decision
-from orchestrator.store.sweeps import PARK_AFTER_MS
+from orchestrator.store.recovery.stalled_runs import PARK_AFTER_MS
 from perdure.contract import ApprovalRequest, FunctionConfig, RunStatus
 from tests.store.stage import HANDLER, Stage
 from tests.workers.test_sweeper import Engine

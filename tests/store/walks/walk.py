@@ -17,7 +17,7 @@ from orchestrator.store import tables
 from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.calls.outcomes import Finished, HandedOut, Settled, Unwanted
 from orchestrator.store.calls.rows import DIRECT
-from orchestrator.store.sweeps import WaitingCall
+from orchestrator.store.recovery.stalled_runs import WaitingCall
 from orchestrator.workflows.interface import CallOrder, CallTicket, LostCall, RunRef
 from perdure.contract import (
     ApprovalRequest,

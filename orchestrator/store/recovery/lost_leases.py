@@ -21,8 +21,8 @@ from orchestrator.store.calls.outcomes import Again, Settled, Unwanted, outcome_
 from orchestrator.store.calls.rows import find_call, queue_name
 from orchestrator.store.database.engine import Database
 from orchestrator.store.records import CallRecord
+from orchestrator.store.recovery.stalled_runs import BATCH, LOST_AFTER_MS
 from orchestrator.store.runs.locked_run import OpenRun
-from orchestrator.store.sweeps import BATCH, LOST_AFTER_MS
 from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import CallStatus
 

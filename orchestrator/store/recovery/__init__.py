@@ -1,0 +1,1 @@
+"""What the sweeper asks for: stalled runs, lost leases, deadlines."""
