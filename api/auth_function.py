@@ -12,7 +12,7 @@ from orchestrator.errors import InvalidRequestError, NotFoundError, UnavailableE
 from orchestrator.operations import Operations
 from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.store.calls.queries import ShownCall
-from orchestrator.store.confidences import opened_verdict
+from orchestrator.store.sealed_fields import opened_verdict
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_CONTEXT_BYTES, CreateCall, ResultType

@@ -13,9 +13,9 @@ from orchestrator.errors import UnavailableError
 from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
-from orchestrator.store.confidences import contexts_of, opened_verdict
 from orchestrator.store.database.engine import open_database
 from orchestrator.store.database.json_columns import dump
+from orchestrator.store.sealed_fields import contexts_of, opened_verdict
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import CachePolicy, FunctionConfig, FunctionReference

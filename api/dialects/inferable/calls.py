@@ -24,8 +24,8 @@ from api.dialects.inferable.answers import (
 from api.dialects.inferable.call_words import answered, handed, is_open, job_with_result
 from api.dialects.inferable.run_words import DEFAULT_SERVICE
 from api.dialects.question import Question
-from orchestrator.store.confidences import contexts_of
 from orchestrator.store.database.json_columns import load
+from orchestrator.store.sealed_fields import contexts_of
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_INLINE_RESULT
 

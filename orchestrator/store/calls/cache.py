@@ -11,11 +11,11 @@ from orchestrator.rules.model_reply import NewCall
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import UPDATE_CALL, answer, find_call
-from orchestrator.store.confidences import contexts_of
 from orchestrator.store.database.engine import Read
 from orchestrator.store.functions.available import config_of
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.sealed_fields import contexts_of
 from perdure.contract import CachePolicy, CallStatus, ResultType
 
 calls = tables.calls

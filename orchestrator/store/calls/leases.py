@@ -13,12 +13,12 @@ from orchestrator.store import tables
 from orchestrator.store.calls.interruptions import is_wanted
 from orchestrator.store.calls.outcomes import HandedOut
 from orchestrator.store.calls.rows import UPDATE_CALL
-from orchestrator.store.confidences import contexts_of, opened_input
 from orchestrator.store.database.engine import Write
 from orchestrator.store.database.prepared import quick
 from orchestrator.store.functions.concurrency import limit_of
 from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.sealed_fields import contexts_of, opened_input
 from orchestrator.workflows.interface import CallOrder
 from perdure.contract import CallStatus, FunctionCall
 

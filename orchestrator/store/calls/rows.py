@@ -16,7 +16,6 @@ from orchestrator.rules.model_reply import NewCall, Read as ReadPart
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.calls.interruptions import resume_when_decided
-from orchestrator.store.confidences import sealed_input, sealed_result
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import dump, storable
 from orchestrator.store.database.prepared import quick
@@ -24,6 +23,7 @@ from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.creation import priority_of
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.store.runs.outbox import WEBHOOK
+from orchestrator.store.sealed_fields import sealed_input, sealed_result
 from orchestrator.workflows.interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, LostCall
 from perdure.contract import MAX_REASON, CallStatus, MessageType, ResultType
 

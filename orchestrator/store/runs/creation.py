@@ -12,11 +12,11 @@ from orchestrator.llm.transcript import words
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
-from orchestrator.store.confidences import sealed_context
 from orchestrator.store.database.engine import Write
 from orchestrator.store.database.json_columns import dump, dump_optional, storable
 from orchestrator.store.database.prepared import quick
 from orchestrator.store.records import RunRecord
+from orchestrator.store.sealed_fields import sealed_context
 from perdure.contract import Budget, FunctionReference, MessageType, RunStatus, StatusChangeTarget
 
 DEFAULT_PRIORITY = 3
