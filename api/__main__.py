@@ -33,9 +33,10 @@ from api.keyring import Keyring, Roster
 from api.keys import ensure
 from api.presence import Presence
 from api.throttle import Throttle
-from orchestrator.call_operations import CallOperations
-from orchestrator.lost_tasks import LostTasks
-from orchestrator.operations import Operations
+from orchestrator.operations.calls import CallOperations
+from orchestrator.operations.crash_recovery import LostTasks
+from orchestrator.operations.runs import Operations
+from orchestrator.operations.webhooks import Webhooks
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.runtime.logs import configure_logging
 from orchestrator.runtime.process import MisconfiguredError, collect_garbage_again, run_to_the_end
@@ -45,7 +46,6 @@ from orchestrator.store.store import open_store
 from orchestrator.temporal.activity_tasks import CallQueue
 from orchestrator.temporal.client import Temporal
 from orchestrator.temporal.in_flight_journal import TaskJournal, scope_of
-from orchestrator.webhooks import Webhooks
 
 _log = logging.getLogger("api")
 _GRACE_SECONDS = 5

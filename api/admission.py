@@ -23,7 +23,7 @@ from api.errors import ApiError
 from api.scopes import UNAUDITED, USER, held, needed
 from api.throttle import lane_of
 from orchestrator.errors import NotFoundError
-from orchestrator.run_admission import ANYBODY, Caller
+from orchestrator.operations.run_requests import ANYBODY, Caller
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.records import KeyRecord

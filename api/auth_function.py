@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from api.custom_auth import Refusal, Verdict
 from orchestrator.errors import InvalidRequestError, NotFoundError, UnavailableError
-from orchestrator.operations import Operations
+from orchestrator.operations.runs import Operations
 from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.store.calls.queries import ShownCall
 from orchestrator.store.sealed_fields import opened_verdict

@@ -13,12 +13,12 @@ from api.custom_auth import CustomAuth
 from api.keyring import Keyring, Roster
 from api.presence import Presence
 from api.throttle import Throttle
-from orchestrator.call_operations import CallOperations
-from orchestrator.operations import Operations
+from orchestrator.operations.calls import CallOperations
+from orchestrator.operations.runs import Operations
+from orchestrator.operations.webhooks import Webhooks
 from orchestrator.settings import Settings
 from orchestrator.store.store import Store
 from orchestrator.temporal.client import Temporal
-from orchestrator.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)

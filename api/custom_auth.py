@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from api.errors import ApiError
 from orchestrator.errors import UnavailableError
-from orchestrator.run_admission import Caller
+from orchestrator.operations.run_requests import Caller
 from orchestrator.store.tenants.clusters import ClusterRecord
 
 ACCEPTED_SECONDS = 300.0

@@ -16,7 +16,7 @@ from api.composition import ApiServices, services_of
 from api.errors import ApiError
 from api.json_body import JsonRoute
 from api.validation import MAX_PARAMETERS, has_too_many
-from orchestrator.run_admission import Caller
+from orchestrator.operations.run_requests import Caller
 from orchestrator.store.records import KeyRecord
 from orchestrator.workflows.interface import RunRef
 

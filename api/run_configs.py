@@ -12,7 +12,7 @@ from api.cursors import MAX_TEXT_CURSOR, from_text_cursor, to_text_cursor
 from api.deps import Cluster, KeyedRoute, Services
 from api.openapi import problems
 from api.replies import reply
-from orchestrator.run_configuration import RunConfigurations, content_of
+from orchestrator.operations.run_configs import RunConfigurations, content_of
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.runs.configs import MeasuredRun, RunConfigRecord
 from perdure.contract import (

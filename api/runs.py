@@ -15,7 +15,7 @@ from api.openapi import problems
 from api.presentation import present_run
 from api.replies import reply
 from api.waiting import wait_for_change, wait_for_end
-from orchestrator.run_admission import Caller
+from orchestrator.operations.run_requests import Caller
 from orchestrator.store.runs.filters import RunFilter
 from perdure.contract import (
     MAX_METADATA_KEY,

@@ -22,7 +22,7 @@ from typing_extensions import override
 from api.__main__ import open_services
 from api.app import create_app
 from benchmarks.postgres import running_postgres
-from orchestrator.operations import Operations
+from orchestrator.operations.runs import Operations
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.temporal.client import Temporal

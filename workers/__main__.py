@@ -28,7 +28,8 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.model_names import parse_policies
-from orchestrator.lost_tasks import LostTasks
+from orchestrator.operations.crash_recovery import LostTasks
+from orchestrator.operations.webhooks import Webhooks
 from orchestrator.rules.pricing import parse_prices
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.runtime.logs import configure_logging
@@ -39,7 +40,6 @@ from orchestrator.store.store import Store, open_store
 from orchestrator.temporal.activity_tasks import CallQueue
 from orchestrator.temporal.client import BUILD_ID, TASK_QUEUE, Temporal, connect, workflow_runner
 from orchestrator.temporal.in_flight_journal import Machine, TaskJournal, scope_of
-from orchestrator.webhooks import Webhooks
 from orchestrator.workflows.interface import WEBHOOK_QUEUE
 from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow
 from workers.activities import Activities

@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 from temporalio.exceptions import ApplicationError
 
 from orchestrator.errors import NotFoundError, SupersededError, TooLargeError
-from orchestrator.registration import definitions_of
+from orchestrator.operations.function_registration import definitions_of
 from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach

@@ -7,9 +7,9 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from orchestrator.operations.webhooks import Webhooks
 from orchestrator.store.deliveries.deliveries import WebhookAttempt
 from orchestrator.store.store import Store
-from orchestrator.webhooks import Webhooks
 from orchestrator.workflows import interface
 from orchestrator.workflows.interface import CallOutcome, CallTicket
 from workers.webhooks import Answer, Notice, Verdict, WebhookSender

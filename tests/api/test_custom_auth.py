@@ -28,7 +28,7 @@ from api.errors import ApiError
 from api.keyring import Roster
 from api.scopes import SCOPES, USER
 from orchestrator.errors import UnavailableError
-from orchestrator.operations import Operations
+from orchestrator.operations.runs import Operations
 from orchestrator.store import tables
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.tenants.clusters import ClusterRecord

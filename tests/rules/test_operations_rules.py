@@ -14,7 +14,7 @@ from orchestrator.errors import (
     TooLargeError,
     UnavailableError,
 )
-from orchestrator.operations import Operations
+from orchestrator.operations.runs import Operations
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store.database.json_columns import load

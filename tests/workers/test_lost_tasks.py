@@ -11,7 +11,7 @@ import pytest
 from typing_extensions import override
 
 from orchestrator.errors import UnavailableError
-from orchestrator.lost_tasks import LostTasks
+from orchestrator.operations.crash_recovery import LostTasks
 from orchestrator.settings import Settings
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED, PROCESS_LOST, CallQueue, TakenTask
 from orchestrator.temporal.client import Temporal, run_workflow_id

@@ -9,9 +9,9 @@ from pydantic import SecretStr
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from orchestrator.operations.webhooks import Webhooks
 from orchestrator.settings import Settings
 from orchestrator.store import tables
-from orchestrator.webhooks import Webhooks
 from orchestrator.workflows.interface import CallOrder, CallTicket, RunRef
 from perdure.contract import RunStatus, StatusChange, StatusChangeTarget, WebhookTarget
 from tests.store.stage import Stage

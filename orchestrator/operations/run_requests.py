@@ -10,12 +10,13 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from orchestrator.attachments import attached, check_mocks, handler
 from orchestrator.errors import InvalidRequestError, TooLargeError
 from orchestrator.llm.model_names import parse_policies, resolve_model
 from orchestrator.llm.run_names import first_words
+from orchestrator.operations.function_references import attached, check_mocks, handler
+from orchestrator.operations.run_configs import RunConfigurations
+from orchestrator.operations.webhooks import Webhooks
 from orchestrator.rules.pricing import parse_prices
-from orchestrator.run_configuration import RunConfigurations
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import check_schema
@@ -24,7 +25,6 @@ from orchestrator.store.database.json_columns import dump, dump_optional
 from orchestrator.store.records import FunctionName
 from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store
-from orchestrator.webhooks import Webhooks
 from perdure.contract import MAX_CONTEXT_BYTES, CreateRun, CreateStructuredOutput, TestOptions
 
 

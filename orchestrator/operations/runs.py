@@ -11,15 +11,15 @@ import logging
 
 from pydantic import JsonValue
 
-from orchestrator.call_admission import admit_call, call_hash
 from orchestrator.errors import (
     ConflictError,
     InvalidRequestError,
     OrchestratorError,
     UnavailableError,
 )
-from orchestrator.registration import definitions_of
-from orchestrator.run_admission import ANYBODY, Caller, RunAdmission, request_hash
+from orchestrator.operations.call_requests import admit_call, call_hash
+from orchestrator.operations.function_registration import definitions_of
+from orchestrator.operations.run_requests import ANYBODY, Caller, RunAdmission, request_hash
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema

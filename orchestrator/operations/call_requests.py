@@ -7,7 +7,7 @@ import json
 
 from orchestrator.errors import InvalidRequestError
 from orchestrator.llm.tools import OfferedFunction
-from orchestrator.run_admission import ANYBODY, Caller, check_context
+from orchestrator.operations.run_requests import ANYBODY, Caller, check_context
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema
 from orchestrator.store.calls.rows import DIRECT

@@ -1,0 +1,1 @@
+"""What a caller may do: requests are checked, then written in one transaction."""
