@@ -12,7 +12,7 @@ import json
 from typing import Any, cast
 
 from orchestrator.llm.messages import ModelRequest, UserTurn
-from workers.models.script import Call, Step
+from workers.models.scripted.script import Call, Step
 
 
 def calls(request: ModelRequest) -> Step:

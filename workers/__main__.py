@@ -43,19 +43,19 @@ from orchestrator.temporal.in_flight_journal import Machine, TaskJournal, scope_
 from orchestrator.workflows.interface import WEBHOOK_QUEUE
 from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow
 from workers.activities import Activities
-from workers.hosted_queues import build_hosting_workers
-from workers.hosting import Hosting
+from workers.hosting.host import Hosting
+from workers.hosting.task_queues import build_hosting_workers
+from workers.model_step.auxiliary_model import SmallModels
+from workers.model_step.model_step import Thinker
+from workers.model_step.run_naming import Namer
+from workers.model_step.summarizer import Summarizer
 from workers.models import Models, open_models
-from workers.names import Namer
-from workers.small_models import SmallModels
-from workers.store_outages import StoreOutages
-from workers.summaries import Summarizer
+from workers.recovery.in_flight import TaskNotes
+from workers.recovery.store_outage import StoreOutages
+from workers.recovery.temporal_outage import TemporalWatch
 from workers.sweeper import Sweeper
-from workers.task_notes import TaskNotes
-from workers.temporal_watch import TemporalWatch
-from workers.thinking import Thinker
-from workers.webhook_delivery import WebhookDelivery
-from workers.webhooks import WebhookSender
+from workers.webhooks.delivery import WebhookDelivery
+from workers.webhooks.sender import WebhookSender
 
 if TYPE_CHECKING:
     from perdure.hosting import Host

@@ -33,10 +33,10 @@ from orchestrator.workflows.interface import (
     ThinkInput,
 )
 from perdure.contract import RunStatus
-from workers.heartbeat import heartbeating
-from workers.hosting import Hosting
-from workers.summaries import Summarizer
-from workers.thinking import Thinker
+from workers.hosting.host import Hosting
+from workers.model_step.model_step import Thinker
+from workers.model_step.summarizer import Summarizer
+from workers.recovery.heartbeat import heartbeating
 
 _log = logging.getLogger(__name__)
 _SUMMARY_ATTEMPTS = 3

@@ -19,8 +19,8 @@ from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import CallQueue
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
-from workers.lost_handouts import LostHandouts
-from workers.unheard import Unheard
+from workers.recovery.lost_leases import LostHandouts
+from workers.recovery.signal_backoff import Unheard
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from orchestrator.llm.messages import AssistantTurn, ModelRequest, UserTurn
-from workers.models.script import Call, Step
+from workers.models.scripted.script import Call, Step
 
 LEDGER = "PERDURE_TEST_LEDGER"
 

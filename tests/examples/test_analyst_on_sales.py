@@ -25,8 +25,8 @@ from orchestrator.llm.messages import (
 from orchestrator.llm.prompts import RESULT_TOOL, own_tools
 from orchestrator.schema import embed
 from tests.examples.growth import who_grew_most
-from workers.models.analyst import analyst
-from workers.models.scripted import ScriptedModel
+from workers.models.analyst.policy import analyst
+from workers.models.scripted.model import ScriptedModel
 
 
 class Finding(BaseModel):

@@ -18,8 +18,8 @@ from perdure.contract import FunctionReference, StatusChangeTarget
 from tests.faults.diary import lines_of
 from tests.faults.evidence import Evidence, Execution, Row, of_store
 from tests.store.stage import Stage, new_run
+from workers.model_step.model_step import Thinker
 from workers.models import open_models
-from workers.thinking import Thinker
 
 POLICIES = "plan=tests.faults.policies:plan"
 HANDLER = StatusChangeTarget(function=FunctionReference(service="faults", function="told"))

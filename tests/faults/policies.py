@@ -6,7 +6,7 @@ import json
 
 from orchestrator.llm.messages import AssistantTurn, ModelRequest, UserTurn
 from tests.faults.diary import LEDGER, note
-from workers.models.script import Call, Step
+from workers.models.scripted.script import Call, Step
 
 RESULT = "all {steps} steps done"
 

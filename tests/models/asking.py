@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.llm.messages import ModelError, ModelRequest, Reply, Tool, Turn, UserTurn
-from workers.models.anthropic import AnthropicModels
+from workers.models.anthropic.client import AnthropicModels
 
 KEY = "house-key-12345"
 TOOLS = (

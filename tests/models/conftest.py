@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from tests.models.anthropic_server import AnthropicServer, serving
 from tests.models.asking import KEY
-from workers.models.anthropic import AnthropicModels
+from workers.models.anthropic.client import AnthropicModels
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

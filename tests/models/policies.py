@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.llm.messages import ModelRequest
-from workers.models.script import Call, Step
+from workers.models.scripted.script import Call, Step
 
 NOT_A_FUNCTION = "policy"
 

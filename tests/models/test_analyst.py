@@ -26,9 +26,9 @@ from orchestrator.llm.messages import (
 )
 from orchestrator.llm.prompts import GIVE_UP_TOOL, RESULT_TOOL, own_tools
 from orchestrator.schema import embed
-from workers.models.analyst import analyst
-from workers.models.analyst_answer import Quarter
-from workers.models.scripted import ScriptedModel
+from workers.models.analyst.answer import Quarter
+from workers.models.analyst.policy import analyst
+from workers.models.scripted.model import ScriptedModel
 
 QUERY_TOOL = Tool(
     "sales_query_orders",

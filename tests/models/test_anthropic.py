@@ -25,7 +25,7 @@ from tests.models.asking import (
     script,
     unmarked,
 )
-from workers.models.anthropic import AnthropicModels
+from workers.models.anthropic.client import AnthropicModels
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -30,7 +30,7 @@ from tests.models.asking import (
     request_of,
     script,
 )
-from workers.models.anthropic import MAX_SUMMARIZED, AnthropicModels
+from workers.models.anthropic.client import MAX_SUMMARIZED, AnthropicModels
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -23,7 +23,7 @@ from orchestrator.llm.model_names import (
 )
 from orchestrator.settings import Settings
 from workers.models import open_models
-from workers.models.scripted import ScriptedModel
+from workers.models.scripted.model import ScriptedModel
 
 
 def settings_with(**values: Any) -> Settings:
@@ -103,7 +103,7 @@ def test_a_policy_that_cannot_be_read_is_refused(text: str) -> None:
 
 def test_the_providers_package_is_not_imported_before_a_run_asks_for_it() -> None:
     program = (
-        "import sys, workers.models, workers.models.analyst, orchestrator.llm.model_names;"
+        "import sys, workers.models, workers.models.analyst.policy, orchestrator.llm.model_names;"
         "sys.exit('anthropic' in sys.modules)"
     )
     root = Path(__file__).parents[2]

@@ -28,9 +28,9 @@ from orchestrator.llm.messages import (
 from orchestrator.llm.model_names import ModelName
 from orchestrator.settings import Settings
 from workers.models import open_models
-from workers.models.postures import posture_of
-from workers.models.script import inline
-from workers.models.scripted import ScriptedModel
+from workers.models.errors import posture_of
+from workers.models.scripted.model import ScriptedModel
+from workers.models.scripted.script import inline
 
 TOOLS = (
     Tool("sales_query", "Query.", {"type": "object"}),

@@ -17,7 +17,7 @@ from orchestrator.llm.messages import (
     Turn,
     UserTurn,
 )
-from workers.models.told import Told
+from workers.models.scripted.token_counts import Told
 
 _WORDS = st.text(max_size=12)
 _CALLS = st.builds(ToolCall, st.just("c"), _WORDS, st.dictionaries(_WORDS, _WORDS, max_size=2))

@@ -18,7 +18,7 @@ from orchestrator.schema import check_schema, compile_schema
 from orchestrator.schema.validator import compile_validator
 from tests.models.anthropic_server import AnthropicServer, serving
 from tests.models.asking import KEY, ask, script
-from workers.models.anthropic import AnthropicModels
+from workers.models.anthropic.client import AnthropicModels
 
 AT_ONCE = 3.0
 """Seconds on a busy machine. Without its bound each case below takes from half a minute to for ever."""

@@ -15,11 +15,11 @@ from perdure import Service
 from perdure.hosting import Host
 from tests.store.stage import Stage
 from workers.activities import Activities
-from workers.hosting import Hosting
+from workers.hosting.host import Hosting
+from workers.model_step.auxiliary_model import SmallModels
+from workers.model_step.model_step import Thinker
+from workers.model_step.summarizer import Summarizer
 from workers.models import open_models
-from workers.small_models import SmallModels
-from workers.summaries import Summarizer
-from workers.thinking import Thinker
 
 MACHINE = "the-worker"
 

@@ -13,7 +13,7 @@ from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import ThinkInput
 from tests.store.stage import Stage
 from tests.workers.test_thinking import Parrot, ParrotModels
-from workers.thinking import Thinker
+from workers.model_step.model_step import Thinker
 
 _SET = parse_prices(
     '{"scripted/inline": {"input": 3, "output": 15, "cacheRead": 0.3, "cacheWrite": 3.75}}'

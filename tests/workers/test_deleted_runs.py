@@ -14,9 +14,9 @@ from orchestrator.workflows.interface import RunRef, Seen, SettleInput, Standing
 from tests.store.stage import Stage
 from tests.workers.test_thinking import Parrot, ParrotModels
 from workers.activities import Activities
-from workers.small_models import SmallModels
-from workers.summaries import Summarizer
-from workers.thinking import Thinker
+from workers.model_step.auxiliary_model import SmallModels
+from workers.model_step.model_step import Thinker
+from workers.model_step.summarizer import Summarizer
 
 _GONE = Standing("cancelled")
 

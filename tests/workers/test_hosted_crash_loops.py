@@ -26,9 +26,9 @@ from perdure import Service
 from tests.store.crashes import die_often, go_by, streaks, tickets
 from tests.store.stage import Stage
 from tests.workers.hosted import call, hosting_of, script, think
-from workers.crash_loops import CrashLoops
-from workers.hosted_queues import HostedCalls
-from workers.hosting import Hosting
+from workers.hosting.crash_loops import CrashLoops
+from workers.hosting.host import Hosting
+from workers.hosting.task_queues import HostedCalls
 
 BAD = "here_bad"
 

@@ -34,9 +34,9 @@ from tests.workers.hosted import (
     think,
     think_with,
 )
-from workers.hosting import LONGEST_PAUSE, LONGEST_WITHIN_A_STEP
+from workers.hosting.host import LONGEST_PAUSE, LONGEST_WITHIN_A_STEP
+from workers.model_step.model_step import Thinker
 from workers.models import open_models
-from workers.thinking import Thinker
 
 
 @pytest.fixture

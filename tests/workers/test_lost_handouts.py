@@ -15,7 +15,7 @@ from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig
 from tests.store.stage import Stage
-from workers.lost_handouts import LostHandouts
+from workers.recovery.lost_leases import LostHandouts
 
 calls = tables.calls
 

@@ -17,9 +17,9 @@ from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from tests.store.stage import USAGE, Stage
 from tests.workers.naming_models import NamingModel, NamingModels
-from workers.names import MAX_AT_ONCE, Namer
-from workers.small_models import SmallModels
-from workers.thinking import Thinker
+from workers.model_step.auxiliary_model import SmallModels
+from workers.model_step.model_step import Thinker
+from workers.model_step.run_naming import MAX_AT_ONCE, Namer
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from typing_extensions import override
 
-from workers.store_outages import StoreOutages
+from workers.recovery.store_outage import StoreOutages
 
 
 class _Body(ActivityInboundInterceptor):

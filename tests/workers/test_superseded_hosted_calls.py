@@ -9,7 +9,7 @@ from orchestrator.workflows.interface import CallTicket
 from perdure import Context, Service
 from perdure.hosting import Host
 from tests.store.stage import Stage, calls_for, plan_of
-from workers.hosting import SUPERSEDED_PAUSE, Hosting
+from workers.hosting.host import SUPERSEDED_PAUSE, Hosting
 
 MACHINE = "the-worker"
 

@@ -17,8 +17,8 @@ from orchestrator.temporal.activity_tasks import PROCESS_LOST, CallQueue
 from orchestrator.temporal.client import Temporal
 from orchestrator.temporal.in_flight_journal import TaskJournal, journals
 from orchestrator.workflows.interface import THINK
-from workers.task_notes import TaskNotes
-from workers.temporal_watch import LONG, TemporalWatch
+from workers.recovery.in_flight import TaskNotes
+from workers.recovery.temporal_outage import LONG, TemporalWatch
 
 
 class Server(Temporal):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from orchestrator.workflows.interface import RunRef
-from workers.unheard import FIRST_PAUSE, LONGEST_PAUSE, Unheard
+from workers.recovery.signal_backoff import FIRST_PAUSE, LONGEST_PAUSE, Unheard
 
 _A, _B = RunRef("c", "a"), RunRef("c", "b")
 

@@ -16,8 +16,8 @@ from orchestrator.workflows.interface import CallOrder, CallTicket, RunRef
 from perdure.contract import RunStatus, StatusChange, StatusChangeTarget, WebhookTarget
 from tests.store.stage import Stage
 from tests.workers.webhook_receiver import Receiver, answer, receiving
-from workers.webhook_delivery import MAX_RETRY_DELAY, WebhookDelivery, pause_after
-from workers.webhooks import WebhookSender
+from workers.webhooks.delivery import MAX_RETRY_DELAY, WebhookDelivery, pause_after
+from workers.webhooks.sender import WebhookSender
 
 SETTINGS = Settings(
     webhook_allowed_networks="127.0.0.0/8",

@@ -17,8 +17,15 @@ from standardwebhooks import WebhookVerificationError
 
 from orchestrator.runtime.url_policy import AddressRules
 from tests.workers.webhook_receiver import SILENCE, Receiver, answer, receiving
-from workers import webhooks
-from workers.webhooks import MAX_RETRY_AFTER, Answer, Notice, Verdict, WebhookSender, retry_after
+from workers.webhooks import sender as webhooks
+from workers.webhooks.sender import (
+    MAX_RETRY_AFTER,
+    Answer,
+    Notice,
+    Verdict,
+    WebhookSender,
+    retry_after,
+)
 
 OLD, NEW, FOREIGN = ("whsec_" + letter * 32 for letter in "ABC")
 LOOPBACK = AddressRules.of(["127.0.0.0/8"])

@@ -27,9 +27,9 @@ from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from perdure.contract import FunctionDefinition
 from tests.models.anthropic_server import AnthropicServer, Body, Entry, serving
 from tests.store.stage import Stage
+from workers.model_step.model_step import Thinker
 from workers.models import Models
-from workers.models.anthropic import AnthropicModels
-from workers.thinking import Thinker
+from workers.models.anthropic.client import AnthropicModels
 
 CLAUDE = "anthropic/claude-sonnet-5-5"
 SCHEMA: dict[str, Any] = {

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from orchestrator.llm.messages import Model, ModelError, Posture
 from orchestrator.llm.model_names import ANTHROPIC, SCRIPTED, ModelName, parse_policies
 from orchestrator.settings import Settings
-from workers.models.scripted import ScriptedModel, load_policy
+from workers.models.scripted.model import ScriptedModel, load_policy
 
 if TYPE_CHECKING:
-    from workers.models.anthropic import AnthropicModels
+    from workers.models.anthropic.client import AnthropicModels
 
 __all__ = ["Models", "open_models"]
 
@@ -62,8 +62,8 @@ class Models:
                 posture=Posture.FAIL,
             )
         # In a thread: the provider's package takes more than a second to import, and other runs go on meanwhile.
-        await asyncio.to_thread(importlib.import_module, "workers.models.anthropic")
-        from workers.models.anthropic import AnthropicModels  # noqa: PLC0415 - see above
+        await asyncio.to_thread(importlib.import_module, "workers.models.anthropic.client")
+        from workers.models.anthropic.client import AnthropicModels  # noqa: PLC0415 - see above
 
         return AnthropicModels(
             key.get_secret_value().strip(), base_url=self._settings.anthropic_base_url

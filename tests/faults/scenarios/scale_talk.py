@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from orchestrator.llm.messages import AssistantTurn, ModelRequest, UserTurn
 from tests.faults.diary import LEDGER, note
-from workers.models.script import Call, Step
+from workers.models.scripted.script import Call, Step
 
 
 def talk(request: ModelRequest) -> Step:

@@ -16,7 +16,7 @@ from orchestrator.errors import UnavailableError
 from orchestrator.store.recovery.lost_leases import AT_ONCE
 from orchestrator.temporal.activity_tasks import PROCESS_LOST, CallQueue
 from orchestrator.temporal.client import Temporal
-from workers.task_notes import TaskNotes
+from workers.recovery.in_flight import TaskNotes
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from orchestrator.store.deliveries.deliveries import WebhookAttempt
 from orchestrator.store.store import Store
 from orchestrator.workflows import interface
 from orchestrator.workflows.interface import CallOutcome, CallTicket
-from workers.webhooks import Answer, Notice, Verdict, WebhookSender
+from workers.webhooks.sender import Answer, Notice, Verdict, WebhookSender
 
 FIRST_RETRY_DELAY = 1.0
 MAX_RETRY_DELAY = 600.0

@@ -13,7 +13,7 @@ from orchestrator.store.runs.naming import FROM_WORDS
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType
-from workers.small_models import SmallModels
+from workers.model_step.auxiliary_model import SmallModels
 
 _log = logging.getLogger(__name__)
 

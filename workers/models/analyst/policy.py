@@ -15,8 +15,8 @@ from typing import cast
 from pydantic import JsonValue
 
 from orchestrator.llm.messages import AssistantTurn, ModelRequest, Tool, ToolResult, Turn
-from workers.models.analyst_answer import Change, Finding, Quarter, money, result_of
-from workers.models.analyst_tables import (
+from workers.models.analyst.answer import Change, Finding, Quarter, money, result_of
+from workers.models.analyst.tables import (
     TABLES_QUERY,
     LackingError,
     Ledger,
@@ -24,7 +24,7 @@ from workers.models.analyst_tables import (
     find_ledger,
     read_tables,
 )
-from workers.models.script import Call, Step
+from workers.models.scripted.script import Call, Step
 
 Row = Mapping[str, JsonValue]
 Investigation = Generator[str, list[Row], Finding]

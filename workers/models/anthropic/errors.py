@@ -12,7 +12,7 @@ import anthropic
 import httpx2
 
 from orchestrator.llm.messages import ModelError, Posture
-from workers.models.postures import posture_of
+from workers.models.errors import posture_of
 
 _STATUS_OF_TYPE = {
     "invalid_request_error": 400,

@@ -20,8 +20,8 @@ from orchestrator.store.calls.outcomes import Again, Full, Settled
 from orchestrator.temporal.activity_tasks import FRESH_MS, FUNCTION_FAILED, NOT_DELIVERED, UNWANTED
 from orchestrator.temporal.client import BUILD_ID
 from orchestrator.workflows.interface import CallOutcome, CallTicket
-from workers.heartbeat import heartbeating
-from workers.hosting import HostedFunction, Hosting
+from workers.hosting.host import HostedFunction, Hosting
+from workers.recovery.heartbeat import heartbeating
 
 _LOOK_AGAIN = timedelta(seconds=0.25)
 _POLLERS = 2

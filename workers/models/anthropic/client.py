@@ -17,8 +17,8 @@ from typing_extensions import override
 
 from orchestrator.llm.messages import Model, ModelRequest, Reply, UserTurn
 from orchestrator.llm.run_names import MAX_NAME_WORDS
-from workers.models.claude_errors import sort_error
-from workers.models.claude_messages import to_messages, to_reply, to_system, to_tools
+from workers.models.anthropic.errors import sort_error
+from workers.models.anthropic.messages import to_messages, to_reply, to_system, to_tools
 
 READ_TIMEOUT = 30.0
 """Seconds between two bytes of an answer. The API pings while it thinks, so silence means that it hangs."""

@@ -35,8 +35,8 @@ from orchestrator.store.database.json_columns import dump, load
 from orchestrator.store.records import RunRecord
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
+from workers.model_step.run_naming import Namer
 from workers.models import Models
-from workers.names import Namer
 
 _REMEMBERED_RUNS = 256
 """Runs whose conversation a worker remembers, so that a step reads only what is new: the cost per step stays flat."""

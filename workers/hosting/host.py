@@ -46,7 +46,7 @@ from perdure.contract import (
     RegisterMachine,
     ResultType,
 )
-from workers.crash_loops import CrashLoops
+from workers.hosting.crash_loops import CrashLoops
 
 _log = logging.getLogger(__name__)
 

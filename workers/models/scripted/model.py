@@ -26,15 +26,15 @@ from orchestrator.llm.messages import (
     Usage,
     UserTurn,
 )
-from workers.models.postures import posture_of
-from workers.models.script import Step, StepError
-from workers.models.told import Told, written
+from workers.models.errors import posture_of
+from workers.models.scripted.script import Step, StepError
+from workers.models.scripted.token_counts import Told, written
 
 Policy = Callable[[ModelRequest], Step]
 
 BUILT_IN = {
-    "inline": "workers.models.script:inline",
-    "analyst": "workers.models.analyst:analyst",
+    "inline": "workers.models.scripted.script:inline",
+    "analyst": "workers.models.analyst.policy:analyst",
 }
 
 _SIGN_OF_LIFE_SECONDS = 1.0

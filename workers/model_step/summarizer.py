@@ -6,7 +6,7 @@ from orchestrator.llm.messages import ModelError, Posture
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import INLINE_RESULT_CHARACTERS
-from workers.small_models import SmallModels
+from workers.model_step.auxiliary_model import SmallModels
 
 SUMMARY_CHARACTERS = 2_000
 """About how long a summary may be."""

@@ -1,0 +1,1 @@
+"""A model that is a script: for tests and demonstrations."""

@@ -1,0 +1,1 @@
+"""Crashes and outages: heartbeats, lost leases, the store or Temporal being away."""
