@@ -23,16 +23,16 @@ import uvloop
 from typing_extensions import override
 
 from api.app import create_app
-from api.audit_trail import AuditTrail
-from api.auth_function import AuthFunction
-from api.call_door import CallDoor
-from api.composition import ApiServices
-from api.connections import Connection
-from api.custom_auth import CustomAuth
-from api.keyring import Keyring, Roster
+from api.auth.api_key_cache import Keyring, Roster
+from api.auth.audit_writer import AuditTrail
+from api.auth.auth_function import AuthFunction
+from api.auth.custom_auth import CustomAuth
+from api.auth.rate_limits import Throttle
+from api.context import ApiServices
+from api.dispatch.dispatcher import CallDoor
+from api.dispatch.liveness import Presence
+from api.http.protocol import Connection
 from api.keys import ensure
-from api.presence import Presence
-from api.throttle import Throttle
 from orchestrator.operations.calls import CallOperations
 from orchestrator.operations.crash_recovery import LostTasks
 from orchestrator.operations.runs import Operations

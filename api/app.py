@@ -7,41 +7,39 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import (
+from api.dependencies import ApiServices
+from api.dialects import inferable
+from api.http.after_response import Endings
+from api.http.cors import Cors
+from api.http.dialect import Dialect, DialectMiddleware, OwnRoutes
+from api.http.errors import install_error_handlers
+from api.http.openapi import install_openapi
+from api.routes import health, openapi_document as document
+from api.routes.calls import approvals, blobs, calls as call_lookup
+from api.routes.cluster import (
     api_keys,
-    approvals,
-    audit,
-    blobs,
-    call_lookup,
-    calls,
-    cluster_events,
+    audit_log as audit,
     clusters,
+    events as cluster_events,
+    function_notes,
+    machines as machine_list,
+    services as offered,
+    usage,
+    webhook_secrets,
+)
+from api.routes.function_workers import calls, registration as machines
+from api.routes.runs import (
     deletion,
     deliveries,
-    document,
     events,
     feedback,
-    function_notes,
-    health,
-    machine_list,
-    machines,
     messages,
     retries,
     run_configs,
     runs,
-    services as offered,
     structured_output,
     timeline,
-    usage,
-    webhook_secrets,
 )
-from api.cors import Cors
-from api.deps import ApiServices
-from api.dialects import inferable
-from api.dialects.question import Dialect, DialectMiddleware, OwnRoutes
-from api.endings import Endings
-from api.errors import install_error_handlers
-from api.openapi import install_openapi
 
 _DESCRIPTION = """\
 Durable agent runs: a run that was accepted is finished, reported and kept, whatever dies on the way.

@@ -9,7 +9,7 @@
     ├── UnknownServiceError      a machine polls for a service it must register first
     └── UnavailableError         a part of the engine is away; try again
 
-The API turns each into one HTTP status (`api/errors.py`). `code` is stable and meant for programs.
+The API turns each into one HTTP status (`api/http/errors.py`). `code` is stable and meant for programs.
 """
 
 from __future__ import annotations

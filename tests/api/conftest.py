@@ -14,7 +14,7 @@ import uvicorn
 
 from api.__main__ import ApiServer, open_services
 from api.app import create_app
-from api.deps import ApiServices
+from api.dependencies import ApiServices
 from orchestrator.settings import Settings
 from tests.api.inferable_client import MACHINE, SDK
 

@@ -15,8 +15,8 @@ from fastapi import FastAPI
 
 from api.__main__ import open_services
 from api.app import create_app
-from api.errors import install_error_handlers
-from api.throttle import Lane, Throttle
+from api.auth.rate_limits import Lane, Throttle
+from api.http.errors import install_error_handlers
 from orchestrator.errors import UnavailableError
 from orchestrator.llm.messages import Reply, Stop, ToolCall
 from orchestrator.llm.prompts import REASONING

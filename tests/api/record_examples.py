@@ -10,7 +10,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from api.openapi_examples import EXAMPLES
+from api.http.openapi_examples import EXAMPLES
 from tests.api.examples_story import story, tell
 
 

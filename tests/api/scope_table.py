@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from api.scopes import SCOPES
+from api.auth.scopes import SCOPES
 from tests.api.tenants import keyed_operations
 from tests.examples.doc_blocks import REPOSITORY
 

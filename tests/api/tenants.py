@@ -10,8 +10,8 @@ import httpx2
 from fastapi.routing import iter_route_contexts
 
 from api.app import assemble
-from api.composition import ApiServices
-from api.deps import KeyedRoute
+from api.context import ApiServices
+from api.dependencies import KeyedRoute
 from perdure.contract import Scope
 
 MACHINE = {"x-machine-id": "tests"}

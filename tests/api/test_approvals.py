@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.deps import ApiServices
+from api.dependencies import ApiServices
 from orchestrator.store import tables
 from orchestrator.store.calls.execution import CallStore
 from orchestrator.workflows.interface import CallTicket, RunRef

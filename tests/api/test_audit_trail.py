@@ -10,9 +10,9 @@ import httpx2
 from sqlalchemy.exc import OperationalError
 from typing_extensions import override
 
-from api.audit_trail import AuditTrail
-from api.composition import ApiServices
-from api.scopes import SCOPES, UNAUDITED
+from api.auth.audit_writer import AuditTrail
+from api.auth.scopes import SCOPES, UNAUDITED
+from api.context import ApiServices
 from orchestrator.store.tenants.audit_log import AuditNote, AuditStore
 from perdure.contract import Scope
 from tests.api.tenants import key_with, keyed_operations

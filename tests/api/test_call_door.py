@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from api.call_door import CallDoor
+from api.dispatch.dispatcher import CallDoor
 from orchestrator.store.calls.execution import CallStore
 from orchestrator.store.calls.outcomes import HandedOut
 from orchestrator.temporal.activity_tasks import CallQueue, CallTask

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from pydantic import JsonValue
 
-from api.deps import ApiServices
+from api.dependencies import ApiServices
 from orchestrator.store.calls.outcomes import HandedOut, content_of
 from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import MAX_BLOB_BYTES, ResultType

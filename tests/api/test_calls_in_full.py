@@ -19,7 +19,7 @@ from temporalio.service import RPCError
 
 from api.__main__ import open_services
 from api.app import create_app
-from api.deps import ApiServices
+from api.dependencies import ApiServices
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.ids import new_id
 from orchestrator.settings import Settings

@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from api.composition import ApiServices
-from api.keyring import KEY_CACHE_SECONDS, Keyring, Roster
+from api.auth.api_key_cache import KEY_CACHE_SECONDS, Keyring, Roster
+from api.context import ApiServices
 from perdure.contract import Scope
 from tests.api.tenants import key_with
 from tests.store.stage import Stage, text_of

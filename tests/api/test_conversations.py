@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.deps import ApiServices
-from api.waiting import wait_for_change, wait_for_end
+from api.dependencies import ApiServices
+from api.routes.long_poll import wait_for_change, wait_for_end
 from orchestrator.llm.messages import Reply, Stop, ToolCall
 from orchestrator.llm.prompts import REASONING
 from orchestrator.workflows.interface import RunRef

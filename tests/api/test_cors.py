@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from api.composition import ApiServices
+from api.context import ApiServices
 
 OURS, STRANGE = "https://console.example", "https://anywhere.example"
 

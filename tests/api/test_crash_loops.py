@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.crash_loops import CrashLoops
+from api.dispatch.crash_loops import CrashLoops
 from orchestrator.rules.crash_loop import FORGOTTEN, LONGEST_PAUSE, SPARED, TOGETHER
 
 

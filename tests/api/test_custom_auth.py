@@ -13,9 +13,9 @@ from pydantic import JsonValue
 from typing_extensions import override
 
 from api.app import create_app
-from api.auth_function import AuthFunction
-from api.composition import ApiServices
-from api.custom_auth import (
+from api.auth.api_key_cache import Roster
+from api.auth.auth_function import AuthFunction
+from api.auth.custom_auth import (
     ACCEPTED_SECONDS,
     MAX_ASKING,
     REFUSED_SECONDS,
@@ -24,9 +24,9 @@ from api.custom_auth import (
     Refusal,
     Verdict,
 )
-from api.errors import ApiError
-from api.keyring import Roster
-from api.scopes import SCOPES, USER
+from api.auth.scopes import SCOPES, USER
+from api.context import ApiServices
+from api.http.errors import ApiError
 from orchestrator.errors import UnavailableError
 from orchestrator.operations.runs import Operations
 from orchestrator.store import tables

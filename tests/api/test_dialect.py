@@ -16,11 +16,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.datastructures import Headers
 
 from api.app import DIALECTS, assemble, create_app
-from api.composition import ApiServices
-from api.deps import Key, KeyedRoute
-from api.dialects.question import Credential, Dialect, Question
-from api.errors import PROBLEM_TYPE
-from api.throttle import Throttle
+from api.auth.rate_limits import Throttle
+from api.context import ApiServices
+from api.dependencies import Key, KeyedRoute
+from api.http.dialect import Credential, Dialect, Question
+from api.http.errors import PROBLEM_TYPE
 from orchestrator.errors import ConflictError
 from perdure.contract import Scope
 from tests.api.inferable_client import SDK

@@ -10,8 +10,8 @@ import pytest
 from fastapi import APIRouter, FastAPI, Query
 from pydantic import BaseModel, ConfigDict
 
-from api.errors import PROBLEM_TYPE, install_error_handlers
-from api.json_body import JsonRoute
+from api.http.errors import PROBLEM_TYPE, install_error_handlers
+from api.http.json_body import JsonRoute
 from orchestrator.errors import (
     ConflictError,
     InvalidRequestError,

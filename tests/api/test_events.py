@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import httpx2
 import pytest
 
-from api.deps import ApiServices
+from api.dependencies import ApiServices
 from perdure.contract import Event
 
 NewRun = Callable[..., Awaitable[str]]

@@ -11,7 +11,7 @@ import jsonschema_rs
 import pytest
 
 from api.app import assemble
-from api.openapi_examples import EXAMPLES
+from api.http.openapi_examples import EXAMPLES
 from tests.api.examples_story import story, tell
 
 AGAIN = "record the examples anew: python -m tests.api.record_examples"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx2
 import pytest
 
-from api.composition import ApiServices
+from api.context import ApiServices
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionReference, Scope, StatusChangeTarget
 from tests.api.tenants import BODIES, MACHINE, Operation, key_with, keyed_operations

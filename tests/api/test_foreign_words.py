@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from api.app import assemble
-from api.composition import ApiServices
+from api.context import ApiServices
 from tests.api.tenants import BODIES, MACHINE, Operation, keyed_operations
 from tests.api.test_foreign_ids import Tenant, nobodys, tenant
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.deps import ApiServices
+from api.dependencies import ApiServices
 
 ME = {"x-machine-id": "worker-1"}
 QUERY: dict[str, Any] = {

@@ -11,9 +11,9 @@ import httpx2
 import pytest
 
 from api.app import assemble
-from api.composition import ApiServices
-from api.cursors import MAX_TEXT_CURSOR, from_text_cursor, to_cursor, to_text_cursor
-from api.json_body import MAX_MISTAKES
+from api.context import ApiServices
+from api.http.json_body import MAX_MISTAKES
+from api.http.pagination import MAX_TEXT_CURSOR, from_text_cursor, to_cursor, to_text_cursor
 from orchestrator.settings import Settings
 from perdure.contract import Scope
 from tests.api.conftest import NOBODY

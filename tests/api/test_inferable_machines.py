@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
-from api.deps import ApiServices
+from api.dependencies import ApiServices
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from tests.api.inferable_client import MACHINE, QUERY, SDK, register

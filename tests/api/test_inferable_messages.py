@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.dialects.inferable.message_words import messages_of
+from api.dialects.inferable.message_format import messages_of
 from orchestrator.llm.prompts import GIVE_UP_TOOL, RESULT_TOOL
 from tests.api.inferable_client import create
 

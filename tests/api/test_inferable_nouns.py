@@ -13,10 +13,10 @@ from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope as AsgiScope, Send
 
 from api.app import DIALECTS
-from api.deps import ApiServices
-from api.dialects.inferable.call_words import is_open, job_of
-from api.dialects.question import DialectMiddleware
-from api.throttle import lane_of
+from api.auth.rate_limits import lane_of
+from api.dependencies import ApiServices
+from api.dialects.inferable.call_format import is_open, job_of
+from api.http.dialect import DialectMiddleware
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import Scope
 from tests.api.inferable_client import QUERY, SDK, create, register

@@ -8,9 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.deps import ApiServices
-from api.dialects.inferable.run_words import heard_run, heard_target
-from api.errors import ApiError
+from api.dependencies import ApiServices
+from api.dialects.inferable.run_format import heard_run, heard_target
+from api.http.errors import ApiError
 from orchestrator.workflows.interface import RunRef
 from tests.api.inferable_client import QUERY, create, register
 

@@ -11,8 +11,8 @@ import httpx2
 import pytest
 from fastapi import APIRouter, FastAPI
 
-from api.errors import ApiError, install_error_handlers
-from api.json_body import MAX_VALUES, JsonRoute, parse_json
+from api.http.errors import ApiError, install_error_handlers
+from api.http.json_body import MAX_VALUES, JsonRoute, parse_json
 from orchestrator.store.database.json_columns import MAX_DEPTH
 from tests.api.conftest import serving
 

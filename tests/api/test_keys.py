@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from api.composition import ApiServices
-from api.keyring import KEY_CACHE_SECONDS, Keyring
+from api.auth.api_key_cache import KEY_CACHE_SECONDS, Keyring
+from api.context import ApiServices
 
 
 async def me(client: httpx2.AsyncClient, authorization: str | None) -> httpx2.Response:

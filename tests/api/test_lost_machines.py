@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from api.composition import ApiServices
+from api.context import ApiServices
 from tests.store.stage import Stage
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.deps import ApiServices
+from api.dependencies import ApiServices
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.deps import ApiServices
+from api.dependencies import ApiServices
 from orchestrator.llm.model_names import CLAUDE_MODELS, OLDER_NAMES
 from orchestrator.workflows.interface import RunRef
 from tests.store.stage import Stage, text_of

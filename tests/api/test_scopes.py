@@ -7,10 +7,10 @@ import re
 import httpx2
 import pytest
 
-from api.admission import forbidden
+from api.access import forbidden
 from api.app import assemble
-from api.composition import ApiServices
-from api.scopes import SCOPES, USER, needed
+from api.auth.scopes import SCOPES, USER, needed
+from api.context import ApiServices
 from perdure.contract import Scope
 from tests.api.tenants import Operation, key_with, keyed_operations
 from tests.examples.doc_blocks import REPOSITORY

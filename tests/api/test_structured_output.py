@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.deps import ApiServices
+from api.dependencies import ApiServices
 from orchestrator.store import tables
 from orchestrator.workflows.interface import RunRef
 from tests.store.stage import Stage, result_of

@@ -10,9 +10,9 @@ import pytest
 
 from api.__main__ import open_services
 from api.app import create_app
-from api.composition import ApiServices
-from api.errors import ApiError
-from api.throttle import Lane, Throttle
+from api.auth.rate_limits import Lane, Throttle
+from api.context import ApiServices
+from api.http.errors import ApiError
 from orchestrator.settings import Settings
 
 WORK, WAIT = Lane(machine=False, waits=False), Lane(machine=False, waits=True)

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from standardwebhooks import Webhook
 
-from api.deps import ApiServices
+from api.dependencies import ApiServices
 from orchestrator.workflows.interface import RunRef
 
 URL = "https://hooks.example/perdure"

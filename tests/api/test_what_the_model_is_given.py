@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.deps import ApiServices
+from api.dependencies import ApiServices
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig, FunctionDefinition
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from api.custom_auth import ACCEPTED_SECONDS, REFUSED_SECONDS, UNANSWERED_SECONDS
-from api.keyring import KEY_CACHE_SECONDS
+from api.auth.api_key_cache import KEY_CACHE_SECONDS
+from api.auth.custom_auth import ACCEPTED_SECONDS, REFUSED_SECONDS, UNANSWERED_SECONDS
 from orchestrator.llm.prompts import MAX_FOUND
 from orchestrator.llm.tool_selection import MAX_OFFERED
 from orchestrator.store.calls.interruptions import DEFAULT_APPROVAL_SECONDS, MAX_INTERRUPTIONS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.call_door import CallDoor
+from api.dispatch.dispatcher import CallDoor
 from orchestrator.store.store import Store, open_store
 from orchestrator.temporal.activity_tasks import POLL_TIMEOUT, CallQueue
 from orchestrator.temporal.client import Temporal

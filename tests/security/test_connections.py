@@ -12,9 +12,9 @@ import pytest
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
-from api.connections import MAX_HEAD_BYTES, MAX_HEADERS, Connection
-from api.errors import install_error_handlers
-from api.json_body import JsonRoute
+from api.http.errors import install_error_handlers
+from api.http.json_body import JsonRoute
+from api.http.protocol import MAX_HEAD_BYTES, MAX_HEADERS, Connection
 
 GET, POST = b"GET /said HTTP/1.1\r\nHost: x\r\n", b"POST /taken HTTP/1.1\r\nHost: x\r\n"
 JSON = b"Content-Type: application/json\r\n"

@@ -10,12 +10,20 @@ from collections.abc import Mapping
 
 from fastapi import Response
 
-from api.dialects import manner
-from api.dialects.inferable import calls, clusters, configs, machines, messages, runs, timeline
-from api.dialects.inferable.addresses import readdressed
-from api.dialects.inferable.answers import Operation
+from api.dialects.inferable import (
+    calls,
+    client_profile as manner,
+    clusters,
+    machines,
+    messages,
+    run_configs as configs,
+    runs,
+    timeline,
+)
 from api.dialects.inferable.errors import render_error
-from api.dialects.question import Dialect, Question
+from api.dialects.inferable.paths import readdressed
+from api.dialects.inferable.translation import Operation
+from api.http.dialect import Dialect, Question
 
 _OPERATIONS: Mapping[str, Operation] = {
     name: operation

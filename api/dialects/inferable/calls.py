@@ -11,8 +11,10 @@ from typing import cast
 from fastapi import Response
 from fastapi.exceptions import RequestValidationError
 
-from api.composition import services_of
-from api.dialects.inferable.answers import (
+from api.context import services_of
+from api.dialects.inferable.call_format import answered, handed, is_open, job_with_result
+from api.dialects.inferable.run_format import DEFAULT_SERVICE
+from api.dialects.inferable.translation import (
     Body,
     Operation,
     bad_request,
@@ -21,9 +23,7 @@ from api.dialects.inferable.answers import (
     read,
     reword,
 )
-from api.dialects.inferable.call_words import answered, handed, is_open, job_with_result
-from api.dialects.inferable.run_words import DEFAULT_SERVICE
-from api.dialects.question import Question
+from api.http.dialect import Question
 from orchestrator.store.database.json_columns import load
 from orchestrator.store.sealed_fields import contexts_of
 from orchestrator.workflows.interface import RunRef

@@ -9,9 +9,11 @@ from typing import cast
 
 from fastapi import Response
 
-from api.composition import ApiServices, services_of
-from api.dialects.inferable.addresses import EVENT_VERSION
-from api.dialects.inferable.answers import (
+from api.auth.scopes import held
+from api.context import ApiServices, services_of
+from api.dialects.inferable.event_format import event_of
+from api.dialects.inferable.paths import EVENT_VERSION
+from api.dialects.inferable.translation import (
     Body,
     Operation,
     all_pages,
@@ -20,9 +22,7 @@ from api.dialects.inferable.answers import (
     read,
     reword,
 )
-from api.dialects.inferable.event_words import event_of
-from api.dialects.question import Question
-from api.scopes import held
+from api.http.dialect import Question
 from orchestrator.errors import NotFoundError
 from orchestrator.runtime.clock import to_datetime
 from perdure.contract import Scope

@@ -16,8 +16,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from api.errors import ApiError
-from api.validation import body_path
+from api.http.errors import ApiError
+from api.http.validation import body_path
 
 RETRY_SECONDS = 1
 """A machine whose question for calls failed comes back after this; without it some would ask without a pause."""

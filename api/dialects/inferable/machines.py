@@ -8,7 +8,8 @@ from typing import cast
 
 from fastapi import Response
 
-from api.dialects.inferable.answers import (
+from api.dialects.inferable.run_format import DEFAULT_SERVICE
+from api.dialects.inferable.translation import (
     Body,
     Operation,
     all_pages,
@@ -17,8 +18,7 @@ from api.dialects.inferable.answers import (
     read,
     reword,
 )
-from api.dialects.inferable.run_words import DEFAULT_SERVICE
-from api.dialects.question import Question
+from api.http.dialect import Question
 
 _MAX_TIMEOUT_SECONDS = 86_400
 _MAX_RETRIES = 100

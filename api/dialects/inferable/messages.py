@@ -8,8 +8,10 @@ from http import HTTPStatus
 
 from fastapi import Response
 
-from api.composition import services_of
-from api.dialects.inferable.answers import (
+from api.context import services_of
+from api.dialects.inferable.message_format import messages_of
+from api.dialects.inferable.timeline import messages_after
+from api.dialects.inferable.translation import (
     Body,
     Operation,
     all_pages,
@@ -18,9 +20,7 @@ from api.dialects.inferable.answers import (
     reword,
     silent,
 )
-from api.dialects.inferable.message_words import messages_of
-from api.dialects.inferable.timeline import messages_after
-from api.dialects.question import Question
+from api.http.dialect import Question
 from orchestrator.errors import NotFoundError
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import CreateMessage

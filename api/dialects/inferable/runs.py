@@ -9,17 +9,10 @@ from typing import cast
 
 from fastapi import Response
 
-from api.composition import services_of
-from api.dialects.inferable.answers import (
-    Body,
-    Operation,
-    nothing,
-    object_of,
-    read,
-    reword,
-)
-from api.dialects.inferable.run_words import DEFAULT_SERVICE, heard_run, run_of, status_of
-from api.dialects.question import Question
+from api.context import services_of
+from api.dialects.inferable.run_format import DEFAULT_SERVICE, heard_run, run_of, status_of
+from api.dialects.inferable.translation import Body, Operation, nothing, object_of, read, reword
+from api.http.dialect import Question
 from orchestrator.llm.model_names import resolve_model
 
 HOLD_SECONDS = 1

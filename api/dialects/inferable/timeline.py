@@ -9,15 +9,15 @@ from typing import TypeVar
 from fastapi import Response
 from pydantic import BaseModel
 
-from api.composition import ApiServices, services_of
-from api.dialects.inferable.answers import Body, Operation, reword
-from api.dialects.inferable.call_words import blob_of, job_of
-from api.dialects.inferable.event_words import event_of, version_in
-from api.dialects.inferable.message_words import messages_of
-from api.dialects.inferable.run_words import run_of
-from api.dialects.question import Question
-from api.presentation import present_call, present_event, present_message, present_run
-from api.waiting import next_version
+from api.context import ApiServices, services_of
+from api.dialects.inferable.call_format import blob_of, job_of
+from api.dialects.inferable.event_format import event_of, version_in
+from api.dialects.inferable.message_format import messages_of
+from api.dialects.inferable.run_format import run_of
+from api.dialects.inferable.translation import Body, Operation, reword
+from api.http.dialect import Question
+from api.routes.long_poll import next_version
+from api.routes.serializers import present_call, present_event, present_message, present_run
 from orchestrator.store.calls.queries import ShownCall
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_CALL_WAIT_SECONDS

@@ -11,7 +11,7 @@ import pytest
 
 from api.__main__ import open_services
 from api.app import create_app
-from api.composition import ApiServices
+from api.context import ApiServices
 from orchestrator.settings import Settings
 from perdure import AsyncPerdure, Scope
 from tests.store.stage import Stage

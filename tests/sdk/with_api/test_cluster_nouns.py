@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from pydantic import BaseModel
 
-from api.composition import ApiServices
+from api.context import ApiServices
 from orchestrator.store import tables
 from orchestrator.workflows.interface import RunRef
 from perdure import (

@@ -1,0 +1,196 @@
+"""Who is let in, to which cluster, for what: looked at before the body is read, before anything is said about the request.
+
+| who | how | may |
+|---|---|---|
+| the owner of a key | `Authorization: Bearer sk_…` | what the key's scopes say, in the key's cluster |
+| … with the scope `management` | the same | what admin and client may, in every cluster |
+| a user of the cluster's owner | `Authorization: custom TOKEN` | create runs, and whatever concerns runs of the same token |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi import Request
+
+from api.auth.custom_auth import refused
+from api.auth.rate_limits import lane_of
+from api.auth.scopes import UNAUDITED, USER, held, needed
+from api.context import ApiServices, services_of
+from api.http.after_response import ending_of
+from api.http.dialect import Credential, dialect_of
+from api.http.errors import ApiError
+from orchestrator.errors import NotFoundError
+from orchestrator.operations.run_requests import ANYBODY, Caller
+from orchestrator.runtime.clock import now_ms
+from orchestrator.store.database.json_columns import storable
+from orchestrator.store.records import KeyRecord
+from orchestrator.store.tenants.audit_log import MAX_ACTOR, MAX_TARGET, AuditNote
+from orchestrator.store.tenants.clusters import ClusterRecord
+from orchestrator.workflows.interface import RunRef
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_MAX_RUN_ID = 128
+SCHEMES = frozenset({"bearer", USER})
+"""Of the header `Authorization`, in lower case."""
+MAX_MACHINE_ID = 256
+_SEND_A_KEY = "Send an API key of the cluster, as `Authorization: Bearer sk_…`."
+_NO_CUSTOM_AUTH = (
+    "This address takes no custom tokens: the cluster is unknown, or `enableCustomAuth` is off."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Visitor:
+    """Whoever was recognised."""
+
+    key: KeyRecord
+    cluster_id: str
+    scopes: frozenset[str]
+    caller: Caller = ANYBODY
+
+
+async def admit(request: Request, operation: str) -> None:
+    """Let the request in; its route finds `key` and `caller` in the request's state.
+
+    Raises `ApiError` (401, 403, 429, 503), and `NotFoundError` where the key's owner must not know of the cluster.
+    """
+    credential = _credential(request)
+    services = services_of(request)
+    if credential.custom:
+        visitor = await _user(services, request, operation, credential.token)
+    else:
+        visitor = await _key_owner(services, request, credential.token)
+        await _take_a_place(services, request, operation, visitor.cluster_id)
+    if request.method not in _READING and operation not in UNAUDITED:
+        _audit(services, request, operation, visitor)
+    _check_scope(visitor, operation)
+    if visitor.caller.auth_token_hash is not None:
+        await _check_run(services, request, visitor)
+    machine_id = request.headers.get("x-machine-id", "")
+    if 0 < len(machine_id) <= MAX_MACHINE_ID:
+        services.presence.introduce(visitor.cluster_id, machine_id, *_whence(services, request))
+    request.state.key = visitor.key
+    request.state.caller = visitor.caller
+
+
+def _credential(request: Request) -> Credential:
+    """What the request authenticates with; its dialect knows where that stands. Raises `ApiError` (401)."""
+    dialect = dialect_of(request)
+    if dialect is not None and dialect.authenticate is not None:
+        credential = dialect.authenticate(request)
+    else:
+        credential = credential_in(request.headers.get("authorization", "").split())
+    if credential is None:
+        raise refused(_SEND_A_KEY)
+    return credential
+
+
+def credential_in(words: Sequence[str]) -> Credential | None:
+    """The credential in the words of an `Authorization` header: a scheme and a token. None: anything else."""
+    match words:
+        case [scheme, token] if scheme.lower() in SCHEMES:
+            return Credential(token, custom=scheme.lower() == USER)
+        case _:
+            return None
+
+
+async def _key_owner(services: ApiServices, request: Request, credential: str) -> _Visitor:
+    """The owner of a valid key. To its key every other cluster is unknown, unless it manages them."""
+    key = await services.keyring.identify(credential)
+    if key is None:
+        raise refused("The API key is unknown or revoked.")
+    cluster_id: str = request.path_params.get("clusterId", key.cluster_id)
+    scopes = held(key, cluster_id)
+    if cluster_id != key.cluster_id and (
+        not scopes or await services.roster.find(cluster_id) is None
+    ):
+        raise NotFoundError(f"There is no cluster {cluster_id[:100]!r}.")
+    return _Visitor(key, cluster_id, scopes)
+
+
+async def _user(services: ApiServices, request: Request, operation: str, token: str) -> _Visitor:
+    """Somebody whom the cluster's own function lets in."""
+    cluster_id = request.path_params.get("clusterId")
+    cluster: ClusterRecord | None = None
+    if isinstance(cluster_id, str):
+        cluster = await services.roster.find(cluster_id)
+    if cluster is None or not cluster.custom_auth:
+        raise refused(_NO_CUSTOM_AUTH)
+    await _take_a_place(services, request, operation, cluster.id)
+    if USER not in needed(operation):
+        raise refused(f"A custom token opens runs only. {_SEND_A_KEY}")
+    caller = await services.custom_auth.judge(cluster, token)
+    name = f"custom token {(caller.auth_token_hash or '')[:8]}"
+    nobodys = KeyRecord("", cluster.id, name, "", None, cluster.created_at, None)
+    return _Visitor(nobodys, cluster.id, frozenset({USER}), caller)
+
+
+async def _take_a_place(
+    services: ApiServices, request: Request, operation: str, cluster_id: str
+) -> None:
+    leave = await services.throttle.enter(cluster_id, lane_of(request, operation))
+    ending_of(request).then(leave)
+
+
+def _audit(services: ApiServices, request: Request, operation: str, visitor: _Visitor) -> None:
+    at = now_ms()
+    inside = request.url.path.removeprefix(f"/clusters/{visitor.cluster_id}").strip("/")
+    actor = actor_of(visitor.key)
+
+    def note(status: int) -> None:
+        target = f"{inside}{getattr(request.state, 'made', '')}" or f"clusters/{visitor.cluster_id}"
+        services.trail.note(
+            AuditNote(
+                cluster_id=visitor.cluster_id,
+                actor=actor,
+                operation=operation,
+                target=storable(target)[:MAX_TARGET],
+                status=status,
+                created_at=at,
+            )
+        )
+
+    ending_of(request).then(note)
+
+
+def actor_of(key: KeyRecord) -> str:
+    """Who acts, in words for the audit trail: the key's name and the beginning of its id."""
+    return f"{key.name[: MAX_ACTOR - 20]} {key.id[:10]}".strip()
+
+
+def _check_scope(visitor: _Visitor, operation: str) -> None:
+    wanted = needed(operation)
+    if visitor.scopes & wanted:
+        return
+    listed = " or ".join(f"`{scope}`" for scope in sorted(wanted - {USER}))
+    raise forbidden(f"This takes a key with the scope {listed}. Make one with it.")
+
+
+def forbidden(detail: str) -> ApiError:
+    """403: recognised, but not allowed."""
+    return ApiError(HTTPStatus.FORBIDDEN, "forbidden", detail)
+
+
+async def _check_run(services: ApiServices, request: Request, visitor: _Visitor) -> None:
+    """To a user, runs of other tokens do not exist."""
+    run_id = request.path_params.get("runId")
+    if not isinstance(run_id, str) or len(run_id) > _MAX_RUN_ID or "\0" in run_id:
+        return  # no run is asked for, or none that could be
+    run = await services.store.runs.get(RunRef(visitor.cluster_id, run_id))
+    if run.auth_token_hash != visitor.caller.auth_token_hash:
+        raise NotFoundError(f"There is no run {run_id!r}.")
+
+
+def _whence(services: ApiServices, request: Request) -> tuple[str | None, str | None]:
+    """A machine's address and its client's name. Only a proxy that is trusted is believed about the former."""
+    ip = request.client.host if request.client else None
+    forwarded = request.headers.get("x-forwarded-for", "").split(",")[0].strip()
+    if services.settings.trust_forwarded and forwarded:
+        ip = forwarded
+    version = request.headers.get("x-machine-sdk-version")
+    language = request.headers.get("x-machine-sdk-language", "")
+    sdk = f"{language} {version}" if version else request.headers.get("user-agent")
+    return storable(ip)[:64] if ip else None, storable(sdk).strip()[:64] if sdk else None

@@ -1,0 +1,47 @@
+"""What the API stands on, and how a request finds it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from fastapi import Request
+
+from api.auth.api_key_cache import Keyring, Roster
+from api.auth.audit_writer import AuditTrail
+from api.auth.custom_auth import CustomAuth
+from api.auth.rate_limits import Throttle
+from api.dispatch.dispatcher import CallDoor
+from api.dispatch.liveness import Presence
+from orchestrator.operations.calls import CallOperations
+from orchestrator.operations.runs import Operations
+from orchestrator.operations.webhooks import Webhooks
+from orchestrator.settings import Settings
+from orchestrator.store.store import Store
+from orchestrator.temporal.client import Temporal
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServices:
+    """What the API stands on. `stopping` is set when the process begins to end: whoever waits answers then."""
+
+    settings: Settings
+    store: Store
+    temporal: Temporal
+    operations: Operations
+    calls: CallOperations
+    door: CallDoor
+    presence: Presence
+    keyring: Keyring
+    roster: Roster
+    custom_auth: CustomAuth
+    throttle: Throttle
+    trail: AuditTrail
+    webhooks: Webhooks
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def services_of(request: Request) -> ApiServices:
+    """The services that `create_app` was given."""
+    services: ApiServices = request.app.state.services
+    return services

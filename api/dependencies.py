@@ -1,0 +1,164 @@
+"""What every route needs: the services behind the API, and whose key the request carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Path, Request, Response, Security
+from fastapi.security import HTTPBearer
+from typing_extensions import override
+
+from api.access import MAX_MACHINE_ID, admit
+from api.context import ApiServices, services_of
+from api.http.errors import ApiError
+from api.http.json_body import JsonRoute
+from api.http.validation import MAX_PARAMETERS, has_too_many
+from orchestrator.operations.run_requests import Caller
+from orchestrator.store.records import KeyRecord
+from orchestrator.workflows.interface import RunRef
+
+__all__ = [
+    "ApiServices",
+    "Asker",
+    "Cluster",
+    "Held",
+    "HeldCall",
+    "Key",
+    "KeyedRoute",
+    "MachineId",
+    "Ref",
+    "Services",
+    "services_of",
+]
+
+
+async def _services_of(request: Request) -> ApiServices:
+    return services_of(request)
+
+
+# Dependencies are coroutines even where they wait for nothing: FastAPI runs plain functions in threads.
+Services = Annotated[ApiServices, Depends(_services_of)]
+
+
+# -- whose key -------------------------------------------------------------------------------------
+
+_bearer = HTTPBearer(
+    scheme_name="ApiKey",
+    bearerFormat="sk_…",
+    description="An API key of the cluster, as `Authorization: Bearer sk_…`.",
+    auto_error=False,
+)
+
+
+class KeyedRoute(JsonRoute):
+    """A route for who has a key with the scope that the operation needs; see `api/auth/scopes.py`.
+
+    That is looked at first: before the body is read, before anything is said about the request. So no dependency has to
+    look at it again: FastAPI would solve a dependency's own ones anew wherever it stands.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        options["dependencies"] = [Security(_bearer), *(options.get("dependencies") or ())]
+        super().__init__(path, endpoint, **options)
+
+    @override
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_keyed(request: Request) -> Response:
+            await admit(request, self.operation_id or "")
+            if has_too_many(request.scope["query_string"]):
+                raise ApiError(
+                    HTTPStatus.UNPROCESSABLE_ENTITY,
+                    "invalid_request",
+                    f"A query may have at most {MAX_PARAMETERS} parameters.",
+                )
+            return await handle(request)
+
+        return handle_keyed
+
+
+async def _key_of(request: Request) -> KeyRecord:
+    key: KeyRecord = request.state.key
+    return key
+
+
+Key = Annotated[KeyRecord, Depends(_key_of)]
+"""The request's key: who acts. Its cluster need not be that of the path."""
+
+
+async def _caller_of(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+Asker = Annotated[Caller, Depends(_caller_of)]
+"""What the cluster's own auth function said of whoever asks; nothing where a key was sent."""
+
+# -- parameters that several routes take -----------------------------------------------------------
+
+_NO_NUL = r"^[^\x00]*$"
+
+
+async def _cluster_of(
+    cluster_id: Annotated[
+        str,
+        Path(alias="clusterId", description="The cluster that the key belongs to; see `GET /me`."),
+    ],
+    request: Request,
+) -> str:
+    _ = request.state.key  # none where nobody was let in: better an error than an open door
+    return cluster_id
+
+
+Cluster = Annotated[str, Depends(_cluster_of)]
+"""Id of the key's cluster, from the path."""
+
+
+async def _run_ref_of(
+    cluster_id: Cluster,
+    run_id: Annotated[
+        str, Path(alias="runId", max_length=128, pattern=_NO_NUL, description="The run's id.")
+    ],
+) -> RunRef:
+    return RunRef(cluster_id, run_id)
+
+
+Ref = Annotated[RunRef, Depends(_run_ref_of)]
+"""The run of the path, which need not exist."""
+
+MachineId = Annotated[
+    str,
+    Header(
+        alias="x-machine-id",
+        min_length=1,
+        max_length=MAX_MACHINE_ID,
+        pattern=r"^[\x20-\x7e]+$",
+        description="The function worker's own name, the same for its whole life and nobody else's.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCall:
+    """A call and the machine that says it holds it."""
+
+    cluster_id: str
+    call_id: str
+    machine_id: str
+
+
+async def _held_call_of(
+    cluster_id: Cluster,
+    call_id: Annotated[
+        str, Path(alias="callId", max_length=256, pattern=_NO_NUL, description="The call's id.")
+    ],
+    machine_id: MachineId,
+) -> HeldCall:
+    return HeldCall(cluster_id, call_id, machine_id)
+
+
+Held = Annotated[HeldCall, Depends(_held_call_of)]

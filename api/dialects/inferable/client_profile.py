@@ -1,0 +1,48 @@
+"""The Inferable clients: how their requests are told from native ones, what they send as credentials, how they behave."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.datastructures import Headers
+
+from api.access import SCHEMES, credential_in
+from api.auth.scopes import USER
+from api.http.dialect import NATIVE, Credential, Manner
+
+SDK_VERSION_HEADER = "x-machine-sdk-version"
+_EARLIER_USER = "customer"
+"""The scheme `custom`, as the clients up to 0.30.60 call it."""
+
+INFERABLE = Manner(
+    heartbeats=False,
+    hears_conflicts=False,
+    learns_pace=True,
+    gather=0.02,
+    held_operations=frozenset({"get_run", "get_timeline"}),
+    wait_parameters=("wait", "waitTime"),
+)
+
+
+def manner_of(headers: Headers) -> Manner:
+    """Who names the version of its SDK, or sends a key without a scheme, gets the Inferable manner; and who sends a
+    token in the scheme that only its earlier clients know.
+    """
+    words = headers.get("authorization", "").split()
+    bare = len(words) == 1 and words[0].lower() != "bearer"
+    earlier = bool(words) and words[0].lower() == _EARLIER_USER
+    return INFERABLE if bare or earlier or SDK_VERSION_HEADER in headers else NATIVE
+
+
+def matches(headers: Headers, _path: str) -> bool:
+    """Whether a client of Inferable sent the request."""
+    return manner_of(headers) is INFERABLE
+
+
+def authenticate(request: Request) -> Credential | None:
+    """The native credential, or a key without a scheme, or a custom token in the scheme of earlier clients."""
+    words = request.headers.get("authorization", "").split()
+    if words and words[0].lower() == _EARLIER_USER:
+        words[0] = USER
+    if len(words) == 1 and words[0].lower() not in SCHEMES:
+        return Credential(words[0])
+    return credential_in(words)

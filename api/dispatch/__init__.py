@@ -1,0 +1,1 @@
+"""From Temporal's task queues to function workers that poll."""

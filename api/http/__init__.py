@@ -1,0 +1,1 @@
+"""Requests and responses: bodies, validation, errors, the OpenAPI document, the seam for dialects."""

@@ -1,0 +1,86 @@
+"""The OpenAPI document: which errors an operation has, and what they look like."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.http.errors import PROBLEM_TYPE
+from api.http.openapi_examples import add_examples
+from perdure.contract import Problem
+
+_REASONS = {
+    HTTPStatus.BAD_REQUEST: "The body is not JSON.",
+    HTTPStatus.UNAUTHORIZED: "The API key is missing, unknown or revoked.",
+    HTTPStatus.FORBIDDEN: "The key lacks a scope that this takes; `detail` names it.",
+    HTTPStatus.NOT_FOUND: "Unknown, or not this key's.",
+    HTTPStatus.REQUEST_TIMEOUT: "Not done yet. It goes on; `detail` says where to look.",
+    HTTPStatus.CONFLICT: "Not possible as things stand now; `code` says why.",
+    HTTPStatus.GONE: "This machine has not registered what it asks for: `POST /machines` first.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Over a limit, which `detail` names.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not sent as plain JSON.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "A field or parameter breaks a rule; `errors` names each.",
+    HTTPStatus.TOO_MANY_REQUESTS: "More than the cluster may ask; `detail` names the limit.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of the server.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "A part of the engine is away. Repeat after `Retry-After` seconds.",
+}
+_ALWAYS = (401, 403, 429, 500, 503)
+_WITH_BODY = (400, 413, 415)
+_REF = "#/components/schemas/Problem"
+
+
+def problems(
+    *statuses: int, body: bool = False, fields: bool = True
+) -> dict[int | str, dict[str, Any]]:
+    """Error answers of an operation that needs a key; `body` and `fields` add those of reading a body and parameters."""
+    reading = (*(_WITH_BODY if body else ()), *((422,) if fields else ()))
+    listed = sorted({*statuses, *_ALWAYS, *reading})
+    return {status: _response(HTTPStatus(status)) for status in listed}
+
+
+def _response(status: HTTPStatus) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "description": _REASONS[status],
+        "content": {PROBLEM_TYPE: {"schema": {"$ref": _REF}}},
+    }
+    header = {
+        HTTPStatus.UNAUTHORIZED: "WWW-Authenticate",
+        HTTPStatus.TOO_MANY_REQUESTS: "Retry-After",
+        HTTPStatus.SERVICE_UNAVAILABLE: "Retry-After",
+    }.get(status)
+    if header is not None:
+        answer["headers"] = {header: {"schema": {"type": "string"}}}
+    return answer
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Give the app its document, made once, on the first question."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    setattr(app, "openapi", document)  # noqa: B010 - the documented way, which types cannot say
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    made = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+    )
+    schemas: dict[str, Any] = made["components"]["schemas"]
+    problem = Problem.model_json_schema(
+        by_alias=True, mode="serialization", ref_template="#/components/schemas/{model}"
+    )
+    schemas.update(problem.pop("$defs"))
+    schemas["Problem"] = problem
+    add_examples(made)
+    return made

@@ -1,0 +1,158 @@
+"""Connections that nobody can hold open by being slow, nor fill memory through: heads of requests are bounded.
+
+Uvicorn's own protocol on httptools takes a head of any size and waits for its end for ever. Bodies are bounded in
+`api/http/json_body.py`; what is left of a body once its answer was given, here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import ClassVar, cast
+
+from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from api.http.errors import problem
+
+MAX_HEAD_BYTES = 256 * 1024
+"""Of a request's line and headers: the longest question for metadata fits."""
+MAX_HEADERS = 200
+HEAD_SECONDS = 20.0
+"""Within which a head must be there, and within which what is left of a body after its answer must have come."""
+_LINGER_SECONDS = 1.0
+_LONGEST_LINGER = 5.0
+"""Whoever is refused and sends on is listened to so long: they would see a broken connection instead of the answer."""
+
+_Refusal = tuple[HTTPStatus, str, str]
+
+
+class _HeadRefusedError(Exception):
+    """Ends the parser's work."""
+
+
+class Connection(HttpToolsProtocol):
+    """One connection of a client."""
+
+    head_seconds: ClassVar[float] = HEAD_SECONDS
+    linger_seconds: ClassVar[float] = _LINGER_SECONDS
+    longest_linger: ClassVar[float] = _LONGEST_LINGER
+
+    _alarm: asyncio.TimerHandle | None = None
+    _in_message = False
+    _in_head = False
+    _head_bytes = 0
+    _owed = 0
+    """Answers."""
+    _refused = False
+    _refusal: _Refusal | None = None
+    _sends_on = False
+
+    # -- what the event loop says ------------------------------------------------------------------
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))
+        self._expect()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            self._sends_on = True
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(_too_large(f"{MAX_HEAD_BYTES:,} bytes"))
+                return
+        super().data_received(data)
+
+    # -- what the parser says ----------------------------------------------------------------------
+
+    @override
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_message, self._in_head, self._head_bytes = True, True, 0
+        self._expect()
+
+    @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if len(self.headers) > MAX_HEADERS:
+            self._refusal = _too_large(f"{MAX_HEADERS} headers")
+            raise _HeadRefusedError
+
+    @override
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._owed += 1
+        self._expect_nothing()
+        super().on_headers_complete()
+
+    @override
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        self._expect_nothing()
+        super().on_message_complete()
+
+    @override
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._owed -= 1
+        if self._in_message and not self.transport.is_closing():
+            self._expect()
+
+    @override
+    def send_400_response(self, msg: str) -> None:
+        """Uvicorn calls this whenever the parser fails, also where a callback above made it fail."""
+        self._refuse(self._refusal or (HTTPStatus.BAD_REQUEST, "not_http", msg))
+
+    # -- patience ----------------------------------------------------------------------------------
+
+    def _expect(self) -> None:
+        self._expect_nothing()
+        self._alarm = self.loop.call_later(self.head_seconds, self._is_late)
+
+    def _expect_nothing(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _is_late(self) -> None:
+        if self._owed:  # an earlier request of the same connection is not answered yet
+            self._expect()
+        elif self._in_head:
+            detail = f"The line and the headers of a request must be there within {self.head_seconds:g} seconds."
+            self._refuse((HTTPStatus.REQUEST_TIMEOUT, "too_slow", detail))
+        else:
+            self.transport.close()
+
+    def _refuse(self, refusal: _Refusal) -> None:
+        """Answer the request of which the application never hears, and hang up."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        self._expect_nothing()
+        status, code, detail = refusal
+        answer = problem(status, code, detail, headers={"Connection": "close"})
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + bytes(answer.body))
+        latest = self.loop.time() + self.longest_linger
+        self.loop.call_later(self.linger_seconds, self._leave, latest)
+
+    def _leave(self, latest: float) -> None:
+        if self._sends_on and self.loop.time() < latest and not self.transport.is_closing():
+            self._sends_on = False
+            self.loop.call_later(self.linger_seconds, self._leave, latest)
+        else:
+            self.transport.close()
+
+
+def _too_large(limit: str) -> _Refusal:
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    return status, "too_large", f"The line and the headers of a request may have at most {limit}."

@@ -1,0 +1,1 @@
+"""Calls, as people and programs see them."""

@@ -1,0 +1,119 @@
+"""Approvals: which calls wait for a person, and what the person decides."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi.openapi.models import Example
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.access import actor_of
+from api.dependencies import Cluster, Key, KeyedRoute, Services
+from api.http.openapi import problems
+from api.http.pagination import MAX_CURSOR, from_cursor, to_cursor
+from api.http.responses import reply
+from api.routes.serializers import present_approval
+from orchestrator.runtime.clock import to_datetime
+from orchestrator.store.calls.approvals import Pending
+from orchestrator.store.database.json_columns import load
+from perdure.contract import ApprovalPage, CallApproval, DecideCall, PendingApproval
+
+router = APIRouter(prefix="/clusters/{clusterId}", tags=["approvals"], route_class=KeyedRoute)
+
+CallId = Annotated[
+    str,
+    Path(alias="callId", max_length=256, pattern=r"^[^\x00]*$", description="The call's id."),
+]
+_DECISIONS: dict[str, Example] = {
+    "approve": {"summary": "Approve", "value": {"approved": True}},
+    "edit": {
+        "summary": "Approve with other arguments",
+        "value": {"approved": True, "input": {"amount": 50}, "reason": "Half of it is covered."},
+    },
+    "deny": {
+        "summary": "Deny",
+        "value": {"approved": False, "reason": "Refunds over 100 go to the back office."},
+    },
+}
+
+
+class ListApprovals(BaseModel):
+    """Which page of the calls that wait."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: Annotated[
+        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
+    ] = None
+
+    @property
+    def after(self) -> int:
+        """The key of the call after which the page begins."""
+        return 0 if self.cursor is None else from_cursor(self.cursor, parts=1)[0]
+
+
+@router.get(
+    "/approvals",
+    operation_id="list_approvals",
+    summary="List what waits for a person",
+    response_model=ApprovalPage,
+    responses=problems(404),
+)
+async def list_approvals(
+    cluster_id: Cluster, wanted: Annotated[ListApprovals, Query()], services: Services
+) -> Response:
+    """Calls that wait for a person's word, those made first first, a page at a time. Decided ones are not listed."""
+    found = await services.store.approvals.page(
+        cluster_id, after=wanted.after, limit=wanted.limit + 1
+    )
+    page = found[: wanted.limit]
+    more = len(found) > wanted.limit
+    return reply(
+        ApprovalPage(
+            items=[_present_pending(one) for one in page],
+            next_cursor=to_cursor(page[-1].call.key) if more else None,
+        )
+    )
+
+
+@router.post(
+    "/calls/{callId}/approval",
+    operation_id="decide_call",
+    summary="Approve or deny a call",
+    response_model=CallApproval,
+    responses=problems(404, 409, body=True),
+)
+async def decide_call(
+    cluster_id: Cluster,
+    call_id: CallId,
+    request: Annotated[DecideCall, Body(openapi_examples=_DECISIONS)],
+    key: Key,
+    services: Services,
+) -> Response:
+    """Give a person's word on a call that waits for it. The key's name is kept as who decided.
+
+    An approved call is made, with `input` as its arguments where that is given; of a denied one the model is told
+    so, and why. It can be decided once: 409 with `already_decided`, `approval_expired`, `approval_not_requested`,
+    `approval_closed` (the call was given up), `run_is_final`, or `function_not_registered` where `input` cannot be
+    checked.
+    """
+    call = await services.operations.decide_call(cluster_id, call_id, request, by=actor_of(key))
+    return reply(present_approval(call, call.approval_requested_at or 0))
+
+
+def _present_pending(pending: Pending) -> PendingApproval:
+    call = pending.call
+    return PendingApproval(
+        call_id=call.id,
+        run_id=pending.run_id,
+        run_name=pending.run_name,
+        service=call.service,
+        function=call.function,
+        input=load(call.input),
+        reasoning=call.reasoning,
+        message=call.approval_message,
+        requested_at=to_datetime(call.approval_requested_at or 0),
+        expires_at=to_datetime(call.approval_expires_at or 0),
+    )

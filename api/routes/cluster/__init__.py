@@ -1,0 +1,1 @@
+"""Clusters, their keys, their usage, their machines."""

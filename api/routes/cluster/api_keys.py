@@ -1,0 +1,121 @@
+"""API keys of a cluster: made, listed, revoked."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.access import actor_of, forbidden
+from api.auth.scopes import givable
+from api.dependencies import Cluster, Key, KeyedRoute, Services
+from api.http.openapi import problems
+from api.http.pagination import MAX_TEXT_CURSOR, from_text_cursor, to_text_cursor
+from api.http.responses import reply
+from orchestrator.runtime.clock import to_datetime
+from orchestrator.store.records import KeyRecord
+from orchestrator.store.tenants.api_keys import DEFAULT_SCOPES, scopes_in
+from perdure.contract import ApiKey, ApiKeyPage, CreateApiKey, CreatedApiKey, Scope
+
+router = APIRouter(
+    prefix="/clusters/{clusterId}/api-keys", tags=["clusters"], route_class=KeyedRoute
+)
+
+
+class ListKeys(BaseModel):
+    """Which page of the keys."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: Annotated[
+        str | None,
+        Field(max_length=MAX_TEXT_CURSOR, description="`nextCursor` of the page before."),
+    ] = None
+
+
+def _present(record: KeyRecord) -> ApiKey:
+    return ApiKey(
+        id=record.id,
+        name=record.name,
+        scopes=sorted(scopes_in(record.scopes)),
+        created_by=record.created_by,
+        created_at=to_datetime(record.created_at),
+        revoked_at=None if record.revoked_at is None else to_datetime(record.revoked_at),
+    )
+
+
+@router.post(
+    "",
+    operation_id="create_api_key",
+    summary="Make an API key",
+    status_code=201,
+    response_model=CreatedApiKey,
+    responses=problems(404, body=True),
+)
+async def create_api_key(
+    cluster_id: Cluster, wanted: CreateApiKey, services: Services, key: Key, request: Request
+) -> Response:
+    """Make a key, which is shown this once. A key can give no scope that it lacks (403), and `management` never: that
+    is given on the command line. A key with `management` may also give `machine`.
+    """
+    scopes = _given(wanted, givable(key, cluster_id))
+    record, secret = await services.store.keys.create(
+        cluster_id, wanted.name, scopes=scopes, created_by=actor_of(key)
+    )
+    request.state.made = f"/{record.id}"
+    return reply(CreatedApiKey(**_present(record).model_dump(), key=secret), 201)
+
+
+def _given(wanted: CreateApiKey, possible: frozenset[Scope]) -> frozenset[Scope]:
+    if wanted.scopes is None:
+        return DEFAULT_SCOPES & possible
+    missing = sorted(set(wanted.scopes) - possible)
+    if missing:
+        raise forbidden(
+            f"This key cannot give the scope `{missing[0]}`. It can give: {', '.join(sorted(possible))}."
+        )
+    return frozenset(wanted.scopes)
+
+
+@router.get(
+    "",
+    operation_id="list_api_keys",
+    summary="List API keys",
+    response_model=ApiKeyPage,
+    responses=problems(404),
+)
+async def list_api_keys(
+    cluster_id: Cluster, wanted: Annotated[ListKeys, Query()], services: Services
+) -> Response:
+    """Keys of the cluster, revoked ones included, oldest first. The keys themselves are kept nowhere."""
+    (after,) = ("",) if wanted.cursor is None else from_text_cursor(wanted.cursor, str)
+    found = await services.store.keys.page(cluster_id, after=after, limit=wanted.limit + 1)
+    page = found[: wanted.limit]
+    return reply(
+        ApiKeyPage(
+            items=[_present(record) for record in page],
+            next_cursor=to_text_cursor(page[-1].id) if len(found) > wanted.limit else None,
+        )
+    )
+
+
+@router.delete(
+    "/{keyId}",
+    operation_id="revoke_api_key",
+    summary="Revoke an API key",
+    status_code=204,
+    responses=problems(404),
+)
+async def revoke_api_key(
+    cluster_id: Cluster,
+    key_id: Annotated[
+        str,
+        Path(alias="keyId", max_length=64, pattern=r"^[^\x00]*$", description="The key's id."),
+    ],
+    services: Services,
+) -> Response:
+    """Make a key worthless, within 2 seconds. To revoke it twice is no error."""
+    await services.store.keys.revoke(cluster_id, key_id)
+    return Response(status_code=204)

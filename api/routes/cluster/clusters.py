@@ -1,0 +1,199 @@
+"""Clusters: the tenants, and their settings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.dependencies import Cluster, Key, KeyedRoute, Services
+from api.http.openapi import problems
+from api.http.pagination import (
+    MAX_CURSOR,
+    MAX_TEXT_CURSOR,
+    MAX_VERSION,
+    from_cursor,
+    from_text_cursor,
+    to_cursor,
+    to_text_cursor,
+)
+from api.http.responses import reply
+from orchestrator.errors import InvalidRequestError
+from orchestrator.runtime.clock import to_datetime
+from orchestrator.store.tenants.clusters import ClusterRecord
+from perdure.contract import (
+    Cluster as ClusterReply,
+    ClusterPage,
+    ContextVersion,
+    ContextVersionPage,
+    CreateCluster,
+    UpdateCluster,
+)
+
+router = APIRouter(prefix="/clusters", tags=["clusters"], route_class=KeyedRoute)
+
+_COLUMNS = {"enable_custom_auth": "custom_auth"}
+_NEVER_EMPTY = ("name", "debug", "enable_custom_auth")
+
+
+class ListClusters(BaseModel):
+    """Which page of the clusters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: Annotated[
+        str | None,
+        Field(max_length=MAX_TEXT_CURSOR, description="`nextCursor` of the page before."),
+    ] = None
+
+
+class ListVersions(BaseModel):
+    """Which page of the versions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    cursor: Annotated[
+        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
+    ] = None
+
+    def before(self) -> int | None:
+        """The version before which the page begins."""
+        if self.cursor is None:
+            return None
+        return min(from_cursor(self.cursor, parts=1)[0], MAX_VERSION)
+
+
+def _present(record: ClusterRecord) -> ClusterReply:
+    return ClusterReply(
+        id=record.id,
+        name=record.name,
+        description=record.description,
+        additional_context=record.additional_context,
+        debug=record.debug,
+        enable_custom_auth=record.custom_auth,
+        created_at=to_datetime(record.created_at),
+        updated_at=None if record.updated_at is None else to_datetime(record.updated_at),
+    )
+
+
+@router.get(
+    "",
+    operation_id="list_clusters",
+    summary="List clusters",
+    response_model=ClusterPage,
+    responses=problems(),
+)
+async def list_clusters(
+    _: Key, wanted: Annotated[ListClusters, Query()], services: Services
+) -> Response:
+    """All clusters of this installation, oldest first, a page at a time."""
+    (after,) = ("",) if wanted.cursor is None else from_text_cursor(wanted.cursor, str)
+    found = await services.store.clusters.page(after=after, limit=wanted.limit + 1)
+    page = found[: wanted.limit]
+    return reply(
+        ClusterPage(
+            items=[_present(record) for record in page],
+            next_cursor=to_text_cursor(page[-1].id) if len(found) > wanted.limit else None,
+        )
+    )
+
+
+@router.post(
+    "",
+    operation_id="create_cluster",
+    summary="Make a cluster",
+    status_code=201,
+    response_model=ClusterReply,
+    responses=problems(409, body=True),
+)
+async def create_cluster(
+    _: Key, wanted: CreateCluster, services: Services, request: Request
+) -> Response:
+    """Make a cluster. It has no keys yet: make one with `POST /clusters/{clusterId}/api-keys`."""
+    record = await services.store.clusters.create(wanted.name, wanted.description)
+    request.state.made = f"/{record.id}"
+    return reply(_present(record), 201)
+
+
+@router.get(
+    "/{clusterId}",
+    operation_id="get_cluster",
+    summary="Look at a cluster",
+    response_model=ClusterReply,
+    responses=problems(404),
+)
+async def get_cluster(cluster_id: Cluster, services: Services) -> Response:
+    """The cluster with its settings."""
+    return reply(_present(await services.store.clusters.get(cluster_id)))
+
+
+@router.put(
+    "/{clusterId}",
+    operation_id="update_cluster",
+    summary="Change a cluster's settings",
+    response_model=ClusterReply,
+    responses=problems(404, 409, body=True),
+)
+async def update_cluster(
+    cluster_id: Cluster, wanted: UpdateCluster, services: Services
+) -> Response:
+    """Set the fields that are sent; the others stay. What depends on them follows within 2 seconds."""
+    changes = wanted.model_dump(exclude_unset=True)
+    for name in _NEVER_EMPTY:
+        if name in changes and changes[name] is None:
+            field = UpdateCluster.model_fields[name].alias or name
+            raise InvalidRequestError(f"`{field}` cannot be null.", pointer=f"/{field}")
+    columns = {_COLUMNS.get(name, name): value for name, value in changes.items()}
+    record = await services.store.clusters.change(cluster_id, columns)
+    services.roster.forget(cluster_id)
+    return reply(_present(record))
+
+
+@router.delete(
+    "/{clusterId}",
+    operation_id="delete_cluster",
+    summary="Delete a cluster",
+    status_code=204,
+    responses=problems(404),
+)
+async def delete_cluster(cluster_id: Cluster, services: Services) -> Response:
+    """Make the cluster unknown: its keys stop working within 2 seconds, its runs are cancelled soon after.
+
+    Its data stay in the database.
+    """
+    await services.store.clusters.delete(cluster_id)
+    services.roster.forget(cluster_id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{clusterId}/context-versions",
+    operation_id="list_context_versions",
+    summary="List what the additional context was",
+    response_model=ContextVersionPage,
+    responses=problems(404),
+)
+async def list_context_versions(
+    cluster_id: Cluster, wanted: Annotated[ListVersions, Query()], services: Services
+) -> Response:
+    """Each text that `additionalContext` was set to, newest first."""
+    found = await services.store.clusters.context_versions(
+        cluster_id, before=wanted.before(), limit=wanted.limit + 1
+    )
+    page = found[: wanted.limit]
+    return reply(
+        ContextVersionPage(
+            items=[
+                ContextVersion(
+                    version=record.version,
+                    content=record.content,
+                    created_at=to_datetime(record.created_at),
+                )
+                for record in page
+            ],
+            next_cursor=to_cursor(page[-1].version) if len(found) > wanted.limit else None,
+        )
+    )

@@ -1,0 +1,80 @@
+"""Events of all runs of a cluster."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.dependencies import Cluster, KeyedRoute, Services
+from api.http.openapi import problems
+from api.http.pagination import MAX_CURSOR, from_cursor, to_cursor
+from api.http.responses import reply
+from api.routes.serializers import present_event
+from orchestrator.store.events.cluster_events import EventFilter
+from perdure.contract import ClusterEvent, ClusterEventPage
+
+router = APIRouter(tags=["events"], route_class=KeyedRoute)
+
+_Word = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
+
+
+class ListClusterEvents(BaseModel):
+    """Which events; all that is given must hold."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    type: _Word | None = None
+    run_id: Annotated[_Word | None, Field(alias="runId")] = None
+    call_id: Annotated[_Word | None, Field(alias="callId")] = None
+    machine_id: Annotated[_Word | None, Field(alias="machineId")] = None
+    service: _Word | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 100
+    cursor: Annotated[
+        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
+    ] = None
+
+    def to_filter(self) -> EventFilter:
+        """The same as the store wants it, for one event more than the page holds."""
+        before = None
+        if self.cursor is not None:
+            created_at, run_key, version = from_cursor(self.cursor, parts=3)
+            before = (created_at, run_key, version)
+        return EventFilter(
+            type=self.type,
+            run_id=self.run_id,
+            call_id=self.call_id,
+            machine_id=self.machine_id,
+            service=self.service,
+            before=before,
+            limit=self.limit + 1,
+        )
+
+
+@router.get(
+    "/clusters/{clusterId}/events",
+    operation_id="list_cluster_events",
+    summary="Read the events of all runs",
+    response_model=ClusterEventPage,
+    responses=problems(404),
+)
+async def list_cluster_events(
+    cluster_id: Cluster, wanted: Annotated[ListClusterEvents, Query()], services: Services
+) -> Response:
+    """Events of all runs, newest first. `machineId` and `service` find the events that name them."""
+    found = await services.store.events.page(cluster_id, wanted.to_filter())
+    page = found[: wanted.limit]
+    cursor = None
+    if len(found) > wanted.limit:
+        _, last = page[-1]
+        cursor = to_cursor(last.created_at, last.run_key, last.version)
+    return reply(
+        ClusterEventPage(
+            items=[
+                ClusterEvent(run_id=run_id, **present_event(record).model_dump())
+                for run_id, record in page
+            ],
+            next_cursor=cursor,
+        )
+    )

@@ -1,0 +1,77 @@
+"""Machines of a cluster, as its owner sees them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.dependencies import Cluster, KeyedRoute, Services
+from api.http.openapi import problems
+from api.http.pagination import MAX_TEXT_CURSOR, from_text_cursor, to_text_cursor
+from api.http.responses import reply
+from orchestrator.runtime.clock import now_ms, to_datetime
+from orchestrator.store.functions.machines import MachineRecord
+from perdure.contract import Machine, MachinePage
+
+router = APIRouter(tags=["services"], route_class=KeyedRoute)
+
+
+class ListMachines(BaseModel):
+    """Which machines."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Annotated[
+        Literal["active", "all"], Field(description="`active`: only those that are there.")
+    ] = "all"
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: Annotated[
+        str | None,
+        Field(max_length=MAX_TEXT_CURSOR, description="`nextCursor` of the page before."),
+    ] = None
+
+
+@router.get(
+    "/clusters/{clusterId}/machines",
+    operation_id="list_machines",
+    summary="List machines",
+    response_model=MachinePage,
+    responses=problems(404),
+)
+async def list_machines(
+    cluster_id: Cluster, wanted: Annotated[ListMachines, Query()], services: Services
+) -> Response:
+    """Processes of function workers that ever registered, the newest first."""
+    now = now_ms()
+    found = await services.store.machines.page(
+        cluster_id,
+        before=None if wanted.cursor is None else _position(wanted.cursor),
+        alive_at=now if wanted.status == "active" else None,
+        limit=wanted.limit + 1,
+    )
+    page = found[: wanted.limit]
+    last = to_text_cursor(page[-1].created_at, page[-1].id) if page else None
+    return reply(
+        MachinePage(
+            items=[_present(record, now) for record in page],
+            next_cursor=last if len(found) > wanted.limit else None,
+        )
+    )
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    created_at, machine_id = from_text_cursor(cursor, int, str)
+    return created_at, machine_id
+
+
+def _present(record: MachineRecord, now: int) -> Machine:
+    return Machine(
+        id=record.id,
+        status="active" if record.alive_until > now else "inactive",
+        last_ping_at=None if record.last_seen_at is None else to_datetime(record.last_seen_at),
+        ip=record.ip,
+        sdk=record.sdk,
+        created_at=to_datetime(record.created_at),
+    )

@@ -1,0 +1,1 @@
+"""What function workers say: register, poll, heartbeat, result."""

@@ -1,0 +1,267 @@
+"""Calls, from the side of a function worker: wait for one, keep it, answer it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask
+from typing_extensions import override
+
+from api.dependencies import (
+    ApiServices,
+    Cluster,
+    Held,
+    KeyedRoute,
+    MachineId,
+    Services,
+    services_of,
+)
+from api.http.dialect import ClientManner, Manner
+from api.http.errors import ApiError
+from api.http.openapi import problems
+from api.http.responses import reply
+from orchestrator.errors import OrchestratorError, SupersededError, UnknownServiceError
+from orchestrator.store.calls.rows import queue_name
+from orchestrator.store.records import KeyRecord
+from perdure.contract import (
+    MAX_FUNCTIONS_PER_SERVICE,
+    MAX_RESULT_BYTES,
+    FunctionCall,
+    Heartbeat,
+    HeartbeatReply,
+    PostResult,
+    ServiceName,
+)
+
+MAX_WAIT = 20
+"""Seconds that a poll may wait."""
+MAX_CALLS = 20
+_SILENCE = 15.0
+"""Seconds within which a machine that polls or works is heard of again."""
+_NAMES = rf"^[A-Za-z0-9_-]{{1,64}}(,[A-Za-z0-9_-]{{1,64}}){{0,{MAX_FUNCTIONS_PER_SERVICE - 1}}}$"
+
+router = APIRouter(
+    prefix="/clusters/{clusterId}/calls", tags=["function workers"], route_class=KeyedRoute
+)
+
+
+class _ResultRoute(KeyedRoute):
+    """A route for what a function returned, NUL and lone surrogates included.
+
+    A result that cannot be taken is the call's failure: the model is told, and nobody waits for the timeout.
+    """
+
+    max_bytes = MAX_RESULT_BYTES + 64 * 1024
+    any_text = True
+
+    @override
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_result(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except ApiError as error:
+                await _refuse(request, error)
+                raise
+
+        return handle_result
+
+
+results = APIRouter(
+    prefix="/clusters/{clusterId}/calls", tags=["function workers"], route_class=_ResultRoute
+)
+
+
+async def _refuse(request: Request, error: ApiError) -> None:
+    key: KeyRecord | None = getattr(request.state, "key", None)
+    machine_id = request.headers.get("x-machine-id")
+    if key is not None and machine_id:
+        with contextlib.suppress(OrchestratorError):  # not this machine's call: nothing to tell
+            await services_of(request).calls.refuse_result(
+                key.cluster_id,
+                request.path_params["callId"],
+                machine_id,
+                f"The result was not taken: {error.detail}",
+            )
+
+
+class PollCalls(BaseModel):
+    """Which calls a machine has room for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    service: ServiceName
+    functions: Annotated[
+        str | None,
+        Field(
+            pattern=_NAMES,
+            description="Names separated by commas: those with room. Default: all that this machine registered.",
+        ),
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=MAX_CALLS)] = 10
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT, description="Seconds to wait for a call.")] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """A machine at the door."""
+
+    cluster_id: str
+    id: str
+    manner: Manner
+
+
+async def _machine_of(cluster_id: Cluster, machine_id: MachineId, manner: ClientManner) -> _Machine:
+    return _Machine(cluster_id, machine_id, manner)
+
+
+@router.get(
+    "",
+    operation_id="poll_calls",
+    summary="Wait for calls",
+    response_model=list[FunctionCall],
+    responses={
+        200: {"headers": {"Retry-After": {"schema": {"type": "string"}}}},
+        **problems(404, 410),
+    },
+)
+async def poll_calls(
+    machine: Annotated[_Machine, Depends(_machine_of)],
+    wanted: Annotated[PollCalls, Query()],
+    services: Services,
+    request: Request,
+) -> Response:
+    """Take calls of a service's functions, as soon as there is one. Ask again at once; an empty list is no error.
+
+    Acknowledge each call by a heartbeat at once, then go on with one every few seconds. A machine must have
+    registered what it asks for (410 otherwise).
+    """
+    names = await _registered(services, machine, wanted)
+    wait = min(wanted.wait, services.settings.max_wait_seconds)
+    heartbeats = machine.manner.heartbeats
+    if machine.manner.learns_pace and not services.presence.knows(machine.cluster_id, machine.id):
+        wait = 0
+    await services.presence.note(
+        machine.cluster_id, machine.id, heartbeats=heartbeats, seconds=wait + _SILENCE
+    )
+    gone = asyncio.Event()
+    watch = asyncio.create_task(_watch(request, services, gone))
+    try:
+        calls = await services.door.take(
+            machine.id,
+            [queue_name(machine.cluster_id, wanted.service, name) for name in names],
+            limit=wanted.limit,
+            wait=wait,
+            gone=gone,
+            gather=machine.manner.gather,
+        )
+    finally:
+        watch.cancel()
+    stopping = services.stopping.is_set()
+    if gone.is_set() and not stopping and not services.door.is_waiting(machine.id):
+        await services.presence.drop(machine.cluster_id, machine.id, heartbeats=heartbeats)
+    response = reply(calls, headers={"Retry-After": "1" if stopping else "0"})
+    if calls and not heartbeats:
+        response.background = BackgroundTask(_acknowledge, services, machine, calls)
+    return response
+
+
+async def _acknowledge(
+    services: ApiServices, machine: _Machine, calls: Sequence[FunctionCall]
+) -> None:
+    """Calls that reached a machine which cannot acknowledge them, and which need not be heard of until it is done."""
+    await services.presence.hold(
+        machine.cluster_id,
+        machine.id,
+        heartbeats=False,
+        seconds=max(call.timeout_seconds for call in calls) + _SILENCE,
+    )
+    for call in calls:
+        await services.store.calls.acknowledge(
+            machine.cluster_id, call.id, machine.id, call.attempt
+        )
+
+
+async def _registered(
+    services: ApiServices, machine: _Machine, wanted: PollCalls
+) -> frozenset[str]:
+    """Names of the functions to wait for. Raises `UnknownServiceError` for one that is not registered."""
+    known = await services.store.functions.registered(
+        machine.cluster_id, machine.id, wanted.service
+    )
+    names = known if wanted.functions is None else frozenset(wanted.functions.split(","))
+    if not known or not names <= known:
+        missing = ", ".join(sorted(names - known)[:5]) or "any function"
+        raise UnknownServiceError(
+            f"This machine has not registered {missing} of service {wanted.service!r}: POST /machines first."
+        )
+    return names
+
+
+async def _watch(request: Request, services: ApiServices, gone: asyncio.Event) -> None:
+    """Notice that nobody waits for the answer any more: the connection was closed, or this process is to end."""
+    stop = asyncio.ensure_future(services.stopping.wait())
+    left = asyncio.ensure_future(_disconnect(request))
+    try:
+        await asyncio.wait({stop, left}, return_when=asyncio.FIRST_COMPLETED)
+        gone.set()
+    finally:
+        stop.cancel()
+        left.cancel()
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@router.post(
+    "/{callId}/heartbeat",
+    operation_id="keep_call",
+    summary="Keep a call",
+    response_model=HeartbeatReply,
+    responses=problems(404, 409, body=True),
+)
+async def keep_call(held: Held, services: Services, request: Heartbeat | None = None) -> Response:
+    """Say that the function still runs. The first time acknowledges the call, which counts as an attempt.
+
+    The answer says whether to stop. 409: the call is not this machine's any more.
+    """
+    await services.presence.note(
+        held.cluster_id, held.machine_id, heartbeats=True, seconds=_SILENCE
+    )
+    attempt = request.attempt if request is not None else None
+    cancelled = await services.calls.heartbeat(
+        held.cluster_id, held.call_id, held.machine_id, attempt
+    )
+    return reply(HeartbeatReply(cancelled=cancelled))
+
+
+@results.post(
+    "/{callId}/result",
+    operation_id="post_result",
+    summary="Answer a call",
+    status_code=204,
+    responses=problems(404, 409, body=True),
+)
+async def post_result(
+    held: Held, request: PostResult, services: Services, manner: ClientManner
+) -> Response:
+    """Hand in what a function returned or raised. 409: too late, a second time, or from another machine; the result
+    was not taken.
+    """
+    try:
+        await services.calls.post_result(held.cluster_id, held.call_id, held.machine_id, request)
+    except SupersededError:
+        if manner.hears_conflicts:
+            raise
+        await services.store.calls.note_superseded(held.cluster_id, held.call_id, held.machine_id)
+    services.door.free(held.call_id)
+    return Response(status_code=204)

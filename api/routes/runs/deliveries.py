@@ -1,0 +1,95 @@
+"""Deliveries of a run's status changes: look at them, send one again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.dependencies import KeyedRoute, Ref, Services
+from api.http.openapi import problems
+from api.http.pagination import MAX_CURSOR, MAX_VERSION, from_cursor, to_cursor
+from api.http.responses import reply
+from orchestrator.runtime.clock import to_datetime
+from orchestrator.store.records import DeliveryRecord
+from perdure.contract import Delivery, DeliveryKind, DeliveryPage, DeliveryStatus
+
+router = APIRouter(
+    prefix="/clusters/{clusterId}/runs/{runId}/deliveries",
+    tags=["status changes"],
+    route_class=KeyedRoute,
+)
+
+
+class ListDeliveries(BaseModel):
+    """Which deliveries to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: Annotated[
+        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
+    ] = None
+
+    @property
+    def after(self) -> int:
+        """The transition after which the page begins."""
+        return 0 if self.cursor is None else min(from_cursor(self.cursor, parts=1)[0], MAX_VERSION)
+
+
+Transition = Annotated[
+    int, Path(ge=1, le=MAX_VERSION, description="The transition's number, the last part of its id.")
+]
+
+
+@router.get(
+    "",
+    operation_id="list_deliveries",
+    summary="List deliveries of status changes",
+    response_model=DeliveryPage,
+    responses=problems(404),
+)
+async def list_deliveries(
+    ref: Ref, wanted: Annotated[ListDeliveries, Query()], services: Services
+) -> Response:
+    """What the run's handler or webhook was told or is to be told, oldest transition first, a page at a time."""
+    found = await services.store.deliveries.page(ref, after=wanted.after, limit=wanted.limit + 1)
+    page = found[: wanted.limit]
+    more = len(found) > wanted.limit
+    return reply(
+        DeliveryPage(
+            items=[_present(ref.run_id, record) for record in page],
+            next_cursor=to_cursor(page[-1].transition) if more else None,
+        )
+    )
+
+
+@router.post(
+    "/{transition}/resend",
+    operation_id="resend_delivery",
+    summary="Send a status change again",
+    response_model=Delivery,
+    responses=problems(404, 409),
+)
+async def resend_delivery(ref: Ref, transition: Transition, services: Services) -> Response:
+    """Send a delivery again that was given up or came through: the same id, the same content, and again up to
+    24 hours of tries. It goes before later transitions that still wait.
+
+    One that is under way is a conflict (`delivery_is_pending`).
+    """
+    return reply(_present(ref.run_id, await services.operations.resend_delivery(ref, transition)))
+
+
+def _present(run_id: str, record: DeliveryRecord) -> Delivery:
+    return Delivery(
+        id=f"{run_id}:{record.transition}",
+        transition=record.transition,
+        status=DeliveryStatus(record.status),
+        kind=DeliveryKind.WEBHOOK if record.kind == "webhook" else DeliveryKind.FUNCTION,
+        call_id=record.call_id,
+        attempts=record.attempts,
+        last_error=record.last_error,
+        created_at=to_datetime(record.created_at),
+        settled_at=None if record.settled_at is None else to_datetime(record.settled_at),
+    )

@@ -1,0 +1,111 @@
+"""Messages of a run: read the conversation, add a follow-up, edit what was said."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.dependencies import KeyedRoute, Ref, Services
+from api.http.openapi import problems
+from api.http.pagination import MAX_CURSOR, from_cursor, to_cursor
+from api.http.responses import reply
+from api.routes.serializers import present_message
+from perdure.contract import CreateMessage, EditMessage, Message, MessagePage
+
+router = APIRouter(
+    prefix="/clusters/{clusterId}/runs/{runId}/messages",
+    tags=["messages"],
+    route_class=KeyedRoute,
+)
+
+
+class ListMessages(BaseModel):
+    """Which page of a conversation."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: Annotated[
+        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
+    ] = None
+    replaced: Annotated[
+        Literal["false", "true", "all"],
+        Field(description="`true`: those that an edit or retry took out; `all`: both."),
+    ] = "false"
+
+    def wants_replaced(self) -> bool | None:
+        return None if self.replaced == "all" else self.replaced == "true"
+
+
+MessageIdOfPath = Annotated[
+    str,
+    Path(
+        alias="messageId",
+        max_length=128,
+        pattern=r"^[^\x00]*$",
+        description="The message's id.",
+    ),
+]
+
+
+@router.get(
+    "",
+    operation_id="list_messages",
+    summary="Read a run's conversation",
+    response_model=MessagePage,
+    responses=problems(404),
+)
+async def list_messages(
+    ref: Ref, wanted: Annotated[ListMessages, Query()], services: Services
+) -> Response:
+    """Messages of the conversation as it is, oldest first, a page at a time. What an edit or a retry has taken out of
+    it is kept, and marked by `replacedBy`: ask with `replaced`.
+    """
+    (after,) = (0,) if wanted.cursor is None else from_cursor(wanted.cursor, parts=1)
+    found = await services.store.messages.page(
+        ref, after=after, limit=wanted.limit + 1, replaced=wanted.wants_replaced()
+    )
+    page = found[: wanted.limit]
+    return reply(
+        MessagePage(
+            items=[present_message(record) for record in page],
+            next_cursor=to_cursor(page[-1].key) if len(found) > wanted.limit else None,
+        )
+    )
+
+
+@router.post(
+    "",
+    operation_id="create_message",
+    summary="Add a follow-up",
+    status_code=201,
+    response_model=Message,
+    responses=problems(404, 409, body=True),
+)
+async def create_message(ref: Ref, request: CreateMessage, services: Services) -> Response:
+    """Add a message to an interactive run. While the run is busy it is queued, in order; after done or failed it
+    begins the next turn. The same `id` again returns the same message.
+    """
+    record, _ = await services.operations.add_message(ref, request)
+    return reply(present_message(record), 201)
+
+
+@router.put(
+    "/{messageId}",
+    operation_id="edit_message",
+    summary="Edit a message and begin again from there",
+    response_model=Message,
+    responses=problems(404, 409, body=True),
+)
+async def edit_message(
+    ref: Ref, message_id: MessageIdOfPath, request: EditMessage, services: Services
+) -> Response:
+    """Give a message that was sent to an interactive run another text. What came after it is taken out of the
+    conversation, kept and marked; the run begins again from there. The same text again changes nothing.
+
+    409: the run is not interactive or cancelled, or the message was not sent to it or is replaced itself.
+    """
+    record = await services.operations.edit_message(ref, message_id, request.message)
+    return reply(present_message(record))

@@ -1,0 +1,270 @@
+"""Runs: create, list, look at, cancel, resume."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi.openapi.models import Example
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from api.dependencies import Asker, Cluster, KeyedRoute, Ref, Services
+from api.http.openapi import problems
+from api.http.pagination import MAX_CURSOR, MAX_VERSION, from_cursor, to_cursor
+from api.http.responses import reply
+from api.routes.long_poll import wait_for_change, wait_for_end
+from api.routes.serializers import present_run
+from orchestrator.operations.run_requests import Caller
+from orchestrator.store.runs.filters import RunFilter
+from perdure.contract import (
+    MAX_METADATA_KEY,
+    MAX_METADATA_VALUE,
+    MAX_WAIT_SECONDS,
+    CancelRun,
+    CreateRun,
+    ResumeRun,
+    Run,
+    RunConfigId,
+    RunPage,
+    RunStatus,
+    Tag,
+)
+
+router = APIRouter(prefix="/clusters/{clusterId}/runs", tags=["runs"], route_class=KeyedRoute)
+
+_MAX_PAIRS = 8
+"""Metadata pairs that one question may name: they travel in the address."""
+_MAX_TAGS = 8
+_TEST = {"false": False, "true": True, "all": None}
+_PAIR = re.compile(r"((?:[^:\\]|\\.)+):(.*)", re.DOTALL)
+
+
+def _check_pair(pair: str) -> str:
+    if not _PAIR.fullmatch(pair) or "\0" in pair:
+        raise ValueError("must be key:value (a colon in the key is written as \\:)")
+    return pair
+
+
+_Pair = Annotated[
+    str,
+    Field(max_length=2 * MAX_METADATA_KEY + 1 + MAX_METADATA_VALUE),
+    AfterValidator(_check_pair),
+]
+
+
+class ListRuns(BaseModel):
+    """Which runs to list. Metadata pairs must all match."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: RunStatus | None = None
+    metadata: Annotated[
+        list[_Pair],
+        Field(
+            max_length=_MAX_PAIRS,
+            description="`key:value`, repeated for several pairs, which must all match. A colon in the key is written `\\:`.",
+            examples=[["team:sales"]],
+        ),
+    ] = []
+    tag: Annotated[
+        list[Annotated[Tag, Field(pattern=r"^[^\x00]*$")]],
+        Field(
+            max_length=_MAX_TAGS,
+            description="Repeated for several tags, which the run must all have.",
+        ),
+    ] = []
+    test: Annotated[
+        Literal["false", "true", "all"],
+        Field(description="Test runs are hidden unless they are asked for."),
+    ] = "false"
+    config_id: Annotated[
+        RunConfigId | None,
+        Field(alias="configId", description="Only runs made from this run configuration."),
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: Annotated[
+        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
+    ] = None
+
+    def to_filter(self, asker: Caller) -> RunFilter:
+        """The same as the store wants it, for one run more than the page holds; a user sees only their own."""
+        before = None
+        if self.cursor is not None:
+            created_at, key = from_cursor(self.cursor, parts=2)
+            before = (created_at, key)
+        return RunFilter(
+            status=self.status,
+            metadata=tuple(_split_pair(pair) for pair in self.metadata),
+            tags=tuple(self.tag),
+            test=_TEST[self.test],
+            config_id=self.config_id,
+            auth_token_hash=asker.auth_token_hash,
+            before=before,
+            limit=self.limit + 1,
+        )
+
+
+def _split_pair(pair: str) -> tuple[str, str]:
+    found = _PAIR.fullmatch(pair)
+    if found is None:  # it was checked
+        raise ValueError(pair)
+    return re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL), found[2]
+
+
+class Look(BaseModel):
+    """How to look at a run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wait: Annotated[
+        float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for a change.")
+    ] = 0
+    after: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=MAX_VERSION,
+            description="The `version` last seen; default: the run's version when it is asked for.",
+        ),
+    ] = None
+    until: Annotated[
+        Literal["change", "final"],
+        Field(description="`final`: wait for the end of the turn, not for the next change."),
+    ] = "change"
+
+
+_QUESTION: dict[str, Example] = {
+    "question": {
+        "summary": "A question with a typed answer",
+        "value": {
+            "initialPrompt": "Which customer grew most this quarter, and why?",
+            "attachedFunctions": [{"service": "sales", "function": "query_orders"}],
+            "resultSchema": {
+                "type": "object",
+                "properties": {"customer": {"type": "string"}, "why": {"type": "string"}},
+                "required": ["customer", "why"],
+            },
+            "metadata": {"team": "sales"},
+        },
+    }
+}
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=256,
+        pattern=r"^[\x20-\x7e]+$",
+        description="Sending the same request with the same key again returns the same run.",
+    ),
+]
+
+
+@router.post(
+    "",
+    operation_id="create_run",
+    summary="Start a run",
+    status_code=201,
+    response_model=Run,
+    responses=problems(404, body=True),
+)
+async def create_run(
+    cluster_id: Cluster,
+    request: Annotated[CreateRun, Body(openapi_examples=_QUESTION)],
+    services: Services,
+    asker: Asker,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Accept a run: once this answers, the run is kept and will be finished and reported, whatever dies meanwhile.
+
+    The same `id` or `Idempotency-Key` again returns the same run; with a different request it is an error (422,
+    `idempotency_mismatch`).
+    """
+    record, _ = await services.operations.create_run(
+        cluster_id, request, idempotency_key=idempotency_key, caller=asker
+    )
+    return reply(present_run(record), 201)
+
+
+@router.get(
+    "",
+    operation_id="list_runs",
+    summary="List runs",
+    response_model=RunPage,
+    responses=problems(404),
+)
+async def list_runs(
+    cluster_id: Cluster,
+    wanted: Annotated[ListRuns, Query()],
+    services: Services,
+    asker: Asker,
+) -> Response:
+    """Runs, newest first, a page at a time."""
+    found = await services.store.runs.page(cluster_id, wanted.to_filter(asker))
+    page = found[: wanted.limit]
+    more = len(found) > wanted.limit
+    return reply(
+        RunPage(
+            items=[present_run(record) for record in page],
+            next_cursor=to_cursor(page[-1].created_at, page[-1].key) if more else None,
+        )
+    )
+
+
+@router.get(
+    "/{runId}",
+    operation_id="get_run",
+    summary="Look at a run, or wait for it to change",
+    response_model=Run,
+    responses=problems(404),
+)
+async def get_run(ref: Ref, look: Annotated[Look, Query()], services: Services) -> Response:
+    """The run as it stands. With `wait` it answers the moment the run's `version` moves past `after`, or, with
+    `until=final`, the moment its turn is done, failed or cancelled.
+
+    When the time is over the answer is the run as it is: ask again.
+    """
+    record = await services.store.runs.get(ref)
+    if not look.wait:
+        return reply(present_run(record))
+    if look.until == "final":
+        waited = await wait_for_end(services, record, seconds=look.wait)
+    else:
+        seen = record.version if look.after is None else look.after
+        waited = await wait_for_change(services, record, after=seen, seconds=look.wait)
+    return reply(present_run(await services.store.runs.get(ref) if waited else record))
+
+
+@router.post(
+    "/{runId}/cancel",
+    operation_id="cancel_run",
+    summary="Cancel a run",
+    response_model=Run,
+    responses=problems(404, 409, body=True),
+)
+async def cancel_run(ref: Ref, services: Services, request: CancelRun | None = None) -> Response:
+    """Stop a run. One that works is asked to stop, model call and functions included, and is cancelled soon after.
+
+    Cancelling a cancelled run is no error; a run that is done or failed is a conflict (`run_is_final`).
+    """
+    reason = request.reason if request is not None else None
+    return reply(present_run(await services.operations.cancel_run(ref, reason)))
+
+
+@router.post(
+    "/{runId}/resume",
+    operation_id="resume_run",
+    summary="Resume a paused run",
+    response_model=Run,
+    responses=problems(404, 409, body=True),
+)
+async def resume_run(ref: Ref, services: Services, request: ResumeRun | None = None) -> Response:
+    """Let a paused run go on, when what it paused for was seen to.
+
+    One that used up its budget needs a higher one (409 `budget_exhausted`, 422 `budget_too_small`); one that waits
+    for approvals goes on by itself once they are decided (409 `approval_needed`).
+    """
+    budget = request.budget if request is not None else None
+    return reply(present_run(await services.operations.resume_run(ref, budget)))

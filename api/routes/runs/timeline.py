@@ -1,0 +1,68 @@
+"""What is new of a run, on one page: for who shows it to people as it goes on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.dependencies import KeyedRoute, Ref, Services
+from api.http.openapi import problems
+from api.http.pagination import MAX_VERSION
+from api.http.responses import reply
+from api.routes.long_poll import wait_for_change
+from api.routes.serializers import present_call, present_event, present_message, present_run
+from orchestrator.store.events.timeline import TimelinePage
+from perdure.contract import Timeline
+
+router = APIRouter(prefix="/clusters/{clusterId}/runs", tags=["runs"], route_class=KeyedRoute)
+
+MAX_WAIT = 20
+"""Seconds that a look may wait."""
+
+
+class LookAtTimeline(BaseModel):
+    """From where on, and how long to wait for more."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: Annotated[int, Field(ge=0, le=MAX_VERSION, description="The `version` last seen.")] = 0
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT, description="Seconds to wait for news.")] = 0
+    limit: Annotated[int, Field(ge=1, le=500, description="Events of a page.")] = 100
+
+
+@router.get(
+    "/{runId}/timeline",
+    operation_id="get_timeline",
+    summary="Look at what is new of a run, or wait for it",
+    response_model=Timeline,
+    responses=problems(404),
+)
+async def get_timeline(
+    ref: Ref, wanted: Annotated[LookAtTimeline, Query()], services: Services
+) -> Response:
+    """The run, its events after a version, and the messages, calls and blobs that they are about, as those stand now.
+
+    With `wait` it answers the moment there is an event. After a `message.edited` or `run.retried` messages that were
+    seen before may be out of the conversation: read it again.
+    """
+    store = services.store
+    if wanted.wait:
+        run = await store.runs.get(ref)
+        await wait_for_change(services, run, after=wanted.after, seconds=wanted.wait)
+    page = await store.timeline.page(ref, after=wanted.after, limit=wanted.limit)
+    return reply(_present(page, wanted.after))
+
+
+def _present(page: TimelinePage, after: int) -> Timeline:
+    calls = [present_call(shown) for shown in page.calls]
+    return Timeline(
+        run=present_run(page.run),
+        activity=[present_event(record) for record in page.events],
+        messages=[present_message(record) for record in page.messages],
+        calls=calls,
+        blobs=[blob for call in calls for blob in call.blobs],
+        version=page.events[-1].version if page.events else after,
+        has_more=page.more,
+    )
