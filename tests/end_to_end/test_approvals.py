@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from perdure import AsyncPerdure, FunctionReference, RunStatus
-from perdure.runs import AsyncRun
+from perdure.resources.runs import AsyncRun
 from tests.end_to_end.conftest import World, until
 
 pytestmark = pytest.mark.timeout(150)

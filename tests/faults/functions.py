@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, model_serializer
 
 from perdure import Context, Service, StatusChange
-from perdure.worker import serve
+from perdure.worker.worker import serve
 from tests.faults.diary import DIARY, note
 
 READY = "PERDURE_TEST_READY"

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from perdure import AsyncPerdure, Service, Worker
-from perdure.worker import WorkerSettings
+from perdure.worker.worker import WorkerSettings
 
 QUICK = WorkerSettings(
     poll_seconds=5,

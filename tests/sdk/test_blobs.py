@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from perdure import BlobData, blob
 from perdure.contract import MAX_BLOB_BYTES, BlobType
-from perdure.outcome import Rejection, Resolution, outcome_of
+from perdure.worker.outcome import Rejection, Resolution, outcome_of
 
 
 class Report(BaseModel):

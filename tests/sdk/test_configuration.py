@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from perdure import ConfigurationError, PerdureError
-from perdure.configuration import CONNECTION_FILE, find_connection
+from perdure.http.connection import CONNECTION_FILE, find_connection
 
 ENVIRONMENT = {
     "PERDURE_URL": "http://env",

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from perdure import AsyncCall, AsyncPerdure, AsyncRun, Call, NotFoundError, Perdure, Run
-from perdure.clusters import (
+from perdure.resources.clusters import (
     ApiKeys,
     AsyncApiKeys,
     AsyncClusters,
@@ -17,7 +17,7 @@ from perdure.clusters import (
     FunctionNotes,
     WebhookSecrets,
 )
-from perdure.run_configs import AsyncRunConfigs, RunConfigs
+from perdure.resources.run_configs import AsyncRunConfigs, RunConfigs
 from tests.sdk.api_double import ApiDouble
 
 PAIRS: list[tuple[type, type]] = [

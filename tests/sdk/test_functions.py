@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field, JsonValue, TypeAdapter
 
 from perdure import Context, Function, Service, StatusChange, StatusChangeHandler
 from perdure.contract import MAX_FUNCTIONS_PER_SERVICE, FunctionReference
-from perdure.json_wire import json_schema
-from perdure.signature import InvalidInputError
+from perdure.functions.signature import InvalidInputError
+from perdure.http.json_codec import json_schema
 
 CONTEXT = Context(run_id="run-1", call_id="call-1", attempt=1, data={"user": "ada"})
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from perdure import AsyncPerdure, Service
-from perdure.machine_lock import MachineLock, lock_folder, peers_of
+from perdure.worker.liveness_lock import MachineLock, lock_folder, peers_of
 from tests.sdk.api_double import ApiDouble
 from tests.sdk.serving import QUICK, serving
 
 _PROCESS = """
 import sys
 from pathlib import Path
-from perdure.machine_lock import MachineLock
+from perdure.worker.liveness_lock import MachineLock
 MachineLock(Path(sys.argv[1]), sys.argv[2], "host-7-dead").hold()
 print("holds", flush=True)
 sys.stdin.read()

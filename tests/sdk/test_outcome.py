@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import BaseModel
 
-from perdure.outcome import Outcome, Rejection, Resolution, outcome_of
+from perdure.worker.outcome import Outcome, Rejection, Resolution, outcome_of
 
 
 class Order(BaseModel):

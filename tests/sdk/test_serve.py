@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from perdure import ConfigurationError
-from perdure.worker import load_services
+from perdure.worker.worker import load_services
 from tests.sdk.api_double import KEY, ApiDouble
 
 SERVICE = """
@@ -36,7 +36,9 @@ def leave() -> None:
 if __name__ == "__main__":
     service.run()
 """
-SERVE = "from perdure.worker import load_services, serve; serve(load_services('shop:service'))"
+SERVE = (
+    "from perdure.worker.worker import load_services, serve; serve(load_services('shop:service'))"
+)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from perdure import (
     Service,
     StatusChange,
 )
-from perdure.threads import Portal, in_daemon_thread
+from perdure.sync.loop_thread import Portal, in_daemon_thread
 from tests.sdk.api_double import KEY, ApiDouble
 
 

@@ -5,7 +5,7 @@ import sys
 
 _EATER = """
 import asyncio, resource
-from perdure.threads import in_daemon_thread
+from perdure.sync.loop_thread import in_daemon_thread
 
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 

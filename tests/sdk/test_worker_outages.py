@@ -19,8 +19,8 @@ from perdure import (
     Worker,
     blob,
 )
-from perdure.backoff import Backoff
-from perdure.worker import WorkerSettings
+from perdure.http.backoff import Backoff
+from perdure.worker.worker import WorkerSettings
 from tests.sdk.api_double import KEY, ApiDouble
 from tests.sdk.serving import QUICK, serving
 

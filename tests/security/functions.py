@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from perdure import Context, Service, StatusChange
-from perdure.worker import serve
+from perdure.worker.worker import serve
 
 READY, AUTH = "PERDURE_TEST_READY", "PERDURE_TEST_AUTH"
 

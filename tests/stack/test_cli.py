@@ -304,7 +304,7 @@ def test_a_worker_takes_calls_until_it_is_told_to_stop(stack: Dev, tmp_path: Pat
 def test_without_the_extra_it_says_how_to_get_it() -> None:
     code = (
         "import sys; sys.modules['typer'] = None; sys.argv = ['perdure', 'dev'];"
-        "from perdure.cli import main; main()"
+        "from perdure.cli.__main__ import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False

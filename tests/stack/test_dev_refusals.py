@@ -63,7 +63,7 @@ def test_a_missing_temporal_binary_is_named_with_the_command_that_brings_it(tmp_
     python.parent.mkdir()
     code = (
         f"import sys; sys.executable = {str(python)!r}; sys.argv = ['perdure', 'dev', '--port', '0'];"
-        "from perdure.cli import main; main()"
+        "from perdure.cli.__main__ import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -10,12 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from perdure.approval import approval_request
-    from perdure.blobs import BlobData, blob
-    from perdure.call_handle import AsyncCall, Call, CallResult
-    from perdure.calls import CallOptions
     from perdure.client import AsyncPerdure, Perdure
-    from perdure.context import Context
     from perdure.contract import (
         ApprovalRequest,
         Budget,
@@ -55,14 +50,19 @@ if TYPE_CHECKING:
         StructuredOutputError,
         TooLargeError,
     )
-    from perdure.function_options import FunctionOptions
-    from perdure.functions import Function, StatusChangeHandler
-    from perdure.results import RunResult
-    from perdure.run_configs import RunConfigOptions
-    from perdure.run_options import Handler, RunOptions, Webhook
-    from perdure.runs import AsyncRun, Run
+    from perdure.functions.approval import approval_request
+    from perdure.functions.blobs import BlobData, blob
+    from perdure.functions.context import Context
+    from perdure.functions.functions import Function, StatusChangeHandler
+    from perdure.functions.options import FunctionOptions
+    from perdure.resources.call_handle import AsyncCall, Call, CallResult
+    from perdure.resources.calls import CallOptions
+    from perdure.resources.results import RunResult
+    from perdure.resources.run_configs import RunConfigOptions
+    from perdure.resources.run_options import Handler, RunOptions, Webhook
+    from perdure.resources.runs import AsyncRun, Run
     from perdure.service import Service
-    from perdure.worker import Worker, serve
+    from perdure.worker.worker import Worker, serve
 
 __all__ = [
     "ApiError",
@@ -126,12 +126,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "approval": ("approval_request",),
-    "blobs": ("BlobData", "blob"),
-    "call_handle": ("AsyncCall", "Call", "CallResult"),
-    "calls": ("CallOptions",),
+    "functions.approval": ("approval_request",),
+    "functions.blobs": ("BlobData", "blob"),
+    "resources.call_handle": ("AsyncCall", "Call", "CallResult"),
+    "resources.calls": ("CallOptions",),
     "client": ("AsyncPerdure", "Perdure"),
-    "context": ("Context",),
+    "functions.context": ("Context",),
     "contract": (
         "ApprovalRequest",
         "Budget",
@@ -148,14 +148,14 @@ _HOMES = {
         "Scope",
         "StatusChange",
     ),
-    "function_options": ("FunctionOptions",),
-    "functions": ("Function", "StatusChangeHandler"),
-    "results": ("RunResult",),
-    "run_configs": ("RunConfigOptions",),
-    "run_options": ("Handler", "RunOptions", "Webhook"),
-    "runs": ("AsyncRun", "Run"),
+    "functions.options": ("FunctionOptions",),
+    "functions.functions": ("Function", "StatusChangeHandler"),
+    "resources.results": ("RunResult",),
+    "resources.run_configs": ("RunConfigOptions",),
+    "resources.run_options": ("Handler", "RunOptions", "Webhook"),
+    "resources.runs": ("AsyncRun", "Run"),
     "service": ("Service",),
-    "worker": ("Worker", "serve"),
+    "worker.worker": ("Worker", "serve"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

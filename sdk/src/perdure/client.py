@@ -9,12 +9,15 @@ from typing import Any, Self, TypeVar, Unpack, overload
 import httpx2
 from pydantic import JsonValue, TypeAdapter
 
-from perdure.activity import AsyncActivity
-from perdure.attaching import AttachedFunction, NamedFunction
-from perdure.call_handle import Call
-from perdure.calls import AsyncCalls, CallOptions
-from perdure.cluster_api import ClusterApi, PageOf
-from perdure.clusters import (
+from perdure.contract import Run as RunSnapshot, RunStatus
+from perdure.functions.references import AttachedFunction, NamedFunction
+from perdure.http.cluster_api import ClusterApi, PageOf
+from perdure.http.connection import find_connection
+from perdure.http.transport import PATIENCE, QueryValue, Transport
+from perdure.resources.call_handle import Call
+from perdure.resources.calls import AsyncCalls, CallOptions
+from perdure.resources.cluster_activity import AsyncActivity
+from perdure.resources.clusters import (
     ApiKeys,
     AsyncApiKeys,
     AsyncClusters,
@@ -24,16 +27,13 @@ from perdure.clusters import (
     FunctionNotes,
     WebhookSecrets,
 )
-from perdure.configuration import find_connection
-from perdure.contract import Run as RunSnapshot, RunStatus
-from perdure.faces import Face, iterated, synced
-from perdure.results import UNTYPED, JsonSchema, reader_for
-from perdure.run_configs import AsyncRunConfigs, RunConfigs
-from perdure.run_options import RunOptions, run_idempotency_key, run_request
-from perdure.runs import AsyncRun, Run
-from perdure.structured_output import AsyncStructuredOutput
-from perdure.threads import Portal
-from perdure.transport import PATIENCE, QueryValue, Transport
+from perdure.resources.results import UNTYPED, JsonSchema, reader_for
+from perdure.resources.run_configs import AsyncRunConfigs, RunConfigs
+from perdure.resources.run_options import RunOptions, run_idempotency_key, run_request
+from perdure.resources.runs import AsyncRun, Run
+from perdure.resources.structured_output import AsyncStructuredOutput
+from perdure.sync.loop_thread import Portal
+from perdure.sync.proxy import Face, iterated, synced
 
 __all__ = ["AsyncPerdure", "AttachedFunction", "Perdure", "RunOptions"]
 

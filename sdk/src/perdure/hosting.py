@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from perdure.contract import CreateBlob, FunctionCall, PostResult, RegisterMachine
 from perdure.errors import ConfigurationError
-from perdure.functions import Function, ServiceDefinition
-from perdure.outcome import Outcome, Rejection, Resolution
-from perdure.work import Work
-from perdure.worker import load_services
+from perdure.functions.functions import Function, ServiceDefinition
+from perdure.worker.invocation import Work
+from perdure.worker.outcome import Outcome, Rejection, Resolution
+from perdure.worker.worker import load_services
 
 __all__ = ["ConfigurationError", "Host", "Performed"]
 

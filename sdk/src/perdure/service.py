@@ -13,18 +13,18 @@ from contextlib import (
 from typing import ParamSpec, TypeVar, Unpack, overload
 
 from perdure.client import AsyncPerdure, Perdure
-from perdure.context import Context
 from perdure.contract import FunctionDefinition, FunctionReference, StatusChange
-from perdure.function_options import FunctionOptions, configuration
-from perdure.functions import (
+from perdure.functions.context import Context
+from perdure.functions.functions import (
     DEFAULT_CONCURRENCY,
     Function,
     ServiceDefinition,
     StatusChangeHandler,
     define,
 )
-from perdure.signature import InputObject, StatusChangeInput
-from perdure.worker import Worker, serve
+from perdure.functions.options import FunctionOptions, configuration
+from perdure.functions.signature import InputObject, StatusChangeInput
+from perdure.worker.worker import Worker, serve
 
 __all__ = ["Context", "Function", "Service", "StatusChange", "StatusChangeHandler"]
 
@@ -143,7 +143,7 @@ class Service(ServiceDefinition):
         return _running_async(self, client)
 
     def run(self) -> None:
-        """Serve the functions until SIGTERM or Ctrl-C; see `perdure.worker.serve`."""
+        """Serve the functions until SIGTERM or Ctrl-C; see `perdure.worker.worker.serve`."""
         serve([self])
 
     def _offer(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from orchestrator.workflows.interface import RunRef
 from perdure import AsyncPerdure, Service
-from perdure.call_execution import CallExecution
 from perdure.contract import Call, RegisterMachine
-from perdure.worker_api import WorkerApi
+from perdure.worker.api import WorkerApi
+from perdure.worker.execution import CallExecution
 from tests.store.stage import Stage
 
 

@@ -6,23 +6,13 @@ error that names the field); `Reply` ignores them (a newer server may say more t
 
 from __future__ import annotations
 
-from perdure.contract.activity import (
-    AuditEntry,
-    AuditPage,
-    ClusterEvent,
-    ClusterEventPage,
-    ContractText,
-    Machine,
-    MachinePage,
-    UsageOfDay,
-    UsageReport,
-)
 from perdure.contract.approvals import (
     ApprovalPage,
     ApprovalRequest,
     DecideCall,
     PendingApproval,
 )
+from perdure.contract.base import Moment, Reply, Request, Wire
 from perdure.contract.blobs import (
     MAX_BLOB_CHARACTERS,
     Blob,
@@ -42,6 +32,17 @@ from perdure.contract.calls import (
     HeartbeatReply,
     PostResult,
 )
+from perdure.contract.cluster_activity import (
+    AuditEntry,
+    AuditPage,
+    ClusterEvent,
+    ClusterEventPage,
+    ContractText,
+    Machine,
+    MachinePage,
+    UsageOfDay,
+    UsageReport,
+)
 from perdure.contract.clusters import (
     MAX_ADDITIONAL_CONTEXT,
     ApiKey,
@@ -58,21 +59,6 @@ from perdure.contract.clusters import (
     SetFunctionNote,
     UpdateCluster,
 )
-from perdure.contract.configs import (
-    ConfiguredFunctions,
-    CreateRunConfig,
-    CreateStructuredOutput,
-    FoundRunConfig,
-    FoundRunConfigs,
-    NoStructuredOutput,
-    PutRunConfig,
-    RunConfig,
-    RunConfigMetric,
-    RunConfigMetrics,
-    RunConfigPage,
-    RunConfigVersion,
-    StructuredOutput,
-)
 from perdure.contract.deliveries import (
     MAX_SECRET_OVERLAP,
     CreateWebhookSecret,
@@ -84,6 +70,7 @@ from perdure.contract.deliveries import (
     WebhookSecret,
     WebhookSecretPage,
 )
+from perdure.contract.errors import FieldProblem, Health, Identity, Problem
 from perdure.contract.events import (
     Event,
     EventPage,
@@ -148,11 +135,20 @@ from perdure.contract.messages import (
     MessagePage,
     RetryRun,
 )
-from perdure.contract.problems import (
-    FieldProblem,
-    Health,
-    Identity,
-    Problem,
+from perdure.contract.run_configs import (
+    ConfiguredFunctions,
+    CreateRunConfig,
+    CreateStructuredOutput,
+    FoundRunConfig,
+    FoundRunConfigs,
+    NoStructuredOutput,
+    PutRunConfig,
+    RunConfig,
+    RunConfigMetric,
+    RunConfigMetrics,
+    RunConfigPage,
+    RunConfigVersion,
+    StructuredOutput,
 )
 from perdure.contract.runs import (
     Budget,
@@ -178,12 +174,6 @@ from perdure.contract.statuses import (
     RunStatus,
 )
 from perdure.contract.timeline import Timeline
-from perdure.contract.wire import (
-    Moment,
-    Reply,
-    Request,
-    Wire,
-)
 
 __all__ = [
     "FINAL_STATUSES",

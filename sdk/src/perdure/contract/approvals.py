@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StrictBool, StringConstraints
 
+from perdure.contract.base import Reply, Request
 from perdure.contract.limits import MAX_APPROVAL_SECONDS, MAX_DESCRIPTION, MAX_REASON
-from perdure.contract.wire import Reply, Request
 
 
 class ApprovalRequest(Reply):

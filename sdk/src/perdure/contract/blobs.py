@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from perdure.contract.base import Reply, Request
 from perdure.contract.limits import MAX_BLOB_BYTES, MAX_NAME
-from perdure.contract.wire import Reply, Request
 
 MAX_BLOB_CHARACTERS = (MAX_BLOB_BYTES + 2) // 3 * 4
 """Characters of a blob in base64."""

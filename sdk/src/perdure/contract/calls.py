@@ -7,10 +7,10 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, StrictInt, StringConstraints
 
+from perdure.contract.base import Reply, Request
 from perdure.contract.blobs import Blob
 from perdure.contract.limits import MAX_REASON, FunctionName, ServiceName
 from perdure.contract.statuses import CallStatus, ResultType
-from perdure.contract.wire import Reply, Request
 
 
 class FunctionCall(Reply):

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, StringConstraints
 
+from perdure.contract.base import Reply, Request
 from perdure.contract.limits import MAX_DESCRIPTION, MAX_NAME
-from perdure.contract.wire import Reply, Request
 
 MAX_ADDITIONAL_CONTEXT = 100_000
 """Characters of what operators say to the model about a cluster or a function."""

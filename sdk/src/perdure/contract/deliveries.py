@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from perdure.contract.wire import Reply, Request
+from perdure.contract.base import Reply, Request
 
 MAX_SECRET_OVERLAP = 30 * 86_400
 """Seconds that a webhook secret may stay valid beside its successor."""

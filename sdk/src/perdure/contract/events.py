@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field, JsonValue
 
+from perdure.contract.base import Reply
 from perdure.contract.statuses import RunStatus
-from perdure.contract.wire import Reply
 
 
 class Event(Reply):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from perdure.contract.wire import Request
+from perdure.contract.base import Request
 
 MAX_COMMENT = 4_096
 """Characters."""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, StrictBool, StringConstraints
 
+from perdure.contract.base import Reply, Request
 from perdure.contract.limits import (
     MAX_APPROVAL_SECONDS,
     MAX_ATTACHED_FUNCTIONS,
@@ -14,7 +15,6 @@ from perdure.contract.limits import (
     FunctionName,
     ServiceName,
 )
-from perdure.contract.wire import Reply, Request
 
 
 class FunctionReference(Request):

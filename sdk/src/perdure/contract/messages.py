@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from perdure.contract.base import Reply, Request
 from perdure.contract.limits import MessageId, Prompt
 from perdure.contract.statuses import MessageType
-from perdure.contract.wire import Reply, Request
 
 
 class CreateMessage(Request):

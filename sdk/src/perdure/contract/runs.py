@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from perdure.contract.base import Moment, Reply, Request
 from perdure.contract.functions import AttachedFunctions, FullName, FunctionReference
 from perdure.contract.limits import (
     MAX_ATTACHED_FUNCTIONS,
@@ -29,7 +30,6 @@ from perdure.contract.limits import (
     Tag,
 )
 from perdure.contract.statuses import PausedFor, RunStatus
-from perdure.contract.wire import Moment, Reply, Request
 
 
 class WebhookTarget(Request):

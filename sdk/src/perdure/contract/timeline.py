@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from perdure.contract.base import Reply
 from perdure.contract.blobs import Blob
 from perdure.contract.calls import Call
 from perdure.contract.events import Event
 from perdure.contract.messages import Message
 from perdure.contract.runs import Run
-from perdure.contract.wire import Reply
 
 
 class Timeline(Reply):

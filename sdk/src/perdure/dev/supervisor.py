@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from perdure.backoff import Backoff
 from perdure.dev.child import Child, describe_end, kill_group, start
 from perdure.dev.record import ProcessRecord
 from perdure.dev.state import StateFolder
+from perdure.http.backoff import Backoff
 
 NEEDS_A_PERSON = 78
 """The exit code (EX_CONFIG of sysexits.h) of a process that would end again if it were started again as it is."""

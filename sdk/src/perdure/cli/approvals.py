@@ -1,0 +1,56 @@
+"""`perdure approvals`: what waits for a person, and the person's word."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from perdure import Perdure
+from perdure.cli.json_input import read_object
+from perdure.cli.output import answer, answer_json, plain_errors, say
+
+approvals = typer.Typer(no_args_is_help=True, help="List calls that wait for you, decide one.")
+
+
+@approvals.command("list")
+def list_approvals(
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, oldest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="As a JSON list.")] = False,
+) -> None:
+    """Show the calls that wait for a person's word."""
+    with plain_errors(), Perdure() as client:
+        waiting = list(client.approvals(limit=limit))
+    if as_json:
+        answer_json([each.model_dump(mode="json", by_alias=True) for each in waiting])
+        return
+    for each in waiting:
+        given = json.dumps(each.input, ensure_ascii=False)
+        answer(
+            f"{each.call_id}  {each.service}.{each.function} {given}  {each.message or ''}".rstrip()
+        )
+
+
+@approvals.command("approve")
+def approve(
+    call_id: str,
+    given: Annotated[
+        str | None, typer.Option("--input", metavar="JSON", help="Other arguments.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Kept with the call.")] = None,
+) -> None:
+    """Have the call made."""
+    with plain_errors(), Perdure() as client:
+        client.approve(call_id, read_object(given), reason=reason)
+        say(f"{call_id} is approved.")
+
+
+@approvals.command("deny")
+def deny(
+    call_id: str, reason: Annotated[str | None, typer.Option(help="The model reads it.")] = None
+) -> None:
+    """Have the call not made."""
+    with plain_errors(), Perdure() as client:
+        client.deny(call_id, reason)
+        say(f"{call_id} is denied.")

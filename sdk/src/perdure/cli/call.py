@@ -1,0 +1,33 @@
+"""`perdure call`: call a function without a model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from perdure import Perdure
+from perdure.cli.json_input import read_object
+from perdure.cli.output import answer, answer_json, plain_errors
+
+
+def call(
+    function: Annotated[str, typer.Argument(metavar="SERVICE.FUNCTION")],
+    *,
+    given: Annotated[
+        str, typer.Option("--input", metavar="JSON", help="The function's arguments.")
+    ] = "{}",
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to wait; default: as long as it takes.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Print the call's id and do not wait.")
+    ] = False,
+) -> None:
+    """Call a function and print its result as JSON; exits 1 when it fails."""
+    with plain_errors(), Perdure() as client:
+        made = client.call(function, read_object(given))
+        if detach:
+            answer(made.id)
+            return
+        answer_json(made.poll(timeout).result)

@@ -1,0 +1,41 @@
+"""`perdure keys`: the cluster's API keys."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from perdure import Perdure, Scope
+from perdure.cli.output import answer, plain_errors, say
+
+keys = typer.Typer(no_args_is_help=True, help="List, make and revoke API keys.")
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Show the keys, never their value."""
+    with plain_errors(), Perdure() as client:
+        for key in client.api_keys.list():
+            scopes = ",".join(scope.value for scope in key.scopes)
+            answer(f"{key.id}  {'revoked' if key.revoked_at else 'valid':<7}  {scopes}  {key.name}")
+
+
+@keys.command("create")
+def create_key(
+    name: str,
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="May be given again; default: as the key in use.")
+    ] = None,
+) -> None:
+    """Make a key and print it, this once."""
+    with plain_errors(), Perdure() as client:
+        answer(client.api_keys.create(name, scope).key)
+
+
+@keys.command("revoke")
+def revoke_key(key_id: str) -> None:
+    """Let a key work no more, within 2 seconds."""
+    with plain_errors(), Perdure() as client:
+        client.api_keys.revoke(key_id)
+        say(f"{key_id} is revoked.")

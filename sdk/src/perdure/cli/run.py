@@ -1,0 +1,110 @@
+"""`perdure run`: start a run, see it happen, print its result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from perdure import Budget, Perdure, Run
+from perdure.cli.durations import read_deadline
+from perdure.cli.json_input import read_json_file, read_object
+from perdure.cli.output import answer, answer_json, fail, plain_errors, say
+from perdure.cli.pairs import read_pairs
+from perdure.contract import Event
+
+_WIDTH = 160
+
+
+def run(
+    prompt: Annotated[
+        str | None, typer.Argument(help="What the agent is to do; --config may say it.")
+    ] = None,
+    *,
+    schema: Annotated[
+        Path | None, typer.Option(help="File with the JSON Schema of the result.")
+    ] = None,
+    function: Annotated[
+        list[str] | None,
+        typer.Option(help="A function it may call, service_function; may be given again."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="provider/model.")] = None,
+    config: Annotated[str | None, typer.Option(help="Id of a run configuration.")] = None,
+    given: Annotated[
+        str | None, typer.Option("--input", metavar="JSON", help="Input of the configuration.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="May be given again.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="May be given again.")] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="TIME", help="90s, 15m, 2h, 3d, or a date and time.")
+    ] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(help="US dollars at which the run pauses.")
+    ] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(help="Tokens at which the run pauses.")
+    ] = None,
+    priority: Annotated[int | None, typer.Option(help="1 goes first, 5 last.")] = None,
+    test: Annotated[bool, typer.Option("--test", help="Hide the run from lists.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Show what happens, on stderr.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Print the run's id and do not wait.")
+    ] = False,
+) -> None:
+    """Start a run and print its result as JSON; exits 1 when the run fails."""
+    with plain_errors(), Perdure() as client:
+        started = client.create_run(
+            prompt,
+            result_schema=read_json_file(schema),
+            functions=function,
+            model=model,
+            config=config,
+            input=read_object(given),
+            metadata=read_pairs(metadata),
+            tags=tag,
+            deadline=read_deadline(deadline),
+            budget=read_budget(budget_usd, budget_tokens),
+            priority=priority,
+            test=test,
+        )
+        if detach:
+            answer(started.id)
+            return
+        say(f"Run {started.id}")
+        _wait(started, follow=follow)
+
+
+def read_budget(usd: float | None, tokens: int | None) -> Budget | None:
+    """The limits that are given. Raises `typer.BadParameter` for a value that is none."""
+    given = {"usd": usd, "tokens": tokens}
+    limits = {name: limit for name, limit in given.items() if limit is not None}
+    try:
+        return Budget.model_validate(limits) if limits else None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise typer.BadParameter(f"budget {problem['loc'][0]}: {problem['msg']}") from error
+
+
+def _wait(run: Run[Any], *, follow: bool) -> None:
+    try:
+        if follow:
+            for event in run.events():
+                say(describe(event))
+        outcome = run.poll()
+    except KeyboardInterrupt:
+        fail(f"The run goes on: perdure runs get {run.id}", code=130)
+    if outcome.result is None and outcome.result_null_reason:
+        say(f"No result: {outcome.result_null_reason}")
+    answer_json(outcome.result)
+
+
+def describe(event: Event) -> str:
+    """An event in one line."""
+    data = json.dumps(event.data, ensure_ascii=False) if event.data else ""
+    line = f"{event.version:>4}  {event.type:<20} {data}"
+    return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"

@@ -1,0 +1,76 @@
+"""`perdure runs`: list, look at, cancel, resume."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from perdure import Perdure, RunStatus
+from perdure.cli.output import answer, answer_json, plain_errors, say
+from perdure.cli.pairs import read_pairs
+from perdure.cli.run import read_budget
+from perdure.contract import Run
+
+runs = typer.Typer(no_args_is_help=True, help="List runs, look at one, cancel or resume one.")
+
+
+@runs.command("list")
+def list_runs(
+    *,
+    status: Annotated[RunStatus | None, typer.Option(help="Only runs in this status.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="May be given again.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="May be given again.")] = None,
+    test: Annotated[bool, typer.Option("--test", help="Test runs instead of the others.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="As a JSON list.")] = False,
+) -> None:
+    """Show the newest runs."""
+    with plain_errors(), Perdure() as client:
+        found = client.list_runs(
+            status=status,
+            metadata=read_pairs(metadata),
+            tags=tag or (),
+            test=test,
+            limit=limit,
+        )
+        snapshots = [run.snapshot for run in found]
+    if as_json:
+        answer_json([_as_json(each) for each in snapshots])
+        return
+    for each in snapshots:
+        answer(f"{each.id}  {each.status:<9}  {each.created_at:%Y-%m-%d %H:%M:%S}  {each.name}")
+
+
+@runs.command("get")
+def get_run(run_id: str) -> None:
+    """Show one run as JSON."""
+    with plain_errors(), Perdure() as client:
+        answer_json(_as_json(client.get_run(run_id).snapshot))
+
+
+@runs.command("cancel")
+def cancel_run(
+    run_id: str, reason: Annotated[str | None, typer.Option(help="Kept with the run.")] = None
+) -> None:
+    """Stop a run; functions at work are told."""
+    with plain_errors(), Perdure() as client:
+        say(f"{run_id} is {client.cancel_run(run_id, reason).status.value}.")
+
+
+@runs.command("resume")
+def resume_run(
+    run_id: str,
+    budget_usd: Annotated[float | None, typer.Option(help="The new limit, US dollars.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(help="The new limit, tokens.")] = None,
+) -> None:
+    """Let a paused run go on, with a higher budget where it used up its own."""
+    with plain_errors(), Perdure() as client:
+        budget = read_budget(budget_usd, budget_tokens)
+        say(f"{run_id} is {client.get_run(run_id).resume(budget).status.value}.")
+
+
+def _as_json(run: Run) -> dict[str, Any]:
+    return run.model_dump(mode="json", by_alias=True, exclude_none=True)

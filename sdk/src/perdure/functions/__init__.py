@@ -1,0 +1,1 @@
+"""Functions as users write them: decorators, options, signatures, context, blobs."""

@@ -1,0 +1,39 @@
+"""The ways in which a function can be named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.contract import FunctionReference
+from perdure.errors import InvalidRequestError
+from perdure.functions.functions import Function
+from perdure.http.json_codec import build
+
+AttachedFunction = Function[..., Any] | FunctionReference | str
+"""A decorated function, a reference, or the `service_function` string."""
+NamedFunction = Function[..., Any] | FunctionReference | str
+"""A decorated function, a reference, or the string `service.function`."""
+
+
+def attachment(function: AttachedFunction) -> FunctionReference | str:
+    """A function as a run attaches it."""
+    return function.reference if isinstance(function, Function) else function
+
+
+def full_name(function: AttachedFunction) -> str:
+    """The one name by which a model knows a function, `service_function`."""
+    named = attachment(function)
+    return named if isinstance(named, str) else f"{named.service}_{named.function}"
+
+
+def reference_to(function: NamedFunction) -> FunctionReference:
+    """A function by its service and name. Raises `InvalidRequestError` for a string that is none."""
+    named = attachment(function)
+    if isinstance(named, FunctionReference):
+        return named
+    service, dot, name = named.partition(".")
+    if not dot:
+        raise InvalidRequestError(
+            422, "invalid_request", f"{named!r} names no function: write service.function."
+        )
+    return build(FunctionReference, {"service": service, "function": name})

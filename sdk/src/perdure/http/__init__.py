@@ -1,0 +1,1 @@
+"""The connection to the API: transport, back-off, JSON."""

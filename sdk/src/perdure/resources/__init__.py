@@ -1,0 +1,1 @@
+"""What the client gives access to: runs, calls, clusters, run configurations."""

@@ -1,0 +1,216 @@
+"""Handles to calls: `AsyncCall`, and `Call`, its synchronous face."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from pydantic import JsonValue, ValidationError
+from typing_extensions import override
+
+from perdure.contract import (
+    MAX_CALL_WAIT_SECONDS,
+    Call as CallSnapshot,
+    CallApproval,
+    CallStatus,
+    CancelCall,
+    DecideCall,
+    ResultType,
+)
+from perdure.errors import CallFailedError, CallResultError, CallTimeoutError
+from perdure.http.backoff import Backoff
+from perdure.http.cluster_api import ClusterApi
+from perdure.http.json_codec import as_json, build
+from perdure.http.transport import read_json
+from perdure.resources.results import ResultReader
+from perdure.sync.proxy import Face, synced
+
+T = TypeVar("T")
+
+_OUTAGE = 300.0
+"""Seconds that `poll` without a timeout outlasts an API that is away."""
+_PROMPT = 0.1
+"""An unchanged answer that comes faster than this (seconds) was no long poll."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult(Generic[T]):
+    """A call that brought a result, as the type that was asked for."""
+
+    call: CallSnapshot
+    result: T
+
+
+class AsyncCallBase:
+    """The part of a call's handle that does not depend on the result's type."""
+
+    def __init__(self, api: ClusterApi, snapshot: CallSnapshot) -> None:
+        self._api = api
+        self._snapshot = snapshot
+
+    @property
+    def id(self) -> str:
+        return self._snapshot.id
+
+    @property
+    def status(self) -> CallStatus:
+        """The status last seen; `refresh` and `poll` look again."""
+        return self._snapshot.status
+
+    @property
+    def snapshot(self) -> CallSnapshot:
+        """The call as last seen."""
+        return self._snapshot
+
+    async def refresh(self) -> CallSnapshot:
+        """Look at the call now."""
+        return self._saw(await self._api.read(CallSnapshot, "GET", "calls", self.id))
+
+    async def cancel(self, reason: str | None = None) -> CallSnapshot:
+        """Give the call up: a model is told so and goes on; a function at work learns it within 5 s.
+
+        Raises `ConflictError` where the call has its result, or was cancelled before.
+        """
+        body = build(CancelCall, {"reason": reason})
+        return self._saw(
+            await self._api.read(CallSnapshot, "POST", "calls", self.id, "cancel", body=body)
+        )
+
+    async def approve(
+        self,
+        input: Mapping[str, Any] | None = None,  # noqa: A002 - the wire's word
+        *,
+        reason: str | None = None,
+    ) -> CallApproval:
+        """Have the call made, with other arguments where `input` is given.
+
+        Raises `ConflictError` where nobody asks, somebody has decided, or it is too late; `InvalidRequestError` for
+        an input that breaks the function's schema.
+        """
+        return await decide(self._api, self.id, approved=True, reason=reason, given=input)
+
+    async def deny(self, reason: str | None = None) -> CallApproval:
+        """Have the call not made; the model reads the reason. Raises `ConflictError` as `approve` does."""
+        return await decide(self._api, self.id, approved=False, reason=reason)
+
+    async def original(self) -> JsonValue:
+        """The whole result as the function gave it, however long. Raises `ConflictError` while there is none."""
+        response = await self._api.send("GET", "calls", self.id, "result")
+        return cast(JsonValue, read_json(response))
+
+    def _saw(self, snapshot: CallSnapshot) -> CallSnapshot:
+        self._snapshot = snapshot
+        return snapshot
+
+
+class AsyncCall(AsyncCallBase, Generic[T]):
+    """A call, and what was last seen of it. Made by the client."""
+
+    def __init__(self, api: ClusterApi, snapshot: CallSnapshot, reader: ResultReader[T]) -> None:
+        super().__init__(api, snapshot)
+        self._reader = reader
+
+    @override
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.status.value}>"
+
+    async def poll(self, timeout: float | None = None) -> CallResult[T]:  # noqa: ASYNC109 - a long poll's own limit
+        """Wait for the result, for `timeout` seconds or as long as it takes.
+
+        Raises `CallFailedError`, `CallTimeoutError` (the call goes on), `CallResultError`,
+        `ConnectionFailedError` when the API is away for five minutes.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = None if timeout is None else clock() + timeout
+        backoff = Backoff(first=_PROMPT, longest=1.0)
+        while self._snapshot.result_type is None:
+            asked = clock()
+            left = None if deadline is None else max(0.0, deadline - asked)
+            await self._wait(left)
+            if self._snapshot.result_type is not None:
+                break
+            if deadline is not None and clock() >= deadline:
+                raise CallTimeoutError(self._snapshot, f"{timeout} s are over")
+            if clock() - asked < _PROMPT:
+                await asyncio.sleep(backoff.delay())
+        return await self._finished()
+
+    async def _wait(self, left: float | None) -> None:
+        wait = MAX_CALL_WAIT_SECONDS if left is None else min(MAX_CALL_WAIT_SECONDS, left)
+        self._saw(
+            await self._api.read(
+                CallSnapshot,
+                "GET",
+                *("calls", self.id),
+                query={"wait": round(wait, 3)} if wait else None,
+                wait=wait,
+                patience=_OUTAGE if left is None else left,
+            )
+        )
+
+    async def _finished(self) -> CallResult[T]:
+        call = self._snapshot
+        if call.result_type is not ResultType.RESOLUTION:
+            raise CallFailedError(call, _reason(call.result))
+        left_out = call.result is None and call.result_size is not None
+        value = await self.original() if left_out else call.result
+        try:
+            return CallResult(call, self._reader.value(value))
+        except ValidationError as error:
+            raise CallResultError(call, str(error)) from error
+
+
+class Call(Face[AsyncCall[T]]):
+    """A call, and what was last seen of it: `AsyncCall` without the waiting in the code."""
+
+    @override
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.status.value}>"
+
+    @property
+    def id(self) -> str:
+        return self.aio.id
+
+    @property
+    def status(self) -> CallStatus:
+        """The status last seen; `refresh` and `poll` look again."""
+        return self.aio.status
+
+    @property
+    def snapshot(self) -> CallSnapshot:
+        """The call as last seen."""
+        return self.aio.snapshot
+
+    def poll(self, timeout: float | None = None) -> CallResult[T]:
+        """Wait for the result; see `AsyncCall.poll`."""
+        return self.portal.call(self.aio.poll(timeout))
+
+    refresh = synced(AsyncCallBase.refresh)
+    cancel = synced(AsyncCallBase.cancel)
+    approve = synced(AsyncCallBase.approve)
+    deny = synced(AsyncCallBase.deny)
+    original = synced(AsyncCallBase.original)
+
+
+async def decide(
+    api: ClusterApi,
+    call_id: str,
+    *,
+    approved: bool,
+    reason: str | None,
+    given: Mapping[str, Any] | None = None,
+) -> CallApproval:
+    """Give a person's word on a call; whose key it is stands in the answer."""
+    fields = {"approved": approved, "reason": reason, "input": as_json(given, "input")}
+    body = build(DecideCall, fields)
+    return await api.read(CallApproval, "POST", "calls", call_id, "approval", body=body)
+
+
+def _reason(result: JsonValue) -> str | None:
+    """What a rejection says: its message, behind the error's name."""
+    if not isinstance(result, dict):
+        return result if isinstance(result, str) else None
+    said = [str(result[key]) for key in ("name", "message") if result.get(key)]
+    return ": ".join(said) or None

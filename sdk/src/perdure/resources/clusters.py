@@ -1,0 +1,185 @@
+"""Clusters, their API keys, notes on their functions, the secrets of their webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import timedelta
+from typing import TypedDict, Unpack
+
+from perdure.contract import (
+    ApiKey,
+    Cluster,
+    ContextVersion,
+    CreateApiKey,
+    CreateCluster,
+    CreatedApiKey,
+    CreateWebhookSecret,
+    FunctionNote,
+    NewWebhookSecret,
+    Scope,
+    SetFunctionNote,
+    UpdateCluster,
+    WebhookSecret,
+)
+from perdure.functions.references import NamedFunction, reference_to
+from perdure.http.cluster_api import ClusterApi, OfCluster, PageOf, read_pages
+from perdure.http.json_codec import build, build_with_nulls
+from perdure.http.transport import read_reply
+from perdure.sync.proxy import Face, iterated, synced
+
+
+class ClusterChanges(TypedDict, total=False):
+    """What can be changed of a cluster. A None that is written empties `description` and `additional_context`."""
+
+    name: str
+    description: str | None
+    additional_context: str | None
+    debug: bool
+    enable_custom_auth: bool
+
+
+class AsyncClusters(OfCluster):
+    """Clusters: the client's own with the scope admin, all of them with management."""
+
+    async def create(self, name: str | None = None, description: str | None = None) -> Cluster:
+        """Make a cluster; its name must be new. Needs the scope management."""
+        body = build(CreateCluster, {"name": name, "description": description})
+        response = await self._api.transport.send("POST", "/clusters", body=body, repeatable=False)
+        return read_reply(Cluster, response)
+
+    async def list(self, *, limit: int | None = None) -> AsyncGenerator[Cluster, None]:
+        """All clusters, the oldest first. Needs the scope management."""
+        async for cluster in read_pages(
+            self._api.transport, "/clusters", PageOf[Cluster], limit=limit
+        ):
+            yield cluster
+
+    async def get(self, cluster_id: str | None = None) -> Cluster:
+        """A cluster; default: the client's own. Raises `NotFoundError`."""
+        return await self._of(cluster_id).read(Cluster, "GET")
+
+    async def update(
+        self, cluster_id: str | None = None, **changes: Unpack[ClusterChanges]
+    ) -> Cluster:
+        """Change what is given, and leave the rest as it is; default: the client's own cluster."""
+        body = build_with_nulls(UpdateCluster, changes)
+        return await self._of(cluster_id).read(Cluster, "PUT", body=body)
+
+    async def delete(self, cluster_id: str) -> None:
+        """Delete a cluster: its keys stop working within 2 s, its runs are cancelled."""
+        await self._of(cluster_id).send("DELETE")
+
+    async def context_versions(
+        self, cluster_id: str | None = None, *, limit: int | None = None
+    ) -> AsyncGenerator[ContextVersion, None]:
+        """What the cluster's `additional_context` was, the newest first."""
+        pages = self._of(cluster_id).pages(PageOf[ContextVersion], "context-versions", limit=limit)
+        async for version in pages:
+            yield version
+
+    def _of(self, cluster_id: str | None) -> ClusterApi:
+        return self._api if cluster_id is None else ClusterApi(self._api.transport, cluster_id)
+
+
+class AsyncApiKeys(OfCluster):
+    """The cluster's API keys. Needs the scope admin."""
+
+    async def create(self, name: str, scopes: Sequence[Scope | str] | None = None) -> CreatedApiKey:
+        """Make a key; its `key` is shown this once.
+
+        Default scopes: those of admin, client and machine that the client's own key has; it can give no others.
+        """
+        fields = {"name": name, "scopes": None if scopes is None else list(scopes)}
+        body = build(CreateApiKey, fields)
+        return await self._api.read(CreatedApiKey, "POST", "api-keys", body=body, repeatable=False)
+
+    async def list(self, *, limit: int | None = None) -> AsyncGenerator[ApiKey, None]:
+        """The keys, revoked ones included, the oldest first; never their value."""
+        async for key in self._api.pages(PageOf[ApiKey], "api-keys", limit=limit):
+            yield key
+
+    async def revoke(self, key: ApiKey | str) -> None:
+        """Let a key, itself or by its id, work no more, within 2 seconds."""
+        key_id = key if isinstance(key, str) else key.id
+        await self._api.send("DELETE", "api-keys", key_id)
+
+
+class AsyncWebhookSecrets(OfCluster):
+    """The secrets that sign the cluster's webhooks. Needs the scope admin."""
+
+    async def create(self, *, overlap: timedelta | None = None) -> NewWebhookSecret:
+        """Make a secret; its `secret` is shown this once.
+
+        Those that are there stay valid beside it for `overlap`: default a day, at most 30.
+        """
+        seconds = None if overlap is None else round(overlap.total_seconds())
+        body = build(CreateWebhookSecret, {"expires_in_seconds": seconds})
+        return await self._api.read(
+            NewWebhookSecret, "POST", "webhook-secrets", body=body, repeatable=False
+        )
+
+    async def list(self) -> Sequence[WebhookSecret]:
+        """The secrets that sign now, the newest first; never their value."""
+        return await self._api.all(PageOf[WebhookSecret], "webhook-secrets")
+
+    async def delete(self, secret: WebhookSecret | str) -> None:
+        """Let a secret, itself or by its id, sign no more."""
+        secret_id = secret if isinstance(secret, str) else secret.id
+        await self._api.send("DELETE", "webhook-secrets", secret_id)
+
+
+class AsyncFunctionNotes(OfCluster):
+    """What operators say to the model about functions, without touching their code."""
+
+    async def put(self, function: NamedFunction, additional_context: str | None) -> None:
+        """Add to what the model reads about a function, at most 100,000 characters. Needs the scope admin."""
+        body = build(SetFunctionNote, {"additional_context": additional_context})
+        await self._api.send("PUT", *_parts(function), body=body)
+
+    async def get(self, function: NamedFunction) -> FunctionNote:
+        """What is said about a function. Raises `NotFoundError` where nothing is."""
+        return await self._api.read(FunctionNote, "GET", *_parts(function))
+
+    async def delete(self, function: NamedFunction) -> None:
+        """Say nothing about a function any more. Needs the scope admin."""
+        await self._api.send("DELETE", *_parts(function))
+
+
+class Clusters(Face[AsyncClusters]):
+    """`AsyncClusters` without the waiting in the code."""
+
+    create = synced(AsyncClusters.create)
+    list = iterated(AsyncClusters.list)
+    get = synced(AsyncClusters.get)
+    update = synced(AsyncClusters.update)
+    delete = synced(AsyncClusters.delete)
+    context_versions = iterated(AsyncClusters.context_versions)
+
+
+class ApiKeys(Face[AsyncApiKeys]):
+    """`AsyncApiKeys` without the waiting in the code."""
+
+    create = synced(AsyncApiKeys.create)
+    list = iterated(AsyncApiKeys.list)
+    revoke = synced(AsyncApiKeys.revoke)
+
+
+class WebhookSecrets(Face[AsyncWebhookSecrets]):
+    """`AsyncWebhookSecrets` without the waiting in the code."""
+
+    create = synced(AsyncWebhookSecrets.create)
+    list = synced(AsyncWebhookSecrets.list)
+    delete = synced(AsyncWebhookSecrets.delete)
+
+
+class FunctionNotes(Face[AsyncFunctionNotes]):
+    """`AsyncFunctionNotes` without the waiting in the code."""
+
+    put = synced(AsyncFunctionNotes.put)
+    get = synced(AsyncFunctionNotes.get)
+    delete = synced(AsyncFunctionNotes.delete)
+
+
+def _parts(function: NamedFunction) -> tuple[str, str, str]:
+    named = reference_to(function)
+    return named.service, named.function, "metadata"

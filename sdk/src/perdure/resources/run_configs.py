@@ -1,0 +1,120 @@
+"""Run configurations: kept, versioned, found, measured."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, TypedDict, Unpack
+
+from pydantic import TypeAdapter
+
+from perdure.contract import (
+    CreateRunConfig,
+    FoundRunConfig,
+    FoundRunConfigs,
+    PutRunConfig,
+    RunConfig,
+    RunConfigMetric,
+    RunConfigMetrics,
+)
+from perdure.functions.references import AttachedFunction, attachment
+from perdure.http.cluster_api import OfCluster, PageOf
+from perdure.http.json_codec import build
+from perdure.resources.results import JsonSchema, reader_for
+from perdure.sync.proxy import Face, iterated, synced
+
+Schema = type[Any] | TypeAdapter[Any] | JsonSchema
+"""A pydantic model or any other type, a TypeAdapter, or a JSON Schema."""
+
+
+class RunConfigOptions(TypedDict, total=False):
+    """What a run configuration says. What is left out, the request for a run may say.
+
+    - `initial_prompt`: `{{name}}` stands for the input `name`.
+    - `system_prompt`; `functions`: an empty list means none at all.
+    - `result_schema`: the type of a run's result; `input_schema`: the type of a run's `input`, an object.
+    """
+
+    initial_prompt: str | None
+    system_prompt: str | None
+    functions: Sequence[AttachedFunction] | None
+    result_schema: Schema | None
+    input_schema: Schema | None
+    public: bool
+
+
+class AsyncRunConfigs(OfCluster):
+    """The cluster's run configurations."""
+
+    async def create(
+        self,
+        name: str,
+        *,
+        id: str | None = None,  # noqa: A002 - the wire's word
+        **options: Unpack[RunConfigOptions],
+    ) -> RunConfig:
+        """Keep a new one, under an id of yours (6 to 128 letters, digits, `_`, `-`) or the server's; its version is 1.
+
+        Raises `ConflictError` for an id that is taken, `InvalidRequestError` that names the field.
+        """
+        body = build(CreateRunConfig, {"name": name, "id": id, **_fields(options)})
+        return await self._api.read(RunConfig, "POST", "run-configs", body=body, repeatable=False)
+
+    async def put(
+        self, config_id: str, name: str, **options: Unpack[RunConfigOptions]
+    ) -> RunConfig:
+        """Make this its next version, or its first: it says what is given here and nothing else.
+
+        The versions before are kept, and runs can still name them.
+        """
+        body = build(PutRunConfig, {"name": name, **_fields(options)})
+        return await self._api.read(RunConfig, "PUT", "run-configs", config_id, body=body)
+
+    async def get(self, config_id: str, *, with_previous_versions: bool = False) -> RunConfig:
+        """One of them, as it stands. Raises `NotFoundError`."""
+        query = {"withPreviousVersions": "true"} if with_previous_versions else None
+        return await self._api.read(RunConfig, "GET", "run-configs", config_id, query=query)
+
+    async def list(self, *, limit: int | None = None) -> AsyncGenerator[RunConfig, None]:
+        """All of them, by id."""
+        async for config in self._api.pages(PageOf[RunConfig], "run-configs", limit=limit):
+            yield config
+
+    async def search(self, words: str) -> Sequence[FoundRunConfig]:
+        """The ten whose names, prompts and inputs fit best, the best first, with how well."""
+        found = await self._api.read(
+            FoundRunConfigs, "GET", "run-configs", "search", query={"search": words}
+        )
+        return found.items
+
+    async def metrics(self, config_id: str) -> Sequence[RunConfigMetric]:
+        """How its newest runs went, at most 1,000, the newest first."""
+        found = await self._api.read(RunConfigMetrics, "GET", "run-configs", config_id, "metrics")
+        return found.items
+
+    async def delete(self, config_id: str) -> None:
+        """Take it out of use. Runs that were made of it keep their reference."""
+        await self._api.send("DELETE", "run-configs", config_id)
+
+
+class RunConfigs(Face[AsyncRunConfigs]):
+    """`AsyncRunConfigs` without the waiting in the code."""
+
+    create = synced(AsyncRunConfigs.create)
+    put = synced(AsyncRunConfigs.put)
+    get = synced(AsyncRunConfigs.get)
+    list = iterated(AsyncRunConfigs.list)
+    search = synced(AsyncRunConfigs.search)
+    metrics = synced(AsyncRunConfigs.metrics)
+    delete = synced(AsyncRunConfigs.delete)
+
+
+def _fields(options: RunConfigOptions) -> dict[str, object]:
+    functions = options.get("functions")
+    return {
+        "initial_prompt": options.get("initial_prompt"),
+        "system_prompt": options.get("system_prompt"),
+        "attached_functions": None if functions is None else [attachment(one) for one in functions],
+        "result_schema": reader_for(options.get("result_schema")).schema,
+        "input_schema": reader_for(options.get("input_schema")).schema,
+        "public": options.get("public"),
+    }

@@ -1,0 +1,99 @@
+"""What one may tell a run: a follow-up, another text, begin again, stop, go on."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from perdure.contract import (
+    Budget,
+    CancelRun,
+    CreateMessage,
+    EditMessage,
+    Message,
+    ResumeRun,
+    RetryRun,
+    Run as RunSnapshot,
+    RunStatus,
+    SetFeedback,
+)
+from perdure.errors import ConflictError
+from perdure.http.cluster_api import PageOf
+from perdure.http.json_codec import build
+from perdure.resources.run_base import AsyncRunBase
+
+
+class AsyncRunSteering(AsyncRunBase):
+    """The part of a run's handle that changes the run."""
+
+    async def send(self, message: str) -> Message:
+        """Add a follow-up; a busy run takes it up in order, a finished one begins its next turn.
+
+        Raises `ConflictError` when the run is not interactive or was cancelled.
+        """
+        body = build(CreateMessage, {"message": message, "id": uuid4().hex})
+        return await self._api.read(Message, "POST", "runs", self.id, "messages", body=body)
+
+    async def messages(self, *, with_replaced: bool = False) -> list[Message]:
+        """The conversation, oldest first; `with_replaced` also what edits and retries took out (`replaced_by`)."""
+        query = {"replaced": "all"} if with_replaced else None
+        return await self._api.all(PageOf[Message], "runs", self.id, "messages", query=query)
+
+    async def edit_message(self, message: Message | str, text: str) -> Message:
+        """Give a message that was sent to the run, itself or by its id, another text; the run begins again there.
+
+        What came after it is kept, and marked. Raises `ConflictError` when the run is not interactive or was
+        cancelled, or the message is not one that was sent, or is replaced itself.
+        """
+        body = build(EditMessage, {"message": text})
+        parts = ("runs", self.id, "messages", _id_of(message))
+        return await self._api.read(Message, "PUT", *parts, body=body)
+
+    async def retry(self, message: Message | str | None = None) -> RunSnapshot:
+        """Begin again from a message that was sent to the run; default: the last one.
+
+        What came after it is kept, and marked. A run that is done or failed begins its next turn. Raises
+        `ConflictError` as `edit_message` does.
+        """
+        body = build(RetryRun, {"message_id": None if message is None else _id_of(message)})
+        return self._saw(
+            await self._api.read(RunSnapshot, "POST", "runs", self.id, "retry", body=body)
+        )
+
+    async def cancel(self, reason: str | None = None) -> RunSnapshot:
+        """Stop the run. Cancelling a cancelled run is no error; raises `ConflictError` for a finished one."""
+        body = build(CancelRun, {"reason": reason})
+        try:
+            answer = await self._api.read(RunSnapshot, "POST", "runs", self.id, "cancel", body=body)
+        except ConflictError:
+            if (await self.refresh()).status is RunStatus.CANCELLED:
+                return self._snapshot
+            raise
+        return self._saw(answer)
+
+    async def resume(self, budget: Budget | None = None) -> RunSnapshot:
+        """Let a paused run go on; with more, where it has used up its budget.
+
+        In `budget` a number sets a limit, a None that is written lifts it, the others stay as they are. Raises
+        `ConflictError` for a run that is not paused, waits for approvals or needs more budget;
+        `InvalidRequestError` for a limit that is used up already.
+        """
+        body = None if budget is None else build(ResumeRun, {"budget": budget})
+        return self._saw(
+            await self._api.read(RunSnapshot, "POST", "runs", self.id, "resume", body=body)
+        )
+
+    async def feedback(self, score: float | None = None, comment: str | None = None) -> None:
+        """Say what you think of the run: 0 (bad) to 1 (good), and at most 4,096 characters.
+
+        The last word counts: what is None is taken back.
+        """
+        body = build(SetFeedback, {"score": score, "comment": comment})
+        await self._api.send("POST", "runs", self.id, "feedback", body=body)
+
+    async def delete(self) -> None:
+        """Delete the run for good, whatever it is doing; what it cost stays in the cluster's usage."""
+        await self._api.send("DELETE", "runs", self.id)
+
+
+def _id_of(message: Message | str) -> str:
+    return message if isinstance(message, str) else message.id

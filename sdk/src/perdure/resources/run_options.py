@@ -1,0 +1,186 @@
+"""What a run can be asked, from Python values to the request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypedDict
+from uuid import uuid4
+
+from perdure.contract import (
+    Budget,
+    CreateRun,
+    FunctionReference,
+    RunConfigReference,
+    RunStatus,
+)
+from perdure.errors import InvalidRequestError
+from perdure.functions.functions import StatusChangeHandler
+from perdure.functions.references import AttachedFunction, attachment, full_name
+from perdure.http.json_codec import as_json, build
+from perdure.resources.results import JsonSchema
+
+_LONGEST_KEY = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A URL that is told of status changes by signed requests; the cluster needs a webhook secret first.
+
+    `statuses`: only of transitions to these; default: of all.
+    """
+
+    url: str
+    statuses: Sequence[RunStatus | str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A handler that is told of transitions to these statuses only."""
+
+    function: StatusChangeHandler[..., Any] | FunctionReference
+    statuses: Sequence[RunStatus | str] | None = None
+
+
+StatusChangeReceiver = StatusChangeHandler[..., Any] | FunctionReference | Handler | Webhook
+"""Who can be told of a run's status changes."""
+
+
+class RunOptions(TypedDict, total=False):
+    """What `create_run` takes besides the prompt and the result schema; all optional.
+
+    - `functions`: what the model may call; default: every function of the cluster that is not private.
+    - `on_status_change`: who is told of every change: a handler, `Handler(handler, statuses=[...])` for some of
+      them, or `Webhook(url)`.
+    - `metadata`: up to 64 pairs of strings, and `tags`: up to 32 words, by which runs can be listed.
+    - `context`: JSON that functions and handlers get and the model never does, at most 256 KiB.
+    - `config`: the id of a run configuration, or a `RunConfigReference` for an older version; `input`: what its
+      prompt's placeholders stand for. What it says wins over the other options.
+    - `deadline`: the run fails if it has not ended by then; a timedelta counts from now. `budget`: at a limit the
+      run pauses. `priority`: 1 goes first, 5 last; default 3.
+    - `test`: hidden from lists by default; `mocks`: what functions answer in a test run, by function; they make
+      it one.
+    - `system_prompt`, `name`, `model` (`provider/model`): default: the server's.
+    - `interactive` (default True): follow-up messages are taken.
+    - `reasoning_traces` (default True): the model says why it makes each call.
+    - `call_summarization` (default True): long results of functions are summarized for the model.
+    - `id`: your own id for the run; creating it again with the same options (a deadline as a datetime, then)
+      returns the same run.
+    - `idempotency_key`: the same, without choosing the id.
+    """
+
+    functions: Sequence[AttachedFunction] | None
+    on_status_change: StatusChangeReceiver | None
+    metadata: Mapping[str, str] | None
+    tags: Sequence[str] | None
+    context: Mapping[str, Any] | None
+    config: str | RunConfigReference | None
+    input: Mapping[str, Any] | None
+    deadline: datetime | timedelta | None
+    budget: Budget | None
+    priority: int | None
+    test: bool
+    mocks: Mapping[AttachedFunction, Any] | None
+    system_prompt: str | None
+    name: str | None
+    model: str | None
+    interactive: bool
+    reasoning_traces: bool
+    call_summarization: bool
+    id: str | None
+    idempotency_key: str | None
+
+
+def run_request(prompt: str | None, schema: JsonSchema | None, options: RunOptions) -> CreateRun:
+    """The request. Raises `InvalidRequestError` that names the field."""
+    functions, tags = options.get("functions"), options.get("tags")
+    return build(
+        CreateRun,
+        {
+            "initial_prompt": prompt,
+            "result_schema": schema,
+            "attached_functions": None if functions is None else list(map(attachment, functions)),
+            "on_status_change": _target(options.get("on_status_change")),
+            "context": as_json(options.get("context"), "context"),
+            "config": _config(options.get("config"), options.get("input")),
+            "deadline": _deadline(options.get("deadline")),
+            "test": _test(options.get("test", False), options.get("mocks")),
+            "tags": None if tags is None else list(tags),
+            **{field: options.get(field) for field in _PASSED_ON},
+        },
+    )
+
+
+def run_idempotency_key(options: RunOptions) -> str:
+    """What makes a repeated request the same run. Raises `InvalidRequestError`."""
+    return checked_key(options.get("idempotency_key") or options.get("id"))
+
+
+def checked_key(given: str | None) -> str:
+    """An idempotency key: the caller's own, or a new one. Raises `InvalidRequestError`."""
+    key = given or uuid4().hex
+    if len(key) > _LONGEST_KEY or not (key.isascii() and key.isprintable()):
+        raise _unsendable(f"an idempotency key has 1 to {_LONGEST_KEY} printable ASCII characters.")
+    return key
+
+
+def _target(receiver: StatusChangeReceiver | None) -> dict[str, object] | None:
+    told: dict[str, object] = {}
+    match receiver:
+        case None:
+            return None
+        case Webhook(url, statuses):
+            told["webhook"] = {"url": url}
+        case Handler(function, statuses):
+            told["function"] = attachment(function)
+        case _:
+            told["function"], statuses = attachment(receiver), None
+    if statuses is not None:
+        told["statuses"] = list(statuses)
+    return told
+
+
+def _config(
+    config: str | RunConfigReference | None, given: Mapping[str, Any] | None
+) -> dict[str, object] | None:
+    if config is None:
+        if given is not None:
+            raise _unsendable("`input` belongs to a run configuration; name it with `config`.")
+        return None
+    named: dict[str, object] = {"id": config}
+    if isinstance(config, RunConfigReference):
+        named = config.model_dump(exclude_unset=True)
+    return named if given is None else {**named, "input": as_json(given, "input")}
+
+
+def _deadline(deadline: datetime | timedelta | None) -> datetime | None:
+    return datetime.now(UTC) + deadline if isinstance(deadline, timedelta) else deadline
+
+
+def _test(test: bool, mocks: Mapping[AttachedFunction, Any] | None) -> dict[str, object] | None:
+    if not test and mocks is None:
+        return None
+    answers = {
+        full_name(function): {"output": as_json(output, "mock")}
+        for function, output in (mocks or {}).items()
+    }
+    return {"enabled": True, "mocks": answers}
+
+
+def _unsendable(why: str) -> InvalidRequestError:
+    return InvalidRequestError(422, "invalid_request", f"The request was not sent: {why}")
+
+
+_PASSED_ON = (
+    "metadata",
+    "budget",
+    "priority",
+    "system_prompt",
+    "name",
+    "model",
+    "interactive",
+    "reasoning_traces",
+    "call_summarization",
+    "id",
+)

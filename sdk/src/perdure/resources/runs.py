@@ -1,0 +1,126 @@
+"""Handles to runs: `AsyncRun`, and `Run`, its synchronous face."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, TypeVar
+
+from typing_extensions import override
+
+from perdure.contract import FINAL_STATUSES, MAX_WAIT_SECONDS, Run as RunSnapshot, RunStatus
+from perdure.errors import PollTimeoutError, RunCancelledError, RunFailedError
+from perdure.http.backoff import Backoff
+from perdure.http.cluster_api import ClusterApi
+from perdure.resources.results import ResultReader, RunResult
+from perdure.resources.run_base import AsyncRunBase
+from perdure.resources.run_control import AsyncRunSteering
+from perdure.resources.run_reads import AsyncRunRecords
+from perdure.sync.proxy import Face, iterated, synced
+
+T = TypeVar("T")
+
+_OUTAGE = 300.0
+"""Seconds that `poll` without a timeout outlasts an API that is away."""
+_PROMPT = 0.1
+"""An unchanged answer that comes faster than this (seconds) was no long poll."""
+
+
+class AsyncRun(AsyncRunSteering, AsyncRunRecords, Generic[T]):
+    """A run, and what was last seen of it. Made by the client."""
+
+    def __init__(self, api: ClusterApi, snapshot: RunSnapshot, reader: ResultReader[T]) -> None:
+        super().__init__(api, snapshot)
+        self._reader = reader
+
+    @override
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.status.value}>"
+
+    async def poll(self, timeout: float | None = None) -> RunResult[T]:  # noqa: ASYNC109 - a long poll's own limit
+        """Wait until the current turn has ended and return its result.
+
+        `timeout` is in seconds; without one it waits as long as it takes, outlasting an API that is away for
+        five minutes. After `send` it is the new turn that is waited for. Raises `RunFailedError`,
+        `RunCancelledError`, `PollTimeoutError` (the run goes on), `ResultError`, `ConnectionFailedError`.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = None if timeout is None else clock() + timeout
+        backoff = Backoff(first=_PROMPT, longest=1.0)
+        while True:
+            asked, before = clock(), self._snapshot.version
+            left = None if deadline is None else max(0.0, deadline - asked)
+            snapshot = await self._wait_for_change(left)
+            if snapshot.status in FINAL_STATUSES:
+                return self._finished(snapshot)
+            if deadline is not None and clock() >= deadline:
+                raise PollTimeoutError(snapshot, f"{timeout} s are over")
+            if snapshot.version == before and clock() - asked < _PROMPT:
+                await asyncio.sleep(backoff.delay())
+
+    async def _wait_for_change(self, left: float | None) -> RunSnapshot:
+        """Look at once when the turn seems over (there may be a next one), else when something happens."""
+        wait = 0.0 if self.status in FINAL_STATUSES else MAX_WAIT_SECONDS
+        wait = wait if left is None else min(wait, left)
+        return self._saw(
+            await self._api.read(
+                RunSnapshot,
+                "GET",
+                *("runs", self.id),
+                query={"wait": round(wait, 3), "until": "final"} if wait else None,
+                wait=wait,
+                patience=_OUTAGE if left is None else left,
+            )
+        )
+
+    def _finished(self, snapshot: RunSnapshot) -> RunResult[T]:
+        if snapshot.status is RunStatus.FAILED:
+            raise RunFailedError(snapshot, snapshot.failure_reason)
+        if snapshot.status is RunStatus.CANCELLED:
+            raise RunCancelledError(snapshot, snapshot.failure_reason)
+        return self._reader.read(snapshot)
+
+
+class Run(Face[AsyncRun[T]]):
+    """A run, and what was last seen of it: `AsyncRun` without the waiting in the code."""
+
+    @override
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.status.value}>"
+
+    @property
+    def id(self) -> str:
+        return self.aio.id
+
+    @property
+    def status(self) -> RunStatus:
+        """The status last seen; `refresh` and `poll` look again."""
+        return self.aio.status
+
+    @property
+    def snapshot(self) -> RunSnapshot:
+        """The run as last seen."""
+        return self.aio.snapshot
+
+    def poll(self, timeout: float | None = None) -> RunResult[T]:
+        """Wait until the current turn has ended and return its result; see `AsyncRun.poll`."""
+        return self.portal.call(self.aio.poll(timeout))
+
+    refresh = synced(AsyncRunBase.refresh)
+
+    send = synced(AsyncRunSteering.send)
+    messages = synced(AsyncRunSteering.messages)
+    edit_message = synced(AsyncRunSteering.edit_message)
+    retry = synced(AsyncRunSteering.retry)
+    cancel = synced(AsyncRunSteering.cancel)
+    resume = synced(AsyncRunSteering.resume)
+    feedback = synced(AsyncRunSteering.feedback)
+    delete = synced(AsyncRunSteering.delete)
+
+    events = iterated(AsyncRunRecords.events)
+    timeline = synced(AsyncRunRecords.timeline)
+    calls = synced(AsyncRunRecords.calls)
+    approvals = synced(AsyncRunRecords.approvals)
+    references = synced(AsyncRunRecords.references)
+    blobs = synced(AsyncRunRecords.blobs)
+    deliveries = synced(AsyncRunRecords.deliveries)
+    resend = synced(AsyncRunRecords.resend)

@@ -1,0 +1,1 @@
+"""The synchronous half: proxies over the asynchronous objects, and the thread of their event loop."""

@@ -1,0 +1,70 @@
+"""The synchronous faces of asynchronous things: the same methods, run on the client's background thread."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+
+from perdure.sync.loop_thread import Portal
+
+AioT = TypeVar("AioT")
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Face(Generic[AioT]):
+    """What is behind it, `aio`, and the thread that runs it."""
+
+    def __init__(self, portal: Portal, aio: AioT) -> None:
+        self.portal = portal
+        self.aio = aio
+
+
+class synced(Generic[P, R]):  # noqa: N801 - read as a decorator
+    """A coroutine method of what is behind a face, as a method of the face that returns when it is done."""
+
+    def __init__(self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
+        self.__doc__ = method.__doc__
+        self._method = method
+
+    @overload
+    def __get__(self, face: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, face: Face[Any], owner: type) -> Callable[P, R]: ...
+    def __get__(self, face: Face[Any] | None, owner: type) -> Self | Callable[P, R]:
+        if face is None:
+            return self
+        portal = face.portal
+        bound = functools.partial(self._method, face.aio)
+
+        @functools.wraps(self._method)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return portal.call(bound(*args, **kwargs))
+
+        return call
+
+
+class iterated(Generic[P, T]):  # noqa: N801 - read as a decorator
+    """The same for an asynchronous generator: an iterator, which may be left early."""
+
+    def __init__(self, method: Callable[Concatenate[Any, P], AsyncGenerator[T, None]]) -> None:
+        self.__doc__ = method.__doc__
+        self._method = method
+
+    @overload
+    def __get__(self, face: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, face: Face[Any], owner: type) -> Callable[P, Iterator[T]]: ...
+    def __get__(self, face: Face[Any] | None, owner: type) -> Self | Callable[P, Iterator[T]]:
+        if face is None:
+            return self
+        portal = face.portal
+        bound = functools.partial(self._method, face.aio)
+
+        @functools.wraps(self._method)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+            return portal.iterate(bound(*args, **kwargs))
+
+        return call

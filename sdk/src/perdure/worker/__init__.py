@@ -1,0 +1,1 @@
+"""The function worker: polls for calls, runs functions, reports results."""

@@ -1,0 +1,150 @@
+"""One call in this process: acknowledged, worked on under heartbeats, answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from perdure.contract import FunctionCall
+from perdure.errors import (
+    ApiError,
+    ConflictError,
+    ConnectionFailedError,
+    NotFoundError,
+    PerdureError,
+    RateLimitedError,
+    ServerError,
+    TooLargeError,
+)
+from perdure.functions.blobs import BlobData
+from perdure.functions.functions import Function
+from perdure.http.backoff import Backoff
+from perdure.worker.api import WorkerApi
+from perdure.worker.invocation import Work, say
+from perdure.worker.outcome import Outcome, Rejection, Resolution, too_large
+
+_RETRY_HEARTBEAT = 1.0
+"""Seconds after which a heartbeat that did not arrive is repeated."""
+_SHORTEST_REPORT = 30.0
+"""Seconds for which handing in a result is tried at least, however short the call's timeout."""
+
+
+class CallExecution:
+    """Works on one call; `run` never raises except when it is cancelled itself."""
+
+    def __init__(
+        self,
+        call: FunctionCall,
+        function: Function[..., Any],
+        api: WorkerApi,
+        heartbeat_seconds: float,
+    ) -> None:
+        self._call = call
+        self._api = api
+        self._heartbeat_seconds = heartbeat_seconds
+        self._clock = asyncio.get_running_loop().time
+        self._unwanted = asyncio.Event()
+        self._work = Work(call, function)
+
+    async def run(self) -> None:
+        """Acknowledge, work, answer. Nothing is posted when the result is not wanted any more."""
+        if not await self._acknowledge():
+            return
+        heart = asyncio.create_task(self._beat())
+        try:
+            outcome = await self._work.outcome(self._unwanted)
+            if outcome is not None:
+                await self._report(outcome)
+        finally:
+            heart.cancel()
+
+    async def _acknowledge(self) -> bool:
+        """Tell the server that the call arrived, before anything is done: this is what counts an attempt.
+
+        A function that takes the process with it must not have run uncounted.
+        """
+        backoff = Backoff(longest=1.0)
+        while True:
+            try:
+                return await self._api.heartbeat(self._call)
+            except (ConnectionFailedError, ServerError, RateLimitedError) as error:
+                delay = _pause(error, backoff)
+                if delay > self._work.seconds_left:
+                    self._say(logging.WARNING, "could not be acknowledged and is given up", error)
+                    return False
+                await asyncio.sleep(delay)
+            except PerdureError as error:
+                self._say(logging.INFO, "is no longer ours", error)
+                return False
+
+    async def _beat(self) -> None:
+        pause = self._heartbeat_seconds
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                wanted = await self._api.heartbeat(self._call)
+            except (ConflictError, NotFoundError):
+                wanted = False
+            except PerdureError as error:
+                self._say(logging.DEBUG, "could not send its heartbeat", error)
+                pause = min(_RETRY_HEARTBEAT, self._heartbeat_seconds)
+                continue
+            pause = self._heartbeat_seconds
+            if not wanted:
+                self._unwanted.set()
+                return
+
+    async def _report(self, outcome: Outcome) -> None:
+        """Hand the outcome in, for as long as the call's timeout where the API is away."""
+        patience = max(_SHORTEST_REPORT, self._call.timeout_seconds)
+        deadline = self._clock() + patience
+        backoff = Backoff(longest=2.0)
+        body = self._body(outcome)
+        blobs = list(outcome.blobs) if isinstance(outcome, Resolution) else []
+        while True:
+            try:
+                await self._upload(blobs)
+                await self._api.post_result(self._call, body)
+            except (ConflictError, NotFoundError) as error:
+                self._say(logging.INFO, "was answered too late", error)
+            except (ConnectionFailedError, ServerError, RateLimitedError) as error:
+                delay = _pause(error, backoff)
+                if self._clock() + delay < deadline:
+                    await asyncio.sleep(delay)
+                    continue
+                self._say(logging.ERROR, "could not be answered", error)
+            except ApiError as error:
+                if not isinstance(outcome, Rejection):
+                    outcome, blobs = _refused(error, len(body), blobs), []
+                    body = self._body(outcome)
+                    continue
+                self._say(logging.ERROR, "could not be answered", error)
+            return
+
+    async def _upload(self, blobs: list[BlobData]) -> None:
+        """Hand in the blobs one by one; those that are through are taken off the list."""
+        while blobs:
+            await self._api.post_blob(self._call, blobs[0])
+            del blobs[0]
+
+    def _body(self, outcome: Outcome) -> bytes:
+        return outcome.body(self._call.attempt, self._work.milliseconds)
+
+    def _say(self, level: int, what: str, error: Exception | None = None) -> None:
+        say(self._call, level, what, error)
+
+
+def _refused(error: ApiError, size: int, blobs: list[BlobData]) -> Rejection:
+    if blobs:  # its turn was the first one's
+        return Rejection(
+            "BlobRefused", f"The server does not take the blob {blobs[0].name!r}: {error.detail}"
+        )
+    if isinstance(error, TooLargeError):
+        return too_large(size)
+    return Rejection("ResultRefused", f"The server does not take the result: {error.detail}")
+
+
+def _pause(error: PerdureError, backoff: Backoff) -> float:
+    asked = error.retry_after if isinstance(error, ApiError) else None
+    return backoff.delay() if asked is None else asked

@@ -1,0 +1,104 @@
+"""A function at work on one call: its input bound, its time limited, what came of it put into words."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from perdure.contract import FunctionCall
+from perdure.functions.context import Context
+from perdure.functions.functions import Function
+from perdure.functions.signature import InvalidInputError
+from perdure.worker.outcome import Outcome, Rejection, outcome_of
+
+logger = logging.getLogger("perdure")
+
+_LEAVE_TAKING = 2.0
+"""Seconds an async function has to end after it was cancelled, before it is left to itself."""
+
+
+class Work:
+    """One attempt of one call. Its time runs from the moment this is made."""
+
+    def __init__(self, call: FunctionCall, function: Function[..., Any]) -> None:
+        self._call = call
+        self._function = function
+        self._clock = asyncio.get_running_loop().time
+        self._began = self._clock()
+        self._context = Context(
+            call.run_id,
+            call.id,
+            call.attempt,
+            call.run_context or {},
+            approved=call.approved,
+            auth=call.auth_context or {},
+        )
+
+    @property
+    def milliseconds(self) -> int:
+        """Since it began."""
+        return round((self._clock() - self._began) * 1000)
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the call's timeout; negative when it is over."""
+        return self._began + self._call.timeout_seconds - self._clock()
+
+    async def outcome(self, unwanted: asyncio.Event) -> Outcome | None:
+        """What came of it, or None where nobody wanted it any more before it was done."""
+        work = asyncio.create_task(self._answer())
+        given_up = asyncio.create_task(unwanted.wait())
+        try:
+            await asyncio.wait(
+                {work, given_up}, timeout=self.seconds_left, return_when=asyncio.FIRST_COMPLETED
+            )
+            if work.done():
+                return work.result()
+            self._context.cancelled.set()
+            if given_up.done():
+                self._say(logging.INFO, "is not wanted any more")
+                return None
+            end = "was cancelled" if self._function.is_async else "was abandoned in its thread"
+            self._say(logging.WARNING, f"{end} after {self._call.timeout_seconds:g} s")
+            return Rejection(
+                "TimeoutError",
+                f"{self._call.function} did not finish within {self._call.timeout_seconds:g} s.",
+            )
+        finally:
+            self._context.cancelled.set()
+            given_up.cancel()
+            if not work.done():
+                await self._leave(work)
+
+    async def _leave(self, work: asyncio.Task[Outcome]) -> None:
+        work.cancel()
+        await asyncio.wait({work}, timeout=_LEAVE_TAKING)
+        if not work.done():
+            self._say(logging.WARNING, "does not end although it was cancelled")
+
+    async def _answer(self) -> Outcome:
+        try:
+            returned = await self._function.answer(self._call.input, self._context)
+        except InvalidInputError as error:
+            return Rejection("InvalidInput", str(error))
+        except asyncio.CancelledError as error:
+            if self._context.cancelled.is_set():
+                raise
+            return Rejection.of(error)  # the function's own doing
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: the worker goes on
+            return Rejection.of(error)
+        return outcome_of(returned)
+
+    def _say(self, level: int, what: str) -> None:
+        say(self._call, level, what)
+
+
+def say(call: FunctionCall, level: int, what: str, error: Exception | None = None) -> None:
+    """Log something about a call."""
+    logger.log(
+        level,
+        "Call %s of %s.%s (attempt %d) %s%s",
+        *(call.id, call.service, call.function, call.attempt, what),
+        f": {error}" if error else ".",
+    )

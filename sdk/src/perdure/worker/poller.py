@@ -1,0 +1,150 @@
+"""Brings the calls of one service into this process: registers it, polls, and starts over when the API was away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from perdure.contract import FunctionCall
+from perdure.errors import (
+    ApiError,
+    AuthenticationError,
+    ConnectionFailedError,
+    GoneError,
+    InvalidRequestError,
+    PerdureError,
+)
+from perdure.functions.functions import Function, ServiceDefinition
+from perdure.http.backoff import Backoff
+from perdure.worker.api import WorkerApi
+from perdure.worker.concurrency import Slots
+
+logger = logging.getLogger("perdure")
+
+Start = Callable[[FunctionCall, Function[..., Any]], None]
+"""Begins the work on a call."""
+
+_EARLY = 0.1
+"""An empty answer that comes faster than this (seconds) was no long poll."""
+
+
+class Intake:
+    """Runs until it is cancelled. `started` is done with the first registration, or fails with what forbids it.
+
+    Each function is asked for by one poll at a time, and functions with the same room share a poll, so that no
+    poll brings more calls of a function than it has room for.
+    """
+
+    def __init__(
+        self,
+        service: ServiceDefinition,
+        api: WorkerApi,
+        slots: Slots,
+        start: Start,
+        *,
+        poll_seconds: float,
+        backoff: Backoff,
+        slow_delay: float,
+    ) -> None:
+        self._service = service
+        self._api = api
+        self._slots = slots
+        self._start = start
+        self._poll_seconds = poll_seconds
+        self._backoff = backoff
+        self._slow_delay = slow_delay
+        self._changed = asyncio.Event()
+        self._polls: dict[asyncio.Task[None], Sequence[str]] = {}
+        self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.trouble: PerdureError | None = None
+        slots.watch(self._changed.set)
+
+    async def run(self) -> None:
+        """Register and poll, for ever; trouble is waited out, with growing pauses."""
+        while True:
+            try:
+                await self._api.register(self._service.definition())
+                self._registered()
+                await self._poll()
+            except PerdureError as error:
+                await asyncio.sleep(self._after(error))
+
+    def _registered(self) -> None:
+        if self.trouble is not None and not isinstance(self.trouble, GoneError):
+            logger.info("Service %s is connected again.", self._service.name)
+        self.trouble = None
+        if not self.started.done():
+            self.started.set_result(None)
+
+    async def _poll(self) -> None:
+        """Keep polls out for everything that has room. Raises what the first failing one raises."""
+        try:
+            while True:
+                self._changed.clear()
+                for functions, limit in self._uncovered():
+                    poll = asyncio.create_task(self._poll_once(functions, limit))
+                    self._polls[poll] = functions
+                    poll.add_done_callback(lambda _: self._changed.set())
+                await self._changed.wait()
+                self._collect()
+        finally:
+            for poll in self._polls:
+                poll.cancel()
+            await asyncio.gather(*self._polls, return_exceptions=True)
+            self._polls.clear()
+
+    def _uncovered(self) -> list[tuple[list[str], int]]:
+        """Functions with room that no poll asks for, those with the same room together."""
+        covered = {name for functions in self._polls.values() for name in functions}
+        by_room: dict[int, list[str]] = defaultdict(list)
+        for name, function in self._service.functions.items():
+            if name not in covered:
+                by_room[self._slots.room(function)].append(name)
+        return [(names, room) for room, names in by_room.items() if room > 0]
+
+    async def _poll_once(self, functions: Sequence[str], limit: int) -> None:
+        clock = asyncio.get_running_loop().time
+        asked = clock()
+        calls = await self._api.poll(self._service.name, functions, limit, self._poll_seconds)
+        self._backoff.reset()
+        for call in calls:
+            function = self._service.functions.get(call.function)
+            if function is None or call.service != self._service.name:
+                logger.warning("%s.%s is not offered here.", call.service, call.function)
+                continue
+            self._start(call, function)
+        if not calls and clock() - asked < min(_EARLY, self._poll_seconds):
+            await asyncio.sleep(_EARLY)
+
+    def _collect(self) -> None:
+        for poll in [poll for poll in self._polls if poll.done()]:
+            del self._polls[poll]
+            poll.result()
+
+    def _after(self, error: PerdureError) -> float:
+        """Seconds to wait before the next registration; says what is wrong, once per kind of trouble."""
+        news = type(error) is not type(self.trouble)
+        self.trouble = error
+        if isinstance(error, GoneError):
+            logger.debug("Service %s registers again.", self._service.name)
+            return self._backoff.delay()
+        if news:
+            self._tell(error)
+        if isinstance(error, AuthenticationError | InvalidRequestError):
+            if not self.started.done():
+                self.started.set_exception(error)
+            return self._slow_delay
+        asked = error.retry_after if isinstance(error, ApiError) else None
+        return self._backoff.delay() if asked is None else asked
+
+    def _tell(self, error: PerdureError) -> None:
+        name = self._service.name
+        if isinstance(error, AuthenticationError):
+            logger.error("Service %s gets no calls: %s refuses the key.", name, self._api.url)
+        elif isinstance(error, ConnectionFailedError):
+            logger.warning("Service %s waits for the API: %s", name, error)
+        else:
+            logger.warning("Service %s could not ask for calls: %s", name, error)

@@ -1,0 +1,277 @@
+"""The function worker: serves the functions of one or several services from this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perdure.client import AsyncPerdure
+from perdure.contract import HEARTBEAT_SECONDS, FunctionCall
+from perdure.errors import (
+    ApiError,
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionFailedError,
+    RateLimitedError,
+    ServerError,
+)
+from perdure.functions.functions import Function, ServiceDefinition
+from perdure.http.backoff import Backoff
+from perdure.worker.api import WorkerApi
+from perdure.worker.concurrency import Slots
+from perdure.worker.execution import CallExecution
+from perdure.worker.liveness_lock import DeadMachine, MachineLock, lock_folder, peers_of
+from perdure.worker.poller import Intake
+
+logger = logging.getLogger("perdure")
+
+LOOK_SECONDS = 1.0
+"""Between two looks for workers of this machine that are dead."""
+START_SECONDS = 30.0
+"""For so long `Worker.start` waits for an API that is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Times are seconds. `max_calls` bounds the calls at work over all services, see `Slots`."""
+
+    max_calls: int = 50
+    poll_seconds: float = 20.0
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
+    grace_seconds: float = 10.0
+    first_delay: float = 0.2
+    longest_delay: float = 2.0
+    """Between two tries to reach an API that is away: runs wait for this worker when it is back."""
+    refused_delay: float = 10.0
+    """Between two tries with a key, or with functions, that the API refuses."""
+    lock_folder: Path | None = field(default_factory=lock_folder)
+    """On a local disk: there the workers of a machine see which of them are dead. None: they don't look."""
+
+
+class Worker:
+    """Takes calls from `start` to `stop`, in the event loop of the client.
+
+    It never ends because the API is away: it comes back with growing pauses and registers again.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[ServiceDefinition],
+        client: AsyncPerdure,
+        settings: WorkerSettings | None = None,
+    ) -> None:
+        self._services = services
+        self._settings = settings or WorkerSettings()
+        self._api = WorkerApi(client.transport)
+        self._slots = Slots(self._settings.max_calls)
+        self._intakes: dict[Intake, asyncio.Task[None]] = {}
+        self._calls: set[asyncio.Task[None]] = set()
+        self._lock = MachineLock(
+            self._settings.lock_folder,
+            peers_of(client.transport.url, client.transport.key_digest),
+            self._api.machine_id,
+        )
+        self._looking: list[asyncio.Task[None]] = []
+
+    async def start(self, patience: float | None = START_SECONDS) -> None:
+        """Register and begin to take calls; when it returns, both are so.
+
+        Waits `patience` seconds for an API that is away, None for ever, and for ever with a wrong key then too.
+        Raises `ConnectionFailedError`, `AuthenticationError`, `InvalidRequestError` for functions the server
+        refuses.
+        """
+        self._lock.hold()
+        try:
+            for service in self._services:
+                intake = self._intake(service)
+                self._intakes[intake] = asyncio.create_task(intake.run())
+            for intake in self._intakes:
+                await self._started(intake, patience)
+            self._looking.append(asyncio.create_task(self._look_for_the_dead()))
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Take no more calls, let those at work finish within the grace time, cancel the rest.
+
+        The server gives a call that was cut off here to another process, or tells the model that it was lost.
+        """
+        await _cancel([*self._intakes.values(), *self._looking])
+        self._intakes.clear()
+        self._looking.clear()
+        if self._calls:
+            logger.info("Waiting for %d calls to finish.", len(self._calls))
+            await asyncio.wait(self._calls, timeout=self._settings.grace_seconds)
+        await _cancel(self._calls)
+        self._lock.release()
+
+    async def _look_for_the_dead(self) -> None:
+        """What a worker had that was killed is given to others at once, not when its heartbeat is missed."""
+        while True:
+            with self._lock.dead() as dead:
+                for machine in dead:
+                    await self._report(machine)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _report(self, machine: DeadMachine) -> None:
+        try:
+            await self._api.report_lost(machine.id)
+        except (ConnectionFailedError, ServerError, RateLimitedError) as error:
+            logger.debug("Nobody could be told yet that %s is dead: %s", machine.id, error)
+            return
+        except ApiError as error:  # the server has never heard of it, or of this
+            logger.debug("That %s is dead is of no interest: %s", machine.id, error)
+        else:
+            logger.info("The function worker %s is dead; its calls are made by others.", machine.id)
+        machine.forget()
+
+    def _intake(self, service: ServiceDefinition) -> Intake:
+        settings = self._settings
+        return Intake(
+            service,
+            self._api,
+            self._slots,
+            self._take,
+            poll_seconds=settings.poll_seconds,
+            backoff=Backoff(settings.first_delay, settings.longest_delay),
+            slow_delay=settings.refused_delay,
+        )
+
+    async def _started(self, intake: Intake, patience: float | None) -> None:
+        try:
+            await asyncio.wait_for(asyncio.shield(intake.started), patience)
+        except TimeoutError:
+            raise intake.trouble or ConnectionFailedError(
+                f"The API at {self._api.url} did not take the registration within {patience:g} s."
+            ) from None
+        except AuthenticationError:
+            if patience is not None:
+                raise
+
+    def _take(self, call: FunctionCall, function: Function[..., Any]) -> None:
+        execution = CallExecution(call, function, self._api, self._settings.heartbeat_seconds)
+        self._slots.take(function)
+        task = asyncio.create_task(execution.run())
+        self._calls.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._calls.discard(task)
+            self._slots.release(function)
+            if not task.cancelled() and (error := task.exception()):
+                logger.error("Call %s broke the worker's own code.", call.id, exc_info=error)
+
+        task.add_done_callback(ended)
+
+
+def serve(
+    services: Sequence[ServiceDefinition],
+    *,
+    client: AsyncPerdure | None = None,
+    when_ready: Callable[[], None] | None = None,
+) -> None:
+    """Serve functions until SIGTERM or Ctrl-C; calls at work may finish, a second signal ends it at once.
+
+    `when_ready` is called once calls are taken.
+    Waits for an API that is away, now and later. Makes a client where none is given, and closes it at the end.
+    Raises `ConfigurationError`, and `InvalidRequestError` for functions the server refuses.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(services, client or AsyncPerdure(), when_ready))
+
+
+def load_services(target: str) -> list[ServiceDefinition]:
+    """The services that `module:name` or `module:name,name` means; `module` alone means all in it.
+
+    Modules of the working folder are found. Raises `ConfigurationError`; what the module itself raises passes.
+    """
+    module_name, _, names = target.partition(":")
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ConfigurationError(f"There is no module {module_name!r} here ({folder}).") from error
+    if names:
+        return [_service(module, name.strip()) for name in names.split(",")]
+    found = [value for value in vars(module).values() if isinstance(value, ServiceDefinition)]
+    if not found:
+        raise ConfigurationError(f"Module {module_name!r} has no Service in it.")
+    return list(dict.fromkeys(found))
+
+
+def _service(module: object, name: str) -> ServiceDefinition:
+    service = getattr(module, name, None)
+    if not isinstance(service, ServiceDefinition):
+        module_name = getattr(module, "__name__", "?")
+        what = "has no such name" if service is None else f"has a {type(service).__name__} there"
+        raise ConfigurationError(f"{module_name}:{name} is no Service: the module {what}.")
+    return service
+
+
+async def _serve(
+    services: Sequence[ServiceDefinition],
+    client: AsyncPerdure,
+    when_ready: Callable[[], None] | None,
+) -> None:
+    async with client, _stop_signal() as stop:
+        worker = Worker(services, client)
+        starting = asyncio.create_task(worker.start(patience=None))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                names = ", ".join(service.name for service in services)
+                logger.info("Serving %s for %s.", names, client.transport.url)
+                if when_ready:
+                    when_ready()
+                await stop.wait()
+        finally:
+            await _cancel([starting, stopping])
+            await worker.stop()
+
+
+@asynccontextmanager
+async def _stop_signal() -> AsyncGenerator[asyncio.Event]:
+    """An event that the first SIGTERM or SIGINT sets; the second one has its usual effect."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    wanted = (signal.SIGTERM, signal.SIGINT)
+
+    def heard() -> None:
+        stop.set()
+        for number in wanted:
+            loop.remove_signal_handler(number)
+
+    with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
+        for number in wanted:
+            loop.add_signal_handler(number, heard)
+    try:
+        yield stop
+    finally:
+        with contextlib.suppress(NotImplementedError, RuntimeError):
+            for number in wanted:
+                loop.remove_signal_handler(number)
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    pending = list(tasks)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
