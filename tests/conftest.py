@@ -19,7 +19,7 @@ from orchestrator.store.database.engine import Database, open_database
 from orchestrator.store.migrations.runner import expected_revision, migrate
 from orchestrator.store.store import Store
 from orchestrator.store.tables import metadata
-from tests.statements import compile_once
+from tests.support.statements import compile_once
 
 _SPEED_BEFORE_SAFETY = """
 fsync = off

@@ -25,7 +25,7 @@ from orchestrator.store import tables
 from orchestrator.store.migrations.runner import migrate
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import Budget, FunctionReference, Scope, StatusChangeTarget
-from tests.store.stage import Stage, result_of, text_of
+from tests.support.stage import Stage, result_of, text_of
 
 MACHINE = {"x-machine-id": "worker-1", "user-agent": "perdure-python/1.0"}
 HANDLER = StatusChangeTarget(function=FunctionReference(service="sales", function="announce"))

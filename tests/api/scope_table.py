@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from api.auth.scopes import SCOPES
-from tests.api.tenants import keyed_operations
 from tests.examples.doc_blocks import REPOSITORY
+from tests.support.tenants import keyed_operations
 
 
 def table() -> str:

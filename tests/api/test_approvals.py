@@ -12,7 +12,7 @@ from orchestrator.store import tables
 from orchestrator.store.calls.execution import CallStore
 from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import FunctionDefinition
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 MACHINE = {"x-machine-id": "m1"}
 SCHEMA: dict[str, Any] = {

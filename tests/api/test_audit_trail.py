@@ -15,7 +15,7 @@ from api.auth.scopes import SCOPES, UNAUDITED
 from api.context import ApiServices
 from orchestrator.store.tenants.audit_log import AuditNote, AuditStore
 from perdure.contract import Scope
-from tests.api.tenants import key_with, keyed_operations
+from tests.support.tenants import key_with, keyed_operations
 
 
 async def entries(client: httpx2.AsyncClient, cluster: str, **query: Any) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from orchestrator.runtime.ids import new_id
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.recovery.stalled_runs import LOST_AFTER_MS
-from tests.workflow.server import connected, temporal_server
+from tests.support.temporal_server import connected, temporal_server
 from workers.__main__ import work
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,8 +13,8 @@ from api.app import create_app
 from api.auth.api_key_cache import KEY_CACHE_SECONDS, Keyring, Roster
 from api.context import ApiServices
 from perdure.contract import Scope
-from tests.api.tenants import key_with
-from tests.store.stage import Stage, text_of
+from tests.support.stage import Stage, text_of
+from tests.support.tenants import key_with
 
 Client = httpx2.AsyncClient
 

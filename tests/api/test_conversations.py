@@ -14,7 +14,7 @@ from api.routes.long_poll import wait_for_change, wait_for_end
 from orchestrator.llm.messages import Reply, Stop, ToolCall
 from orchestrator.llm.prompts import REASONING
 from orchestrator.workflows.interface import RunRef
-from tests.store.stage import Stage, calls_for, text_of
+from tests.support.stage import Stage, calls_for, text_of
 
 NewRun = Callable[..., Awaitable[str]]
 STREAM = {"Accept": "text/event-stream"}

@@ -34,8 +34,8 @@ from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.tenants.clusters import ClusterRecord
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_CONTEXT_BYTES
-from tests.api.tenants import keyed_operations
-from tests.store.stage import Stage
+from tests.support.stage import Stage
+from tests.support.tenants import keyed_operations
 
 ADA: Mapping[str, JsonValue] = {"userId": "ada"}
 

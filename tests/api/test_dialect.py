@@ -24,7 +24,7 @@ from api.http.errors import PROBLEM_TYPE
 from orchestrator.errors import ConflictError
 from perdure.contract import Scope
 from tests.api.inferable_client import SDK
-from tests.api.tenants import key_with
+from tests.support.tenants import key_with
 
 TOY_TYPE = "application/toy+json"
 MARK = {"x-toy": "1"}

@@ -10,8 +10,8 @@ import pytest
 from api.context import ApiServices
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionReference, Scope, StatusChangeTarget
-from tests.api.tenants import BODIES, MACHINE, Operation, key_with, keyed_operations
-from tests.store.stage import Stage
+from tests.support.stage import Stage
+from tests.support.tenants import BODIES, MACHINE, Operation, key_with, keyed_operations
 
 CREATING = frozenset({"put_run_config"})
 """Whoever puts something under an id of their choice makes it, whoever else has used that id."""

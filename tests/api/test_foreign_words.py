@@ -11,8 +11,8 @@ import pytest
 
 from api.app import assemble
 from api.context import ApiServices
-from tests.api.tenants import BODIES, MACHINE, Operation, keyed_operations
 from tests.api.test_foreign_ids import Tenant, nobodys, tenant
+from tests.support.tenants import BODIES, MACHINE, Operation, keyed_operations
 
 DOCUMENT: dict[str, Any] = assemble().openapi()
 OPERATIONS = {operation.id: operation for operation in keyed_operations()}

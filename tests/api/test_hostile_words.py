@@ -17,8 +17,8 @@ from api.http.pagination import MAX_TEXT_CURSOR, from_text_cursor, to_cursor, to
 from orchestrator.settings import Settings
 from perdure.contract import Scope
 from tests.api.conftest import NOBODY
-from tests.api.tenants import MACHINE, QUERIES, Operation, key_with, keyed_operations
 from tests.api.test_foreign_ids import Tenant, tenant
+from tests.support.tenants import MACHINE, QUERIES, Operation, key_with, keyed_operations
 
 DOCUMENT: dict[str, Any] = assemble().openapi()
 LARGEST = 10**18 - 1

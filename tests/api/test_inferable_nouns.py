@@ -20,7 +20,7 @@ from api.http.dialect import DialectMiddleware
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import Scope
 from tests.api.inferable_client import QUERY, SDK, create, register
-from tests.api.tenants import key_with
+from tests.support.tenants import key_with
 
 CALL = {"service": "sales", "function": "query", "input": {"sql": "select 1"}}
 

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from api.context import ApiServices
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from schemathesis import checks as known
 
 from api.app import assemble
 from perdure.contract import CreateRun
-from tests.api.api_process import ApiProcess, api_process
+from tests.support.api_process import ApiProcess, api_process
 
 TRIED = frozenset(
     {

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.api.api_process import ApiProcess, api_process
+from tests.support.api_process import ApiProcess, api_process
 
 
 @pytest.fixture

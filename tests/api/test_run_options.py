@@ -12,7 +12,7 @@ import pytest
 from api.dependencies import ApiServices
 from orchestrator.llm.model_names import CLAUDE_MODELS, OLDER_NAMES
 from orchestrator.workflows.interface import RunRef
-from tests.store.stage import Stage, text_of
+from tests.support.stage import Stage, text_of
 
 NewRun = Callable[..., Awaitable[str]]
 

@@ -11,7 +11,7 @@ import pytest
 from api.dependencies import ApiServices
 from orchestrator.store import tables
 from orchestrator.workflows.interface import RunRef
-from tests.store.stage import Stage, result_of
+from tests.support.stage import Stage, result_of
 
 _QUESTION: dict[str, Any] = {"prompt": "How many legs?", "resultSchema": {"type": "integer"}}
 

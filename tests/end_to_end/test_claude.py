@@ -30,7 +30,7 @@ def claude(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Pa
     """A stack whose Claude is a local server, and the file in which that server keeps the requests."""
     folder = tmp_path_factory.mktemp("claude")
     requests = folder / "requests.jsonl"
-    command = [sys.executable, "-m", "tests.models.anthropic_server", "--port", "0"]
+    command = [sys.executable, "-m", "tests.support.anthropic_server", "--port", "0"]
     server = subprocess.Popen(
         [*command, "--record", str(requests)], cwd=REPOSITORY, stdout=subprocess.PIPE
     )

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.end_to_end.conftest import World, until
-from tests.workers.webhook_receiver import Receiver, answer, receiving
+from tests.support.webhook_receiver import Receiver, answer, receiving
 
 pytestmark = pytest.mark.timeout(90)
 

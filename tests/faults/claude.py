@@ -1,7 +1,7 @@
 """A Claude that is in trouble the first time it is asked something, as the run's own prompt wants it.
 
 `python -m tests.faults.claude --record file.jsonl` serves on a free port. The prompt is a script as of
-`tests.models.anthropic_server`; an entry `{"first": mishap, "then": message}` is the mishap once, or as often as its
+`tests.support.anthropic_server`; an entry `{"first": mishap, "then": message}` is the mishap once, or as often as its
 `times` says, then the message.
 """
 
@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.models.anthropic_server import AnthropicServer, Body, Entry, prompted, serving
+from tests.support.anthropic_server import AnthropicServer, Body, Entry, prompted, serving
 
 
 def scripted(server: AnthropicServer) -> None:

@@ -17,7 +17,7 @@ from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from perdure.contract import FunctionReference, StatusChangeTarget
 from tests.faults.diary import lines_of
 from tests.faults.evidence import Evidence, Execution, Row, of_store
-from tests.store.stage import Stage, new_run
+from tests.support.stage import Stage, new_run
 from workers.model_step.model_step import Thinker
 from workers.models import open_models
 

@@ -27,7 +27,7 @@ from tests.faults.evidence import Evidence, Execution, Row
 from tests.faults.invariants import RULES, check
 from tests.faults.played_run import PID, Played
 from tests.faults.wish_rules import APPROVED, CANCELLED, DENIED, EDITED, SENT
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 Plant = Callable[[Evidence], None]
 

@@ -16,9 +16,9 @@ from typing import Any, cast
 
 from temporalio.client import WorkflowHistory
 
+from tests.support.temporal_server import connected, temporal_server
 from tests.workflow.play import Play
 from tests.workflow.repertoire import SCENARIOS
-from tests.workflow.server import connected, temporal_server
 
 FOLDER = Path(__file__).parent
 

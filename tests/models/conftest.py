@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 import pytest
 import pytest_asyncio
 
-from tests.models.anthropic_server import AnthropicServer, serving
-from tests.models.asking import KEY
+from tests.support.anthropic_server import AnthropicServer, serving
+from tests.support.asking import KEY
 from workers.models.anthropic.client import AnthropicModels
 
 

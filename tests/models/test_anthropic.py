@@ -18,13 +18,8 @@ from orchestrator.llm.messages import (
     Usage,
     UserTurn,
 )
-from tests.models.anthropic_server import AnthropicServer
-from tests.models.asking import (
-    KEY,
-    ask,
-    script,
-    unmarked,
-)
+from tests.support.anthropic_server import AnthropicServer
+from tests.support.asking import KEY, ask, script, unmarked
 from workers.models.anthropic.client import AnthropicModels
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

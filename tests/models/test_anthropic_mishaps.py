@@ -20,16 +20,8 @@ from orchestrator.llm.messages import (
     ToolCall,
     UserTurn,
 )
-from tests.models.anthropic_server import AnthropicServer
-from tests.models.asking import (
-    KEY,
-    OVERLOADED,
-    SPEND_LIMIT,
-    ask,
-    refused,
-    request_of,
-    script,
-)
+from tests.support.anthropic_server import AnthropicServer
+from tests.support.asking import KEY, OVERLOADED, SPEND_LIMIT, ask, refused, request_of, script
 from workers.models.anthropic.client import MAX_SUMMARIZED, AnthropicModels
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

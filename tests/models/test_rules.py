@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.models.anthropic_rules import violations
+from tests.support.anthropic_rules import violations
 
 HEADERS = {"anthropic-version": "2026-10-21"}
 MARK = {"type": "ephemeral"}
@@ -82,7 +82,7 @@ async def test_the_server_runs_alone_and_keeps_what_it_was_asked(tmp_path: Path)
     script, record = tmp_path / "script.json", tmp_path / "record.jsonl"
     script.write_text(json.dumps([{"text": "unused"}, {"text": "Hello."}]))
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "tests.models.anthropic_server"],
+        *[sys.executable, "-m", "tests.support.anthropic_server"],
         *["--script", str(script), "--record", str(record)],
         stdout=asyncio.subprocess.PIPE,
         cwd=Path(__file__).parents[2],

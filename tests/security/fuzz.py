@@ -18,12 +18,12 @@ from typing import Any
 
 import httpx2
 
-from tests.api.api_process import ApiProcess, api_process
-from tests.api.tenants import BODIES, MACHINE
 from tests.faults.postgres import killable_postgres
 from tests.faults.processes import resident_mib
 from tests.security.fuzz_players import Asking, rounds
 from tests.security.fuzz_tally import Tally, report, write
+from tests.support.api_process import ApiProcess, api_process
+from tests.support.tenants import BODIES, MACHINE
 
 DATABASES = ("SQLite", "PostgreSQL")
 

@@ -16,8 +16,8 @@ from orchestrator.errors import InvalidRequestError
 from orchestrator.llm.messages import ModelError, Posture
 from orchestrator.schema import check_schema, compile_schema
 from orchestrator.schema.validator import compile_validator
-from tests.models.anthropic_server import AnthropicServer, serving
-from tests.models.asking import KEY, ask, script
+from tests.support.anthropic_server import AnthropicServer, serving
+from tests.support.asking import KEY, ask, script
 from workers.models.anthropic.client import AnthropicModels
 
 AT_ONCE = 3.0

@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import httpx2
 import pytest
 
-from tests.api.api_process import ApiProcess, api_process
 from tests.faults.processes import resident_mib
+from tests.support.api_process import ApiProcess, api_process
 
 pytestmark = [pytest.mark.security, pytest.mark.timeout(180)]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httpx2
 
-from tests.api.tenants import keyed_operations
 from tests.security.fuzz_tally import CLASSES, Tally, class_of, read, tables, written
+from tests.support.tenants import keyed_operations
 
 
 def test_the_page_says_what_the_command_kept() -> None:

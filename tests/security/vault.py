@@ -18,10 +18,10 @@ import httpx2
 
 from tests.end_to_end.conftest import REPOSITORY
 from tests.faults.ground import Ground, laid_out
-from tests.models.anthropic_server import AnthropicServer, Body, Entry, prompted, serving
 from tests.security.canaries import Canaries
 from tests.security.functions import AUTH, READY, fingerprint
-from tests.workers.webhook_receiver import Receiver, receiving
+from tests.support.anthropic_server import AnthropicServer, Body, Entry, prompted, serving
+from tests.support.webhook_receiver import Receiver, receiving
 
 MODEL = "claude-3-5-sonnet"
 ECHO = '{"what": "the provider repeats the key in its error"}'

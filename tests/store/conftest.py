@@ -15,7 +15,7 @@ from sqlalchemy import insert
 from orchestrator.store.database.engine import Database, open_database
 from orchestrator.store.store import Store
 from orchestrator.store.tables import clusters, runs
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 _ROOT = Path(__file__).parents[2]
 

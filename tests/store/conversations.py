@@ -6,7 +6,7 @@ from orchestrator.llm.messages import Turn
 from orchestrator.llm.transcript import turns
 from orchestrator.store.records import MessageRecord
 from orchestrator.workflows.interface import RunRef
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 
 async def rows_of(

@@ -12,7 +12,6 @@ from orchestrator.store.calls.interruptions import MAX_INTERRUPTIONS
 from orchestrator.store.calls.outcomes import Again, Settled
 from orchestrator.workflows.interface import CallOutcome
 from perdure.contract import FunctionConfig, PausedFor, RunStatus
-from tests.store.stage import HANDLER, Stage
 from tests.store.waiting_calls import (
     MARKED,
     NO,
@@ -27,6 +26,7 @@ from tests.store.waiting_calls import (
     standing,
     waiting_call,
 )
+from tests.support.stage import HANDLER, Stage
 
 calls, runs = tables.calls, tables.runs
 

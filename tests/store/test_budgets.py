@@ -12,7 +12,7 @@ from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef, Standing
 from perdure.contract import Budget
-from tests.store.stage import USAGE, Stage, calls_for, plan_of, text_of
+from tests.support.stage import USAGE, Stage, calls_for, plan_of, text_of
 
 _TOKENS = 20
 """Of one reply of the stage's model."""

@@ -11,7 +11,7 @@ from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
 from orchestrator.workflows.interface import RunRef, Standing
 from perdure.contract import CachePolicy, FunctionConfig, ResultType
-from tests.store.stage import USAGE, Stage
+from tests.support.stage import USAGE, Stage
 
 CACHE = CachePolicy(key_path="$.id", ttl_seconds=60.0)
 CONTENT = '{"total":7}'

@@ -10,7 +10,7 @@ from orchestrator.store.calls.outcomes import Again, Settled
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig, ResultType, RetryPolicy
-from tests.store.stage import HANDLER, Stage
+from tests.support.stage import HANDLER, Stage
 
 REJECTED = ResultType.REJECTION
 

@@ -13,7 +13,7 @@ from orchestrator.store.calls.blobs import MAX_RUN_BLOBS
 from orchestrator.store.calls.queries import LISTED_RESULT, ShownCall
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_INLINE_RESULT, MAX_RUN_BLOB_BYTES, BlobType
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 
 async def _answered(stage: Stage, *contents: str) -> tuple[RunRef, list[str]]:

@@ -15,7 +15,7 @@ from orchestrator.store.calls.outcomes import Settled, content_of
 from orchestrator.store.database.json_columns import load
 from orchestrator.workflows.interface import CallOutcome, RunRef, Seen
 from perdure.contract import INLINE_RESULT_CHARACTERS, ResultType
-from tests.store.stage import Stage, calls_for
+from tests.support.stage import Stage, calls_for
 
 RESOLVED, REJECTED = ResultType.RESOLUTION, ResultType.REJECTION
 LONG = "".join(f"{n:06}," for n in range(2_000))

@@ -17,7 +17,7 @@ from orchestrator.store.calls.outcomes import Again, Finished, Settled, Unwanted
 from orchestrator.store.calls.rows import MAX_UNACKNOWLEDGED
 from orchestrator.workflows.interface import CallOutcome, CallTicket, RunRef
 from perdure.contract import FunctionCall, FunctionConfig, ResultType
-from tests.store.stage import Stage, text_of
+from tests.support.stage import Stage, text_of
 
 REJECTED = ResultType.REJECTION
 

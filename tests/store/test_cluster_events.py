@@ -10,7 +10,7 @@ from orchestrator.store import tables
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.events.cluster_events import EventFilter
 from orchestrator.store.tenants.audit_log import AuditNote
-from tests.store.stage import Stage, text_of
+from tests.support.stage import Stage, text_of
 
 
 async def test_events_of_all_runs_come_newest_first_and_page_without_gap(stage: Stage) -> None:

@@ -11,7 +11,7 @@ from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
 from orchestrator.store.tenants.api_keys import hash_key
 from perdure.contract import Scope
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 
 async def test_a_cluster_is_made_with_a_name_of_its_own(stage: Stage) -> None:

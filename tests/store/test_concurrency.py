@@ -12,7 +12,7 @@ from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Full, HandedOut
 from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import FunctionConfig, ResultType
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 Call = tuple[RunRef, str]
 

@@ -19,7 +19,7 @@ from orchestrator.store.sealed_fields import contexts_of, opened_verdict
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import CachePolicy, FunctionConfig, FunctionReference
-from tests.store.stage import Stage, calls_for, new_run
+from tests.support.stage import Stage, calls_for, new_run
 
 BOX, OTHER, NONE = SecretBox(b"k" * 32), SecretBox(b"o" * 32), SecretBox(None)
 CONTEXT, AUTH = {"token": "hush-context"}, {"user": "hush-auth"}

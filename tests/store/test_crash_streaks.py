@@ -11,17 +11,8 @@ from orchestrator.rules.crash_loop import FIRST_PAUSE, FORGOTTEN, LONGEST_PAUSE,
 from orchestrator.store.calls.outcomes import Full, HandedOut, Settled
 from orchestrator.store.calls.rows import queue_name
 from perdure.contract import FunctionConfig
-from tests.store.crashes import (
-    die,
-    die_often,
-    go_by,
-    known,
-    new_machine,
-    streaks,
-    taken,
-    tickets,
-)
-from tests.store.stage import Stage
+from tests.support.crashes import die, die_often, go_by, known, new_machine, streaks, taken, tickets
+from tests.support.stage import Stage
 
 QUERY = "sales_query"
 

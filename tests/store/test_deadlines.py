@@ -8,7 +8,7 @@ from orchestrator.errors import SupersededError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.workflows.interface import RunRef, Standing
-from tests.store.stage import HANDLER, Stage, calls_for, text_of
+from tests.support.stage import HANDLER, Stage, calls_for, text_of
 
 _HOUR = 3_600_000
 

@@ -15,7 +15,7 @@ from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Unwanted
 from orchestrator.store.tenants.usage import DAY_MS
 from orchestrator.workflows.interface import CallTicket, RunRef, Standing
-from tests.store.stage import HANDLER, Stage, calls_for, text_of
+from tests.support.stage import HANDLER, Stage, calls_for, text_of
 
 _OF_RUNS = [table for table in tables.metadata.sorted_tables if "run_key" in table.c]
 _WHAT_STAYS = {

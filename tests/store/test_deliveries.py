@@ -11,7 +11,7 @@ from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.functions.available import DEFAULT_DEADLINE_MS
 from orchestrator.workflows.interface import CallOrder, RunRef
 from perdure.contract import FunctionConfig, ResultType, RunStatus, StatusChange
-from tests.store.stage import HANDLER, Stage, text_of
+from tests.support.stage import HANDLER, Stage, text_of
 
 
 async def _waiting(stage: Stage, ref: RunRef, *dead: str) -> list[CallOrder]:

@@ -14,7 +14,7 @@ from orchestrator.store.calls.outcomes import Settled, content_of
 from orchestrator.store.calls.rows import DIRECT
 from orchestrator.workflows.interface import CallOutcome, LostCall, RunRef, Standing
 from perdure.contract import CachePolicy, FunctionConfig, FunctionReference, ResultType
-from tests.store.stage import Stage, new_run
+from tests.support.stage import Stage, new_run
 
 QUERY = FunctionReference(service="sales", function="query")
 

@@ -14,7 +14,7 @@ from orchestrator.store.database.engine import Database, Write
 from orchestrator.store.database.prepared import once, quick
 from orchestrator.store.migrations.runner import migrate
 from orchestrator.store.tables import calls, clusters
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 _INSERT = quick(insert(clusters))
 _RENAME = quick(update(clusters).where(clusters.c.id == bindparam("of_cluster")))

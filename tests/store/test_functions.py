@@ -19,7 +19,7 @@ from orchestrator.store.functions.available import (
 )
 from orchestrator.store.functions.registry import FORGOTTEN_AFTER_MS
 from perdure.contract import FunctionConfig, FunctionDefinition, FunctionReference
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 
 async def _names(stage: Stage) -> list[str]:

@@ -13,7 +13,7 @@ from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
 from orchestrator.store.conversation.steps import Recorded
 from orchestrator.workflows.interface import CallOrder, CallOutcome, CallTicket, RunRef
 from perdure.contract import FunctionConfig
-from tests.store.stage import Stage, calls_for, plan_of
+from tests.support.stage import Stage, calls_for, plan_of
 
 
 @dataclass(frozen=True)

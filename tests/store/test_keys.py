@@ -10,7 +10,7 @@ import pytest
 from orchestrator.errors import NotFoundError
 from orchestrator.store import tables
 from orchestrator.store.tenants.api_keys import hash_key
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 
 async def test_a_key_identifies_its_cluster(stage: Stage) -> None:

@@ -9,7 +9,7 @@ from orchestrator.store.calls.outcomes import Again
 from orchestrator.store.recovery.stalled_runs import LOST_AFTER_MS
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig, ResultType
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 calls = tables.calls
 REJECTED = ResultType.REJECTION

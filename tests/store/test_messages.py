@@ -16,7 +16,7 @@ from orchestrator.store import tables
 from orchestrator.store.conversation.messages import MAX_QUEUED
 from orchestrator.store.database.json_columns import load, load_object
 from perdure.contract import CreateMessage, MessageType
-from tests.store.stage import Stage, calls_for, result_of, text_of
+from tests.support.stage import Stage, calls_for, result_of, text_of
 
 
 async def test_messages_to_a_busy_run_are_queued_in_order(stage: Stage) -> None:

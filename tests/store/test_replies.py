@@ -14,7 +14,7 @@ from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.database.json_columns import load, load_object
 from orchestrator.workflows.interface import LostCall, RunRef, Standing
 from perdure.contract import FunctionReference
-from tests.store.stage import HANDLER, WHOLE_NUMBER, Stage, calls_for, result_of, text_of
+from tests.support.stage import HANDLER, WHOLE_NUMBER, Stage, calls_for, result_of, text_of
 
 
 async def test_calls_that_temporal_gave_up_on_are_answered_with_a_failure(stage: Stage) -> None:

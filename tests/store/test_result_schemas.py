@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from orchestrator.rules import agent_loop as agent
 from orchestrator.store.database.json_columns import dump, load
-from tests.store.stage import Stage, result_of, text_of
+from tests.support.stage import Stage, result_of, text_of
 
 _DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 _DRAFT_2020 = "https://json-schema.org/draft/2020-12/schema"

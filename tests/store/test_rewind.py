@@ -11,7 +11,7 @@ from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType
 from tests.store.conversations import asked, first_id, rows_of
-from tests.store.stage import Stage, calls_for, result_of, text_of
+from tests.support.stage import Stage, calls_for, result_of, text_of
 
 # -- what a run becomes ----------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import Standing
 from perdure.contract import FunctionConfig
 from tests.store.conversations import asked, first_id, rows_of
-from tests.store.stage import Stage, calls_for, text_of
+from tests.support.stage import Stage, calls_for, text_of
 
 # -- approvals -------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from tests.store.conversations import rows_of
-from tests.store.stage import Stage, calls_for, text_of
+from tests.support.stage import Stage, calls_for, text_of
 
 _MOVES = 40
 

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
-from tests.store.stage import Stage, calls_for, text_of
+from tests.support.stage import Stage, calls_for, text_of
 
 
 async def _put(stage: Stage, config_id: str, name: str) -> int:

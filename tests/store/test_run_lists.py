@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from orchestrator.store.runs.filters import RunFilter
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 _TEXT = st.text(
     alphabet=st.sampled_from(

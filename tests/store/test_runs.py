@@ -17,7 +17,7 @@ from orchestrator.store.runs.filters import RunFilter
 from orchestrator.store.runs.repository import RunStore
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType, RunStatus
-from tests.store.stage import HANDLER, Stage, new_run, text_of
+from tests.support.stage import HANDLER, Stage, new_run, text_of
 
 
 async def test_a_new_run_is_pending_with_its_message_event_and_wish(stage: Stage) -> None:

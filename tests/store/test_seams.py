@@ -13,8 +13,8 @@ from orchestrator.store import tables
 from orchestrator.workflows.interface import LostCall, Standing
 from perdure.contract import ApprovalRequest, FunctionConfig
 from tests.store.conversations import asked, first_id
-from tests.store.stage import Stage, text_of
 from tests.store.test_rewind_walks import check
+from tests.support.stage import Stage, text_of
 
 
 async def test_going_back_to_a_message_keeps_the_results_that_its_reply_waited_for(

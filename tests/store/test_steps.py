@@ -14,7 +14,7 @@ from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Known, Question
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef, Standing
-from tests.store.stage import Stage, calls_for, text_of
+from tests.support.stage import Stage, calls_for, text_of
 
 
 async def test_the_first_step_begins_the_turn(stage: Stage) -> None:

@@ -21,7 +21,7 @@ from orchestrator.store.recovery.stalled_runs import (
 )
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig
-from tests.store.stage import HANDLER, Stage, text_of
+from tests.support.stage import HANDLER, Stage, text_of
 
 runs, calls = tables.runs, tables.calls
 LONG_AGO = 60_000

@@ -10,7 +10,7 @@ from orchestrator.llm.prompts import REASONING
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from tests.store.conversations import first_id, rows_of
-from tests.store.stage import HANDLER, Stage, calls_for, text_of
+from tests.support.stage import HANDLER, Stage, calls_for, text_of
 
 
 async def _story(stage: Stage) -> RunRef:

@@ -9,7 +9,7 @@ from sqlalchemy import insert
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.tenants.usage import DAY_MS, DayUsage
-from tests.store.stage import USAGE, Stage, calls_for, text_of
+from tests.support.stage import USAGE, Stage, calls_for, text_of
 
 MODEL = "scripted/inline"
 

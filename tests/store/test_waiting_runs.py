@@ -17,7 +17,6 @@ from orchestrator.store.calls.approvals import Decided
 from orchestrator.store.calls.outcomes import Settled
 from orchestrator.workflows.interface import CallOutcome, CallTicket, LostCall
 from perdure.contract import PausedFor, ResultType, RunStatus
-from tests.store.stage import Stage, text_of
 from tests.store.waiting_calls import (
     MARKED,
     NO,
@@ -32,6 +31,7 @@ from tests.store.waiting_calls import (
     standing,
     waiting_call,
 )
+from tests.support.stage import Stage, text_of
 
 calls, runs = tables.calls, tables.runs
 

@@ -20,7 +20,7 @@ from perdure.contract import (
     StatusChangeTarget,
     WebhookTarget,
 )
-from tests.store.stage import HANDLER, Stage, text_of
+from tests.support.stage import HANDLER, Stage, text_of
 
 WEBHOOK = StatusChangeTarget(webhook=WebhookTarget(url="https://hooks.example/a"))
 DAY = 24 * 3_600

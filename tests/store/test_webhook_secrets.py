@@ -9,7 +9,7 @@ import pytest
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
 from orchestrator.store.deliveries.webhook_secrets import MAX_SECRETS, WebhookSecretStore
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 HOUR = 3_600_000
 

@@ -15,7 +15,7 @@ from orchestrator.store import tables
 from orchestrator.store.database.json_columns import load
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import INLINE_RESULT_CHARACTERS, FunctionConfig, FunctionReference
-from tests.store.stage import Stage, calls_for, text_of
+from tests.support.stage import Stage, calls_for, text_of
 
 PERDURE_TIME = FunctionReference(service="perdure", function="current_time")
 

@@ -13,7 +13,7 @@ from orchestrator.store.calls.approvals import Decided, Decision
 from orchestrator.store.calls.outcomes import Finished
 from orchestrator.workflows.interface import CallOrder, RunRef, Standing
 from perdure.contract import ApprovalRequest, FunctionConfig
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 MARKED = FunctionConfig(requires_approval=True)
 YES, NO = Decision(approved=True, by="ann"), Decision(approved=False, by="bob", reason="too much")

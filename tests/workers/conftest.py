@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.store.store import Store
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 
 @pytest.fixture

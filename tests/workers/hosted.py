@@ -13,7 +13,7 @@ from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from perdure import Service
 from perdure.hosting import Host
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 from workers.activities import Activities
 from workers.hosting.host import Hosting
 from workers.model_step.auxiliary_model import SmallModels

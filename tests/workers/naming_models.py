@@ -10,7 +10,7 @@ from typing_extensions import override
 from orchestrator.llm.messages import Model, ModelRequest, Reply, Stop
 from orchestrator.llm.model_names import ModelName
 from orchestrator.settings import Settings
-from tests.store.stage import USAGE
+from tests.support.stage import USAGE
 from workers.models import Models
 
 

@@ -11,7 +11,7 @@ from orchestrator.rules.pricing import PriceList, parse_prices
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import ThinkInput
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 from tests.workers.test_thinking import Parrot, ParrotModels
 from workers.model_step.model_step import Thinker
 

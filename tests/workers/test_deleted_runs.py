@@ -11,7 +11,7 @@ from orchestrator.llm.messages import ModelError, Posture, Reply, Stop
 from orchestrator.settings import Settings
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef, Seen, SettleInput, Standing, ThinkInput
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 from tests.workers.test_thinking import Parrot, ParrotModels
 from workers.activities import Activities
 from workers.model_step.auxiliary_model import SmallModels

@@ -23,8 +23,8 @@ from orchestrator.store.database.engine import Database
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED
 from orchestrator.workflows.interface import CallTicket
 from perdure import Service
-from tests.store.crashes import die_often, go_by, streaks, tickets
-from tests.store.stage import Stage
+from tests.support.crashes import die_often, go_by, streaks, tickets
+from tests.support.stage import Stage
 from tests.workers.hosted import call, hosting_of, script, think
 from workers.hosting.crash_loops import CrashLoops
 from workers.hosting.host import Hosting

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.runtime.process import MisconfiguredError
 from orchestrator.settings import Settings
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 from workers.__main__ import open_hosting
 
 

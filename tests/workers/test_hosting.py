@@ -23,7 +23,7 @@ from orchestrator.store.conversation.steps import Recorded
 from orchestrator.workflows.interface import CallTicket
 from perdure import Context, Service, approval_request, blob
 from perdure.contract import FunctionConfig, FunctionDefinition, RetryPolicy
-from tests.store.stage import Stage, calls_for, plan_of
+from tests.support.stage import Stage, calls_for, plan_of
 from tests.workers.hosted import (
     MACHINE,
     activities_of,

@@ -14,7 +14,7 @@ from orchestrator.temporal.activity_tasks import NOT_DELIVERED, CallQueue
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 from workers.recovery.lost_leases import LostHandouts
 
 calls = tables.calls

@@ -25,7 +25,7 @@ from orchestrator.temporal.in_flight_journal import (
 )
 from orchestrator.workflows.interface import THINK, CallOutcome, CallTicket, RunRef
 from perdure.contract import ResultType
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 SCOPE = "this-machine"
 _PROCESS = """

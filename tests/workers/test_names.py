@@ -15,7 +15,7 @@ from orchestrator.rules.pricing import PriceList
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
-from tests.store.stage import USAGE, Stage
+from tests.support.stage import USAGE, Stage
 from tests.workers.naming_models import NamingModel, NamingModels
 from workers.model_step.auxiliary_model import SmallModels
 from workers.model_step.model_step import Thinker

@@ -8,7 +8,7 @@ from orchestrator.store.calls.outcomes import Again, Settled
 from orchestrator.workflows.interface import CallTicket
 from perdure import Context, Service
 from perdure.hosting import Host
-from tests.store.stage import Stage, calls_for, plan_of
+from tests.support.stage import Stage, calls_for, plan_of
 from workers.hosting.host import SUPERSEDED_PAUSE, Hosting
 
 MACHINE = "the-worker"

@@ -15,7 +15,7 @@ from orchestrator.store import tables
 from orchestrator.store.recovery.stalled_runs import PARK_AFTER_MS, STUCK_AFTER_MS
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
-from tests.store.stage import HANDLER, Stage
+from tests.support.stage import HANDLER, Stage
 from workers.sweeper import GRACE_MS, UNTAKEN_MS, Sweeper
 
 runs, calls, deliveries = tables.runs, tables.calls, tables.deliveries

@@ -9,7 +9,7 @@ from orchestrator.store import tables
 from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.recovery.stalled_runs import PARK_AFTER_MS
 from perdure.contract import ApprovalRequest, FunctionConfig, RunStatus
-from tests.store.stage import HANDLER, Stage
+from tests.support.stage import HANDLER, Stage
 from tests.workers.test_sweeper import Engine
 from workers.sweeper import GRACE_MS, UNTAKEN_MS, Sweeper
 

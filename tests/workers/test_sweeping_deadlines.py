@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from tests.store.stage import HANDLER, Stage
+from tests.support.stage import HANDLER, Stage
 from tests.workers.test_sweeper import Engine
 from workers.sweeper import Sweeper
 

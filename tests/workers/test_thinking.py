@@ -22,7 +22,7 @@ from orchestrator.settings import Settings
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.tables import runs
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 from workers.model_step.model_step import Thinker
 from workers.models import Models
 

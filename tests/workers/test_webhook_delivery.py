@@ -14,8 +14,8 @@ from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.workflows.interface import CallOrder, CallTicket, RunRef
 from perdure.contract import RunStatus, StatusChange, StatusChangeTarget, WebhookTarget
-from tests.store.stage import Stage
-from tests.workers.webhook_receiver import Receiver, answer, receiving
+from tests.support.stage import Stage
+from tests.support.webhook_receiver import Receiver, answer, receiving
 from workers.webhooks.delivery import MAX_RETRY_DELAY, WebhookDelivery, pause_after
 from workers.webhooks.sender import WebhookSender
 

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from standardwebhooks import WebhookVerificationError
 
 from orchestrator.runtime.url_policy import AddressRules
-from tests.workers.webhook_receiver import SILENCE, Receiver, answer, receiving
+from tests.support.webhook_receiver import SILENCE, Receiver, answer, receiving
 from workers.webhooks import sender as webhooks
 from workers.webhooks.sender import (
     MAX_RETRY_AFTER,

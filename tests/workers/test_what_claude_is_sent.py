@@ -25,8 +25,8 @@ from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from perdure.contract import FunctionDefinition
-from tests.models.anthropic_server import AnthropicServer, Body, Entry, serving
-from tests.store.stage import Stage
+from tests.support.anthropic_server import AnthropicServer, Body, Entry, serving
+from tests.support.stage import Stage
 from workers.model_step.model_step import Thinker
 from workers.models import Models
 from workers.models.anthropic.client import AnthropicModels

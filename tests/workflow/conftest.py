@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Generator
 import pytest
 from temporalio.client import Client
 
+from tests.support.temporal_server import connected, temporal_server
 from tests.workflow.play import Play
-from tests.workflow.server import connected, temporal_server
 
 
 @pytest.fixture(scope="session")

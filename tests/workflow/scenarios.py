@@ -16,8 +16,8 @@ from orchestrator.workflows.interface import (
     Seen,
     Standing,
 )
+from tests.support.temporal_server import SUGGESTED_EVENTS
 from tests.workflow.play import CALL, Play
-from tests.workflow.server import SUGGESTED_EVENTS
 
 Histories = list[WorkflowHistory]
 Scenario = Callable[[Play], Awaitable[Histories]]

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.workflow.server import temporal_server
+from tests.support.temporal_server import temporal_server
 
 ROOT = Path(__file__).parents[2]
 LIMIT_KB = 200

@@ -11,12 +11,12 @@ from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow
+from tests.support.temporal_server import IDENTITY
 from tests.workflow.broken import BrokenRunWorkflow, HastyRunWorkflow
 from tests.workflow.play import Play
 from tests.workflow.repertoire import SCENARIOS
 from tests.workflow.sandbox import sandboxed_runner
 from tests.workflow.scenarios import Scenario
-from tests.workflow.server import IDENTITY
 
 FOLDER = Path(__file__).parents[1] / "histories"
 RECORDED = sorted(FOLDER.glob("*.json"))

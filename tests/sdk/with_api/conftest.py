@@ -14,7 +14,7 @@ from api.app import create_app
 from api.context import ApiServices
 from orchestrator.settings import Settings
 from perdure import AsyncPerdure, Scope
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 NOBODY = "127.0.0.1:1"
 """An address where nothing listens."""

@@ -7,7 +7,7 @@ from perdure import AsyncPerdure, Service
 from perdure.contract import Call, RegisterMachine
 from perdure.worker.api import WorkerApi
 from perdure.worker.execution import CallExecution
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 
 async def register(client: AsyncPerdure, service: Service) -> WorkerApi:

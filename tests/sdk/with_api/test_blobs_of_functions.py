@@ -6,7 +6,7 @@ import pytest
 
 from perdure import AsyncPerdure, BlobData, CallFailedError, Service, blob
 from tests.sdk.with_api.machine import register, work
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\xff"
 charts = Service("charts")

@@ -28,7 +28,7 @@ from perdure import (
     approval_request,
 )
 from tests.sdk.with_api.machine import register, work
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 shop = Service("shop")
 

@@ -23,7 +23,7 @@ from perdure import (
     StillWorkingError,
     StructuredOutputError,
 )
-from tests.store.stage import Stage, result_of
+from tests.support.stage import Stage, result_of
 
 
 class Finding(BaseModel):

@@ -16,7 +16,7 @@ from perdure import (
     Service,
 )
 from tests.sdk.with_api.machine import register, work
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 
 async def test_every_option_of_a_function_is_known_to_the_api(client: AsyncPerdure) -> None:

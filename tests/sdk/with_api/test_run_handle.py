@@ -20,7 +20,7 @@ from perdure import (
     RunStatus,
 )
 from perdure.contract import BlobType
-from tests.store.stage import HANDLER, Stage, text_of
+from tests.support.stage import HANDLER, Stage, text_of
 
 
 async def handle(client: AsyncPerdure, ref: RunRef) -> AsyncRun[JsonValue]:

@@ -22,7 +22,7 @@ from perdure import (
     Webhook,
 )
 from perdure.contract import StatusChangeTarget
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 shop = Service("shop")
 

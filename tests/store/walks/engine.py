@@ -21,8 +21,8 @@ from orchestrator.workflows.interface import (
     Seen,
     Standing,
 )
-from tests.store.stage import Stage
 from tests.store.test_rewind_walks import check
+from tests.support.stage import Stage
 
 
 class Phase(StrEnum):

@@ -19,9 +19,9 @@ from perdure.contract import (
     StatusChangeTarget,
     WebhookTarget,
 )
-from tests.store.stage import HANDLER, WHOLE_NUMBER
 from tests.store.walks.engine import Phase
 from tests.store.walks.walk import FUNCTIONS, MOCKS, Walk
+from tests.support.stage import HANDLER, WHOLE_NUMBER
 
 _WORK = 7
 """Of ten moves, so many do what is to be done next; the others come between."""

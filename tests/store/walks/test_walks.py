@@ -16,10 +16,10 @@ from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.database.engine import open_database
 from orchestrator.store.store import Store
 from perdure.contract import CallStatus, RunStatus
-from tests.store.stage import Stage
 from tests.store.walks.moves import direct, draw_move, options, tests
 from tests.store.walks.rules import view, violations
 from tests.store.walks.walk import Walk
+from tests.support.stage import Stage
 
 _LONG = settings.get_current_profile_name() == "walks"
 _WALKS, _MOVES = (500, 100) if _LONG else (12, 40)

@@ -31,8 +31,8 @@ from perdure.contract import (
     RunStatus,
 )
 from tests.faults.evidence import Row
-from tests.store.stage import USAGE, Stage, new_run
 from tests.store.walks.engine import Engine, Phase
+from tests.support.stage import USAGE, Stage, new_run
 
 FUNCTIONS = {
     "sales_query": FunctionConfig(retries=1),

@@ -9,7 +9,7 @@ from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
 from orchestrator.store.calls.rows import queue_name
 from orchestrator.workflows.interface import CallTicket
-from tests.store.stage import Stage
+from tests.support.stage import Stage
 
 streaks = tables.crash_streaks
 _numbers = itertools.count(1)

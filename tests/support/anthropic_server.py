@@ -12,7 +12,7 @@ the request with n assistant messages. An entry is a message or a mishap::
     {"event_error": {"type": "overloaded_error", "message": "…"}, …}    an error inside the stream
     {"silent": true} or {"silent": true, "pings": 5}                    headers, pings, and then nothing
 
-`python -m tests.models.anthropic_server --port 8123 [--script file.json] [--record file.jsonl]` serves it alone.
+`python -m tests.support.anthropic_server --port 8123 [--script file.json] [--record file.jsonl]` serves it alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any
 
 import uvicorn
 
-from tests.models.anthropic_rules import violations
+from tests.support.anthropic_rules import violations
 
 Body = dict[str, Any]
 Entry = Mapping[str, Any]
