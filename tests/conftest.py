@@ -19,6 +19,7 @@ from orchestrator.store.database.engine import Database, open_database
 from orchestrator.store.migrations.runner import expected_revision, migrate
 from orchestrator.store.store import Store
 from orchestrator.store.tables import metadata
+from tests.support.stage import Stage
 from tests.support.statements import compile_once
 
 _SPEED_BEFORE_SAFETY = """
@@ -199,3 +200,9 @@ async def database(database_url: str) -> AsyncGenerator[Database]:
 def store(database: Database) -> Store:
     """All nouns over the database of `database_url`."""
     return Store(database)
+
+
+@pytest.fixture
+async def stage(store: Store) -> Stage:
+    """A store with one cluster, on which runs can be played."""
+    return Stage(store, await store.keys.ensure_cluster("test"))

@@ -1,6 +1,6 @@
 """Record the histories of today's workflows: `python -m tests.histories.record` from the repository's root.
 
-A history in this folder is a promise to runs that were under way when it was made: `tests/workflow/test_replay.py`
+A history in this folder is a promise to runs that were under way when it was made: `tests/orchestrator/workflows/test_replay.py`
 replays each of them. Record anew only when a scenario is new, or when no run of an older version can be under way
 any more; a workflow that changes what it asks for keeps the old path behind `workflow.patched` until then.
 Existing files are kept; name scenarios to record them anew.
@@ -16,9 +16,9 @@ from typing import Any, cast
 
 from temporalio.client import WorkflowHistory
 
+from tests.orchestrator.workflows.play import Play
+from tests.orchestrator.workflows.scenarios.repertoire import SCENARIOS
 from tests.support.temporal_server import connected, temporal_server
-from tests.workflow.play import Play
-from tests.workflow.repertoire import SCENARIOS
 
 FOLDER = Path(__file__).parent
 

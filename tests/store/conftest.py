@@ -112,12 +112,6 @@ def run_row(key: int) -> dict[str, object]:
 
 
 @pytest.fixture
-async def stage(store: Store) -> Stage:
-    """A store with one cluster, on which runs can be played."""
-    return Stage(store, await store.keys.ensure_cluster("test"))
-
-
-@pytest.fixture
 def elsewhere(stage: Stage, another_database: Database) -> Stage:
     """The same stage as another process has it."""
     return Stage(Store(another_database), stage.cluster_id)

@@ -38,8 +38,8 @@ from orchestrator.workflows.interface import (
     ThinkInput,
 )
 from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow
+from tests.orchestrator.workflows.sandbox import sandboxed_runner
 from tests.support.temporal_server import IDENTITY
-from tests.workflow.sandbox import sandboxed_runner
 
 CALL = "sales_query"
 """Name of the one function and of the one handler that there are."""

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Generator
 import pytest
 from temporalio.client import Client
 
+from tests.orchestrator.workflows.play import Play
 from tests.support.temporal_server import connected, temporal_server
-from tests.workflow.play import Play
 
 
 @pytest.fixture(scope="session")

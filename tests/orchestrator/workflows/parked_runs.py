@@ -14,8 +14,8 @@ import psutil
 
 from orchestrator.temporal.client import workflow_runner
 from orchestrator.workflows.interface import RunRef, Standing
+from tests.orchestrator.workflows.play import CALL, Play
 from tests.support.temporal_server import connected
-from tests.workflow.play import CALL, Play
 
 _WARM_UP = 60
 _COUNTED = 200

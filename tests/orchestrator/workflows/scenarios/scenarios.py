@@ -16,8 +16,8 @@ from orchestrator.workflows.interface import (
     Seen,
     Standing,
 )
+from tests.orchestrator.workflows.play import CALL, Play
 from tests.support.temporal_server import SUGGESTED_EVENTS
-from tests.workflow.play import CALL, Play
 
 Histories = list[WorkflowHistory]
 Scenario = Callable[[Play], Awaitable[Histories]]

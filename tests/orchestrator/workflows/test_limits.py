@@ -13,9 +13,9 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Worker
 
 from orchestrator.workflows.interface import CallOrder, CallTicket, Standing, ThinkInput
+from tests.orchestrator.workflows.play import Play, commands
+from tests.orchestrator.workflows.scenarios import limits as scenarios
 from tests.support.temporal_server import IDENTITY
-from tests.workflow import limit_scenarios as scenarios
-from tests.workflow.play import Play, commands
 
 
 async def test_a_run_over_its_budget_ends_its_execution(play: Play) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.workflows.interface import CallOutcome, Seen, Standing
-from tests.workflow.play import CALL, Play
-from tests.workflow.scenarios import Histories, scenario
+from tests.orchestrator.workflows.play import CALL, Play
+from tests.orchestrator.workflows.scenarios.scenarios import Histories, scenario
 
 
 @scenario

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from tests.workflow import approval_scenarios, call_scenarios, limit_scenarios, scenarios
-from tests.workflow.scenarios import Scenario
+from tests.orchestrator.workflows.scenarios import (
+    approvals as approval_scenarios,
+    calls as call_scenarios,
+    limits as limit_scenarios,
+    scenarios,
+)
+from tests.orchestrator.workflows.scenarios.scenarios import Scenario
 
 MODULES = (scenarios, approval_scenarios, call_scenarios, limit_scenarios)
 SCENARIOS: dict[str, Scenario] = scenarios.SCENARIOS

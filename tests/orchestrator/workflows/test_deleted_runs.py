@@ -9,8 +9,8 @@ from orchestrator.errors import UnavailableError
 from orchestrator.settings import Settings
 from orchestrator.temporal.client import Temporal, delivery_workflow_id, run_workflow_id
 from orchestrator.workflows.interface import NEXT_DELIVERIES, THINK
-from tests.workflow import scenarios
-from tests.workflow.play import Play
+from tests.orchestrator.workflows.play import Play
+from tests.orchestrator.workflows.scenarios import scenarios
 
 
 async def test_both_workflows_of_a_deleted_run_are_ended(play: Play) -> None:

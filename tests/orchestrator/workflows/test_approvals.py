@@ -6,8 +6,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
 
 from orchestrator.workflows.interface import SettleInput, ThinkInput
-from tests.workflow import approval_scenarios as scenarios
-from tests.workflow.play import CALL, Play, commands
+from tests.orchestrator.workflows.play import CALL, Play, commands
+from tests.orchestrator.workflows.scenarios import approvals as scenarios
 
 
 def _activity_ids(histories: list[WorkflowHistory]) -> list[str]:

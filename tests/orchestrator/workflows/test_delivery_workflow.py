@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from orchestrator.workflows.interface import CallTicket, DeliveriesInput
-from tests.workflow import scenarios
-from tests.workflow.play import Play, commands
-from tests.workflow.scenarios import SUGGESTED_EVENTS
+from tests.orchestrator.workflows.play import Play, commands
+from tests.orchestrator.workflows.scenarios import scenarios
+from tests.orchestrator.workflows.scenarios.scenarios import SUGGESTED_EVENTS
 
 
 def _told(play: Play) -> list[str]:

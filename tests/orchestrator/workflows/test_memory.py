@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.temporal_server import temporal_server
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LIMIT_KB = 200
 """Measured: 60 to 70 KB. In a sandbox that imports one third-party module per run it is 787 KB."""
 
@@ -17,7 +17,7 @@ LIMIT_KB = 200
 async def test_a_waiting_run_costs_a_worker_less_than_200_kb() -> None:
     with temporal_server() as address:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.workflow.parked_runs", address),
+            *(sys.executable, "-m", "tests.orchestrator.workflows.parked_runs", address),
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'sdk/src'}"},
             stdout=asyncio.subprocess.PIPE,

@@ -16,7 +16,7 @@ from orchestrator.temporal.activity_tasks import PROCESS_LOST, CallQueue, TakenT
 from orchestrator.temporal.client import Temporal, run_workflow_id
 from orchestrator.workflows.interface import THINK, RunRef
 from orchestrator.workflows.run_workflow import RunWorkflow
-from tests.workflow.sandbox import sandboxed_runner
+from tests.orchestrator.workflows.sandbox import sandboxed_runner
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.workflows.interface import ThinkInput
-from tests.workflow import call_scenarios as scenarios
-from tests.workflow.play import Play, commands
+from tests.orchestrator.workflows.play import Play, commands
+from tests.orchestrator.workflows.scenarios import calls as scenarios
 
 
 async def test_a_direct_call_is_made_and_its_run_found_done(play: Play) -> None:

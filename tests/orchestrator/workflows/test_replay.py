@@ -11,14 +11,14 @@ from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow
+from tests.orchestrator.workflows.play import Play
+from tests.orchestrator.workflows.sandbox import sandboxed_runner
+from tests.orchestrator.workflows.scenarios.broken import BrokenRunWorkflow, HastyRunWorkflow
+from tests.orchestrator.workflows.scenarios.repertoire import SCENARIOS
+from tests.orchestrator.workflows.scenarios.scenarios import Scenario
 from tests.support.temporal_server import IDENTITY
-from tests.workflow.broken import BrokenRunWorkflow, HastyRunWorkflow
-from tests.workflow.play import Play
-from tests.workflow.repertoire import SCENARIOS
-from tests.workflow.sandbox import sandboxed_runner
-from tests.workflow.scenarios import Scenario
 
-FOLDER = Path(__file__).parents[1] / "histories"
+FOLDER = Path(__file__).parents[2] / "histories"
 RECORDED = sorted(FOLDER.glob("*.json"))
 RUNS = [path for path in RECORDED if '"name": "run"' in path.read_text()]
 

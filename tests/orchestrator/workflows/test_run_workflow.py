@@ -9,9 +9,9 @@ from orchestrator.workflows.interface import (
     SummarizeInput,
     ThinkInput,
 )
-from tests.workflow import scenarios
-from tests.workflow.play import Play, commands
-from tests.workflow.scenarios import SUGGESTED_EVENTS
+from tests.orchestrator.workflows.play import Play, commands
+from tests.orchestrator.workflows.scenarios import scenarios
+from tests.orchestrator.workflows.scenarios.scenarios import SUGGESTED_EVENTS
 
 
 def _thoughts(play: Play) -> list[ThinkInput]:

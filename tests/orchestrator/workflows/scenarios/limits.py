@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator.workflows.interface import Standing
-from tests.workflow.play import Play
-from tests.workflow.scenarios import Histories, scenario
+from tests.orchestrator.workflows.play import Play
+from tests.orchestrator.workflows.scenarios.scenarios import Histories, scenario
 
 
 @scenario
