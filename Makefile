@@ -53,7 +53,7 @@ $(READY): constraints.txt pyproject.toml sdk/pyproject.toml .ci/setup
 	@touch $@
 
 walks: $(READY)
-	@$(VENV)/bin/python -m pytest tests/store/walks --hypothesis-profile=walks --timeout=0 $(ARGS)
+	@$(VENV)/bin/python -m pytest tests/orchestrator/store/walks --hypothesis-profile=walks --timeout=0 $(ARGS)
 
 security: $(READY)
 	@$(VENV)/bin/python -m pytest -m security -s tests/security $(ARGS)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from orchestrator.store.database.changes.postgres_source import CHANNEL, NotifyHints
 from orchestrator.store.database.engine import Database, open_database
-from tests.store.changes import Make, Queries, raise_version
+from tests.orchestrator.store.database.changes.changes import Make, Queries, raise_version
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 

@@ -14,7 +14,7 @@ from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import Standing
 from perdure.contract import FunctionConfig
-from tests.store.conversations import asked, first_id, rows_of
+from tests.orchestrator.store.conversation.conversations import asked, first_id, rows_of
 from tests.support.stage import Stage, calls_for, text_of
 
 # -- approvals -------------------------------------------------------------------------------------

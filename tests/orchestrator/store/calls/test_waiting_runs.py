@@ -17,7 +17,7 @@ from orchestrator.store.calls.approvals import Decided
 from orchestrator.store.calls.outcomes import Settled
 from orchestrator.workflows.interface import CallOutcome, CallTicket, LostCall
 from perdure.contract import PausedFor, ResultType, RunStatus
-from tests.store.waiting_calls import (
+from tests.orchestrator.store.calls.waiting_calls import (
     MARKED,
     NO,
     TWO_CALLS,

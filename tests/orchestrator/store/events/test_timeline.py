@@ -9,7 +9,7 @@ from orchestrator.llm.messages import Reply, Stop, ToolCall
 from orchestrator.llm.prompts import REASONING
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
-from tests.store.conversations import first_id, rows_of
+from tests.orchestrator.store.conversation.conversations import first_id, rows_of
 from tests.support.stage import HANDLER, Stage, calls_for, text_of
 
 

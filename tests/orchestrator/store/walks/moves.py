@@ -19,8 +19,8 @@ from perdure.contract import (
     StatusChangeTarget,
     WebhookTarget,
 )
-from tests.store.walks.engine import Phase
-from tests.store.walks.walk import FUNCTIONS, MOCKS, Walk
+from tests.orchestrator.store.walks.engine import Phase
+from tests.orchestrator.store.walks.walk import FUNCTIONS, MOCKS, Walk
 from tests.support.stage import HANDLER, WHOLE_NUMBER
 
 _WORK = 7

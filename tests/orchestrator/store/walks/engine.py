@@ -21,7 +21,7 @@ from orchestrator.workflows.interface import (
     Seen,
     Standing,
 )
-from tests.store.test_rewind_walks import check
+from tests.orchestrator.store.conversation.test_rewind_walks import check
 from tests.support.stage import Stage
 
 

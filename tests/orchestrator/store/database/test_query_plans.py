@@ -17,7 +17,7 @@ from orchestrator.store.conversation import steps
 from orchestrator.store.database.engine import Database
 from orchestrator.store.runs.filters import RunFilter
 from orchestrator.store.store import Store
-from tests.store.conftest import run_row
+from tests.orchestrator.store.conftest import run_row
 
 Question = Callable[[Store], Awaitable[object]]
 

@@ -17,7 +17,7 @@ from orchestrator.store.database.changes.sqlite_source import DataVersionHints
 from orchestrator.store.database.changes.udp_notifier import Bell, Ringer, bell_folder, read_keys
 from orchestrator.store.database.drivers.file_lock import FileLock
 from orchestrator.store.database.engine import Database
-from tests.store.changes import WAKE_SECONDS, Make, raise_version
+from tests.orchestrator.store.database.changes.changes import WAKE_SECONDS, Make, raise_version
 
 StartPeer = Callable[..., Awaitable[Any]]
 

@@ -16,7 +16,13 @@ from orchestrator.store.database.changes.postgres_source import NotifyHints
 from orchestrator.store.database.changes.sqlite_source import Hint
 from orchestrator.store.database.engine import Database, Write, open_database
 from orchestrator.store.tables import runs
-from tests.store.changes import WAKE_SECONDS, Make, Queries, Silence, raise_version
+from tests.orchestrator.store.database.changes.changes import (
+    WAKE_SECONDS,
+    Make,
+    Queries,
+    Silence,
+    raise_version,
+)
 
 StartPeer = Callable[..., Awaitable[Any]]
 

@@ -20,7 +20,7 @@ from orchestrator.workflows.interface import Standing
 from perdure.contract import CallStatus, MessageType, PausedFor, RunStatus, StatusChangeTarget
 from tests.faults.evidence import Evidence, Row
 from tests.faults.invariants import RULES
-from tests.store.walks.engine import Engine, Phase
+from tests.orchestrator.store.walks.engine import Engine, Phase
 
 _SHARED = ("steps", "results", "answered", "numbering", "moves", "totals", "quiet_ends")
 """Of the rules by which runs are checked after a crash, those that look at nothing but the store. A direct call's

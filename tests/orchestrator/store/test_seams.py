@@ -1,4 +1,4 @@
-"""What two features do to each other: found by the walks in `tests/store/walks`, each kept here as one short story."""
+"""What two features do to each other: found by the walks in `tests/orchestrator/store/walks`, each kept here as one short story."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.workflows.interface import LostCall, Standing
 from perdure.contract import ApprovalRequest, FunctionConfig
-from tests.store.conversations import asked, first_id
-from tests.store.test_rewind_walks import check
+from tests.orchestrator.store.conversation.conversations import asked, first_id
+from tests.orchestrator.store.conversation.test_rewind_walks import check
 from tests.support.stage import Stage, text_of
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.store import tables
 from orchestrator.store.database.json_columns import dump
-from tests.store.conftest import run_row
+from tests.orchestrator.store.conftest import run_row
 from tests.support.stage import HANDLER, Stage, text_of
 
 CONTEXT, AUTH, PROMPT, RESULT = "hush-context", "hush-auth", "hush-prompt", "hush-result"

@@ -15,7 +15,7 @@ from orchestrator.store.calls.rows import open_calls
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
-from tests.store.conversations import rows_of
+from tests.orchestrator.store.conversation.conversations import rows_of
 from tests.support.stage import Stage, calls_for, text_of
 
 _MOVES = 40

@@ -10,7 +10,7 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType
-from tests.store.conversations import asked, first_id, rows_of
+from tests.orchestrator.store.conversation.conversations import asked, first_id, rows_of
 from tests.support.stage import Stage, calls_for, result_of, text_of
 
 # -- what a run becomes ----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from orchestrator.store.calls.interruptions import MAX_INTERRUPTIONS
 from orchestrator.store.calls.outcomes import Again, Settled
 from orchestrator.workflows.interface import CallOutcome
 from perdure.contract import FunctionConfig, PausedFor, RunStatus
-from tests.store.waiting_calls import (
+from tests.orchestrator.store.calls.waiting_calls import (
     MARKED,
     NO,
     TWO_CALLS,

@@ -31,7 +31,7 @@ from perdure.contract import (
     RunStatus,
 )
 from tests.faults.evidence import Row
-from tests.store.walks.engine import Engine, Phase
+from tests.orchestrator.store.walks.engine import Engine, Phase
 from tests.support.stage import USAGE, Stage, new_run
 
 FUNCTIONS = {

@@ -17,7 +17,7 @@ from orchestrator.store.store import Store
 from orchestrator.store.tables import clusters, runs
 from tests.support.stage import Stage
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 
 settings.register_profile("walks", print_blob=True)
 """Of `make walks`: other walks each time, many more and longer ones."""

@@ -16,9 +16,9 @@ from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.database.engine import open_database
 from orchestrator.store.store import Store
 from perdure.contract import CallStatus, RunStatus
-from tests.store.walks.moves import direct, draw_move, options, tests
-from tests.store.walks.rules import view, violations
-from tests.store.walks.walk import Walk
+from tests.orchestrator.store.walks.moves import direct, draw_move, options, tests
+from tests.orchestrator.store.walks.rules import view, violations
+from tests.orchestrator.store.walks.walk import Walk
 from tests.support.stage import Stage
 
 _LONG = settings.get_current_profile_name() == "walks"
