@@ -252,7 +252,9 @@ async def test_any_prompt_is_answered_or_refused_with_a_reason(script: object) -
 
 
 def settings_with(policy: str) -> Settings:
-    return Settings.model_validate({"scripted_policies": f"mine=tests.models.policies:{policy}"})
+    return Settings.model_validate(
+        {"scripted_policies": f"mine=tests.workers.models.policies:{policy}"}
+    )
 
 
 async def test_a_users_policy_is_found_by_name() -> None:

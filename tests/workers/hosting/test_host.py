@@ -24,7 +24,7 @@ from orchestrator.workflows.interface import CallTicket
 from perdure import Context, Service, approval_request, blob
 from perdure.contract import FunctionConfig, FunctionDefinition, RetryPolicy
 from tests.support.stage import Stage, calls_for, plan_of
-from tests.workers.hosted import (
+from tests.workers.hosting.hosted import (
     MACHINE,
     activities_of,
     call,

@@ -85,7 +85,7 @@ async def test_the_server_runs_alone_and_keeps_what_it_was_asked(tmp_path: Path)
         *[sys.executable, "-m", "tests.support.anthropic_server"],
         *["--script", str(script), "--record", str(record)],
         stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     try:
         assert process.stdout is not None

@@ -16,7 +16,7 @@ from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from tests.support.stage import USAGE, Stage
-from tests.workers.naming_models import NamingModel, NamingModels
+from tests.workers.model_step.naming_models import NamingModel, NamingModels
 from workers.model_step.auxiliary_model import SmallModels
 from workers.model_step.model_step import Thinker
 from workers.model_step.run_naming import MAX_AT_ONCE, Namer

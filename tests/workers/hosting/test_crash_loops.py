@@ -25,7 +25,7 @@ from orchestrator.workflows.interface import CallTicket
 from perdure import Service
 from tests.support.crashes import die_often, go_by, streaks, tickets
 from tests.support.stage import Stage
-from tests.workers.hosted import call, hosting_of, script, think
+from tests.workers.hosting.hosted import call, hosting_of, script, think
 from workers.hosting.crash_loops import CrashLoops
 from workers.hosting.host import Hosting
 from workers.hosting.task_queues import HostedCalls

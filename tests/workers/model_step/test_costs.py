@@ -12,7 +12,7 @@ from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import ThinkInput
 from tests.support.stage import Stage
-from tests.workers.test_thinking import Parrot, ParrotModels
+from tests.workers.model_step.test_model_step import Parrot, ParrotModels
 from workers.model_step.model_step import Thinker
 
 _SET = parse_prices(

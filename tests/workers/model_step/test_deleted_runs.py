@@ -12,7 +12,7 @@ from orchestrator.settings import Settings
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef, Seen, SettleInput, Standing, ThinkInput
 from tests.support.stage import Stage
-from tests.workers.test_thinking import Parrot, ParrotModels
+from tests.workers.model_step.test_model_step import Parrot, ParrotModels
 from workers.activities import Activities
 from workers.model_step.auxiliary_model import SmallModels
 from workers.model_step.model_step import Thinker

@@ -106,7 +106,7 @@ def test_the_providers_package_is_not_imported_before_a_run_asks_for_it() -> Non
         "import sys, workers.models, workers.models.analyst.policy, orchestrator.llm.model_names;"
         "sys.exit('anthropic' in sys.modules)"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, timeout=50, check=False)
     assert done.returncode == 0
 
