@@ -16,7 +16,7 @@ from api.__main__ import ApiServer, open_services
 from api.app import create_app
 from api.dependencies import ApiServices
 from orchestrator.settings import Settings
-from tests.api.inferable_client import MACHINE, SDK
+from tests.api.dialects.inferable.client import MACHINE, SDK
 
 NOBODY = "127.0.0.1:1"
 """An address where nothing listens."""

@@ -7,7 +7,7 @@ import httpx2
 from api.__main__ import open_services
 from api.app import create_app
 from orchestrator.settings import Settings
-from tests.api.inferable_client import SDK
+from tests.api.dialects.inferable.client import SDK
 from tests.conftest import PostgresServer
 
 

@@ -25,7 +25,7 @@ from schemathesis.generation.stateful.state_machine import APIStateMachine
 from typing_extensions import override
 
 from api.app import assemble
-from tests.api.test_openapi import TRIED
+from tests.api.http.test_openapi import TRIED
 from tests.security.fuzz_tally import Tally
 from tests.support.api_process import ApiProcess
 

@@ -72,7 +72,7 @@ UNASKED = {
     "deleteKnowledgeArtifact",
     "getKnowledgeArtifact",
 }
-"""Not served either; `tests/api/test_inferable_endpoints.py` asks for them."""
+"""Not served either; `tests/api/dialects/inferable/test_endpoints.py` asks for them."""
 
 
 @pytest.fixture(scope="module")

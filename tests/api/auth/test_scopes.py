@@ -120,7 +120,7 @@ def _described(operation: Operation) -> tuple[str, set[str]]:
 
 def test_the_documentation_lists_what_each_operation_needs() -> None:
     expected = {operation.id: _described(operation) for operation in OPERATIONS}
-    assert _documented() == expected, "run `python -m tests.api.scope_table`"
+    assert _documented() == expected, "run `python -m tests.api.auth.scope_table`"
 
 
 def test_operations_without_a_key_are_few() -> None:

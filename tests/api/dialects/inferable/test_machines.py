@@ -13,7 +13,7 @@ from sqlalchemy import select
 from api.dependencies import ApiServices
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from tests.api.inferable_client import MACHINE, QUERY, SDK, register
+from tests.api.dialects.inferable.client import MACHINE, QUERY, SDK, register
 
 PENDING_POLL = {"service": "sales", "status": "pending", "acknowledge": "true", "limit": "10"}
 

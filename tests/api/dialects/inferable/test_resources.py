@@ -19,7 +19,7 @@ from api.dialects.inferable.call_format import is_open, job_of
 from api.http.dialect import DialectMiddleware
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import Scope
-from tests.api.inferable_client import QUERY, SDK, create, register
+from tests.api.dialects.inferable.client import QUERY, SDK, create, register
 from tests.support.tenants import key_with
 
 CALL = {"service": "sales", "function": "query", "input": {"sql": "select 1"}}

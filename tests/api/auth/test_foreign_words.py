@@ -11,7 +11,7 @@ import pytest
 
 from api.app import assemble
 from api.context import ApiServices
-from tests.api.test_foreign_ids import Tenant, nobodys, tenant
+from tests.api.auth.test_foreign_ids import Tenant, nobodys, tenant
 from tests.support.tenants import BODIES, MACHINE, Operation, keyed_operations
 
 DOCUMENT: dict[str, Any] = assemble().openapi()

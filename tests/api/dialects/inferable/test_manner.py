@@ -10,7 +10,7 @@ import pytest
 
 from api.dependencies import ApiServices
 from orchestrator.workflows.interface import RunRef
-from tests.api.inferable_client import QUERY, SDK, create, register
+from tests.api.dialects.inferable.client import QUERY, SDK, create, register
 
 
 @pytest.mark.parametrize(

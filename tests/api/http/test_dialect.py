@@ -23,7 +23,7 @@ from api.http.dialect import Credential, Dialect, Question
 from api.http.errors import PROBLEM_TYPE
 from orchestrator.errors import ConflictError
 from perdure.contract import Scope
-from tests.api.inferable_client import SDK
+from tests.api.dialects.inferable.client import SDK
 from tests.support.tenants import key_with
 
 TOY_TYPE = "application/toy+json"

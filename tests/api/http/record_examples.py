@@ -1,6 +1,6 @@
-"""Record the examples of the OpenAPI document anew: `python -m tests.api.record_examples` from the repository's root.
+"""Record the examples of the OpenAPI document anew: `python -m tests.api.http.record_examples` from the repository's root.
 
-What `examples_story.py` tells is what the API answers today. `tests/api/test_examples.py` says when to do this.
+What `examples_story.py` tells is what the API answers today. `tests/api/http/test_openapi_examples.py` says when to do this.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from api.http.openapi_examples import EXAMPLES
-from tests.api.examples_story import story, tell
+from tests.api.http.examples_story import story, tell
 
 
 async def _record() -> str:

@@ -12,7 +12,7 @@ from api.dependencies import ApiServices
 from api.dialects.inferable.run_format import heard_run, heard_target
 from api.http.errors import ApiError
 from orchestrator.workflows.interface import RunRef
-from tests.api.inferable_client import QUERY, create, register
+from tests.api.dialects.inferable.client import QUERY, create, register
 
 LATER = ["done", "failed", "cancelled"]
 TELL = {"service": "sales", "function": "tell"}

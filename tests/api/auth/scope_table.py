@@ -1,4 +1,4 @@
-"""Writes the table of operations and scopes into the documentation: `python -m tests.api.scope_table`."""
+"""Writes the table of operations and scopes into the documentation: `python -m tests.api.auth.scope_table`."""
 
 from __future__ import annotations
 

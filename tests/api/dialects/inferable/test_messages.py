@@ -9,7 +9,7 @@ import pytest
 
 from api.dialects.inferable.message_format import messages_of
 from orchestrator.llm.prompts import GIVE_UP_TOOL, RESULT_TOOL
-from tests.api.inferable_client import create
+from tests.api.dialects.inferable.client import create
 
 
 async def test_a_message_is_answered_by_201_without_a_body(

@@ -12,9 +12,9 @@ import pytest
 
 from api.app import assemble
 from api.http.openapi_examples import EXAMPLES
-from tests.api.examples_story import story, tell
+from tests.api.http.examples_story import story, tell
 
-AGAIN = "record the examples anew: python -m tests.api.record_examples"
+AGAIN = "record the examples anew: python -m tests.api.http.record_examples"
 
 
 @pytest.fixture(scope="module")
