@@ -14,7 +14,7 @@ import pytest
 from perdure import AsyncPerdure, Service
 from perdure.worker.liveness_lock import MachineLock, lock_folder, peers_of
 from tests.sdk.api_double import ApiDouble
-from tests.sdk.serving import QUICK, serving
+from tests.sdk.worker.serving import QUICK, serving
 
 _PROCESS = """
 import sys

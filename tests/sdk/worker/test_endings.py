@@ -15,7 +15,7 @@ from perdure import (
     Service,
 )
 from tests.sdk.api_double import ApiDouble
-from tests.sdk.serving import QUICK, serving
+from tests.sdk.worker.serving import QUICK, serving
 
 
 async def test_a_cancelled_call_ends_an_async_function_and_posts_nothing(

@@ -10,7 +10,7 @@ import pytest
 from perdure import ApprovalRequest, AsyncPerdure, Context, Service, approval_request
 from perdure.contract import FunctionConfig
 from tests.sdk.api_double import ApiDouble
-from tests.sdk.serving import serving
+from tests.sdk.worker.serving import serving
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from perdure import (
 from perdure.http.backoff import Backoff
 from perdure.worker.worker import WorkerSettings
 from tests.sdk.api_double import KEY, ApiDouble
-from tests.sdk.serving import QUICK, serving
+from tests.sdk.worker.serving import QUICK, serving
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])

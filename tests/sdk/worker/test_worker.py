@@ -13,7 +13,7 @@ from perdure import (
     StatusChange,
 )
 from tests.sdk.api_double import ApiDouble
-from tests.sdk.serving import QUICK, serving
+from tests.sdk.worker.serving import QUICK, serving
 
 
 async def test_calls_are_answered(api: ApiDouble, client: AsyncPerdure, service: Service) -> None:
