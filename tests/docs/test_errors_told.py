@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.app import assemble
-from tests.examples.doc_blocks import REPOSITORY
+from tests.docs.doc_blocks import REPOSITORY
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.doc_blocks import REPOSITORY, pages
+from tests.docs.doc_blocks import REPOSITORY, pages
 
 pytestmark = pytest.mark.timeout(180)
 PAGE = REPOSITORY / "docs/seed.md"

@@ -22,7 +22,7 @@ from perdure.contract import (
     MAX_RUN_BLOB_BYTES,
     MAX_TAGS,
 )
-from tests.examples.doc_blocks import REPOSITORY
+from tests.docs.doc_blocks import REPOSITORY
 
 _DAY = 86_400
 _KIB, _MIB = 1_024, 1_048_576

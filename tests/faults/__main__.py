@@ -19,12 +19,12 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome, table
+from tests.faults.checker.page import PAGE, rewritten
 from tests.faults.failing_points import fail_at_every_point
-from tests.faults.invariants import Violation
-from tests.faults.load import FULL, Scale
-from tests.faults.outcome import Outcome, table
-from tests.faults.page import PAGE, rewritten
-from tests.faults.postgres import killable_postgres
+from tests.faults.ground.load import FULL, Scale
+from tests.faults.ground.postgres import killable_postgres
 from tests.faults.scenarios.catalogue import SCENARIOS
 
 POINTS = ("fail-points", "fail-points-on-postgresql")

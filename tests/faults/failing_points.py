@@ -9,10 +9,10 @@ from pathlib import Path
 
 from orchestrator.runtime.failpoints import Point
 from perdure import AsyncPerdure
-from tests.faults.evidence import gather
-from tests.faults.ground import Ground, laid_out
-from tests.faults.load import all_told
-from tests.faults.outcome import Outcome, judge
+from tests.faults.checker.evidence import gather
+from tests.faults.checker.outcome import Outcome, judge
+from tests.faults.ground.ground import Ground, laid_out
+from tests.faults.ground.load import all_told
 from tests.faults.wishes import Person, always, deciding
 
 API_POINTS = (

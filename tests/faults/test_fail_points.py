@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from tests.faults.checker.outcome import Outcome
 from tests.faults.failing_points import POINTS, fail_at_every_point
-from tests.faults.outcome import Outcome
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -15,7 +15,7 @@ from orchestrator.temporal.activity_tasks import POLL_TIMEOUT, CallQueue
 from orchestrator.temporal.client import Temporal
 from orchestrator.temporal.in_flight_journal import TaskJournal
 from tests.end_to_end.conftest import until
-from tests.faults.ground import laid_out
+from tests.faults.ground.ground import laid_out
 
 pytestmark = pytest.mark.timeout(120)
 AT_ONCE = POLL_TIMEOUT.total_seconds() / 2

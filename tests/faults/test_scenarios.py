@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.failing_points import fail_at_every_point
-from tests.faults.load import Scale
-from tests.faults.postgres import killable_postgres
+from tests.faults.ground.load import Scale
+from tests.faults.ground.postgres import killable_postgres
 from tests.faults.scenarios.catalogue import SCENARIOS
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(700)]

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 from perdure import AsyncPerdure, ConflictError
 from perdure.contract import DecideCall, PendingApproval
-from tests.faults.ground import Ground
-from tests.faults.wish_rules import APPROVED, CANCELLED, DENIED, EDITED, SENT
+from tests.faults.checker.wish_rules import APPROVED, CANCELLED, DENIED, EDITED, SENT
+from tests.faults.ground.ground import Ground
 
 _LOOK_EVERY = 0.3
 

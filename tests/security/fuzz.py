@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx2
 
-from tests.faults.postgres import killable_postgres
-from tests.faults.processes import resident_mib
+from tests.faults.ground.postgres import killable_postgres
+from tests.faults.ground.processes import resident_mib
 from tests.security.fuzz_players import Asking, rounds
 from tests.security.fuzz_tally import Tally, report, write
 from tests.support.api_process import ApiProcess, api_process

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from tests.examples.doc_blocks import REPOSITORY
+from tests.docs.doc_blocks import REPOSITORY
 
 FIGURES = Path(__file__).with_name("fuzz_figures.json")
 PAGE = REPOSITORY / "docs" / "security.md"

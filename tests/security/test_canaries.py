@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.faults.postgres import killable_postgres
+from tests.faults.ground.postgres import killable_postgres
 from tests.security import plays
 from tests.security.canaries import Canaries, forms_of
 from tests.security.vault import Vault, expected, opened

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import httpx2
 import pytest
 
-from tests.faults.processes import resident_mib
+from tests.faults.ground.processes import resident_mib
 from tests.support.api_process import ApiProcess, api_process
 
 pytestmark = [pytest.mark.security, pytest.mark.timeout(180)]

@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 
 from tests.end_to_end.conftest import REPOSITORY
-from tests.faults.ground import Ground, laid_out
+from tests.faults.ground.ground import Ground, laid_out
 from tests.security.canaries import Canaries
 from tests.security.functions import AUTH, READY, fingerprint
 from tests.support.anthropic_server import AnthropicServer, Body, Entry, prompted, serving

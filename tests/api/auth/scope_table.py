@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from api.auth.scopes import SCOPES
-from tests.examples.doc_blocks import REPOSITORY
+from tests.docs.doc_blocks import REPOSITORY
 from tests.support.tenants import keyed_operations
 
 

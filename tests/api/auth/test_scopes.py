@@ -12,7 +12,7 @@ from api.app import assemble
 from api.auth.scopes import SCOPES, USER, needed
 from api.context import ApiServices
 from perdure.contract import Scope
-from tests.examples.doc_blocks import REPOSITORY
+from tests.docs.doc_blocks import REPOSITORY
 from tests.support.tenants import Operation, key_with, keyed_operations
 
 OPERATIONS = keyed_operations()

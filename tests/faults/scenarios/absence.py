@@ -8,12 +8,12 @@ from pydantic import JsonValue
 
 from perdure import AsyncRun
 from perdure.contract import ResultType, RunStatus
-from tests.faults.evidence import Evidence, gather
-from tests.faults.functions import DEADLINE, rare
-from tests.faults.ground import laid_out
-from tests.faults.invariants import Violation
-from tests.faults.load import Scale, all_told, begin, ended, seconds_back
-from tests.faults.outcome import Outcome, judge
+from tests.faults.checker.evidence import Evidence, gather
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome, judge
+from tests.faults.ground.functions import DEADLINE, rare
+from tests.faults.ground.ground import laid_out
+from tests.faults.ground.load import Scale, all_told, begin, ended, seconds_back
 
 _SAID_SECONDS = 5.0
 """From a call that nobody takes until its run says so."""

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from perdure.contract import RunStatus
-from tests.faults.evidence import gather
-from tests.faults.ground import Ground, laid_out
-from tests.faults.load import Scale, all_told, begin, ended
-from tests.faults.outcome import Outcome, judge
+from tests.faults.checker.evidence import gather
+from tests.faults.checker.outcome import Outcome, judge
+from tests.faults.checker.wish_rules import CANCELLED
+from tests.faults.ground.ground import Ground, laid_out
+from tests.faults.ground.load import Scale, all_told, begin, ended
 from tests.faults.scenarios.kills import at_random, kill
-from tests.faults.wish_rules import CANCELLED
 from tests.faults.wishes import Person, by_chance, deciding
 
 _CAREFUL_STEPS = 3

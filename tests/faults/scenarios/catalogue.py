@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.faults.load import Scale
-from tests.faults.outcome import Outcome
-from tests.faults.postgres import killable_postgres
+from tests.faults.checker.outcome import Outcome
+from tests.faults.ground.load import Scale
+from tests.faults.ground.postgres import killable_postgres
 from tests.faults.scenarios.absence import nobody_offers
 from tests.faults.scenarios.asking import wishes_under_kills
 from tests.faults.scenarios.deployments import changed_workflow

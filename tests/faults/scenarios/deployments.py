@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 from tests.end_to_end.conftest import until
-from tests.faults.evidence import gather
-from tests.faults.ground import Ground, laid_out
-from tests.faults.invariants import Violation
-from tests.faults.load import Scale, a_moment, all_told, begin, ended, seconds_back
-from tests.faults.outcome import Outcome, judge
+from tests.faults.checker.evidence import gather
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome, judge
+from tests.faults.ground.ground import Ground, laid_out
+from tests.faults.ground.load import Scale, a_moment, all_told, begin, ended, seconds_back
 
 _WRONG_SECONDS = 10.0
 _NOTICED_SECONDS = 5.0

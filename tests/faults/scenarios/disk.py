@@ -11,10 +11,10 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from tests.faults.ground import Ground, laid_out, temporal_serves
-from tests.faults.invariants import Violation
-from tests.faults.load import Scale, a_moment, begin, concluded, seconds_back
-from tests.faults.outcome import Outcome
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome
+from tests.faults.ground.ground import Ground, laid_out, temporal_serves
+from tests.faults.ground.load import Scale, a_moment, begin, concluded, seconds_back
 
 _SIZE = "96m"
 _FULL_SECONDS = 6.0

@@ -11,19 +11,12 @@ from pathlib import Path
 from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
 from perdure import AsyncPerdure
 from perdure.dev.ports import free_port
-from tests.faults.ground import Ground, laid_out, temporal_serves
-from tests.faults.invariants import Violation
-from tests.faults.links import Link
-from tests.faults.load import (
-    Scale,
-    a_moment,
-    begin,
-    concluded,
-    keep_busy,
-    seconds_back,
-)
-from tests.faults.outcome import Outcome
-from tests.faults.postgres import killable_postgres
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome
+from tests.faults.ground.ground import Ground, laid_out, temporal_serves
+from tests.faults.ground.links import Link
+from tests.faults.ground.load import Scale, a_moment, begin, concluded, keep_busy, seconds_back
+from tests.faults.ground.postgres import killable_postgres
 
 _ROLLED_OVER = 16
 """Runs that are long instead of many: each is to see every restart."""

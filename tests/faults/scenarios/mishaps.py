@@ -14,12 +14,12 @@ from perdure import AsyncPerdure
 from perdure.contract import RunStatus
 from perdure.dev.child import bound_command
 from tests.end_to_end.conftest import REPOSITORY
-from tests.faults.diary import lines_of
-from tests.faults.evidence import Evidence, gather
-from tests.faults.ground import TOLD, Ground, laid_out
-from tests.faults.invariants import Violation
-from tests.faults.load import Scale, all_told, ended
-from tests.faults.outcome import Outcome, judge
+from tests.faults.checker.evidence import Evidence, gather
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome, judge
+from tests.faults.ground.diary import lines_of
+from tests.faults.ground.ground import TOLD, Ground, laid_out
+from tests.faults.ground.load import Scale, all_told, ended
 
 _SPENT = {"type": "invalid_request_error", "message": "Your credit balance is too low."}
 MISHAPS: Mapping[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ async def model_in_trouble(folder: Path, scale: Scale) -> Outcome:
 
 @asynccontextmanager
 async def _claude(record: Path) -> AsyncGenerator[str]:
-    argv = (sys.executable, "-m", "tests.faults.claude", "--record", str(record))
+    argv = (sys.executable, "-m", "tests.faults.ground.claude", "--record", str(record))
     process = await asyncio.create_subprocess_exec(
         *bound_command(argv), cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE
     )

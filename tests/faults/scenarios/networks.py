@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.faults.ground import Ground, laid_out
-from tests.faults.links import Link, Mode
-from tests.faults.load import Scale, a_moment, begin, concluded, keep_busy, seconds_back
-from tests.faults.outcome import Outcome
-from tests.faults.postgres import killable_postgres
+from tests.faults.checker.outcome import Outcome
+from tests.faults.ground.ground import Ground, laid_out
+from tests.faults.ground.links import Link, Mode
+from tests.faults.ground.load import Scale, a_moment, begin, concluded, keep_busy, seconds_back
+from tests.faults.ground.postgres import killable_postgres
 
 LINKS = (
     "client to API",

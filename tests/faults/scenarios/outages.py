@@ -13,10 +13,11 @@ import httpx2
 from perdure import AsyncPerdure
 from perdure.contract import RunStatus
 from tests.end_to_end.conftest import until
-from tests.faults.evidence import gather, of_store
-from tests.faults.ground import Ground, laid_out, temporal_serves
-from tests.faults.invariants import Violation
-from tests.faults.load import (
+from tests.faults.checker.evidence import gather, of_store
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome, judge
+from tests.faults.ground.ground import Ground, laid_out, temporal_serves
+from tests.faults.ground.load import (
     Scale,
     a_moment,
     all_told,
@@ -26,8 +27,7 @@ from tests.faults.load import (
     keep_busy,
     seconds_back,
 )
-from tests.faults.outcome import Outcome, judge
-from tests.faults.processes import Process
+from tests.faults.ground.processes import Process
 
 _QUICK_ANSWER = 2.0
 """Seconds in which a create must be answered while Temporal is away."""

@@ -11,11 +11,11 @@ from pydantic import JsonValue
 
 from orchestrator.rules.crash_loop import CrashStreak
 from perdure.contract import ResultType
-from tests.faults.evidence import Evidence, gather
-from tests.faults.ground import Ground, laid_out
-from tests.faults.invariants import Violation
-from tests.faults.load import Scale, all_told, begin, ended
-from tests.faults.outcome import Outcome, judge
+from tests.faults.checker.evidence import Evidence, gather
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome, judge
+from tests.faults.ground.ground import Ground, laid_out
+from tests.faults.ground.load import Scale, all_told, begin, ended
 
 POISONS: Mapping[str, int] = {
     "raises": 2,

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from perdure import AsyncPerdure
 from perdure.contract import MAX_RESULT_BYTES, MessageType
-from tests.faults.evidence import gather
-from tests.faults.ground import laid_out
-from tests.faults.invariants import Violation
-from tests.faults.load import Scale, all_told, ended
-from tests.faults.outcome import Outcome, judge
-from tests.faults.processes import resident_mib
+from tests.faults.checker.evidence import gather
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome, judge
+from tests.faults.ground.ground import laid_out
+from tests.faults.ground.load import Scale, all_told, ended
+from tests.faults.ground.processes import resident_mib
 
 SIZES = {"11kB": 11_000, "1MB": 1_000_000, "10MB": 10_000_000, "100MB": 100_000_000}
 _ROUNDS = 4

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx2
 
 from perdure import AsyncPerdure
-from tests.faults.evidence import gather
-from tests.faults.ground import Ground, laid_out
-from tests.faults.invariants import Violation
-from tests.faults.load import Scale, all_told, ended
-from tests.faults.outcome import Outcome, judge
+from tests.faults.checker.evidence import gather
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome, judge
+from tests.faults.ground.ground import Ground, laid_out
+from tests.faults.ground.load import Scale, all_told, ended
 from tests.faults.scenarios.scale_figures import (
     Look,
     history_of,
@@ -172,7 +172,7 @@ async def long_talk(folder: Path, scale: Scale) -> Outcome:
     return judge("long talk", evidence, note=note, more=more)
 
 
-_POLICIES = "plan=tests.faults.policies:plan,talk=tests.faults.scenarios.scale_talk:talk"
+_POLICIES = "plan=tests.faults.ground.policies:plan,talk=tests.faults.scenarios.scale_talk:talk"
 
 
 async def idle_stack(folder: Path, _: Scale) -> Outcome:

@@ -13,9 +13,9 @@ import psutil
 
 from orchestrator.temporal.client import connect, run_workflow_id
 from orchestrator.workflows.interface import RunRef
-from tests.faults.ground import Ground
-from tests.faults.invariants import Violation
-from tests.faults.processes import resident_mib
+from tests.faults.checker.invariants import Violation
+from tests.faults.ground.ground import Ground
+from tests.faults.ground.processes import resident_mib
 
 _LOOK_SECONDS = 0.05
 

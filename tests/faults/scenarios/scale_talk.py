@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import JsonValue
 
 from orchestrator.llm.messages import AssistantTurn, ModelRequest, UserTurn
-from tests.faults.diary import LEDGER, note
+from tests.faults.ground.diary import LEDGER, note
 from workers.models.scripted.script import Call, Step
 
 

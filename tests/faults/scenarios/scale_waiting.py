@@ -22,12 +22,12 @@ from orchestrator.store.database.engine import Database, open_database
 from perdure import AsyncPerdure
 from perdure.contract import RunStatus
 from tests.end_to_end.conftest import until
-from tests.faults.diary import lines_of
-from tests.faults.ground import Ground, Tenant, laid_out
-from tests.faults.invariants import Violation
-from tests.faults.load import Scale
-from tests.faults.outcome import Outcome
-from tests.faults.postgres import killable_postgres
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome
+from tests.faults.ground.diary import lines_of
+from tests.faults.ground.ground import Ground, Tenant, laid_out
+from tests.faults.ground.load import Scale
+from tests.faults.ground.postgres import killable_postgres
 from tests.faults.scenarios.scale_figures import idle, milliseconds, percentile, percents
 
 WAITING_PER_RUN = 250

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from perdure import AsyncPerdure, NotFoundError
-from tests.faults.ground import Ground, laid_out
-from tests.faults.invariants import Violation
-from tests.faults.load import Scale, begin, ended
-from tests.faults.outcome import Outcome
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome
+from tests.faults.ground.ground import Ground, laid_out
+from tests.faults.ground.load import Scale, begin, ended
 from tests.faults.scenarios.kills import at_random, kill, killed
 
 _OTHERS = "functions-of-the-other"

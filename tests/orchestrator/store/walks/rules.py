@@ -18,8 +18,8 @@ from orchestrator.store.database.json_columns import load_object, load_optional
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import Standing
 from perdure.contract import CallStatus, MessageType, PausedFor, RunStatus, StatusChangeTarget
-from tests.faults.evidence import Evidence, Row
-from tests.faults.invariants import RULES
+from tests.faults.checker.evidence import Evidence, Row
+from tests.faults.checker.invariants import RULES
 from tests.orchestrator.store.walks.engine import Engine, Phase
 
 _SHARED = ("steps", "results", "answered", "numbering", "moves", "totals", "quiet_ends")

@@ -30,7 +30,7 @@ from perdure.contract import (
     ResultType,
     RunStatus,
 )
-from tests.faults.evidence import Row
+from tests.faults.checker.evidence import Row
 from tests.orchestrator.store.walks.engine import Engine, Phase
 from tests.support.stage import USAGE, Stage, new_run
 

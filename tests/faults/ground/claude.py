@@ -1,6 +1,6 @@
 """A Claude that is in trouble the first time it is asked something, as the run's own prompt wants it.
 
-`python -m tests.faults.claude --record file.jsonl` serves on a free port. The prompt is a script as of
+`python -m tests.faults.ground.claude --record file.jsonl` serves on a free port. The prompt is a script as of
 `tests.support.anthropic_server`; an entry `{"first": mishap, "then": message}` is the mishap once, or as often as its
 `times` says, then the message.
 """

@@ -18,8 +18,8 @@ from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.database.transaction import Read
 from orchestrator.temporal.client import connect, run_workflow_id
 from orchestrator.workflows.interface import RunRef
-from tests.faults.diary import lines_of
-from tests.faults.ground import Ground
+from tests.faults.ground.diary import lines_of
+from tests.faults.ground.ground import Ground
 
 Row = dict[str, Any]
 CLOSING_SECONDS = 20.0

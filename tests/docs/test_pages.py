@@ -15,8 +15,8 @@ import pytest
 
 from examples.demo.stack import Connection, running_stack
 from orchestrator.settings import Settings
-from tests.examples.curl import read_command
-from tests.examples.doc_blocks import (
+from tests.docs.curl import read_command
+from tests.docs.doc_blocks import (
     REPOSITORY,
     Block,
     all_blocks,

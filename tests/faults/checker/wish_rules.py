@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from perdure.contract import RunStatus
-from tests.faults.evidence import Evidence, Row
+from tests.faults.checker.evidence import Evidence, Row
 
 SENT, EDITED, CANCELLED, APPROVED, DENIED = "sent", "edited", "cancelled", "approved", "denied"
 """The kinds of wishes."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from perdure.contract import RunStatus
-from tests.faults.evidence import Evidence
-from tests.faults.invariants import Violation, check
-from tests.faults.pauses import all_back, long_pauses, longest_pause
+from tests.faults.checker.evidence import Evidence
+from tests.faults.checker.invariants import Violation, check
+from tests.faults.checker.pauses import all_back, long_pauses, longest_pause
 
 
 @dataclass(frozen=True, slots=True)

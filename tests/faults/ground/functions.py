@@ -19,7 +19,7 @@ from pydantic import BaseModel, model_serializer
 
 from perdure import Context, Service, StatusChange
 from perdure.worker.worker import serve
-from tests.faults.diary import DIARY, note
+from tests.faults.ground.diary import DIARY, note
 
 READY = "PERDURE_TEST_READY"
 SERVICE = "PERDURE_TEST_SERVICE"

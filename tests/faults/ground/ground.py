@@ -23,9 +23,9 @@ from perdure.dev.plan import Addresses, Commands, find_temporal, temporal_child
 from perdure.dev.ports import LOOPBACK, free_port
 from perdure.dev.state import StateFolder
 from tests.end_to_end.conftest import REPOSITORY
-from tests.faults.diary import DIARY, LEDGER, lines_of
-from tests.faults.functions import LIMIT, MEMORY, READY, SERVICE
-from tests.faults.processes import Process
+from tests.faults.ground.diary import DIARY, LEDGER, lines_of
+from tests.faults.ground.functions import LIMIT, MEMORY, READY, SERVICE
+from tests.faults.ground.processes import Process
 
 PATIENCE = 120.0
 """Seconds for which a client tries again: longer than any process is away in a scenario."""
@@ -101,7 +101,7 @@ class Ground:
 
     def add_changed_workers(self, name: str = "changed-workers") -> Process:
         """A Temporal worker whose workflow is not the one that began the runs."""
-        command = (sys.executable, "-m", "tests.faults.changed_workers")
+        command = (sys.executable, "-m", "tests.faults.ground.changed_workers")
         return self._add(name, command, self.environment, lambda said: "working on" in said)
 
     def workers(self) -> dict[int, str]:
@@ -122,7 +122,7 @@ class Ground:
             READY: str(ready),
             SERVICE: service,
         }
-        command = (sys.executable, "-m", "tests.faults.functions")
+        command = (sys.executable, "-m", "tests.faults.ground.functions")
 
         def is_ready(_: str) -> bool:
             return ready.exists() and ready.read_text() == str(self[name].pid)
@@ -171,7 +171,7 @@ class Ground:
         self.host = "workers"
         self.owners[self.host] = self.tenant.cluster_id
         self.environment |= {
-            "PERDURE_HOSTED_FUNCTIONS": "tests.faults.functions:service",
+            "PERDURE_HOSTED_FUNCTIONS": "tests.faults.ground.functions:service",
             "PERDURE_HOSTED_CLUSTER": self.tenant.cluster_id,
             LIMIT: str(MEMORY * 2),  # beside the Temporal worker's own
         }
@@ -206,7 +206,7 @@ def _environment(folder: Path, database_url: str, temporal_address: str) -> dict
         "PERDURE_STATE_DIR": str(folder),
         "PERDURE_DATABASE_URL": database_url,
         "PERDURE_TEMPORAL_ADDRESS": temporal_address,
-        "PERDURE_SCRIPTED_POLICIES": "plan=tests.faults.policies:plan",
+        "PERDURE_SCRIPTED_POLICIES": "plan=tests.faults.ground.policies:plan",
     }
 
 

@@ -1,6 +1,6 @@
 """A Temporal worker after a deployment that changed the workflow's code without thinking of runs under way.
 
-`python -m tests.faults.changed_workers`: as `python -m workers`, but its workflow begins with a timer that no history has.
+`python -m tests.faults.ground.changed_workers`: as `python -m workers`, but its workflow begins with a timer that no history has.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.faults.evidence import Evidence
-from tests.faults.outcome import Outcome, judge, table
-from tests.faults.page import BEGIN, END, rewritten
-from tests.faults.pauses import all_back, long_pauses, longest_pause
+from tests.faults.checker.evidence import Evidence
+from tests.faults.checker.outcome import Outcome, judge, table
+from tests.faults.checker.page import BEGIN, END, rewritten
+from tests.faults.checker.pauses import all_back, long_pauses, longest_pause
 
 
 def _evidence(*events: tuple[int, str], returns: list[int]) -> Evidence:

@@ -14,8 +14,8 @@ from itertools import pairwise
 from orchestrator.rules.lifecycle import TRANSITIONS, Move, is_final
 from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
 from perdure.contract import MessageType, RunStatus
-from tests.faults.evidence import Evidence, Row
-from tests.faults.wish_rules import wishes
+from tests.faults.checker.evidence import Evidence, Row
+from tests.faults.checker.wish_rules import wishes
 
 AFTER_THE_END = frozenset(
     {

@@ -14,10 +14,10 @@ from orchestrator.runtime.clock import now_ms
 from perdure import AsyncPerdure, RunCancelledError
 from perdure.contract import RunStatus
 from tests.end_to_end.conftest import until
-from tests.faults.evidence import gather, of_store
-from tests.faults.ground import Ground
-from tests.faults.invariants import Violation
-from tests.faults.outcome import Outcome, judge
+from tests.faults.checker.evidence import gather, of_store
+from tests.faults.checker.invariants import Violation
+from tests.faults.checker.outcome import Outcome, judge
+from tests.faults.ground.ground import Ground
 
 
 @dataclass(frozen=True, slots=True)

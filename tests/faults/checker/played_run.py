@@ -15,13 +15,13 @@ from orchestrator.store.conversation.steps import Question
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from perdure.contract import FunctionReference, StatusChangeTarget
-from tests.faults.diary import lines_of
-from tests.faults.evidence import Evidence, Execution, Row, of_store
+from tests.faults.checker.evidence import Evidence, Execution, Row, of_store
+from tests.faults.ground.diary import lines_of
 from tests.support.stage import Stage, new_run
 from workers.model_step.model_step import Thinker
 from workers.models import open_models
 
-POLICIES = "plan=tests.faults.policies:plan"
+POLICIES = "plan=tests.faults.ground.policies:plan"
 HANDLER = StatusChangeTarget(function=FunctionReference(service="faults", function="told"))
 PID = 4711
 

@@ -22,11 +22,11 @@ from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.repository import NewRun, RunStore
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import CallOrder, LostCall, RunRef, Standing
-from tests.faults.diary import LEDGER
-from tests.faults.evidence import Evidence, Execution, Row
-from tests.faults.invariants import RULES, check
-from tests.faults.played_run import PID, Played
-from tests.faults.wish_rules import APPROVED, CANCELLED, DENIED, EDITED, SENT
+from tests.faults.checker.evidence import Evidence, Execution, Row
+from tests.faults.checker.invariants import RULES, check
+from tests.faults.checker.played_run import PID, Played
+from tests.faults.checker.wish_rules import APPROVED, CANCELLED, DENIED, EDITED, SENT
+from tests.faults.ground.diary import LEDGER
 from tests.support.stage import Stage
 
 Plant = Callable[[Evidence], None]

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from orchestrator.rules.lifecycle import is_final
 from perdure.contract import RunStatus
-from tests.faults.evidence import Evidence, Row
+from tests.faults.checker.evidence import Evidence, Row
 
 _AT_REST = frozenset({"run.waiting"})
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.faults.outcome import Outcome, table
+from tests.faults.checker.outcome import Outcome, table
 
-PAGE = Path(__file__).parents[2] / "docs" / "durability.md"
+PAGE = Path(__file__).parents[3] / "docs" / "durability.md"
 BEGIN, END = "<!-- played: begin -->", "<!-- played: end -->"
 
 
