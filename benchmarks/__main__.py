@@ -16,15 +16,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import costs, latencies, legs, lengths, rates, steps
 from benchmarks.bench import QUICK, Bench, Plan, bench_of
-from benchmarks.cold_start import cold_starts
-from benchmarks.figures import Report
-from benchmarks.pages import MEASURED, rewrite_pages
-from benchmarks.peer_sides import running_peers
-from benchmarks.postgres import running_postgres
-from benchmarks.processes import resident_mib
-from benchmarks.stack import running_stack
+from benchmarks.report.figures import Report
+from benchmarks.report.pages import MEASURED, rewrite_pages
+from benchmarks.sections import costs, latencies, legs, lengths, rates, steps
+from benchmarks.sections.cold_start import cold_starts
+from benchmarks.sides.peer_sides import running_peers
+from benchmarks.sides.postgres import running_postgres
+from benchmarks.sides.processes import resident_mib
+from benchmarks.sides.stack import running_stack
 
 Section = Callable[[Bench], Awaitable[None]]
 STORES = ("sqlite", "postgresql")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from temporalio.client import Client
 
-from benchmarks.figures import Report, Sheet
-from benchmarks.sides import PerdureSide, RawSide, Side, wait_for_service
-from benchmarks.stack import Stack
+from benchmarks.report.figures import Report, Sheet
+from benchmarks.sides.sides import PerdureSide, RawSide, Side, wait_for_service
+from benchmarks.sides.stack import Stack
 from perdure import AsyncPerdure
 
 

@@ -89,9 +89,9 @@ def compare(other: Path, store: str, rounds: int) -> None:
 async def serve(store: str) -> None:
     """Be a checkout's process: a side's name comes in, its milliseconds per step go out."""
     from benchmarks.bench import Plan, bench_of  # noqa: PLC0415 - the checkout's own
-    from benchmarks.figures import Report  # noqa: PLC0415 - as above
-    from benchmarks.postgres import running_postgres  # noqa: PLC0415 - as above
-    from benchmarks.stack import running_stack  # noqa: PLC0415 - as above
+    from benchmarks.report.figures import Report  # noqa: PLC0415 - as above
+    from benchmarks.sides.postgres import running_postgres  # noqa: PLC0415 - as above
+    from benchmarks.sides.stack import running_stack  # noqa: PLC0415 - as above
 
     database = running_postgres() if store == "postgresql" else nullcontext()
     with database as postgres, running_stack(postgres) as stack:

@@ -20,11 +20,11 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from benchmarks.interleaving import Samples, in_turn
-from benchmarks.peer_sides import PeerSide
 from benchmarks.peers import PEERS, Peer, PeerError
 from benchmarks.peers.temporal_server import temporal_server
-from benchmarks.sides import RawSide, Side
+from benchmarks.sections.interleaving import Samples, in_turn
+from benchmarks.sides.peer_sides import PeerSide
+from benchmarks.sides.sides import RawSide, Side
 
 _ITERATIONS = 20
 _ITERATIONS_AT_ONCE = 3

@@ -35,7 +35,7 @@ async def temporal_server(folder: Path) -> AsyncGenerator[str]:
     }
     addresses = choose_addresses(StackOptions(port=0), environment, None)
     child = temporal_child(find_temporal(), StateFolder(folder), addresses, environment)
-    worker = (sys.executable, "-m", "benchmarks.raw_loop", addresses.temporal)
+    worker = (sys.executable, "-m", "benchmarks.sides.raw_loop", addresses.temporal)
     log = folder / "temporal.log"
     with _process(child.argv, child.environment, log):
         try:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth
-from benchmarks.figures import Figure, Report, quantile
-from benchmarks.growth import Costs
-from benchmarks.interleaving import in_turn
-from benchmarks.pages import BEGIN, END, GROWTH, MEASURED, README, readme_part, replaced
-from benchmarks.sides import Side
-from benchmarks.targets import verdict
+from benchmarks.report import growth
+from benchmarks.report.figures import Figure, Report, quantile
+from benchmarks.report.growth import Costs
+from benchmarks.report.pages import BEGIN, END, GROWTH, MEASURED, README, readme_part, replaced
+from benchmarks.report.targets import verdict
+from benchmarks.sections.interleaving import in_turn
+from benchmarks.sides.sides import Side
 
 
 class _Side:

@@ -3,7 +3,7 @@
 SQLAlchemy makes a statement's text, and knows how its values go to the database and come back; of statements that are
 made once that is kept. What it does around each execution (its keys for what it has compiled, a context, a greenlet that
 changes back and forth for each wait) was half of a transaction's processor time on SQLite, a quarter on PostgreSQL
-(`benchmarks/store.py`).
+(`benchmarks/sections/store.py`).
 
 The connection, its transaction and what becomes of errors stay SQLAlchemy's.
 

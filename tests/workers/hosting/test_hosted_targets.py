@@ -38,7 +38,7 @@ async def test_a_target_that_leads_nowhere(
 
 async def test_a_cluster_that_is_not_there(stage: Stage) -> None:
     settings = Settings(
-        hosted_functions="benchmarks.hosted_functions:service", hosted_cluster="nowhere"
+        hosted_functions="benchmarks.sides.hosted_functions:service", hosted_cluster="nowhere"
     )
     with pytest.raises(MisconfiguredError, match=r"PERDURE_HOSTED_CLUSTER: .* 'nowhere'"):
         await open_hosting(stage.store, settings)

@@ -3,7 +3,7 @@
 SQLAlchemy's aiosqlite dialect crosses to the connection's thread up to four times for a statement (open a cursor,
 execute, fetch, close) and once more for BEGIN. A crossing costs about as much as the statement itself, so this driver,
 which that dialect takes in place of aiosqlite's connection, does a statement's whole work in one: three statements and
-a commit take about 0.75 ms instead of 1.35, a read 0.23 instead of 0.55 (2 cores; `benchmarks/store.py`).
+a commit take about 0.75 ms instead of 1.35, a read 0.23 instead of 0.55 (2 cores; `benchmarks/sections/store.py`).
 
 A transaction begins by itself with the first statement: BEGIN IMMEDIATE for the writer, a deferred snapshot for readers.
 

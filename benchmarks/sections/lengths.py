@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks.bench import Bench, suffix
-from benchmarks.sides import PerdureSide
+from benchmarks.sides.sides import PerdureSide
 from perdure import AsyncRun
 
 SECTION = "long runs"

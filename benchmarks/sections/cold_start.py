@@ -9,9 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.figures import Report
-from benchmarks.processes import resident_mib
-from benchmarks.stack import child, dev_command, first_line, server_processes, stack_environment
+from benchmarks.report.figures import Report
+from benchmarks.sides.processes import resident_mib
+from benchmarks.sides.stack import (
+    child,
+    dev_command,
+    first_line,
+    server_processes,
+    stack_environment,
+)
 from perdure import AsyncPerdure
 
 SECTION = "from nothing to the first finished run"
@@ -32,7 +38,7 @@ async def cold_starts(report: Report, starts: int) -> None:
     for _ in range(starts):
         plain.append(await _start(function=None))
         calling.append(
-            await _start("--functions", "benchmarks.functions:service", function="bench_echo")
+            await _start("--functions", "benchmarks.sides.functions:service", function="bench_echo")
         )
     sheet.add("dev_to_ready", [one.ready for one in plain], "s")
     sheet.add("dev_to_first_run", [one.first_run for one in plain], "s", note="a model step")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.sides import Side
+from benchmarks.sides.sides import Side
 
 Measure = Callable[[Side], Awaitable[float]]
 ONE_SAMPLE_SECONDS = 240.0

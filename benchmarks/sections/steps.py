@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from benchmarks.bench import Bench, suffix
-from benchmarks.figures import Sheet, quantile
-from benchmarks.interleaving import Samples, in_turn
-from benchmarks.processes import used
-from benchmarks.sides import Side
+from benchmarks.report.figures import Sheet, quantile
+from benchmarks.sections.interleaving import Samples, in_turn
+from benchmarks.sides.processes import used
+from benchmarks.sides.sides import Side
 
 STEPS = (1, 5, 20)
 SECTION = "ms per iteration"

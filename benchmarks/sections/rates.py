@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.bench import Bench
-from benchmarks.figures import Sheet
-from benchmarks.interleaving import Samples, in_turn
-from benchmarks.sides import Side
-from benchmarks.steps import STEPS
+from benchmarks.report.figures import Sheet
+from benchmarks.sections.interleaving import Samples, in_turn
+from benchmarks.sections.steps import STEPS
+from benchmarks.sides.sides import Side
 
 STEPS_OF_CONCURRENT = 3
 _NO_PEERS = frozenset({"raw", "perdure", "hosted"})

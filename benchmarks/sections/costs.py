@@ -7,9 +7,9 @@ import time
 from collections.abc import Awaitable, Callable
 
 from benchmarks.bench import Bench, suffix
-from benchmarks.counting import Counters, Counts
-from benchmarks.latencies import history_of
-from benchmarks.sides import PerdureSide, Side
+from benchmarks.sections.counting import Counters, Counts
+from benchmarks.sections.latencies import history_of
+from benchmarks.sides.sides import PerdureSide, Side
 
 SECTION = "what a step asks for, counted by the servers"
 STEPS = 20

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx2
 import psycopg
 
-from benchmarks.processes import cpu_ms, listening_ports
-from benchmarks.stack import Stack
+from benchmarks.sides.processes import cpu_ms, listening_ports
+from benchmarks.sides.stack import Stack
 
 _LINE = re.compile(r"^(\w+)\{(.*)\} ([0-9.e+]+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')

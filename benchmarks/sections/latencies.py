@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.bench import Bench, suffix
-from benchmarks.figures import Sheet
+from benchmarks.report.figures import Sheet
 from perdure import AsyncRun
 
 SECTION = "latency and history"

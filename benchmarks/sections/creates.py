@@ -1,4 +1,4 @@
-"""What creating runs costs the API's process, without a socket and without Temporal: `python -m benchmarks.creates`.
+"""What creating runs costs the API's process, without a socket and without Temporal: `python -m benchmarks.sections.creates`.
 
 Runs are created on a fresh database (`--store postgresql`: that of the wheel, else a SQLite file) one after the other, then fifty at once; each time the middle of several rounds is
 printed: milliseconds of processor time and of waiting per run.
@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from api.__main__ import open_services
 from api.app import create_app
-from benchmarks.postgres import running_postgres
+from benchmarks.sides.postgres import running_postgres
 from orchestrator.operations.runs import Operations
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings

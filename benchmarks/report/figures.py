@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks.targets import TARGETS, verdict
+from benchmarks.report.targets import TARGETS, verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the store's floor costs: `python benchmarks/store.py sqlite:////tmp/bench.db` (or a PostgreSQL URL, empty database).
+"""What the store's floor costs: `python benchmarks/sections/store.py sqlite:////tmp/bench.db` (or a PostgreSQL URL, empty database).
 
 Prints one JSON line per figure, in microseconds: the median, the 5th and 95th percentile as its spread, and this process's
 own processor time per round.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.bench import Bench
 from benchmarks.peers import PEERS, Peer, PeerError, RunningPeer
-from benchmarks.sides import Side
+from benchmarks.sides.sides import Side
 
 SECTION = "peers that cannot be had here"
 _OURS = {

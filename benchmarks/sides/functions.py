@@ -1,4 +1,4 @@
-"""The function that benchmark runs call, in a process of its own: `python -m benchmarks.functions`."""
+"""The function that benchmark runs call, in a process of its own: `python -m benchmarks.sides.functions`."""
 
 from __future__ import annotations
 

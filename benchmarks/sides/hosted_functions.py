@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from benchmarks.functions import bench_service
+from benchmarks.sides.functions import bench_service
 
 service = bench_service("bench_hosted")

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import httpx2
 from temporalio.client import Client
 
-from benchmarks.raw_loop import QUEUE
-from benchmarks.stack import Stack
+from benchmarks.sides.raw_loop import QUEUE
+from benchmarks.sides.stack import Stack
 from perdure import AsyncPerdure, AsyncRun
 
 MODEL = "scripted/calls"

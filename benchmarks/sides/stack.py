@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.postgres import Postgres
+from benchmarks.sides.postgres import Postgres
 
 _PERDURE = Path(sys.executable).with_name("perdure")
-_REPOSITORY = Path(__file__).parents[1]
-HOSTED = "benchmarks.hosted_functions:service"
+_REPOSITORY = Path(__file__).parents[2]
+HOSTED = "benchmarks.sides.hosted_functions:service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def stack_environment(database_url: str | None = None) -> dict[str, str]:
         | given
         | {
             "PYTHONPATH": f"{_REPOSITORY}:{_REPOSITORY / 'sdk/src'}",
-            "PERDURE_SCRIPTED_POLICIES": "calls=benchmarks.policy:calls",
+            "PERDURE_SCRIPTED_POLICIES": "calls=benchmarks.sides.policy:calls",
             "PERDURE_HOSTED_FUNCTIONS": HOSTED,
         }
     )
@@ -98,8 +98,8 @@ def _workers(facts: dict[str, str], environment: dict[str, str]) -> Generator[di
         "PERDURE_API_KEY": facts["apiKey"],
         "PERDURE_CLUSTER_ID": facts["clusterId"],
     }
-    raw_command = [sys.executable, "-m", "benchmarks.raw_loop", facts["temporalAddress"]]
-    functions_command = [sys.executable, "-m", "benchmarks.functions"]
+    raw_command = [sys.executable, "-m", "benchmarks.sides.raw_loop", facts["temporalAddress"]]
+    functions_command = [sys.executable, "-m", "benchmarks.sides.functions"]
     with (
         child("raw loop", raw_command, environment) as raw,
         child("functions", functions_command, reach) as functions,

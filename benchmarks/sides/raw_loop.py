@@ -1,6 +1,6 @@
 """The least that a durable agent loop can be on Temporal: one model activity and one tool activity per step.
 
-Run as `python -m benchmarks.raw_loop ADDRESS` it is the worker process that serves both.
+Run as `python -m benchmarks.sides.raw_loop ADDRESS` it is the worker process that serves both.
 """
 
 from __future__ import annotations

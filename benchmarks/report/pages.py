@@ -1,4 +1,4 @@
-"""The pages that show measured figures: `python -m benchmarks.pages` brings them up to date from `measured.jsonl`.
+"""The pages that show measured figures: `python -m benchmarks.report.pages` brings them up to date from `measured.jsonl`.
 
 What stands between the two marks of a page is made here and nowhere else.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.figures import Report
-from benchmarks.growth import growth_tables
+from benchmarks.report.figures import Report
+from benchmarks.report.growth import growth_tables
 
-_HERE = Path(__file__).parent
-MEASURED = _HERE / "measured.jsonl"
+_HERE = Path(__file__).parents[1]
+MEASURED = _HERE / "report" / "measured.jsonl"
 README = _HERE / "README.md"
 GROWTH = _HERE.parent / "docs" / "growth.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"

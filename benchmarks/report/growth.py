@@ -1,6 +1,6 @@
 """From what one step costs to what many steps a second need: arithmetic, and the tables of `docs/growth.md`.
 
-`python -m benchmarks.growth [FIGURES.jsonl]` prints them.
+`python -m benchmarks.report.growth [FIGURES.jsonl]` prints them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.costs import THINKING_MS
-from benchmarks.figures import Report, number
+from benchmarks.report.figures import Report, number
+from benchmarks.sections.costs import THINKING_MS
 
 RATES = (1, 100, 10_000)
 """Steps per second. A step is a model step and a call."""

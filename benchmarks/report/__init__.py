@@ -1,0 +1,1 @@
+"""What the samples come to: figures, targets, tables, pages."""
