@@ -1,4 +1,4 @@
-"""Which scope each operation needs: one of those listed. `docs/clusters-and-keys.md` has the same table."""
+"""Which scope each operation needs: one of those listed. `docs/reference/clusters-and-keys.md` has the same table."""
 
 from __future__ import annotations
 

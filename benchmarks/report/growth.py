@@ -1,4 +1,4 @@
-"""From what one step costs to what many steps a second need: arithmetic, and the tables of `docs/growth.md`.
+"""From what one step costs to what many steps a second need: arithmetic, and the tables of `docs/operate/growth.md`.
 
 `python -m benchmarks.report.growth [FIGURES.jsonl]` prints them.
 """
@@ -30,7 +30,7 @@ SHARD_BUSY = 0.25
 COMMIT_LIMIT = 10_000
 """Write transactions a second that a good single PostgreSQL takes."""
 
-# Limits of the product's processes, by default (docs/operations.md).
+# Limits of the product's processes, by default (docs/operate/operations.md).
 MODEL_CALLS_PER_WORKER = 200
 CACHED_RUNS_PER_WORKER = 500
 POLLS_PER_WORKER = 45

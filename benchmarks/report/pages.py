@@ -13,7 +13,7 @@ from benchmarks.report.growth import growth_tables
 _HERE = Path(__file__).parents[1]
 MEASURED = _HERE / "report" / "measured.jsonl"
 README = _HERE / "README.md"
-GROWTH = _HERE.parent / "docs" / "growth.md"
+GROWTH = _HERE.parent / "docs" / "operate" / "growth.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 

@@ -24,6 +24,6 @@ def test_the_page_and_the_document_know_the_same_errors(document: dict[str, Any]
         for status in operation["responses"]
         if status >= "400"
     }
-    page = (REPOSITORY / "docs/http-api.md").read_text()
+    page = (REPOSITORY / "docs/reference/http-api.md").read_text()
     rows = re.findall(r"^\| (\d{3}(?:, \d{3})*) \|", page, re.MULTILINE)
     assert {status for row in rows for status in row.split(", ")} == known

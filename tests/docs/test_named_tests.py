@@ -13,7 +13,7 @@ import pytest
 from tests.docs.doc_blocks import REPOSITORY, pages
 
 pytestmark = pytest.mark.timeout(180)
-PAGE = REPOSITORY / "docs/seed.md"
+PAGE = REPOSITORY / "docs/internals/seed.md"
 DATABASES = ("sqlite", "postgresql")
 _NAMED = re.compile(r"`(tests/[\w/]+\.py::test_\w+)`")
 

@@ -182,7 +182,9 @@ def headings(page: Path) -> set[str]:
 
 def test_every_setting_is_documented_and_no_other() -> None:
     documented = set(
-        re.findall(r"^\| `(PERDURE_\w+)`", (DOCS / "operations.md").read_text(), re.MULTILINE)
+        re.findall(
+            r"^\| `(PERDURE_\w+)`", (DOCS / "operate" / "operations.md").read_text(), re.MULTILINE
+        )
     )
     known = {f"PERDURE_{name.upper()}" for name in Settings.model_fields}
     assert documented == known

@@ -79,7 +79,9 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", help="scenarios; default: all", metavar="NAME")
     parser.add_argument("--list", action="store_true", help="only print their names")
     parser.add_argument("--table", type=Path, metavar="FILE", help="keep the table there too")
-    parser.add_argument("--write", action="store_true", help="keep its rows in docs/durability.md")
+    parser.add_argument(
+        "--write", action="store_true", help="keep its rows in docs/operate/durability.md"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs of what is broken")
     for each in fields(Scale):
         default = getattr(FULL, each.name)

@@ -2,7 +2,7 @@
 
 `python -m tests.security.fuzz --minutes 10 --seed 1` plays so long, half of it on SQLite and half on PostgreSQL. Prints
 how much was played, by operation, by class of answer and by property; ends with 1 if an answer was not what the document
-says, or the process's log has a traceback. `--write` keeps the figures in `docs/security.md`.
+says, or the process's log has a traceback. `--write` keeps the figures in `docs/operate/security.md`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz")
     parser.add_argument("--minutes", type=float, default=10.0, help="for both databases together")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--write", action="store_true", help="keep the figures in docs/security.md")
+    parser.add_argument(
+        "--write", action="store_true", help="keep the figures in docs/operate/security.md"
+    )
     given = parser.parse_args()
     tallies = [
         played_on(database, given.minutes / len(DATABASES), given.seed) for database in DATABASES

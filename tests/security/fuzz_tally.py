@@ -1,4 +1,4 @@
-"""What was played by the fuzz: counted as it goes, told as a report, and kept as the tables of `docs/security.md`."""
+"""What was played by the fuzz: counted as it goes, told as a report, and kept as the tables of `docs/operate/security.md`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from tests.docs.doc_blocks import REPOSITORY
 
 FIGURES = Path(__file__).with_name("fuzz_figures.json")
-PAGE = REPOSITORY / "docs" / "security.md"
+PAGE = REPOSITORY / "docs" / "operate" / "security.md"
 CLASSES = ("taken", "refused", "without a key", "failed")
 """Of answers: below 400; 400 to 499; the 401 to who sent no key or a wrong one on purpose; 500 and more."""
 _BLOCK = re.compile(r"(<!-- fuzz: begin -->\n).*?(<!-- fuzz: end -->)", re.DOTALL)

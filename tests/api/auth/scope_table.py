@@ -24,7 +24,7 @@ def table() -> str:
 
 def main() -> None:
     """Put the table in the place of the one that is there."""
-    page = REPOSITORY / "docs" / "clusters-and-keys.md"
+    page = REPOSITORY / "docs" / "reference" / "clusters-and-keys.md"
     old = re.compile(r"\| operation \| address \| scopes \|\n(\|.*\n?)+")
     page.write_text(old.sub(lambda _: table() + "\n", page.read_text()))
 

@@ -107,7 +107,7 @@ async def test_to_management_an_unknown_cluster_is_unknown(
 
 
 def _documented() -> dict[str, tuple[str, set[str]]]:
-    page = (REPOSITORY / "docs" / "clusters-and-keys.md").read_text()
+    page = (REPOSITORY / "docs" / "reference" / "clusters-and-keys.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| `([A-Z]+ [^`]+)` \| ([^|]+) \|$", page, re.MULTILINE)
     return {name: (address, set(re.findall(r"\w+", scopes))) for name, address, scopes in rows}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-PAGE = Path(__file__).parents[3] / "docs" / "inferable.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "inferable.md"
 _ROW = re.compile(r"\| (⊤ )?(GET|POST|PUT|DELETE) `([^`]+)` \|(?: ([\d.]+) \|)? (yes|no) \|")
 
 

@@ -1,4 +1,4 @@
-"""The table of `docs/durability.md`: `make faults ARGS=--write` puts its rows there, in the place of older ones."""
+"""The table of `docs/operate/durability.md`: `make faults ARGS=--write` puts its rows there, in the place of older ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.faults.checker.outcome import Outcome, table
 
-PAGE = Path(__file__).parents[3] / "docs" / "durability.md"
+PAGE = Path(__file__).parents[3] / "docs" / "operate" / "durability.md"
 BEGIN, END = "<!-- played: begin -->", "<!-- played: end -->"
 
 
