@@ -7,10 +7,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
 
 from api.http.errors import PROBLEM_TYPE
 from api.http.openapi_examples import add_examples
 from perdure.contract import Problem
+from perdure.contract.event_types import EVENT_DATA
 
 _REASONS = {
     HTTPStatus.BAD_REQUEST: "The body is not JSON.",
@@ -29,7 +31,8 @@ _REASONS = {
 }
 _ALWAYS = (401, 403, 429, 500, 503)
 _WITH_BODY = (400, 413, 415)
-_REF = "#/components/schemas/Problem"
+_SCHEMA_REF = "#/components/schemas/{model}"
+_REF = _SCHEMA_REF.format(model="Problem")
 
 
 def problems(
@@ -78,9 +81,25 @@ def _document(app: FastAPI) -> dict[str, Any]:
     )
     schemas: dict[str, Any] = made["components"]["schemas"]
     problem = Problem.model_json_schema(
-        by_alias=True, mode="serialization", ref_template="#/components/schemas/{model}"
+        by_alias=True, mode="serialization", ref_template=_SCHEMA_REF
     )
     schemas.update(problem.pop("$defs"))
     schemas["Problem"] = problem
+    _add_event_data(schemas)
     add_examples(made)
     return made
+
+
+def _add_event_data(schemas: dict[str, Any]) -> None:
+    """Describe `data` of every type of event, as the catalogue has it."""
+    variants: list[dict[str, Any]] = []
+    for event_type, data in EVENT_DATA.items():
+        schema = TypeAdapter(data).json_schema(
+            by_alias=True, mode="serialization", ref_template=_SCHEMA_REF
+        )
+        schemas.update(schema.pop("$defs", {}))
+        name = f"{data.__name__}Event"
+        schemas[name] = schema
+        described = {"$ref": _SCHEMA_REF.format(model=name)}
+        variants.append({"properties": {"type": {"const": event_type.value}, "data": described}})
+    schemas["Event"]["oneOf"] = variants

@@ -38,6 +38,7 @@ from perdure.contract import (
     ResultType,
     RunStatus,
 )
+from perdure.contract.event_types import CallApproved, CallDenied
 
 calls, runs = tables.calls, tables.runs
 
@@ -291,18 +292,19 @@ async def _approve(run: OpenRun, call: CallRecord, decision: Decision) -> None:
         changes |= {"input": edited, "original_input": call.original_input or call.input}
     await _note(run, call, decision, **changes)
     run.event(
-        "call.approved",
-        callId=call.id,
-        decidedBy=decision.by,
-        reason=_stored(decision.reason),
-        edited="input" in changes,
+        CallApproved(
+            call_id=call.id,
+            decided_by=decision.by,
+            reason=_stored(decision.reason),
+            edited="input" in changes,
+        )
     )
     await resume_when_decided(run)
 
 
 async def _deny(run: OpenRun, call: CallRecord, content: str, decision: Decision) -> None:
     await _note(run, call, decision)
-    run.event("call.denied", callId=call.id, decidedBy=decision.by, reason=_stored(decision.reason))
+    run.event(CallDenied(call_id=call.id, decided_by=decision.by, reason=_stored(decision.reason)))
     await answer(run, call, ResultType.REJECTION, storable(content))
 
 

@@ -12,6 +12,7 @@ from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.store.runs.outbox import mark_delivered
 from orchestrator.workflows.interface import CallOutcome
 from perdure.contract import CallStatus, ResultType, RetryPolicy
+from perdure.contract.event_types import CallLost, CallRetried
 
 
 async def end_attempt(
@@ -38,7 +39,7 @@ async def end_attempt(
         },
     )
     if call.kind == "function":
-        run.event("call.retried", callId=call.id, attempt=call.handouts, error=reason, delay=delay)
+        run.event(CallRetried(call_id=call.id, attempt=call.handouts, error=reason, delay=delay))
     return Again(reason, delay)
 
 
@@ -49,7 +50,7 @@ async def end_lost(run: OpenRun, call: CallRecord) -> None:
     """
     await run.write.execute(UPDATE_CALL, {"of_key": call.key, "status": CallStatus.PENDING.value})
     if call.kind == "function" and not is_final(run.status):
-        run.event("call.lost", callId=call.id, attempt=call.handouts, machineId=call.machine_id)
+        run.event(CallLost(call_id=call.id, attempt=call.handouts, machine_id=call.machine_id))
 
 
 def retry_delay(policy: RetryPolicy, attempts: int) -> float:

@@ -17,6 +17,7 @@ from orchestrator.store.records import BlobRecord, CallRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_RUN_BLOB_BYTES, BlobType
+from perdure.contract.event_types import BlobAttached
 
 blobs, calls, runs = tables.blobs, tables.calls, tables.runs
 
@@ -110,12 +111,9 @@ async def _insert(
         )
     )
     run.event(
-        "blob.created",
-        blobId=blob_id,
-        callId=call.id,
-        name=name,
-        type=type_.value,
-        size=len(content),
+        BlobAttached(
+            blob_id=blob_id, call_id=call.id, name=name, type=type_.value, size=len(content)
+        )
     )
     return blob_id
 

@@ -17,6 +17,7 @@ from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.store.sealed_fields import contexts_of
 from perdure.contract import CachePolicy, CallStatus, ResultType
+from perdure.contract.event_types import CallCached
 
 calls = tables.calls
 
@@ -72,11 +73,12 @@ async def _answer(run: OpenRun, call_id: str, wanted: NewCall, policy: CachePoli
         return
     original, is_text, content = hit
     run.event(
-        "call.cached",
-        callId=call_id,
-        service=call.service,
-        function=call.function,
-        cachedFrom=original,
+        CallCached(
+            call_id=call_id,
+            service=call.service,
+            function=call.function,
+            cached_from=original,
+        )
     )
     await run.write.execute(UPDATE_CALL, {"of_key": call.key, "cached_from": original})
     await answer(run, call, ResultType.RESOLUTION, content, is_text=is_text)

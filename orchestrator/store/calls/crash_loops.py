@@ -17,7 +17,7 @@ from orchestrator.rules.crash_loop import (
     CrashStreak,
     released_in_turn,
 )
-from orchestrator.runtime.clock import now_ms, to_datetime
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.attempts import end_lost
 from orchestrator.store.calls.outcomes import Full
@@ -112,10 +112,8 @@ async def hold_back(run: OpenRun, call: CallRecord) -> Full | None:
         run.wait_for(
             "function",
             f"The process of {call.service}.{call.function} died {streak.deaths} times in a row.",
-            service=call.service,
-            function=call.function,
-            callId=call.id,
-            retryAt=to_datetime(int(streak.until * 1000)).isoformat(),
+            call=call,
+            retry_at=int(streak.until * 1000),
         )
     return Full(None, max(0.05, streak.pause_left(run.now / 1000)))
 

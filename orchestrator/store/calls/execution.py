@@ -45,6 +45,7 @@ from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import CallOutcome, CallTicket, RunRef, Seen
 from perdure.contract import CallStatus, ResultType
+from perdure.contract.event_types import CallCancelled, CallSuperseded
 
 calls = tables.calls
 
@@ -200,7 +201,7 @@ class CallStore:
             _check_cancellable(run, call)
             words = "The call was cancelled" + (f": {storable(reason)}" if reason else ".")
             await write.execute(UPDATE_CALL, {"of_key": call.key, "cancelled": True})
-            run.event("call.cancelled", callId=call_id, reason=reason)
+            run.event(CallCancelled(call_id=call_id, reason=reason))
             await answer(run, replace(call, cancelled=True), ResultType.REJECTION, words)
             run.wish()
             await run.save()
@@ -242,7 +243,7 @@ class CallStore:
                     "task_token": None,
                 },
             )
-            run.event("call.superseded", callId=call.id, attempt=call.handouts)
+            run.event(CallSuperseded(call_id=call.id, attempt=call.handouts))
             # a question that holds the result may be under way: nothing said to it counts
             run.set(rewinds=run.record.rewinds + 1)
             run.wish()
@@ -255,7 +256,7 @@ class CallStore:
             run = await OpenRun.lock_call(write, cluster_id, call_id)
             call = await find_call(write, cluster_id, call_id)
             if call is not None and call.kind == "function" and not is_final(run.status):
-                run.event("call.superseded", callId=call_id, machineId=storable(machine_id))
+                run.event(CallSuperseded(call_id=call_id, machine_id=storable(machine_id)))
                 await run.save()
 
     async def look(self, ref: RunRef) -> Seen:

@@ -11,6 +11,7 @@ from orchestrator.store.database.engine import Read
 from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from perdure.contract import CallStatus, PausedFor, RunStatus
+from perdure.contract.event_types import CallInterrupted
 
 calls = tables.calls
 
@@ -53,12 +54,13 @@ async def interrupt(
         },
     )
     run.event(
-        "call.interrupted",
-        callId=call.id,
-        service=call.service,
-        function=call.function,
-        message=message,
-        expiresAt=to_datetime(expires_at).isoformat(),
+        CallInterrupted(
+            call_id=call.id,
+            service=call.service,
+            function=call.function,
+            message=message,
+            expires_at=to_datetime(expires_at).isoformat(),
+        )
     )
 
 

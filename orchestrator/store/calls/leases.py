@@ -21,6 +21,7 @@ from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.store.sealed_fields import contexts_of, opened_input
 from orchestrator.workflows.interface import CallOrder
 from perdure.contract import CallStatus, FunctionCall
+from perdure.contract.event_types import CallStarted
 
 # Made once: building a statement costs more than sending it.
 _ALIVE = quick(
@@ -78,7 +79,7 @@ async def give(
     )
     if call.kind == "function":
         run.stop_waiting()
-        run.event("call.started", callId=call.id, machineId=machine_id, attempt=handout)
+        run.event(CallStarted(call_id=call.id, machine_id=machine_id, attempt=handout))
 
 
 async def is_made_within_a_step(write: Write, call: CallRecord) -> bool:

@@ -13,6 +13,7 @@ from orchestrator.store.database.json_columns import storable
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import ResultType
+from perdure.contract.event_types import CallCut, CallSummarized
 
 calls = tables.calls
 
@@ -53,10 +54,6 @@ class ResultStore:
             if call is None or call.shown or call.result_type is None or is_final(run.status):
                 return  # a next turn asks for it again
             await show(run, call, ResultType(call.result_type), text, summarized=summarized)
-            run.event(
-                "call.summarized" if summarized else "call.cut",
-                callId=call_id,
-                size=call.result_size,
-                shownSize=len(text),
-            )
+            shortened = CallSummarized if summarized else CallCut
+            run.event(shortened(call_id=call_id, size=call.result_size, shown_size=len(text)))
             await run.save()

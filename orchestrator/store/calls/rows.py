@@ -26,6 +26,7 @@ from orchestrator.store.runs.outbox import WEBHOOK
 from orchestrator.store.sealed_fields import sealed_input, sealed_result
 from orchestrator.workflows.interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, LostCall
 from perdure.contract import MAX_REASON, CallStatus, MessageType, ResultType
+from perdure.contract.event_types import CallCreated, CallFinished, CallLate
 
 calls, call_results = tables.calls, tables.call_results
 
@@ -157,11 +158,12 @@ async def insert_calls(run: OpenRun, step: int, wanted: Sequence[NewCall]) -> tu
         await run.write.execute(_INSERT_CALLS, rows)
     for row in rows:
         run.event(
-            "call.created",
-            callId=str(row["id"]),
-            service=str(row["service"]),
-            function=str(row["function"]),
-            step=step,
+            CallCreated(
+                call_id=str(row["id"]),
+                service=str(row["service"]),
+                function=str(row["function"]),
+                step=step,
+            )
         )
     return tuple(str(row["id"]) for row in rows)
 
@@ -206,12 +208,13 @@ async def answer(
     if call.kind != "function":
         return False
     run.event(
-        "call.finished",
-        callId=call.id,
-        service=call.service,
-        function=call.function,
-        resultType=kind.value,
-        size=len(content),
+        CallFinished(
+            call_id=call.id,
+            service=call.service,
+            function=call.function,
+            result_type=kind.value,
+            size=len(content),
+        )
     )
     if run.record.kind == DIRECT:
         await _end_direct(run, call, kind, content)
@@ -264,7 +267,7 @@ async def keep_late(
     """
     failed = CallStatus.FAILURE.value
     await _keep_result(run, call, kind, content, is_text=is_text, status=failed, shown=True)
-    run.event("call.late", callId=call.id, resultType=kind.value, size=len(content))
+    run.event(CallLate(call_id=call.id, result_type=kind.value, size=len(content)))
     if can(run.status, Move.REVIVE) and run.record.kind != DIRECT:
         late = cut(content, call_id=call.id) if is_oversized(content) else content
         unasked = kind is ResultType.INTERRUPT

@@ -15,6 +15,7 @@ from orchestrator.store.records import MessageRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType, RunStatus
+from perdure.contract.event_types import MessageAdded
 
 messages, runs = tables.messages, tables.runs
 
@@ -81,7 +82,7 @@ class MessageStore:
             }
             statement = insert(messages).values(**values).returning(messages)
             row = (await write.execute(statement)).mappings().one()
-            run.event("message.added", messageId=message_id, messageType=kind.value, turn=run.turn)
+            run.event(MessageAdded(message_id=message_id, message_type=kind.value, turn=run.turn))
             run.wish()
             await run.save()
         return MessageRecord(**row), True

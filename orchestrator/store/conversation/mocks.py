@@ -12,6 +12,7 @@ from orchestrator.store.database.json_columns import dump, load_object, storable
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from perdure.contract import ResultType
+from perdure.contract.event_types import CallMocked
 
 
 def mocked_outputs(run: RunRecord) -> dict[str, JsonValue]:
@@ -31,6 +32,6 @@ async def answer_mocked(run: OpenRun, call_ids: Sequence[str], calls: Sequence[N
             continue
         output = outputs[name]
         content = storable(output) if isinstance(output, str) else dump(output)
-        run.event("call.mocked", callId=call_id, service=record.service, function=record.function)
+        run.event(CallMocked(call_id=call_id, service=record.service, function=record.function))
         is_text = isinstance(output, str)
         await answer(run, record, ResultType.RESOLUTION, content, is_text=is_text)

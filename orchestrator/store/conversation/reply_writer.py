@@ -26,6 +26,7 @@ from orchestrator.store.database.json_columns import dump
 from orchestrator.store.database.prepared import quick
 from orchestrator.store.runs.locked_run import OpenRun
 from perdure.contract import MessageType
+from perdure.contract.event_types import ReplyCorrected
 
 _ACCEPTED = "The result was accepted."
 _CALLS_OPEN = "Not taken: other functions were called in the same reply. Look at their results, then give the result alone."
@@ -80,7 +81,7 @@ class ReplyWriter:
 
     async def _correct(self, plan: Plan, problem: str) -> None:
         self._run.set(corrections=self._run.record.corrections + 1)
-        self._run.event("reply.corrected", step=self._step, problem=problem)
+        self._run.event(ReplyCorrected(step=self._step, problem=problem))
         if plan.closing is not None:
             await self._close(plan, problem, is_error=True)
         elif not plan.reply.calls:

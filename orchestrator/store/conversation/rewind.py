@@ -23,6 +23,7 @@ from orchestrator.store.records import CallRecord, MessageRecord, RunRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType, ResultType, RunStatus
+from perdure.contract.event_types import MessageEdited, RunRetried
 
 messages = tables.messages
 
@@ -62,7 +63,7 @@ class RewindStore:
                 return message, False
             replaced = await _go_back(run, message)
             edited = await _replace(run, message, text)
-            run.event("message.edited", messageId=message.id, replaced=replaced, turn=run.turn)
+            run.event(MessageEdited(message_id=message.id, replaced=replaced, turn=run.turn))
             await run.save()
         return edited, True
 
@@ -80,7 +81,7 @@ class RewindStore:
                 message = await _find(write, run.key, message_id)
             _check_message(message)
             replaced = await _go_back(run, message)
-            run.event("run.retried", messageId=message.id, replaced=replaced, turn=run.turn)
+            run.event(RunRetried(message_id=message.id, replaced=replaced, turn=run.turn))
             await run.save()
         return run.record
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from pydantic import JsonValue
 from sqlalchemy import bindparam, exists, func, insert, or_, select
 
 from orchestrator.errors import NotFoundError
@@ -18,7 +17,7 @@ from orchestrator.rules import agent_loop as agent
 from orchestrator.rules.agent_loop import Situation
 from orchestrator.rules.lifecycle import Move, is_final
 from orchestrator.rules.model_reply import Plan
-from orchestrator.runtime.clock import now_ms, to_datetime
+from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import ask_first
 from orchestrator.store.calls.cache import answer_cached
@@ -44,6 +43,7 @@ from orchestrator.store.runs.limits import count_calls, fail_overdue, is_over_li
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import LostCall, RunRef, Standing
 from perdure.contract import CallStatus, MessageType, RunStatus
+from perdure.contract.event_types import StepAttempted, StepDropped, StepRecorded, TokenCounts
 
 # Made once: building a statement costs more than sending it.
 _PEEK = once(
@@ -167,7 +167,7 @@ class StepStore:
                 await run.move(Move.BEGIN)
             ask = ask and not await pause_used_up(run)
             if ask and attempt > 1:
-                run.event("step.attempted", step=run.record.step + 1, attempt=attempt)
+                run.event(StepAttempted(step=run.record.step + 1, attempt=attempt))
             await run.save()
             if not ask:
                 return replace(standing, status=run.status.value)
@@ -193,7 +193,7 @@ class StepStore:
         async with self._database.write() as write:
             run = await OpenRun.lock(write, RunRef(question.run.cluster_id, question.run.id))
             if _is_late(run, question):
-                run.event("step.dropped", step=question.step, usage=_usage_data(plan))
+                run.event(StepDropped(step=question.step, usage=_usage_data(plan)))
                 await run.save()
                 return Recorded(replace(await standing_of(run), late=True))
             writer = ReplyWriter(run, question.step, seen)
@@ -231,8 +231,7 @@ class StepStore:
             run = await OpenRun.lock(write, ref)
             if run.status is not RunStatus.RUNNING or run.record.step >= step:
                 return
-            when = None if retry_at is None else to_datetime(retry_at).isoformat()
-            run.wait_for("model", reason, retryAt=when, step=step)
+            run.wait_for("model", reason, retry_at=retry_at, step=step)
             await run.save()
 
     async def break_off(
@@ -312,12 +311,13 @@ async def _write_step(
         cost_micros=record.cost_micros + effort.cost_micros,
     )
     run.event(
-        "step.recorded",
-        step=step,
-        turn=run.turn,
-        model=plan.reply.model or record.model,
-        stop=plan.reply.stop.value,
-        usage=_usage_data(plan),
+        StepRecorded(
+            step=step,
+            turn=run.turn,
+            model=plan.reply.model or record.model,
+            stop=plan.reply.stop.value,
+            usage=_usage_data(plan),
+        )
     )
 
 
@@ -371,7 +371,7 @@ async def _steps_of_turn(read: Read, run: OpenRun) -> int:
     return int((await read.execute(statement)).scalar_one())
 
 
-def _usage_data(plan: Plan) -> dict[str, JsonValue]:
+def _usage_data(plan: Plan) -> TokenCounts:
     usage = plan.reply.usage
     return {
         "inputTokens": usage.input_tokens,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import JsonValue
 from sqlalchemy import Select, bindparam, delete, select, update
 
 from orchestrator.errors import ConflictError, NotFoundError
@@ -18,6 +17,7 @@ from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.store.runs.outbox import WEBHOOK, mark_delivered, patience_with, target_of
 from orchestrator.workflows.interface import CallOrder, RunRef
 from perdure.contract import CallStatus, ResultType
+from perdure.contract.event_types import DeliveryDead, DeliveryResent
 
 deliveries, calls, runs = tables.deliveries, tables.calls, tables.runs
 
@@ -146,7 +146,7 @@ class DeliveryStore:
                     code="delivery_is_pending",
                 )
             await _reopen(run, transition)
-            run.event("delivery.resent", transition=transition, callId=record.call_id)
+            run.event(DeliveryResent(transition=transition, call_id=record.call_id))
             await run.save()
             return await _find(write, run.key, transition)
 
@@ -202,8 +202,7 @@ async def _bury(run: OpenRun, call_id: str) -> None:
         .returning(deliveries.c.transition)
     )
     for (transition,) in buried:
-        why: dict[str, JsonValue] = {} if call.last_error is None else {"reason": call.last_error}
-        run.event("delivery.dead", transition=transition, callId=call_id, **why)
+        run.event(DeliveryDead(transition=transition, call_id=call_id, reason=call.last_error))
         if call.kind == WEBHOOK:
             await run.write.execute(UPDATE_CALL, {"of_key": call.key, "status": _FAILURE})
 

@@ -25,6 +25,7 @@ from orchestrator.store.recovery.stalled_runs import BATCH, LOST_AFTER_MS
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import CallTicket, RunRef
 from perdure.contract import CallStatus
+from perdure.contract.event_types import CallUndelivered
 
 calls = tables.calls
 
@@ -194,5 +195,5 @@ async def _take_back(run: OpenRun, call: CallRecord) -> bool:
     if taken.rowcount == 0:
         return False
     if call.kind == "function" and not is_final(run.status):
-        run.event("call.undelivered", callId=call.id, attempt=call.handouts)
+        run.event(CallUndelivered(call_id=call.id, attempt=call.handouts))
     return True

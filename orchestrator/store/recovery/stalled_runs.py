@@ -190,9 +190,7 @@ class SweepStore:
                 run.wait_for(
                     "function",
                     f"No function worker offers {call.service}.{call.function}.",
-                    service=call.service,
-                    function=call.function,
-                    callId=call.id,
+                    call=call,
                 )
             await run.save()
             return run.ref if reason is not None else None

@@ -18,6 +18,7 @@ from orchestrator.store.database.prepared import quick
 from orchestrator.store.records import RunRecord
 from orchestrator.store.sealed_fields import sealed_context
 from perdure.contract import Budget, FunctionReference, MessageType, RunStatus, StatusChangeTarget
+from perdure.contract.event_types import RunCreated
 
 DEFAULT_PRIORITY = 3
 
@@ -90,11 +91,15 @@ async def insert_run(write: Write, new: NewRun) -> RunRecord:
     if new.prompt is not None:
         await _insert_prompt(write, record.key, new.message_id, new.prompt, now)
     await _insert_marks(write, record.key, new)
-    created: dict[str, JsonValue] = {"name": new.name, "model": new.model}
-    if new.prompt is not None:
-        created["messageId"] = new.message_id
-    event = {"run_key": record.key, "version": 1, "type": "run.created"}
-    await write.execute(_INSERT_EVENT, {**event, "data": dump(created), "created_at": now})
+    created = RunCreated(
+        name=new.name,
+        model=new.model,
+        message_id=None if new.prompt is None else new.message_id,
+    )
+    event = {"run_key": record.key, "version": 1, "type": created.event_type.value}
+    await write.execute(
+        _INSERT_EVENT, {**event, "data": dump(created.to_wire()), "created_at": now}
+    )
     write.touch(record.key, goes_on=True)
     return record
 

@@ -6,6 +6,7 @@ from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
+from perdure.contract.event_types import FeedbackGiven
 
 
 class FeedbackStore:
@@ -20,5 +21,5 @@ class FeedbackStore:
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
             run.set(feedback_comment=comment, feedback_score=score)
-            run.event("run.feedback", comment=comment, score=score)
+            run.event(FeedbackGiven(comment=comment, score=score))
             await run.save()

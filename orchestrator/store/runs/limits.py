@@ -10,6 +10,7 @@ from orchestrator.store.database.json_columns import dump
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from perdure.contract import Budget, PausedFor, RunStatus
+from perdure.contract.event_types import BudgetChanged
 
 
 def is_over_limits(run: RunRecord, now: int) -> bool:
@@ -65,7 +66,7 @@ def raise_budget(run: OpenRun, more: Budget | None) -> None:
     if more is not None:
         budget = raised(budget, more)
         run.set(budget=dump(budget.model_dump(exclude_none=True)))
-        run.event("run.budget_changed", budget=budget.model_dump(exclude_none=True))
+        run.event(BudgetChanged(budget=budget.model_dump(exclude_none=True)))
     limit = used_up(budget, spent_of(run.record))
     if limit is None:
         return

@@ -17,10 +17,11 @@ from orchestrator.store import tables
 from orchestrator.store.database.engine import Write
 from orchestrator.store.database.json_columns import dump, load_object, storable
 from orchestrator.store.database.prepared import quick
-from orchestrator.store.records import RunRecord
+from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.runs.outbox import plan_delivery
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import PausedFor, RunStatus, StatusChange
+from perdure.contract.event_types import EventData, RunStatusChanged, RunWaiting
 
 # Made once: building a statement costs more than sending it.
 _LOCK = quick(
@@ -99,15 +100,15 @@ class OpenRun:
         """Change columns of the run when it is saved."""
         self._changes.update(columns)
 
-    def event(self, kind: str, /, **data: JsonValue) -> None:
-        """Note something that happened: the run's version goes up by one."""
+    def event(self, data: EventData) -> None:
+        """Record something that happened: the run's version goes up by one."""
         self._version += 1
         self._events.append(
             {
                 "run_key": self.key,
                 "version": self._version,
-                "type": kind,
-                "data": dump(data),
+                "type": data.event_type.value,
+                "data": dump(data.to_wire()),
                 "created_at": self.now,
             }
         )
@@ -123,12 +124,28 @@ class OpenRun:
         if self.record.rewinds_read != self.record.rewinds:
             self.set(rewinds_read=self.record.rewinds)
 
-    def wait_for(self, kind: str, detail: str, **more: JsonValue) -> None:
-        """Say why the run makes no progress; once per reason."""
-        waiting: dict[str, JsonValue] = {"kind": kind, "detail": storable(detail), **more}
-        waiting["since"] = to_datetime(self.now).isoformat()
-        self.set(waiting_for=dump(waiting), waiting_since=self.now)
-        self.event("run.waiting", **waiting)
+    def wait_for(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        call: CallRecord | None = None,
+        step: int | None = None,
+        retry_at: int | None = None,
+    ) -> None:
+        """Say why the run makes no progress; once per reason. `retry_at`: milliseconds since 1970."""
+        waiting = RunWaiting(
+            kind=kind,
+            detail=storable(detail),
+            since=to_datetime(self.now).isoformat(),
+            service=None if call is None else call.service,
+            function=None if call is None else call.function,
+            call_id=None if call is None else call.id,
+            step=step,
+            retry_at=None if retry_at is None else to_datetime(retry_at).isoformat(),
+        )
+        self.set(waiting_for=dump(waiting.to_wire()), waiting_since=self.now)
+        self.event(waiting)
 
     def stop_waiting(self) -> None:
         if self.record.waiting_for is not None or self.record.parked:
@@ -167,12 +184,13 @@ class OpenRun:
             finished_at=self.now if lifecycle.is_final(self.status) else None,
         )
         self.event(
-            "run.status",
-            previous=previous.value,
-            status=self.status.value,
-            transition=self._transition,
-            turn=self.turn,
-            reason=reason or null_reason,
+            RunStatusChanged(
+                previous=previous.value,
+                status=self.status.value,
+                transition=self._transition,
+                turn=self.turn,
+                reason=reason or null_reason,
+            )
         )
         change = self._status_change(previous, result, null_reason, reason if failed else None)
         await plan_delivery(self.write, self.record, change, self.now)

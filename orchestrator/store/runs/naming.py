@@ -7,6 +7,7 @@ from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
+from perdure.contract.event_types import RunNamed
 
 FROM_WORDS = "words"
 FROM_MODEL = "model"
@@ -31,6 +32,6 @@ class NameStore:
                 return False
             run.set(name=name, name_source=FROM_MODEL)
             if not is_final(run.status):
-                run.event("run.named", name=name, previous=run.record.name)
+                run.event(RunNamed(name=name, previous=run.record.name))
             await run.save()
         return True

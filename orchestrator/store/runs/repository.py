@@ -17,6 +17,7 @@ from orchestrator.store.runs.limits import raise_budget
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import Budget, PausedFor, RunStatus
+from perdure.contract.event_types import CancelRequested
 
 runs = tables.runs
 
@@ -117,7 +118,7 @@ class RunStore:
                 raise ConflictError(f"The run is {run.status.value} already.", code="run_is_final")
             run.set(cancel_reason=storable(reason))
             if run.status is RunStatus.RUNNING:
-                run.event("run.cancel_requested", reason=reason)
+                run.event(CancelRequested(reason=reason))
             else:
                 await run.move(Move.CANCEL, reason=reason)
             run.wish()
