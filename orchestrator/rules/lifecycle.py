@@ -54,6 +54,15 @@ TRANSITIONS: Mapping[tuple[RunStatus, Move], RunStatus] = MappingProxyType(
     }
 )
 
+UNFINISHED = frozenset(RunStatus) - FINAL_STATUSES
+"""A turn is open: it can fail or be cancelled."""
+EXECUTING = frozenset({RunStatus.RUNNING, RunStatus.PAUSED})
+"""Calls may be with function workers, and hold their function's `concurrency`. Approvals are decided."""
+APPROVABLE = frozenset({RunStatus.PENDING, RunStatus.RUNNING})
+"""The run is paused when one of its calls needs an approval."""
+UNSUCCESSFUL = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
+"""The run has a `failureReason`."""
+
 
 class ImpossibleMoveError(Exception):
     """A move that the table does not have."""

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.rules.approvals import denied, expired
-from orchestrator.rules.lifecycle import is_final
+from orchestrator.rules.lifecycle import EXECUTING, is_final
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.calls.attempts import end_attempt
@@ -36,7 +36,6 @@ from perdure.contract import (
     FunctionConfig,
     FunctionReference,
     ResultType,
-    RunStatus,
 )
 from perdure.contract.event_types import CallApproved, CallDenied
 
@@ -177,7 +176,7 @@ class ApprovalStore:
                 calls.c.approval_expires_at.is_not(None),
                 calls.c.status == CallStatus.INTERRUPTED.value,
                 calls.c.key > after,
-                runs.c.status.in_([RunStatus.RUNNING.value, RunStatus.PAUSED.value]),
+                runs.c.status.in_(sorted(EXECUTING)),
                 runs.c.cancel_reason.is_(None),
             )
             .order_by(calls.c.key)
@@ -194,7 +193,7 @@ class ApprovalStore:
             .where(
                 calls.c.approval_expires_at <= now_ms(),
                 calls.c.status == CallStatus.INTERRUPTED.value,
-                runs.c.status.in_([RunStatus.RUNNING.value, RunStatus.PAUSED.value]),
+                runs.c.status.in_(sorted(EXECUTING)),
             )
             .order_by(calls.c.approval_expires_at)
             .limit(BATCH)

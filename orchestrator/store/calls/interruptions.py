@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, select, update
 
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.lifecycle import APPROVABLE, Move
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Read
@@ -66,7 +66,7 @@ async def interrupt(
 
 async def pause_for_people(run: OpenRun) -> None:
     """Pause the run where calls of it wait for a person; once for all of them, by their functions' names."""
-    if run.status not in {RunStatus.PENDING, RunStatus.RUNNING} and not is_paused(run):
+    if run.status not in APPROVABLE and not is_paused(run):
         return
     names = await _interrupted(run.write, run.key)
     if not names:

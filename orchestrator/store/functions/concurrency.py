@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import Select, bindparam, func, select
 
+from orchestrator.rules.lifecycle import EXECUTING
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Read, Write
 from orchestrator.store.functions.available import config_of
 from orchestrator.store.records import CallRecord
-from perdure.contract import CallStatus, RunStatus
+from perdure.contract import CallStatus
 
 calls, runs = tables.calls, tables.runs
 
@@ -34,7 +35,7 @@ _AT_WORK: Select[int] = (
         calls.c.function == bindparam("of_function"),
         calls.c.key != bindparam("but"),
         calls.c.handed_out_at + calls.c.timeout_ms > bindparam("since"),
-        runs.c.status.in_([RunStatus.RUNNING.value, RunStatus.PAUSED.value]),
+        runs.c.status.in_(sorted(EXECUTING)),
     )
 )
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from orchestrator.rules.lifecycle import is_final
+from orchestrator.rules.lifecycle import UNFINISHED
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database
 from orchestrator.store.runs.limits import fail_overdue
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.workflows.interface import RunRef
-from perdure.contract import RunStatus
 
 runs = tables.runs
 
 BATCH = 200
 """Runs ended in one sweep."""
-_UNFINISHED = [status.value for status in RunStatus if not is_final(status)]
 
 
 class DeadlineStore:
@@ -30,7 +28,7 @@ class DeadlineStore:
         """Unfinished runs whose deadline has passed, the longest overdue first."""
         statement = (
             select(runs.c.cluster_id, runs.c.id)
-            .where(runs.c.deadline_at <= now_ms(), runs.c.status.in_(_UNFINISHED))
+            .where(runs.c.deadline_at <= now_ms(), runs.c.status.in_(sorted(UNFINISHED)))
             .order_by(runs.c.deadline_at)
             .limit(BATCH)
         )

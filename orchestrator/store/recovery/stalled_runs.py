@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
 from orchestrator.errors import NotFoundError
-from orchestrator.rules.lifecycle import is_final
+from orchestrator.rules.lifecycle import UNFINISHED, is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.interruptions import makes_calls
@@ -67,7 +67,7 @@ class SweepStore:
         statement = (
             select(runs.c.cluster_id, runs.c.id)
             .where(runs.c.wake_wanted > runs.c.wake_read, runs.c.wake_at < before)
-            .where(runs.c.status.in_(_UNFINISHED))
+            .where(runs.c.status.in_(sorted(UNFINISHED)))
             .order_by(runs.c.priority, runs.c.wake_at)
             .limit(MOST_UNHEARD)
         )
@@ -268,10 +268,3 @@ def _waits_for_function(*conditions: ColumnElement[bool]) -> ColumnElement[bool]
         )
         .exists()
     )
-
-
-_UNFINISHED = [
-    RunStatus.PENDING.value,
-    RunStatus.RUNNING.value,
-    RunStatus.PAUSED.value,
-]

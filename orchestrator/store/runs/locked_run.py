@@ -168,7 +168,7 @@ class OpenRun:
         if move is Move.REVIVE:
             self.turn += 1
             self.set(turn=self.turn, corrections=0)
-        failed = self.status in {RunStatus.FAILED, RunStatus.CANCELLED}
+        failed = self.status in lifecycle.UNSUCCESSFUL
         self.paused_for = paused_for if self.status is RunStatus.PAUSED else None
         self.set(
             paused_for=None if self.paused_for is None else self.paused_for.value,

@@ -9,17 +9,15 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.rules.lifecycle import is_final
+from orchestrator.rules.lifecycle import UNFINISHED
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, Read, Write
 from orchestrator.workflows.interface import RunRef
-from perdure.contract import RunStatus
 
 clusters, contexts = tables.clusters, tables.cluster_contexts
 
-_UNFINISHED = [status.value for status in RunStatus if not is_final(status)]
 _ORPHANS = 200
 _DELETED = select(clusters.c.id).where(clusters.c.deleted_at.is_not(None))
 
@@ -134,7 +132,7 @@ class ClusterStore:
                 return []
             statement = select(runs.c.cluster_id, runs.c.id).where(
                 runs.c.cluster_id.in_(deleted),
-                runs.c.status.in_(_UNFINISHED),
+                runs.c.status.in_(sorted(UNFINISHED)),
                 runs.c.cancel_reason.is_(None),
             )
             return [RunRef(*row) for row in await read.execute(statement.limit(_ORPHANS))]
