@@ -1,4 +1,7 @@
-"""Where a page of a list ends, as a word that a client hands back and need not understand."""
+"""Pages of lists: what a client may ask for, and the cursor that leads to the next page.
+
+A list reads `PageQuery.fetch` rows, one more than the page holds, and `page_of` makes the page and its cursor of them.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.errors import ApiError
 
@@ -18,6 +24,49 @@ MAX_TEXT_CURSOR = 800
 MAX_VERSION = 2**31 - 1
 """Of a run's events or transitions, or of a text; PostgreSQL takes no larger number where one is meant."""
 _NUMBERS = re.compile(r"\d{1,18}(\.\d{1,18})*")
+
+T = TypeVar("T")
+
+
+class PageQuery(BaseModel):
+    """Which page of a list. Lists with more parameters inherit from it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: Annotated[
+        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
+    ] = None
+
+    @property
+    def fetch(self) -> int:
+        """Rows to read: one more than the page holds tells whether there is another page."""
+        return self.limit + 1
+
+    def number(self) -> int | None:
+        """The position of a list that pages on one number. Raises `ApiError` (422) for an unknown cursor."""
+        return None if self.cursor is None else from_cursor(self.cursor, parts=1)[0]
+
+
+class TextPageQuery(PageQuery):
+    """The same for lists whose position holds an id."""
+
+    cursor: Annotated[
+        str | None,
+        Field(max_length=MAX_TEXT_CURSOR, description="`nextCursor` of the page before."),
+    ] = None
+
+    def text(self) -> str:
+        """The position of a list that pages on one id; empty at the beginning. Raises `ApiError` as `number` does."""
+        return "" if self.cursor is None else from_text_cursor(self.cursor, str)[0]
+
+
+def page_of(
+    found: Sequence[T], query: PageQuery, cursor_of: Callable[[T], str]
+) -> tuple[Sequence[T], str | None]:
+    """The page of the rows found, and the cursor behind its last one; None where it is the last page."""
+    page = found[: query.limit]
+    return page, cursor_of(page[-1]) if len(found) > query.limit else None
 
 
 def to_cursor(*position: int) -> str:

@@ -6,12 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Query, Response
 from fastapi.openapi.models import Example
-from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import actor_of
 from api.dependencies import Cluster, Key, KeyedRoute, Services
 from api.http.openapi import problems
-from api.http.pagination import MAX_CURSOR, from_cursor, to_cursor
+from api.http.pagination import PageQuery, page_of, to_cursor
 from api.http.responses import reply
 from api.routes.serializers import present_approval
 from orchestrator.runtime.clock import to_datetime
@@ -38,22 +37,6 @@ _DECISIONS: dict[str, Example] = {
 }
 
 
-class ListApprovals(BaseModel):
-    """Which page of the calls that wait."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[
-        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
-    ] = None
-
-    @property
-    def after(self) -> int:
-        """The key of the call after which the page begins."""
-        return 0 if self.cursor is None else from_cursor(self.cursor, parts=1)[0]
-
-
 @router.get(
     "/approvals",
     operation_id="list_approvals",
@@ -62,18 +45,17 @@ class ListApprovals(BaseModel):
     responses=problems(404),
 )
 async def list_approvals(
-    cluster_id: Cluster, wanted: Annotated[ListApprovals, Query()], services: Services
+    cluster_id: Cluster, wanted: Annotated[PageQuery, Query()], services: Services
 ) -> Response:
     """Calls that wait for a person's word, those made first first, a page at a time. Decided ones are not listed."""
     found = await services.store.approvals.page(
-        cluster_id, after=wanted.after, limit=wanted.limit + 1
+        cluster_id, after=wanted.number() or 0, limit=wanted.fetch
     )
-    page = found[: wanted.limit]
-    more = len(found) > wanted.limit
+    page, next_cursor = page_of(found, wanted, lambda last: to_cursor(last.call.key))
     return reply(
         ApprovalPage(
             items=[_present_pending(one) for one in page],
-            next_cursor=to_cursor(page[-1].call.key) if more else None,
+            next_cursor=next_cursor,
         )
     )
 

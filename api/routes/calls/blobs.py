@@ -8,11 +8,10 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import Cluster, Held, KeyedRoute, Ref, Services
 from api.http.openapi import problems
-from api.http.pagination import MAX_CURSOR, from_cursor, to_cursor
+from api.http.pagination import PageQuery, page_of, to_cursor
 from api.http.responses import reply
 from api.routes.serializers import present_blob
 from orchestrator.errors import InvalidRequestError, TooLargeError
@@ -36,21 +35,6 @@ uploads = APIRouter(
     prefix="/clusters/{clusterId}/calls", tags=["function workers"], route_class=_BlobRoute
 )
 router = APIRouter(prefix="/clusters/{clusterId}", tags=["calls"], route_class=KeyedRoute)
-
-
-class ListBlobs(BaseModel):
-    """Which page of a run's blobs."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[
-        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
-    ] = None
-
-    def offset(self) -> int:
-        """How many blobs the pages before had."""
-        return 0 if self.cursor is None else from_cursor(self.cursor, parts=1)[0]
 
 
 @uploads.post(
@@ -102,16 +86,16 @@ def _decoded(request: CreateBlob) -> bytes:
     responses=problems(404),
 )
 async def list_run_blobs(
-    ref: Ref, wanted: Annotated[ListBlobs, Query()], services: Services
+    ref: Ref, wanted: Annotated[PageQuery, Query()], services: Services
 ) -> Response:
     """What the run's functions attached to their calls, oldest first, without the content."""
-    offset = wanted.offset()
-    found = await services.store.blobs.page(ref, offset=offset, limit=wanted.limit + 1)
-    more = len(found) > wanted.limit
+    offset = wanted.number() or 0
+    found = await services.store.blobs.page(ref, offset=offset, limit=wanted.fetch)
+    page, next_cursor = page_of(found, wanted, lambda _: to_cursor(offset + wanted.limit))
     return reply(
         BlobPage(
-            items=[present_blob(blob) for blob in found[: wanted.limit]],
-            next_cursor=to_cursor(offset + wanted.limit) if more else None,
+            items=[present_blob(blob) for blob in page],
+            next_cursor=next_cursor,
         )
     )
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Response
 from fastapi.openapi.models import Example
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from api.dependencies import Asker, Cluster, KeyedRoute, Ref, Services
 from api.http.openapi import problems
-from api.http.pagination import MAX_CURSOR, from_cursor, to_cursor
+from api.http.pagination import PageQuery, page_of, to_cursor
 from api.http.responses import reply
 from api.routes.call_long_poll import wait_for_result
 from api.routes.serializers import present_call
@@ -71,22 +71,7 @@ CallId = Annotated[str, Depends(_call_id_of)]
 """The call of the path, which need not exist."""
 
 
-class ListRunCalls(BaseModel):
-    """Which page of a run's calls."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[
-        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
-    ] = None
-
-    def position(self) -> int | None:
-        """The key of the call after which the page begins."""
-        return None if self.cursor is None else from_cursor(self.cursor, parts=1)[0]
-
-
-class FindReferences(ListRunCalls):
+class FindReferences(PageQuery):
     """Which text to look for."""
 
     token: Annotated[
@@ -194,17 +179,17 @@ async def cancel_call(
     responses=problems(404),
 )
 async def list_run_calls(
-    ref: Ref, wanted: Annotated[ListRunCalls, Query()], services: Services
+    ref: Ref, wanted: Annotated[PageQuery, Query()], services: Services
 ) -> Response:
     """The calls of a run's model, in the order in which they were made. Results over 10,000 characters are left out."""
     found = await services.store.call_queries.page(
-        ref, after=wanted.position() or 0, limit=wanted.limit + 1
+        ref, after=wanted.number() or 0, limit=wanted.fetch
     )
-    page, more = found[: wanted.limit], len(found) > wanted.limit
+    page, next_cursor = page_of(found, wanted, lambda last: to_cursor(last.call.key))
     return reply(
         CallPage(
             items=[present_call(shown) for shown in page],
-            next_cursor=to_cursor(page[-1].call.key) if more else None,
+            next_cursor=next_cursor,
         )
     )
 
@@ -222,12 +207,12 @@ async def list_references(
     """The run's calls whose result contains a text, the newest first. Results over 10,000 characters are left out."""
     before = None if wanted.before is None else int(wanted.before.timestamp() * 1000)
     found = await services.store.call_queries.references(
-        ref, wanted.token, before=before, below=wanted.position(), limit=wanted.limit + 1
+        ref, wanted.token, before=before, below=wanted.number(), limit=wanted.fetch
     )
-    page, more = found[: wanted.limit], len(found) > wanted.limit
+    page, next_cursor = page_of(found, wanted, lambda last: to_cursor(last.call.key))
     return reply(
         CallPage(
             items=[present_call(shown) for shown in page],
-            next_cursor=to_cursor(page[-1].call.key) if more else None,
+            next_cursor=next_cursor,
         )
     )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import actor_of, forbidden
 from api.auth.scopes import givable
 from api.dependencies import Cluster, Key, KeyedRoute, Services
 from api.http.openapi import problems
-from api.http.pagination import MAX_TEXT_CURSOR, from_text_cursor, to_text_cursor
+from api.http.pagination import TextPageQuery, page_of, to_text_cursor
 from api.http.responses import reply
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.records import KeyRecord
@@ -21,18 +20,6 @@ from perdure.contract import ApiKey, ApiKeyPage, CreateApiKey, CreatedApiKey, Sc
 router = APIRouter(
     prefix="/clusters/{clusterId}/api-keys", tags=["clusters"], route_class=KeyedRoute
 )
-
-
-class ListKeys(BaseModel):
-    """Which page of the keys."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[
-        str | None,
-        Field(max_length=MAX_TEXT_CURSOR, description="`nextCursor` of the page before."),
-    ] = None
 
 
 def _present(record: KeyRecord) -> ApiKey:
@@ -87,16 +74,15 @@ def _given(wanted: CreateApiKey, possible: frozenset[Scope]) -> frozenset[Scope]
     responses=problems(404),
 )
 async def list_api_keys(
-    cluster_id: Cluster, wanted: Annotated[ListKeys, Query()], services: Services
+    cluster_id: Cluster, wanted: Annotated[TextPageQuery, Query()], services: Services
 ) -> Response:
     """Keys of the cluster, revoked ones included, oldest first. The keys themselves are kept nowhere."""
-    (after,) = ("",) if wanted.cursor is None else from_text_cursor(wanted.cursor, str)
-    found = await services.store.keys.page(cluster_id, after=after, limit=wanted.limit + 1)
-    page = found[: wanted.limit]
+    found = await services.store.keys.page(cluster_id, after=wanted.text(), limit=wanted.fetch)
+    page, next_cursor = page_of(found, wanted, lambda last: to_text_cursor(last.id))
     return reply(
         ApiKeyPage(
             items=[_present(record) for record in page],
-            next_cursor=to_text_cursor(page[-1].id) if len(found) > wanted.limit else None,
+            next_cursor=next_cursor,
         )
     )
 

@@ -5,27 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import Cluster, KeyedRoute, Services
 from api.http.openapi import problems
-from api.http.pagination import MAX_CURSOR, from_cursor, to_cursor
+from api.http.pagination import PageQuery, page_of, to_cursor
 from api.http.responses import reply
 from orchestrator.runtime.clock import to_datetime
 from perdure.contract import AuditEntry, AuditPage
 
 router = APIRouter(tags=["clusters"], route_class=KeyedRoute)
-
-
-class ListAudit(BaseModel):
-    """Which page of the trail."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[
-        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
-    ] = None
 
 
 @router.get(
@@ -36,15 +24,14 @@ class ListAudit(BaseModel):
     responses=problems(404),
 )
 async def list_audit_entries(
-    cluster_id: Cluster, wanted: Annotated[ListAudit, Query()], services: Services
+    cluster_id: Cluster, wanted: Annotated[PageQuery, Query()], services: Services
 ) -> Response:
     """Requests that changed something or were refused for their scope, newest first. Those that another API process
     answered may come half a second late. Heartbeats and results of function workers are not listed.
     """
     await services.trail.flush()
-    before = None if wanted.cursor is None else from_cursor(wanted.cursor, parts=1)[0]
-    found = await services.store.audit.page(cluster_id, before=before, limit=wanted.limit + 1)
-    page = found[: wanted.limit]
+    found = await services.store.audit.page(cluster_id, before=wanted.number(), limit=wanted.fetch)
+    page, next_cursor = page_of(found, wanted, lambda last: to_cursor(last.key))
     return reply(
         AuditPage(
             items=[
@@ -58,6 +45,6 @@ async def list_audit_entries(
                 )
                 for record in page
             ],
-            next_cursor=to_cursor(page[-1].key) if len(found) > wanted.limit else None,
+            next_cursor=next_cursor,
         )
     )

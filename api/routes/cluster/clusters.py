@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from api.dependencies import Cluster, Key, KeyedRoute, Services
 from api.http.openapi import problems
 from api.http.pagination import (
-    MAX_CURSOR,
-    MAX_TEXT_CURSOR,
     MAX_VERSION,
-    from_cursor,
-    from_text_cursor,
+    PageQuery,
+    TextPageQuery,
+    page_of,
     to_cursor,
     to_text_cursor,
 )
@@ -37,33 +36,10 @@ _COLUMNS = {"enable_custom_auth": "custom_auth"}
 _NEVER_EMPTY = ("name", "debug", "enable_custom_auth")
 
 
-class ListClusters(BaseModel):
-    """Which page of the clusters."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[
-        str | None,
-        Field(max_length=MAX_TEXT_CURSOR, description="`nextCursor` of the page before."),
-    ] = None
-
-
-class ListVersions(BaseModel):
+class ListVersions(PageQuery):
     """Which page of the versions."""
 
-    model_config = ConfigDict(extra="forbid")
-
     limit: Annotated[int, Field(ge=1, le=100)] = 20
-    cursor: Annotated[
-        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
-    ] = None
-
-    def before(self) -> int | None:
-        """The version before which the page begins."""
-        if self.cursor is None:
-            return None
-        return min(from_cursor(self.cursor, parts=1)[0], MAX_VERSION)
 
 
 def _present(record: ClusterRecord) -> ClusterReply:
@@ -87,16 +63,15 @@ def _present(record: ClusterRecord) -> ClusterReply:
     responses=problems(),
 )
 async def list_clusters(
-    _: Key, wanted: Annotated[ListClusters, Query()], services: Services
+    _: Key, wanted: Annotated[TextPageQuery, Query()], services: Services
 ) -> Response:
     """All clusters of this installation, oldest first, a page at a time."""
-    (after,) = ("",) if wanted.cursor is None else from_text_cursor(wanted.cursor, str)
-    found = await services.store.clusters.page(after=after, limit=wanted.limit + 1)
-    page = found[: wanted.limit]
+    found = await services.store.clusters.page(after=wanted.text(), limit=wanted.fetch)
+    page, next_cursor = page_of(found, wanted, lambda last: to_text_cursor(last.id))
     return reply(
         ClusterPage(
             items=[_present(record) for record in page],
-            next_cursor=to_text_cursor(page[-1].id) if len(found) > wanted.limit else None,
+            next_cursor=next_cursor,
         )
     )
 
@@ -180,10 +155,13 @@ async def list_context_versions(
     cluster_id: Cluster, wanted: Annotated[ListVersions, Query()], services: Services
 ) -> Response:
     """Each text that `additionalContext` was set to, newest first."""
+    number = wanted.number()
     found = await services.store.clusters.context_versions(
-        cluster_id, before=wanted.before(), limit=wanted.limit + 1
+        cluster_id,
+        before=None if number is None else min(number, MAX_VERSION),
+        limit=wanted.fetch,
     )
-    page = found[: wanted.limit]
+    page, next_cursor = page_of(found, wanted, lambda last: to_cursor(last.version))
     return reply(
         ContextVersionPage(
             items=[
@@ -194,6 +172,6 @@ async def list_context_versions(
                 )
                 for record in page
             ],
-            next_cursor=to_cursor(page[-1].version) if len(found) > wanted.limit else None,
+            next_cursor=next_cursor,
         )
     )

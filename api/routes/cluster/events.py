@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from api.dependencies import Cluster, KeyedRoute, Services
 from api.http.openapi import problems
-from api.http.pagination import MAX_CURSOR, from_cursor, to_cursor
+from api.http.pagination import PageQuery, from_cursor, page_of, to_cursor
 from api.http.responses import reply
 from api.routes.serializers import present_event
 from orchestrator.store.events.cluster_events import EventFilter
@@ -20,10 +20,10 @@ router = APIRouter(tags=["events"], route_class=KeyedRoute)
 _Word = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 
 
-class ListClusterEvents(BaseModel):
+class ListClusterEvents(PageQuery):
     """Which events; all that is given must hold."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     type: _Word | None = None
     run_id: Annotated[_Word | None, Field(alias="runId")] = None
@@ -31,9 +31,6 @@ class ListClusterEvents(BaseModel):
     machine_id: Annotated[_Word | None, Field(alias="machineId")] = None
     service: _Word | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 100
-    cursor: Annotated[
-        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
-    ] = None
 
     def to_filter(self) -> EventFilter:
         """The same as the store wants it, for one event more than the page holds."""
@@ -48,7 +45,7 @@ class ListClusterEvents(BaseModel):
             machine_id=self.machine_id,
             service=self.service,
             before=before,
-            limit=self.limit + 1,
+            limit=self.fetch,
         )
 
 
@@ -64,17 +61,17 @@ async def list_cluster_events(
 ) -> Response:
     """Events of all runs, newest first. `machineId` and `service` find the events that name them."""
     found = await services.store.events.page(cluster_id, wanted.to_filter())
-    page = found[: wanted.limit]
-    cursor = None
-    if len(found) > wanted.limit:
-        _, last = page[-1]
-        cursor = to_cursor(last.created_at, last.run_key, last.version)
+    page, next_cursor = page_of(
+        found,
+        wanted,
+        lambda last: to_cursor(last[1].created_at, last[1].run_key, last[1].version),
+    )
     return reply(
         ClusterEventPage(
             items=[
                 ClusterEvent(run_id=run_id, **present_event(record).model_dump())
                 for run_id, record in page
             ],
-            next_cursor=cursor,
+            next_cursor=next_cursor,
         )
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from api.dependencies import Cluster, KeyedRoute, Services
 from api.http.openapi import problems
-from api.http.pagination import MAX_TEXT_CURSOR, from_text_cursor, to_text_cursor
+from api.http.pagination import TextPageQuery, from_text_cursor, page_of, to_text_cursor
 from api.http.responses import reply
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store.functions.machines import MachineRecord
@@ -18,19 +18,12 @@ from perdure.contract import Machine, MachinePage
 router = APIRouter(tags=["services"], route_class=KeyedRoute)
 
 
-class ListMachines(BaseModel):
+class ListMachines(TextPageQuery):
     """Which machines."""
-
-    model_config = ConfigDict(extra="forbid")
 
     status: Annotated[
         Literal["active", "all"], Field(description="`active`: only those that are there.")
     ] = "all"
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[
-        str | None,
-        Field(max_length=MAX_TEXT_CURSOR, description="`nextCursor` of the page before."),
-    ] = None
 
 
 @router.get(
@@ -49,14 +42,15 @@ async def list_machines(
         cluster_id,
         before=None if wanted.cursor is None else _position(wanted.cursor),
         alive_at=now if wanted.status == "active" else None,
-        limit=wanted.limit + 1,
+        limit=wanted.fetch,
     )
-    page = found[: wanted.limit]
-    last = to_text_cursor(page[-1].created_at, page[-1].id) if page else None
+    page, next_cursor = page_of(
+        found, wanted, lambda last: to_text_cursor(last.created_at, last.id)
+    )
     return reply(
         MachinePage(
             items=[_present(record, now) for record in page],
-            next_cursor=last if len(found) > wanted.limit else None,
+            next_cursor=next_cursor,
         )
     )
 

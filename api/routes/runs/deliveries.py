@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import KeyedRoute, Ref, Services
 from api.http.openapi import problems
-from api.http.pagination import MAX_CURSOR, MAX_VERSION, from_cursor, to_cursor
+from api.http.pagination import MAX_VERSION, PageQuery, page_of, to_cursor
 from api.http.responses import reply
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.records import DeliveryRecord
@@ -20,22 +19,6 @@ router = APIRouter(
     tags=["status changes"],
     route_class=KeyedRoute,
 )
-
-
-class ListDeliveries(BaseModel):
-    """Which deliveries to list."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[
-        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
-    ] = None
-
-    @property
-    def after(self) -> int:
-        """The transition after which the page begins."""
-        return 0 if self.cursor is None else min(from_cursor(self.cursor, parts=1)[0], MAX_VERSION)
 
 
 Transition = Annotated[
@@ -51,16 +34,16 @@ Transition = Annotated[
     responses=problems(404),
 )
 async def list_deliveries(
-    ref: Ref, wanted: Annotated[ListDeliveries, Query()], services: Services
+    ref: Ref, wanted: Annotated[PageQuery, Query()], services: Services
 ) -> Response:
     """What the run's handler or webhook was told or is to be told, oldest transition first, a page at a time."""
-    found = await services.store.deliveries.page(ref, after=wanted.after, limit=wanted.limit + 1)
-    page = found[: wanted.limit]
-    more = len(found) > wanted.limit
+    after = min(wanted.number() or 0, MAX_VERSION)
+    found = await services.store.deliveries.page(ref, after=after, limit=wanted.fetch)
+    page, next_cursor = page_of(found, wanted, lambda last: to_cursor(last.transition))
     return reply(
         DeliveryPage(
             items=[_present(ref.run_id, record) for record in page],
-            next_cursor=to_cursor(page[-1].transition) if more else None,
+            next_cursor=next_cursor,
         )
     )
 

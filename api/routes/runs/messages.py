@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from api.dependencies import KeyedRoute, Ref, Services
 from api.http.openapi import problems
-from api.http.pagination import MAX_CURSOR, from_cursor, to_cursor
+from api.http.pagination import PageQuery, page_of, to_cursor
 from api.http.responses import reply
 from api.routes.serializers import present_message
 from perdure.contract import CreateMessage, EditMessage, Message, MessagePage
@@ -21,15 +21,9 @@ router = APIRouter(
 )
 
 
-class ListMessages(BaseModel):
+class ListMessages(PageQuery):
     """Which page of a conversation."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[
-        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
-    ] = None
     replaced: Annotated[
         Literal["false", "true", "all"],
         Field(description="`true`: those that an edit or retry took out; `all`: both."),
@@ -63,15 +57,14 @@ async def list_messages(
     """Messages of the conversation as it is, oldest first, a page at a time. What an edit or a retry has taken out of
     it is kept, and marked by `replacedBy`: ask with `replaced`.
     """
-    (after,) = (0,) if wanted.cursor is None else from_cursor(wanted.cursor, parts=1)
     found = await services.store.messages.page(
-        ref, after=after, limit=wanted.limit + 1, replaced=wanted.wants_replaced()
+        ref, after=wanted.number() or 0, limit=wanted.fetch, replaced=wanted.wants_replaced()
     )
-    page = found[: wanted.limit]
+    page, next_cursor = page_of(found, wanted, lambda last: to_cursor(last.key))
     return reply(
         MessagePage(
             items=[present_message(record) for record in page],
-            next_cursor=to_cursor(page[-1].key) if len(found) > wanted.limit else None,
+            next_cursor=next_cursor,
         )
     )
 

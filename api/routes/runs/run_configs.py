@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import Cluster, KeyedRoute, Services
 from api.http.openapi import problems
-from api.http.pagination import MAX_TEXT_CURSOR, from_text_cursor, to_text_cursor
+from api.http.pagination import TextPageQuery, page_of, to_text_cursor
 from api.http.responses import reply
 from orchestrator.operations.run_configs import RunConfigurations, content_of
 from orchestrator.runtime.clock import to_datetime
@@ -64,18 +64,6 @@ _ANALYSIS: dict[str, Example] = {
 }
 
 
-class ListRunConfigs(BaseModel):
-    """Which page of the run configurations."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[
-        str | None,
-        Field(max_length=MAX_TEXT_CURSOR, description="`nextCursor` of the page before."),
-    ] = None
-
-
 class LookAtRunConfig(BaseModel):
     """How much of a run configuration to show."""
 
@@ -127,17 +115,17 @@ async def create_run_config(
     responses=problems(404),
 )
 async def list_run_configs(
-    cluster_id: Cluster, wanted: Annotated[ListRunConfigs, Query()], services: Services
+    cluster_id: Cluster, wanted: Annotated[TextPageQuery, Query()], services: Services
 ) -> Response:
     """Run configurations, by id, a page at a time."""
-    after = "" if wanted.cursor is None else from_text_cursor(wanted.cursor, str)[0]
-    found = await services.store.run_configs.page(cluster_id, after=after, limit=wanted.limit + 1)
-    page = found[: wanted.limit]
-    more = len(found) > wanted.limit
+    found = await services.store.run_configs.page(
+        cluster_id, after=wanted.text(), limit=wanted.fetch
+    )
+    page, next_cursor = page_of(found, wanted, lambda last: to_text_cursor(last.id))
     return reply(
         RunConfigPage(
             items=[present(record) for record in page],
-            next_cursor=to_text_cursor(page[-1].id) if more else None,
+            next_cursor=next_cursor,
         )
     )
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.dependencies import Asker, Cluster, KeyedRoute, Ref, Services
 from api.http.openapi import problems
-from api.http.pagination import MAX_CURSOR, MAX_VERSION, from_cursor, to_cursor
+from api.http.pagination import MAX_VERSION, PageQuery, from_cursor, page_of, to_cursor
 from api.http.responses import reply
 from api.routes.long_poll import wait_for_change, wait_for_end
 from api.routes.serializers import present_run
@@ -53,27 +53,27 @@ _Pair = Annotated[
 ]
 
 
-class ListRuns(BaseModel):
+class ListRuns(PageQuery):
     """Which runs to list. Metadata pairs must all match."""
-
-    model_config = ConfigDict(extra="forbid")
 
     status: RunStatus | None = None
     metadata: Annotated[
         list[_Pair],
         Field(
+            default_factory=list,
             max_length=_MAX_PAIRS,
             description="`key:value`, repeated for several pairs, which must all match. A colon in the key is written `\\:`.",
             examples=[["team:sales"]],
         ),
-    ] = []
+    ]
     tag: Annotated[
         list[Annotated[Tag, Field(pattern=r"^[^\x00]*$")]],
         Field(
+            default_factory=list,
             max_length=_MAX_TAGS,
             description="Repeated for several tags, which the run must all have.",
         ),
-    ] = []
+    ]
     test: Annotated[
         Literal["false", "true", "all"],
         Field(description="Test runs are hidden unless they are asked for."),
@@ -81,10 +81,6 @@ class ListRuns(BaseModel):
     config_id: Annotated[
         RunConfigId | None,
         Field(alias="configId", description="Only runs made from this run configuration."),
-    ] = None
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[
-        str | None, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before.")
     ] = None
 
     def to_filter(self, asker: Caller) -> RunFilter:
@@ -101,7 +97,7 @@ class ListRuns(BaseModel):
             config_id=self.config_id,
             auth_token_hash=asker.auth_token_hash,
             before=before,
-            limit=self.limit + 1,
+            limit=self.fetch,
         )
 
 
@@ -203,12 +199,11 @@ async def list_runs(
 ) -> Response:
     """Runs, newest first, a page at a time."""
     found = await services.store.runs.page(cluster_id, wanted.to_filter(asker))
-    page = found[: wanted.limit]
-    more = len(found) > wanted.limit
+    page, next_cursor = page_of(found, wanted, lambda last: to_cursor(last.created_at, last.key))
     return reply(
         RunPage(
             items=[present_run(record) for record in page],
-            next_cursor=to_cursor(page[-1].created_at, page[-1].key) if more else None,
+            next_cursor=next_cursor,
         )
     )
 
