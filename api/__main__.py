@@ -46,6 +46,7 @@ from orchestrator.store.store import open_store
 from orchestrator.temporal.activity_tasks import CallQueue
 from orchestrator.temporal.client import Temporal
 from orchestrator.temporal.in_flight_journal import TaskJournal, scope_of
+from orchestrator.temporal.signals import WakeupSender
 
 _log = logging.getLogger("api")
 _GRACE_SECONDS = 5
@@ -88,8 +89,10 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
         )
         stack.push_async_callback(store.aclose)
         temporal = Temporal(settings)
+        wakeups = WakeupSender(temporal)
+        stack.push_async_callback(wakeups.aclose)
+        store.database.on_wakeups = wakeups.send
         operations = Operations(store, temporal, settings)
-        stack.push_async_callback(operations.aclose)
         journal = TaskJournal.of(settings)
         queue = CallQueue(temporal, identity=journal.process)
         stack.callback(journal.close)

@@ -40,6 +40,7 @@ from orchestrator.store.store import Store, open_store
 from orchestrator.temporal.activity_tasks import CallQueue
 from orchestrator.temporal.client import BUILD_ID, TASK_QUEUE, Temporal, connect, workflow_runner
 from orchestrator.temporal.in_flight_journal import Machine, TaskJournal, scope_of
+from orchestrator.temporal.signals import WakeupSender
 from orchestrator.workflows.interface import WEBHOOK_QUEUE
 from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow
 from workers.activities import Activities
@@ -152,7 +153,6 @@ def build_activities(
     store: Store,
     models: Models,
     namer: Namer,
-    temporal: Temporal,
     settings: Settings,
     *,
     hosting: Hosting | None = None,
@@ -166,7 +166,7 @@ def build_activities(
         policies=tuple(parse_policies(settings.scripted_policies)),
         prices=parse_prices(settings.model_prices),
     )
-    return Activities(store, thinker, Summarizer(store, namer.small_models), temporal, hosting)
+    return Activities(store, thinker, Summarizer(store, namer.small_models), hosting)
 
 
 def build_small_models(store: Store, models: Models, settings: Settings) -> SmallModels:
@@ -232,9 +232,9 @@ class _Parts:
     process: str
     """What it calls itself to Temporal."""
 
-    def activities(self, temporal: Temporal) -> Activities:
+    def activities(self) -> Activities:
         return build_activities(
-            self.store, self.models, self.namer, temporal, self.settings, hosting=self.hosting
+            self.store, self.models, self.namer, self.settings, hosting=self.hosting
         )
 
 
@@ -288,6 +288,9 @@ async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
     lost = build_lost_tasks(store, temporal, settings)
     watch = TemporalWatch(temporal, CallQueue(temporal, "temporal-watch"), parts.notes)
     async with AsyncExitStack() as working:
+        wakeups = WakeupSender(temporal)
+        working.push_async_callback(wakeups.aclose)
+        store.database.on_wakeups = wakeups.send
         sender = WebhookSender(settings.webhook_rules)
         working.push_async_callback(sender.aclose)
         if hosting is not None:
@@ -297,9 +300,7 @@ async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
                 await working.enter_async_context(worker)
         delivery = WebhookDelivery(store, Webhooks(store, settings), sender)
         await working.enter_async_context(build_webhook_worker(client, delivery))
-        await working.enter_async_context(
-            build_worker(client, parts.activities(temporal), settings)
-        )
+        await working.enter_async_context(build_worker(client, parts.activities(), settings))
         await working.enter_async_context(_beside(sweeper.run(), lost.run(), watch.run()))
         _log.info("working on %s, model %s", settings.temporal_address, settings.model)
         await stop.wait()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from typing import NamedTuple
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from orchestrator.errors import NotFoundError, UnavailableError
+from orchestrator.errors import NotFoundError
 from orchestrator.llm.messages import ModelError, Posture
 from orchestrator.rules.agent_loop import CallFunctions, CallModel, next_step
 from orchestrator.rules.lifecycle import Move
@@ -20,7 +21,6 @@ from orchestrator.store.calls.outcomes import HandedOut
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.conversation.steps import Recorded
 from orchestrator.store.store import Store
-from orchestrator.temporal.client import Temporal
 from orchestrator.workflows import interface
 from orchestrator.workflows.interface import (
     Deliveries,
@@ -71,13 +71,11 @@ class Activities:
         store: Store,
         thinker: Thinker,
         summarizer: Summarizer,
-        temporal: Temporal,
         hosting: Hosting | None = None,
     ) -> None:
         self._store = store
         self._thinker = thinker
         self._summarizer = summarizer
-        self._temporal = temporal
         self._hosting = hosting
 
     @activity.defn(name=interface.THINK)
@@ -121,10 +119,7 @@ class Activities:
         """One model step at most."""
         begun = await self._begin(question, attempt)
         if isinstance(begun, Standing):
-            return _Step(await self._tell(question.run, begun))
-        has_handler = begun.run.on_status_change is not None
-        if has_handler and begun.run.status == RunStatus.PENDING:  # until this step began the turn
-            await self._tell(question.run, None)
+            return _Step(begun)
         try:
             standing, handed = await self._ask(question.run, begun, attempt, until)
         except NotFoundError:
@@ -133,8 +128,6 @@ class Activities:
             reach(Point.RESULT_NOT_DELIVERED)
         if standing.status == RunStatus.PAUSED:
             reach(Point.WAITING_FOR_APPROVAL)
-        if has_handler:
-            await self._tell(question.run, standing)
         return _Step(standing, handed)
 
     async def _begin(self, question: ThinkInput, attempt: int) -> Question | Standing:
@@ -204,23 +197,10 @@ class Activities:
     @activity.defn(name=interface.SETTLE)
     async def settle(self, wanted: SettleInput) -> None:
         """End a turn from outside the model loop."""
-        try:
+        with suppress(NotFoundError):  # deleted meanwhile
             await self._store.runs.settle(wanted.run, Move(wanted.move), wanted.reason)
-        except NotFoundError:
-            return
-        await self._tell(wanted.run, None)
 
     @activity.defn(name=interface.NEXT_DELIVERIES)
     async def next_deliveries(self, wanted: DeliveriesInput) -> Deliveries:
         """Handler calls that wait, in the order of their transitions."""
         return Deliveries(await self._store.deliveries.waiting(wanted.run, wanted.dead))
-
-    async def _tell(self, ref: RunRef, standing: Standing | None) -> Standing:
-        """Nudge the delivery workflow where a transition was written; the sweeper does it if this fails."""
-        moved = standing is None or standing.status != RunStatus.RUNNING
-        if moved and await self._store.deliveries.are_open(ref):
-            try:
-                await self._temporal.nudge_delivery(ref)
-            except UnavailableError as error:
-                _log.warning("The sweeper will nudge the delivery: %s", error)
-        return standing or Standing(RunStatus.RUNNING.value)

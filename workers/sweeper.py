@@ -80,8 +80,8 @@ class Sweeper:
         await self._lost_handouts.sweep()
         await self._note_waiting_calls()
         await self._expire_approvals()
-        await self._nudge(await self._sweeps.park(), self._temporal.nudge_run)
-        await self._nudge(await self._sweeps.unpark(), self._temporal.nudge_run)
+        await self._sweeps.park()
+        await self._sweeps.unpark()
         await self._nudge(await self._sweeps.stuck_runs(), self._temporal.start_run)
         if self._retention is not None:
             await self._delete_outdated(now_ms() - int(self._retention / timedelta(milliseconds=1)))
@@ -91,7 +91,6 @@ class Sweeper:
         for ref in await self._clusters.orphans():
             with suppress(ConflictError, NotFoundError):  # it ended, or was deleted
                 await self._runs.cancel(ref, "The cluster was deleted.")
-                await self._nudge([ref], self._temporal.nudge_run)
 
     async def _delete_outdated(self, before: int) -> None:
         for ref in await self._deletion.outdated(before):
@@ -101,25 +100,15 @@ class Sweeper:
     async def _end_overdue(self) -> None:
         for ref in await self._deadlines.overdue():
             with suppress(NotFoundError):  # deleted meanwhile
-                to_tell = await self._deadlines.end(ref)
-                if to_tell is not None:
-                    await self._nudge([ref], self._temporal.nudge_run)
-                if to_tell:
-                    await self._nudge([ref], self._temporal.start_delivery)
+                await self._deadlines.end(ref)
 
     async def _expire_approvals(self) -> None:
         for cluster_id, call_id in await self._approvals.overdue():
-            expired = await self._approvals.expire(cluster_id, call_id)
-            if expired is not None:
-                await self._nudge([expired.run], self._temporal.nudge_run)
-                if expired.has_handler:
-                    await self._nudge([expired.run], self._temporal.start_delivery)
+            await self._approvals.expire(cluster_id, call_id)
 
     async def _note_waiting_calls(self) -> None:
         for waiting in await self._sweeps.calls_without_machine(now_ms() - UNTAKEN_MS):
-            ref = await self._sweeps.note_waiting(waiting)
-            if ref is not None:
-                await self._nudge([ref], self._temporal.nudge_run)
+            await self._sweeps.note_waiting(waiting)
 
     async def _nudge_unheard(self, before: int) -> None:
         """What no workflow has worked on yet is started: that costs the engine nothing where it only has much to do."""

@@ -1,12 +1,11 @@
-"""What a caller may do. Checks come first; then one fact is written; then the engine is nudged.
+"""What a caller may do. Checks come first; then one fact is written; after its commit the engine is woken.
 
-Law: accepted means durable. A wish is a row before anybody is told that it was taken. The nudge may get lost with
-this process or with Temporal away: the sweeper repeats it, so a caller never has to.
+Law: accepted means durable. A request is a row before its caller gets an answer. The wake-up may get lost with this
+process or with Temporal away: the sweeper repeats it, so a caller never has to.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from pydantic import JsonValue
@@ -26,10 +25,9 @@ from orchestrator.schema import compile_schema
 from orchestrator.settings import Settings
 from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.records import CallRecord, DeliveryRecord, MessageRecord, RunRecord
-from orchestrator.store.runs.creation import NewRun, priority_of
+from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store
 from orchestrator.temporal.client import Temporal
-from orchestrator.temporal.signals import Nudge, Nudges
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import (
     Budget,
@@ -52,8 +50,6 @@ class Operations:
         self._store = store
         self._temporal = temporal
         self._admission = RunAdmission(store, settings)
-        self._starts = Nudges()
-        self._nudges = Nudges()
 
     async def create_run(
         self,
@@ -92,44 +88,26 @@ class Operations:
     async def accept_run(self, new: NewRun) -> tuple[RunRecord, bool]:
         """Write a run that was checked, and start it; True if it is new."""
         reach(Point.REQUEST_ACCEPTED)
-        record, is_new = await self._store.runs.create(new)
-        if is_new:
-            reach(Point.ROW_WRITTEN)
-            ref = RunRef(new.cluster_id, record.id)
-            self._starts.send(self._temporal.start_run(ref, priority=priority_of(record)))
-        return record, is_new
+        return await self._store.runs.create(new)
 
     async def add_message(self, ref: RunRef, request: CreateMessage) -> tuple[MessageRecord, bool]:
         """Accept a follow-up; True if it is new. Raises `NotFoundError`, `ConflictError`."""
-        record, is_new = await self._store.messages.add(
+        return await self._store.messages.add(
             ref, request.id or new_id(), MessageType(request.type), request.message
         )
-        if is_new:
-            reach(Point.WISH_WRITTEN)
-            self._in_background(self._temporal.nudge_run(ref))
-        return record, is_new
 
     async def edit_message(self, ref: RunRef, message_id: str, text: str) -> MessageRecord:
         """Give a message another text: the run begins again from there. The same text again changes nothing.
 
         Raises `NotFoundError`, `ConflictError`.
         """
-        record, is_new = await self._store.rewind.edit(ref, message_id, text)
-        if is_new:
-            await self._go_on(ref)
+        record, _ = await self._store.rewind.edit(ref, message_id, text)
         return record
 
     async def retry_run(self, ref: RunRef, message_id: str | None = None) -> RunRecord:
         """Begin again from a message, by default the last one sent. Raises `NotFoundError`, `ConflictError`."""
         await self._store.rewind.retry(ref, message_id)
-        return await self._go_on(ref)
-
-    async def _go_on(self, ref: RunRef) -> RunRecord:
-        reach(Point.WISH_WRITTEN)
-        self._in_background(self._temporal.nudge_run(ref))
-        record = await self._store.runs.get(ref)
-        self._tell_handler(record)
-        return record
+        return await self._store.runs.get(ref)
 
     async def delete_run(self, ref: RunRef) -> None:
         """Delete a run for good and stop what works for it. Raises `NotFoundError`."""
@@ -141,11 +119,7 @@ class Operations:
 
     async def cancel_run(self, ref: RunRef, reason: str | None = None) -> RunRecord:
         """Accept the wish to end a run. Raises `NotFoundError`, `ConflictError` where it has ended."""
-        record = await self._store.runs.cancel(ref, reason or "cancelled by the caller")
-        reach(Point.WISH_WRITTEN)
-        self._in_background(self._temporal.nudge_run(ref))
-        self._tell_handler(record)
-        return record
+        return await self._store.runs.cancel(ref, reason or "cancelled by the caller")
 
     async def resume_run(self, ref: RunRef, budget: Budget | None = None) -> RunRecord:
         """Let a paused run go on, with a higher budget where one is given.
@@ -155,10 +129,7 @@ class Operations:
         """
         if budget is not None and budget.usd is not None:
             self._admission.check_price((await self._store.runs.get(ref)).model)
-        record = await self._store.runs.resume(ref, budget)
-        self._in_background(self._temporal.nudge_run(ref))
-        self._tell_handler(record)
-        return record
+        return await self._store.runs.resume(ref, budget)
 
     async def decide_call(
         self, cluster_id: str, call_id: str, request: DecideCall, *, by: str
@@ -171,14 +142,9 @@ class Operations:
         if request.input is not None:
             schema = await self._store.approvals.schema_of(cluster_id, call_id)
             _check_arguments(request.input, schema, approved=request.approved)
-        decided = await self._store.approvals.decide(
+        return await self._store.approvals.decide(
             cluster_id, call_id, Decision(request.approved, by, request.reason, request.input)
         )
-        reach(Point.WISH_WRITTEN)
-        self._in_background(self._temporal.nudge_run(decided.run))
-        if decided.has_handler:
-            self._in_background(self._temporal.nudge_delivery(decided.run))
-        return decided.call
 
     async def create_call(
         self,
@@ -197,9 +163,7 @@ class Operations:
         )
         reach(Point.REQUEST_ACCEPTED)
         call_id = await self._store.direct_calls.create(new, function, request.input)
-        reach(Point.ROW_WRITTEN)
         if call_id is not None:
-            self._starts.send(self._temporal.start_run(RunRef(cluster_id, new.id)))
             return call_id
         raced = await self._call_before(cluster_id, request, idempotency_key, caller)
         if raced is None:
@@ -216,16 +180,11 @@ class Operations:
 
     async def cancel_call(self, cluster_id: str, call_id: str, reason: str | None = None) -> None:
         """Give a call up. Raises `NotFoundError`, `ConflictError` where it has ended."""
-        given_up = await self._store.calls.cancel(cluster_id, call_id, reason)
-        self._in_background(self._temporal.nudge_run(given_up.run))
-        if given_up.has_handler:
-            self._in_background(self._temporal.nudge_delivery(given_up.run))
+        await self._store.calls.cancel(cluster_id, call_id, reason)
 
     async def resend_delivery(self, ref: RunRef, transition: int) -> DeliveryRecord:
         """Send a settled delivery again. Raises `NotFoundError`, `ConflictError` where it is still under way."""
-        record = await self._store.deliveries.resend(ref, transition)
-        self._in_background(self._temporal.nudge_delivery(ref))
-        return record
+        return await self._store.deliveries.resend(ref, transition)
 
     async def register(
         self,
@@ -249,18 +208,6 @@ class Operations:
             heartbeats=heartbeats,
             alive_until=alive_until,
         )
-
-    def _tell_handler(self, record: RunRecord) -> None:
-        if record.on_status_change is not None:
-            self._in_background(self._temporal.nudge_delivery(RunRef(record.cluster_id, record.id)))
-
-    def _in_background(self, nudge: Nudge) -> None:
-        """The caller need not wait for Temporal: the wish is in the store. No burst of new runs goes before it."""
-        self._nudges.send(nudge)
-
-    async def aclose(self) -> None:
-        """Let the nudges that are under way finish."""
-        await asyncio.gather(self._starts.aclose(), self._nudges.aclose())
 
 
 def _check_arguments(arguments: JsonValue, schema: str, *, approved: bool) -> None:

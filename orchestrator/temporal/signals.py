@@ -1,55 +1,86 @@
-"""Nudges to Temporal that nobody waits for: the wish is in the store, and the sweeper nudges again where one is lost."""
+"""Sends wake-ups to Temporal in the background: nobody waits for one, and the sweeper replaces a lost one."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.failpoints import Point, reach
+from orchestrator.temporal.client import Temporal
+from orchestrator.workflows.wakeups import Wakeup, WakeupKind
 
 _log = logging.getLogger(__name__)
 
-AT_ONCE = 32
-"""Nudges under way at the same time. A burst of thousands at once would have the engine answer none of them in time."""
+MAX_CONCURRENT = 32
+"""Requests to Temporal at the same time. It would answer none of a burst of thousands in time."""
 MAX_WAITING = 1_000
-"""Nudges that wait for their turn; what comes on top is left to the sweeper."""
-
-Nudge = Coroutine[Any, Any, None]
+"""Requests that wait for their turn; what comes on top is left to the sweeper."""
 
 
-class Nudges:
-    """Sends nudges in the background, in the order in which they came."""
+class WakeupSender:
+    """Sends the wake-ups of committed transactions. A burst of new runs does not delay those of running ones."""
 
-    def __init__(self, *, at_once: int = AT_ONCE, max_waiting: int = MAX_WAITING) -> None:
-        self._turnstile = asyncio.Semaphore(at_once)
-        self._most = at_once + max_waiting
+    def __init__(
+        self,
+        temporal: Temporal,
+        *,
+        max_concurrent: int = MAX_CONCURRENT,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._temporal = temporal
+        self._starts = _Queue(max_concurrent, max_waiting)
+        self._signals = _Queue(max_concurrent, max_waiting)
+
+    def send(self, wakeups: Iterable[Wakeup]) -> None:
+        """Send them soon, in their order. Returns at once."""
+        for wakeup in wakeups:
+            match wakeup.kind:
+                case WakeupKind.START:
+                    reach(Point.ROW_WRITTEN)
+                    start = self._temporal.start_run(wakeup.run, priority=wakeup.priority)
+                    self._starts.send(start)
+                case WakeupKind.RUN:
+                    reach(Point.WISH_WRITTEN)
+                    self._signals.send(self._temporal.nudge_run(wakeup.run))
+                case WakeupKind.DELIVERY:
+                    self._signals.send(self._temporal.nudge_delivery(wakeup.run))
+
+    async def aclose(self) -> None:
+        """Let requests finish that were sent; those that wait for their turn are left to the sweeper."""
+        await asyncio.gather(self._starts.aclose(), self._signals.aclose())
+
+
+class _Queue:
+    """Requests in their order, some of them at the same time."""
+
+    def __init__(self, max_concurrent: int, max_waiting: int) -> None:
+        self._slots = asyncio.Semaphore(max_concurrent)
+        self._most = max_concurrent + max_waiting
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
-    def send(self, nudge: Nudge) -> None:
-        """Send it soon. Returns at once."""
+    def send(self, request: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= self._most:
-            nudge.close()
+            request.close()
             return
-        task = asyncio.create_task(self._send(nudge))
+        task = asyncio.create_task(self._send(request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, nudge: Nudge) -> None:
-        async with self._turnstile:
+    async def _send(self, request: Coroutine[Any, Any, None]) -> None:
+        async with self._slots:
             if self._closing:
-                nudge.close()
+                request.close()
                 return
             try:
-                await nudge
+                await request
                 reach(Point.WORKFLOW_STARTED)
             except UnavailableError as error:
-                _log.warning("The sweeper will nudge the run: %s", error)
+                _log.warning("The sweeper repeats a wake-up signal: %s", error)
 
     async def aclose(self) -> None:
-        """Let those that are under way finish; the others are left to the sweeper."""
         self._closing = True
         await asyncio.gather(*self._tasks, return_exceptions=True)

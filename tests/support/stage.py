@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from orchestrator.store.records import MessageRecord, RunRecord
 from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import CallOrder, CallTicket, LostCall, RunRef, Standing
+from orchestrator.workflows.wakeups import Wakeup, WakeupKind
 from perdure.contract import (
     FunctionCall,
     FunctionConfig,
@@ -95,6 +96,25 @@ class Stage:
         message_id = message_id or f"message-{next(_numbers)}"
         record, _ = await self.store.messages.add(ref, message_id, MessageType.HUMAN, text)
         return record
+
+    async def woken_by(self, work: Awaitable[object]) -> list[RunRef]:
+        """The runs whose workflows are to be woken after these transactions."""
+        wakeups: list[Wakeup] = []
+        sending = self.store.database.on_wakeups
+        self.store.database.on_wakeups = wakeups.extend
+        try:
+            await work
+        finally:
+            self.store.database.on_wakeups = sending
+        return [wakeup.run for wakeup in wakeups if wakeup.kind is WakeupKind.RUN]
+
+    async def has_pending_deliveries(self, ref: RunRef) -> bool:
+        """Whether a transition of the run is still to be delivered."""
+        run = await self.look(ref)
+        pending = tables.deliveries.c.status == "pending"
+        return bool(
+            await self.rows(tables.deliveries, tables.deliveries.c.run_key == run.key, pending)
+        )
 
     # -- what the workflow and the model do --------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from orchestrator.store import tables
 from orchestrator.store.recovery.stalled_runs import PARK_AFTER_MS, STUCK_AFTER_MS
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
+from orchestrator.workflows.wakeups import Wakeup
 from tests.support.stage import HANDLER, Stage
 from workers.sweeper import GRACE_MS, UNTAKEN_MS, Sweeper
 
@@ -56,6 +58,28 @@ class Engine(Temporal):
     async def end_run(self, ref: RunRef) -> None:
         self._hear("end run", ref)
 
+    def woken(self, wakeups: Collection[Wakeup]) -> None:
+        """Hear the wake-ups of committed transactions, as long as it is there."""
+        if not self.away:
+            self.told += [(f"nudge {kind.value}", ref.run_id) for kind, ref, _ in wakeups]
+
+
+class HeardSweeper(Sweeper):
+    """The engine hears the wake-ups of a sweep, and no others."""
+
+    def __init__(self, stage: Stage, engine: Engine) -> None:
+        super().__init__(stage.store, engine, seconds=0.01)
+        self._database, self._engine = stage.store.database, engine
+
+    @override
+    async def sweep(self) -> None:
+        ignored = self._database.on_wakeups
+        self._database.on_wakeups = self._engine.woken
+        try:
+            await super().sweep()
+        finally:
+            self._database.on_wakeups = ignored
+
 
 @pytest.fixture
 def engine() -> Engine:
@@ -64,7 +88,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def sweeper(stage: Stage, engine: Engine) -> Sweeper:
-    return Sweeper(stage.store, engine, seconds=0.01)
+    return HeardSweeper(stage, engine)
 
 
 async def _age(stage: Stage, milliseconds: int) -> None:

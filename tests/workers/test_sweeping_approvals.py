@@ -10,7 +10,7 @@ from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.recovery.stalled_runs import PARK_AFTER_MS
 from perdure.contract import ApprovalRequest, FunctionConfig, RunStatus
 from tests.support.stage import HANDLER, Stage
-from tests.workers.test_sweeper import Engine
+from tests.workers.test_sweeper import Engine, HeardSweeper
 from workers.sweeper import GRACE_MS, UNTAKEN_MS, Sweeper
 
 runs, calls = tables.runs, tables.calls
@@ -24,7 +24,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def sweeper(stage: Stage, engine: Engine) -> Sweeper:
-    return Sweeper(stage.store, engine, seconds=0.01)
+    return HeardSweeper(stage, engine)
 
 
 async def test_what_nobody_decides_in_time_is_denied_and_the_run_goes_on(
@@ -47,7 +47,7 @@ async def test_what_nobody_decides_in_time_is_denied_and_the_run_goes_on(
         approval_expires_at=past + 90_000 - 1,
     )
     await sweeper.sweep()
-    assert engine.told == [("nudge run", ref.run_id), ("start delivery", ref.run_id)]
+    assert engine.told == [("nudge delivery", ref.run_id), ("nudge run", ref.run_id)]
     assert (await stage.look(ref)).run_status is RunStatus.RUNNING
     (denied,) = await stage.events(ref, "call.denied")
     assert denied["decidedBy"] == "expiry"

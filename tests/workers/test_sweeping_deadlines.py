@@ -7,7 +7,7 @@ import pytest
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from tests.support.stage import HANDLER, Stage
-from tests.workers.test_sweeper import Engine
+from tests.workers.test_sweeper import Engine, HeardSweeper
 from workers.sweeper import Sweeper
 
 _HOUR = 3_600_000
@@ -20,7 +20,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def sweeper(stage: Stage, engine: Engine) -> Sweeper:
-    return Sweeper(stage.store, engine, seconds=0.01)
+    return HeardSweeper(stage, engine)
 
 
 async def test_an_overdue_run_ends_its_workflow_and_its_handler_are_told(
@@ -37,7 +37,7 @@ async def test_an_overdue_run_ends_its_workflow_and_its_handler_are_told(
     await sweeper.sweep()
     await sweeper.sweep()
 
-    assert engine.told == [("nudge run", ref.run_id), ("start delivery", ref.run_id)]
+    assert engine.told == [("nudge delivery", ref.run_id), ("nudge run", ref.run_id)]
     assert (await stage.look(ref)).status == "failed"
     assert (await stage.look(in_time)).status == "pending"
 

@@ -29,7 +29,7 @@ from orchestrator.store.database.json_columns import dump, load_object, storable
 from orchestrator.store.functions.available import find_function
 from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.locked_run import OpenRun
-from orchestrator.workflows.interface import CallOutcome, RunRef
+from orchestrator.workflows.interface import CallOutcome
 from perdure.contract import (
     ApprovalRequest,
     CallStatus,
@@ -56,15 +56,6 @@ class Decision:
     by: str
     reason: str | None = None
     arguments: Mapping[str, JsonValue] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """A call that was decided on, and its run, which must be told."""
-
-    run: RunRef
-    call: CallRecord
-    has_handler: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +120,7 @@ class ApprovalStore:
             raise SupersededError(f"The run is {run.status.value}; nobody is asked any more.")
         return Finished(run.ref, call, token, verdict)
 
-    async def decide(self, cluster_id: str, call_id: str, decision: Decision) -> Decided:
+    async def decide(self, cluster_id: str, call_id: str, decision: Decision) -> CallRecord:
         """Write down what a person decided, once: an approved call is made, a denied one is answered.
 
         Raises `NotFoundError`, or `ConflictError` with the code `approval_not_requested`, `already_decided`,
@@ -148,7 +139,7 @@ class ApprovalStore:
             run.wish()
             await run.save()
             after = await find_call(write, cluster_id, call_id)
-        return Decided(run.ref, after or call, run.has_handler)
+        return after or call
 
     async def schema_of(self, cluster_id: str, call_id: str) -> str:
         """The input schema of the call's function, as JSON. Raises `NotFoundError`, `ConflictError` where it is gone."""
@@ -201,21 +192,21 @@ class ApprovalStore:
         async with self._database.read() as read:
             return [(cluster_id, call_id) for cluster_id, call_id in await read.execute(statement)]
 
-    async def expire(self, cluster_id: str, call_id: str) -> Decided | None:
-        """Deny a call because its time is up, unless somebody was faster."""
+    async def expire(self, cluster_id: str, call_id: str) -> bool:
+        """Deny a call because its time is up; False if somebody decided before."""
         async with self._database.write() as write:
             try:
                 run = await OpenRun.lock_call(write, cluster_id, call_id)
             except NotFoundError:
-                return None
+                return False
             call = await find_call(write, cluster_id, call_id)
             if call is None or not _is_overdue(run, call):
-                return None
+                return False
             waited = (call.approval_expires_at or 0) - (call.approval_requested_at or 0)
             await _deny(run, call, expired(waited), Decision(approved=False, by=EXPIRY))
             run.wish()
             await run.save()
-        return Decided(run.ref, call, run.has_handler)
+        return True
 
 
 def _pending(*, of_run: str, of_name: str, **columns: Any) -> Pending:

@@ -16,7 +16,6 @@ from orchestrator.store.calls.leases import give, handed, is_made_within_a_step
 from orchestrator.store.calls.outcomes import (
     Finished,
     Full,
-    GivenUp,
     HandedOut,
     Settled,
     Unwanted,
@@ -187,10 +186,10 @@ class CallStore:
             )
         return Finished(run.ref, call, token, verdict)
 
-    async def cancel(self, cluster_id: str, call_id: str, reason: str | None) -> GivenUp:
+    async def cancel(self, cluster_id: str, call_id: str, reason: str | None) -> None:
         """Give a call up: that is its result, the model goes on with it, and a direct call's run is cancelled.
 
-        The run must be told. Raises `NotFoundError`, or `ConflictError` with the code `call_is_finished`,
+        Raises `NotFoundError`, or `ConflictError` with the code `call_is_finished`,
         `run_is_final` or `not_cancellable`.
         """
         async with self._database.write() as write:
@@ -205,7 +204,6 @@ class CallStore:
             await answer(run, replace(call, cancelled=True), ResultType.REJECTION, words)
             run.wish()
             await run.save()
-        return GivenUp(run.ref, run.has_handler)
 
     async def supersede(self, call: CallRecord) -> bool:
         """Take a result back that Temporal refused: the call was given to somebody else already.

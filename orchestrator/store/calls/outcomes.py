@@ -94,14 +94,6 @@ def outcome_of(call: CallRecord) -> CallOutcome:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class GivenUp:
-    """The run of a call that was cancelled, which must be told, and its handler, where it has one."""
-
-    run: RunRef
-    has_handler: bool
-
-
 class Content(NamedTuple):
     """A result as it is kept: JSON text, or a plain string's characters."""
 

@@ -26,6 +26,7 @@ from orchestrator.store.database.drivers.file_lock import FileLock
 from orchestrator.store.database.drivers.wal_checkpointer import Checkpointer
 from orchestrator.store.database.prepared import execute
 from orchestrator.store.database.transaction import Read, Write
+from orchestrator.workflows.wakeups import Wakeup
 from perdure.contract import RunStatus
 
 __all__ = ["Database", "Dialect", "Read", "Write", "open_database"]
@@ -57,6 +58,8 @@ class Database:
         self.checkpointer = checkpointer
         self.box = box or SecretBox(None)
         self.feed = ChangeFeed(self._sights, hints)
+        self.on_wakeups: Callable[[Collection[Wakeup]], None] = _left_to_the_sweeper
+        """Sends the wake-ups of a transaction after its commit; set by whoever composes the process."""
         self._glance = hints.glance if isinstance(hints, DataVersionHints) else None
         self._reading = _reading_engine(dialect, engine)
         self._glancing = self._reading if path is None else sqlite.glancing_engine(path)
@@ -97,6 +100,7 @@ class Database:
                 # Also after a commit of which nobody knows how it ended: a hint too many does no harm.
                 if write.committing:
                     self.feed.publish(write.touched)
+                    self.on_wakeups(write.wakeups)
 
     async def write_one(self, statement: UpdateBase, parameters: Mapping[str, Any]) -> int:
         """One statement that is made once, in a transaction of its own: on PostgreSQL one round trip instead of three.
@@ -216,6 +220,10 @@ async def _open_sqlite(file: Path, *, checkpoint: bool, box: SecretBox | None) -
         checkpointer=Checkpointer(path) if checkpoint else None,
         box=box,
     )
+
+
+def _left_to_the_sweeper(_: Collection[Wakeup]) -> None:
+    """Where nobody sends wake-ups, the sweeper finds in the store what was asked for."""
 
 
 def _made_ready(path: Path) -> Path:

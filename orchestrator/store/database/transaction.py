@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store.database.prepared import Pipeline, Rows, execute, is_made_once
+from orchestrator.workflows.wakeups import Wakeup
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 T = TypeVar("T")
@@ -68,6 +69,8 @@ class Write(Read):
         super().__init__(connection, box)
         self.touched: set[int] = set()
         """Keys of runs; negative where the run goes on."""
+        self.wakeups: dict[Wakeup, None] = {}
+        """Sent after the commit, in the order in which they were first asked for."""
         self.committing = False
         self._pipeline = Pipeline(connection) if connection.dialect.name == "postgresql" else None
 
@@ -128,6 +131,10 @@ class Write(Read):
         changes: dict[str, ColumnElement[Any]] = {name: statement.excluded[name] for name in update}
         changes |= {name: table.c[name] + statement.excluded[name] for name in add}
         await self.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changes))
+
+    def wake(self, wakeup: Wakeup) -> None:
+        """Ask for a wake-up of the engine after the commit; once, however often it is asked for."""
+        self.wakeups[wakeup] = None
 
     def touch(self, run_key: int, *, goes_on: bool = False) -> None:
         """This transaction changes the run: whoever waits for it is woken after the commit.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, bindparam, delete, select, update
+from sqlalchemy import Select, delete, select, update
 
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
@@ -14,24 +14,18 @@ from orchestrator.store.database.engine import Database, Read, Write
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.records import CallRecord, DeliveryRecord
 from orchestrator.store.runs.locked_run import OpenRun
-from orchestrator.store.runs.outbox import WEBHOOK, mark_delivered, patience_with, target_of
+from orchestrator.store.runs.outbox import (
+    WEBHOOK,
+    mark_delivered,
+    patience_with,
+    target_of,
+    wake_delivery,
+)
 from orchestrator.workflows.interface import CallOrder, RunRef
 from perdure.contract import CallStatus, ResultType
 from perdure.contract.event_types import DeliveryDead, DeliveryResent
 
 deliveries, calls, runs = tables.deliveries, tables.calls, tables.runs
-
-# Made once: building a statement costs more than sending it.
-_OPEN = (
-    select(deliveries.c.transition)
-    .join(runs, runs.c.key == deliveries.c.run_key)
-    .where(
-        runs.c.cluster_id == bindparam("of_cluster"),
-        runs.c.id == bindparam("of_run"),
-        deliveries.c.status == "pending",
-    )
-    .limit(1)
-)
 
 BATCH = 16
 """Deliveries of one run handed to its delivery workflow at a time."""
@@ -66,12 +60,6 @@ class DeliveryStore:
                 await _bury(run, call_id)
             await run.save()
             return [order_of(call, run.now) for call in await _waiting(write, run.key)]
-
-    async def are_open(self, ref: RunRef) -> bool:
-        """Whether the run's handler or webhook has something to be told."""
-        of_run = {"of_cluster": ref.cluster_id, "of_run": ref.run_id}
-        async with self._database.read() as read:
-            return (await read.execute(_OPEN, of_run)).first() is not None
 
     async def begin_webhook(self, ref: RunRef, call_id: str) -> WebhookAttempt | None:
         """Count an attempt before it is made; None where nothing is to be sent (any more)."""
@@ -146,6 +134,7 @@ class DeliveryStore:
                     code="delivery_is_pending",
                 )
             await _reopen(run, transition)
+            wake_delivery(run.write, run.record)
             run.event(DeliveryResent(transition=transition, call_id=record.call_id))
             await run.save()
             return await _find(write, run.key, transition)

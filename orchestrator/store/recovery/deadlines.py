@@ -37,15 +37,12 @@ class DeadlineStore:
                 RunRef(cluster_id, run_id) for cluster_id, run_id in await read.execute(statement)
             ]
 
-    async def end(self, ref: RunRef) -> bool | None:
-        """Fail an overdue run; whether somebody is to be told, None where it was not to be failed any more.
-
-        Its workflow must be nudged. Raises `NotFoundError` where it was deleted meanwhile.
-        """
+    async def end(self, ref: RunRef) -> bool:
+        """Fail a run whose deadline has passed; False if it ended before. Raises `NotFoundError` where it was deleted."""
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
-            if not await fail_overdue(run):
-                return None
-            run.wish()
-            await run.save()
-        return run.has_handler
+            failed = await fail_overdue(run)
+            if failed:
+                run.wish()
+                await run.save()
+        return failed

@@ -167,8 +167,8 @@ class SweepStore:
             rows = await read.execute(statement)
             return [WaitingCall(run_key, call_id) for run_key, call_id in rows]
 
-    async def note_waiting(self, waiting: WaitingCall) -> RunRef | None:
-        """Say on the run that it waits for a function worker; the run, if it must be nudged.
+    async def note_waiting(self, waiting: WaitingCall) -> None:
+        """Say on the run that it waits for a function worker.
 
         A call whose attempts are used up gets its failure instead of waiting for a machine that could say so.
         """
@@ -176,12 +176,12 @@ class SweepStore:
             try:
                 run = await OpenRun.lock_key(write, waiting.run_key)
             except NotFoundError:  # deleted since
-                return None
+                return
             call = await find_call(write, run.record.cluster_id, waiting.call_id)
             if call is None or call.result_type is not None or is_final(run.status):
-                return None
+                return
             if call.handed_out_at is not None and run.now < call.handed_out_at + _patience(call):
-                return None  # a machine came in between
+                return  # a machine came in between
             reason = exhausted(call)
             if reason is not None:
                 await answer(run, call, ResultType.REJECTION, reason)
@@ -193,9 +193,8 @@ class SweepStore:
                     call=call,
                 )
             await run.save()
-            return run.ref if reason is not None else None
 
-    async def park(self) -> list[RunRef]:
+    async def park(self) -> None:
         """Mark runs that have waited long for a function worker; their executions are to be closed."""
         statement = select(runs.c.key).where(
             _MAKES_CALLS,
@@ -203,9 +202,9 @@ class SweepStore:
             runs.c.waiting_since < now_ms() - PARK_AFTER_MS,
             _waits_for_function(),
         )
-        return await self._mark(statement.limit(BATCH), parked=True)
+        await self._mark(statement.limit(BATCH), parked=True)
 
-    async def unpark(self) -> list[RunRef]:
+    async def unpark(self) -> None:
         """Let go on what waited for a function worker, where one came or the call's time is up."""
         now = now_ms()
         over = func.coalesce(calls.c.decided_at, calls.c.created_at) + calls.c.deadline_ms < now
@@ -215,12 +214,11 @@ class SweepStore:
             runs.c.waiting_since.is_not(None),
             _waits_for_function(or_(has_live_machine(now), over)),
         )
-        return await self._mark(statement.limit(BATCH), parked=False)
+        await self._mark(statement.limit(BATCH), parked=False)
 
-    async def _mark(self, statement: Select[int], *, parked: bool) -> list[RunRef]:
+    async def _mark(self, statement: Select[int], *, parked: bool) -> None:
         async with self._database.read() as read:
             keys = list((await read.execute(statement)).scalars())
-        marked: list[RunRef] = []
         for key in keys:
             with suppress(NotFoundError):  # deleted since
                 async with self._database.write() as write:
@@ -233,8 +231,6 @@ class SweepStore:
                         run.stop_waiting()
                     run.wish()
                     await run.save()
-                marked.append(run.ref)
-        return marked
 
 
 _MAKES_CALLS = or_(

@@ -17,6 +17,8 @@ from orchestrator.store.database.json_columns import dump, dump_optional, storab
 from orchestrator.store.database.prepared import quick
 from orchestrator.store.records import RunRecord
 from orchestrator.store.sealed_fields import sealed_context
+from orchestrator.workflows.interface import RunRef
+from orchestrator.workflows.wakeups import Wakeup, WakeupKind
 from perdure.contract import Budget, FunctionReference, MessageType, RunStatus, StatusChangeTarget
 from perdure.contract.event_types import RunCreated
 
@@ -101,6 +103,8 @@ async def insert_run(write: Write, new: NewRun) -> RunRecord:
         _INSERT_EVENT, {**event, "data": dump(created.to_wire()), "created_at": now}
     )
     write.touch(record.key, goes_on=True)
+    ref = RunRef(record.cluster_id, record.id)
+    write.wake(Wakeup(WakeupKind.START, ref, priority=priority_of(record)))
     return record
 
 

@@ -20,6 +20,7 @@ from orchestrator.store.database.prepared import quick
 from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.runs.outbox import plan_delivery
 from orchestrator.workflows.interface import RunRef
+from orchestrator.workflows.wakeups import Wakeup, WakeupKind
 from perdure.contract import PausedFor, RunStatus, StatusChange
 from perdure.contract.event_types import EventData, RunStatusChanged, RunWaiting
 
@@ -116,6 +117,7 @@ class OpenRun:
     def wish(self) -> None:
         """Ask that the workflow look at the run: the sweeper sees to it if the nudge is lost."""
         self.set(wake_wanted=self.record.wake_wanted + 1, wake_at=self.now)
+        self.write.wake(Wakeup(WakeupKind.RUN, self.ref))
 
     def read_wishes(self) -> None:
         """All wishes written so far are seen."""
@@ -225,10 +227,6 @@ class OpenRun:
             metadata={name: str(value) for name, value in metadata.items()},
             created_at=to_datetime(self.now),
         )
-
-    @property
-    def has_handler(self) -> bool:
-        return self.record.on_status_change is not None
 
     async def save(self) -> None:
         """Write what changed. Whoever waits for the run is woken after the commit."""

@@ -13,6 +13,8 @@ from orchestrator.store.database.engine import Read, Write
 from orchestrator.store.database.json_columns import dump, load_optional
 from orchestrator.store.functions.available import call_settings
 from orchestrator.store.records import CallRecord, RunRecord
+from orchestrator.workflows.interface import RunRef
+from orchestrator.workflows.wakeups import Wakeup, WakeupKind
 from perdure.contract import CallStatus, FunctionReference, StatusChange, StatusChangeTarget
 
 WEBHOOK = "webhook"
@@ -78,6 +80,12 @@ async def plan_delivery(write: Write, record: RunRecord, change: StatusChange, n
             created_at=now,
         )
     )
+    wake_delivery(write, record)
+
+
+def wake_delivery(write: Write, record: RunRecord) -> None:
+    """Wake the workflow that makes the run's deliveries, after the commit."""
+    write.wake(Wakeup(WakeupKind.DELIVERY, RunRef(record.cluster_id, record.id)))
 
 
 async def mark_delivered(write: Write, call: CallRecord, now: int) -> None:

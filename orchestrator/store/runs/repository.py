@@ -149,22 +149,20 @@ class RunStore:
         return await self.get(ref)
 
     async def wish(self, ref: RunRef) -> None:
-        """Have the sweeper nudge the run's workflow, because something could not be told to Temporal."""
+        """Wake the run's workflow as soon as Temporal is back, because it could not be told of something."""
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
             run.wish()
             await run.save()
 
-    async def settle(self, ref: RunRef, move: Move, reason: str) -> bool:
-        """End the turn from outside the model loop, where it has not ended by itself; True if a handler is to be told.
+    async def settle(self, ref: RunRef, move: Move, reason: str) -> None:
+        """End the turn from outside the model loop, where it has not ended by itself.
 
         A cancel takes its reason from the wish; a turn that was to be cancelled does not fail instead.
         """
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
-            if not can(run.status, move):
-                return False
-            await run.break_off(move, reason)
-            run.read_wishes()
-            await run.save()
-        return run.has_handler
+            if can(run.status, move):
+                await run.break_off(move, reason)
+                run.read_wishes()
+                await run.save()

@@ -278,10 +278,8 @@ class Watched(Operations):
 
 
 @pytest.fixture
-async def watched(services: ApiServices) -> AsyncGenerator[Watched]:
-    watched = Watched(services)
-    yield watched
-    await watched.aclose()
+async def watched(services: ApiServices) -> Watched:
+    return Watched(services)
 
 
 @pytest.mark.parametrize(

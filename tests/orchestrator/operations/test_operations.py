@@ -20,6 +20,7 @@ from orchestrator.settings import Settings
 from orchestrator.store.database.json_columns import load
 from orchestrator.store.store import Store
 from orchestrator.temporal.client import Temporal
+from orchestrator.temporal.signals import WakeupSender
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import (
     MAX_CONTEXT_BYTES,
@@ -63,6 +64,7 @@ class Office:
 
     operations: Operations
     engine: Engine
+    wakeups: WakeupSender
     store: Store
     cluster_id: str
 
@@ -87,7 +89,7 @@ class Office:
 
     async def told(self) -> list[str]:
         """What the engine has heard so far."""
-        await self.operations.aclose()
+        await self.wakeups.aclose()
         return [what for what, _ in self.engine.told]
 
 
@@ -96,7 +98,9 @@ async def office(store: Store) -> Office:
     settings = Settings(default_model="scripted/inline", scripted_policies="mine=package:function")
     engine = Engine(settings)
     operations = Operations(store, engine, settings)
-    return Office(operations, engine, store, await store.keys.ensure_cluster("test"))
+    wakeups = WakeupSender(engine)
+    store.database.on_wakeups = wakeups.send
+    return Office(operations, engine, wakeups, store, await store.keys.ensure_cluster("test"))
 
 
 # -- runs ------------------------------------------------------------------------------------------

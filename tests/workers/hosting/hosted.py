@@ -9,7 +9,6 @@ from pydantic import JsonValue
 from temporalio.testing import ActivityEnvironment
 
 from orchestrator.settings import Settings
-from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
 from perdure import Service
 from perdure.hosting import Host
@@ -39,9 +38,7 @@ def activities_of(stage: Stage, hosting: Hosting | None) -> Activities:
     models = open_models(settings)
     small = SmallModels(stage.store, models, model=None)
     thinker = Thinker(stage.store, models, max_output_tokens=1_000)
-    return Activities(
-        stage.store, thinker, Summarizer(stage.store, small), Temporal(settings), hosting
-    )
+    return Activities(stage.store, thinker, Summarizer(stage.store, small), hosting)
 
 
 def script(*steps: JsonValue) -> str:

@@ -8,8 +8,6 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from orchestrator.llm.messages import ModelError, Posture, Reply, Stop
-from orchestrator.settings import Settings
-from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef, Seen, SettleInput, Standing, ThinkInput
 from tests.support.stage import Stage
 from tests.workers.model_step.test_model_step import Parrot, ParrotModels
@@ -31,7 +29,7 @@ def activities(stage: Stage, parrot: Parrot) -> Activities:
     models = ParrotModels(parrot)
     thinker = Thinker(stage.store, models, max_output_tokens=1_000)
     summarizer = Summarizer(stage.store, SmallModels(stage.store, models))
-    return Activities(stage.store, thinker, summarizer, Temporal(Settings()))
+    return Activities(stage.store, thinker, summarizer)
 
 
 async def _asked(activities: Activities, parrot: Parrot, ref: RunRef) -> asyncio.Future[Standing]:

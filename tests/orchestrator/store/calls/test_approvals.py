@@ -165,7 +165,7 @@ async def test_nobody_is_asked_for_a_run_that_has_ended(stage: Stage) -> None:
 async def test_an_approved_call_is_handed_out_again_and_says_so(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
     decided = await decide(stage, call_id, Decision(approved=True, by="ann", reason="go on"))
-    assert decided.run == ref
+    assert decided.id == call_id
     row = await stage.call_row(call_id)
     assert (row["status"], row["approved"]) == ("pending", True)
     assert (row["decided_by"], row["decision_reason"]) == ("ann", "go on")
@@ -287,7 +287,7 @@ async def test_time_denies_what_nobody_decided(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
     store = stage.store.approvals
     assert await store.overdue() == []
-    assert await store.expire(stage.cluster_id, call_id) is None
+    assert await store.expire(stage.cluster_id, call_id) is False
     row = await stage.call_row(call_id)
     week = 7 * 86_400_000
     await stage.alter(
@@ -298,8 +298,8 @@ async def test_time_denies_what_nobody_decided(stage: Stage) -> None:
     )
     assert await refusal(stage, call_id) == "approval_expired", "too late, although not swept"
     assert await store.overdue() == [(stage.cluster_id, call_id)]
-    assert await store.expire(stage.cluster_id, call_id) is not None
-    assert await store.expire(stage.cluster_id, call_id) is None
+    assert await store.expire(stage.cluster_id, call_id) is True
+    assert await store.expire(stage.cluster_id, call_id) is False
     assert await store.overdue() == []
     assert await shown(stage, ref) == [
         (True, "The approval request expired after 7 days; the call was not made.")

@@ -13,8 +13,8 @@ from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.calls.approvals import Decided
 from orchestrator.store.calls.outcomes import Settled
+from orchestrator.store.records import CallRecord
 from orchestrator.workflows.interface import CallOutcome, CallTicket, LostCall
 from perdure.contract import PausedFor, ResultType, RunStatus
 from tests.orchestrator.store.calls.waiting_calls import (
@@ -45,9 +45,9 @@ async def test_of_two_people_one_decides(stage: Stage, elsewhere: Stage) -> None
         said = await asyncio.gather(
             decide(stage, call_id, YES), decide(elsewhere, call_id, NO), return_exceptions=True
         )
-        assert sorted(type(one).__name__ for one in said) == ["ConflictError", "Decided"]
+        assert sorted(type(one).__name__ for one in said) == ["CallRecord", "ConflictError"]
         row = await stage.call_row(call_id)
-        assert row["approved"] is isinstance(said[0], Decided)
+        assert row["approved"] is isinstance(said[0], CallRecord)
         types = await stage.event_types(ref)
         assert types.count("call.approved") + types.count("call.denied") == 1
 
@@ -57,14 +57,14 @@ async def test_of_a_person_and_time_one_decides(stage: Stage, elsewhere: Stage) 
         ref, call_id = await waiting_call(stage)
         await stage.alter(calls, calls.c.id == call_id, approval_expires_at=now_ms() + 15)
         decided = asyncio.create_task(decide(stage, call_id, YES))
-        expired = None
+        expired = False
         async with asyncio.timeout(10):
-            while expired is None and not decided.done():
+            while not expired and not decided.done():
                 expired = await elsewhere.store.approvals.expire(stage.cluster_id, call_id)
         await asyncio.wait([decided])
-        if expired is None:  # whoever is too late may hear so before time has decided
+        if not expired:  # whoever is too late may hear so before time has decided
             expired = await elsewhere.store.approvals.expire(stage.cluster_id, call_id)
-        assert (decided.exception() is None) is (expired is None)
+        assert (decided.exception() is None) is not expired
         types = await stage.event_types(ref)
         assert types.count("call.approved") + types.count("call.denied") == 1
 

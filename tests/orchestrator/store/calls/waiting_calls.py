@@ -9,8 +9,9 @@ import pytest
 from orchestrator.errors import ConflictError
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
-from orchestrator.store.calls.approvals import Decided, Decision
+from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.calls.outcomes import Finished
+from orchestrator.store.records import CallRecord
 from orchestrator.workflows.interface import CallOrder, RunRef, Standing
 from perdure.contract import ApprovalRequest, FunctionConfig
 from tests.support.stage import Stage
@@ -52,7 +53,7 @@ async def marked_call(stage: Stage, *names: str, **changes: Any) -> tuple[RunRef
     return ref, pending.call.id
 
 
-async def decide(stage: Stage, call_id: str, decision: Decision = YES) -> Decided:
+async def decide(stage: Stage, call_id: str, decision: Decision = YES) -> CallRecord:
     return await stage.store.approvals.decide(stage.cluster_id, call_id, decision)
 
 

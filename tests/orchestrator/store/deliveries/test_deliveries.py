@@ -39,7 +39,7 @@ async def test_each_transition_becomes_a_delivery_in_order(stage: Stage) -> None
 async def test_a_run_without_a_handler_has_no_deliveries(stage: Stage) -> None:
     ref = await stage.finished()
     assert await _waiting(stage, ref) == []
-    assert not await stage.store.deliveries.are_open(ref)
+    assert not await stage.has_pending_deliveries(ref)
 
 
 @pytest.mark.parametrize("move", [Move.FAIL, Move.CANCEL])
@@ -68,10 +68,10 @@ async def test_what_was_delivered_is_not_delivered_again(stage: Stage) -> None:
     finished = await stage.answer(ref, first.call_id, "null")
     assert isinstance(finished.verdict, Settled)
     assert [order.call_id for order in await _waiting(stage, ref)] == [second.call_id]
-    assert await stage.store.deliveries.are_open(ref)
+    assert await stage.has_pending_deliveries(ref)
     await stage.answer(ref, second.call_id, "null")
     assert await _waiting(stage, ref) == []
-    assert not await stage.store.deliveries.are_open(ref)
+    assert not await stage.has_pending_deliveries(ref)
     rows = await stage.rows(tables.deliveries)
     assert [row["status"] for row in rows] == ["delivered", "delivered"]
     assert all(row["settled_at"] is not None for row in rows)

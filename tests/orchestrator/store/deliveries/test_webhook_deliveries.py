@@ -77,7 +77,7 @@ async def test_a_filter_lets_only_the_wanted_transitions_through(
 async def test_a_filter_that_nothing_passes_leaves_nothing_to_tell(stage: Stage) -> None:
     ref = await stage.finished(on_status_change=_only(RunStatus.PAUSED))
     assert await _told(stage, ref) == []
-    assert not await stage.store.deliveries.are_open(ref)
+    assert not await stage.has_pending_deliveries(ref)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ async def test_a_call_of_a_silent_machine_counts_as_lost_when_its_timeout_has_pa
 
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 100_001)
     (waiting,) = await sweeps.calls_without_machine(now_ms())
-    assert await sweeps.note_waiting(waiting) == ref
+    assert await stage.woken_by(sweeps.note_waiting(waiting)) == [ref]
     assert (await stage.call_row(call_id))["status"] == "failure"
 
 
@@ -47,7 +47,7 @@ async def test_a_call_found_lost_is_left_alone_when_it_was_handed_out_meanwhile(
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 100_001)
     (waiting,) = await stage.store.sweeps.calls_without_machine(now_ms())
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 1)
-    assert await stage.store.sweeps.note_waiting(waiting) is None
+    assert await stage.woken_by(stage.store.sweeps.note_waiting(waiting)) == []
     assert (await stage.call_row(call_id))["status"] == "running"
 
 

@@ -59,7 +59,7 @@ async def _noted(stage: Stage) -> tuple[RunRef, str]:
 async def _parked(stage: Stage) -> tuple[RunRef, str]:
     ref, call_id = await _noted(stage)
     await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 1)
-    assert await stage.store.sweeps.park() == [ref]
+    assert await stage.woken_by(stage.store.sweeps.park()) == [ref]
     return ref, call_id
 
 
@@ -152,7 +152,7 @@ async def test_a_handler_that_is_away_does_not_hide_that_its_run_is_stuck(
     await stage.ask(ref)
     past = now_ms() - STUCK_AFTER_MS - 1
     await stage.alter(runs, runs.c.id == ref.run_id, updated_at=past, wake_at=past)
-    assert await stage.store.deliveries.are_open(ref)
+    assert await stage.has_pending_deliveries(ref)
     assert await sweeps.stuck_runs() == [ref]
 
 
@@ -205,7 +205,7 @@ async def test_a_call_is_waiting_again_when_its_machine_was_lost(
     assert await sweeps.calls_without_machine(_soon()) == []
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 1_000)
     (waiting,) = await sweeps.calls_without_machine(_soon())
-    assert await sweeps.note_waiting(waiting) is None
+    assert await stage.woken_by(sweeps.note_waiting(waiting)) == []
     assert (await stage.look(ref)).waiting_for is not None
 
 
@@ -217,8 +217,8 @@ async def test_a_lost_call_without_attempts_left_is_answered_at_once(
     await stage.acknowledge(call_id)
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 1_000)
     (waiting,) = await sweeps.calls_without_machine(_soon())
-    assert await sweeps.note_waiting(waiting) == ref
-    assert await sweeps.note_waiting(waiting) is None
+    assert await stage.woken_by(sweeps.note_waiting(waiting)) == [ref]
+    assert await stage.woken_by(sweeps.note_waiting(waiting)) == []
     run = await stage.look(ref)
     assert run.wake_wanted > run.wake_read
     last = turns((await stage.ask(ref)).entries)[-1]
@@ -231,7 +231,7 @@ async def test_a_machine_that_comes_in_between_is_noticed(stage: Stage, sweeps: 
     ref, call_id = await _waits(stage)
     (waiting,) = await sweeps.calls_without_machine(_soon())
     await stage.hand_out(ref, call_id)
-    assert await sweeps.note_waiting(waiting) is None
+    assert await stage.woken_by(sweeps.note_waiting(waiting)) == []
     assert (await stage.look(ref)).waiting_for is None
 
 
@@ -242,8 +242,8 @@ async def test_a_call_that_ended_in_between_waits_for_nobody(
     (waiting,) = await sweeps.calls_without_machine(_soon())
     await stage.answer(ref, call_id)
     version = (await stage.look(ref)).version
-    assert await sweeps.note_waiting(waiting) is None
-    assert await sweeps.note_waiting(WaitingCall(waiting.run_key, "gone")) is None
+    assert await stage.woken_by(sweeps.note_waiting(waiting)) == []
+    assert await stage.woken_by(sweeps.note_waiting(WaitingCall(waiting.run_key, "gone"))) == []
     assert (await stage.look(ref)).version == version
 
 
@@ -267,10 +267,10 @@ async def test_a_handler_that_is_away_does_not_make_its_run_wait(
 
 async def test_a_run_that_waits_for_long_is_parked_once(stage: Stage, sweeps: SweepStore) -> None:
     ref, _ = await _noted(stage)
-    assert await sweeps.park() == []
+    assert await stage.woken_by(sweeps.park()) == []
     await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 1)
-    assert await sweeps.park() == [ref]
-    assert await sweeps.park() == []
+    assert await stage.woken_by(sweeps.park()) == [ref]
+    assert await stage.woken_by(sweeps.park()) == []
     run = await stage.look(ref)
     assert run.wake_wanted > run.wake_read
     assert (await stage.store.calls.look(ref)).parked
@@ -278,10 +278,10 @@ async def test_a_run_that_waits_for_long_is_parked_once(stage: Stage, sweeps: Sw
 
 async def test_a_parked_run_goes_on_when_a_machine_comes(stage: Stage, sweeps: SweepStore) -> None:
     ref, call_id = await _parked(stage)
-    assert await sweeps.unpark() == []
+    assert await stage.woken_by(sweeps.unpark()) == []
     await stage.register("query", machine="m2")
-    assert await sweeps.unpark() == [ref]
-    assert await sweeps.unpark() == []
+    assert await stage.woken_by(sweeps.unpark()) == [ref]
+    assert await stage.woken_by(sweeps.unpark()) == []
     run = await stage.look(ref)
     assert (run.parked, run.waiting_for) == (False, None)
     standing = await stage.begin(ref)
@@ -294,7 +294,7 @@ async def test_a_parked_run_goes_on_when_its_calls_time_is_up(
     """Its workflow is closed, so no timer of Temporal's would say that the call's deadline passed."""
     ref, call_id = await _parked(stage)
     await stage.alter(calls, calls.c.id == call_id, deadline_ms=0)
-    assert await sweeps.unpark() == [ref]
+    assert await stage.woken_by(sweeps.unpark()) == [ref]
     standing = await stage.begin(ref)
     (order,) = getattr(standing, "orders", [])
     assert order.deadline == 1.0
@@ -307,7 +307,7 @@ async def test_a_parked_run_can_be_cancelled(stage: Stage, sweeps: SweepStore) -
     assert await sweeps.unheard_runs(_soon()) == [ref]
     await stage.begin(ref)
     assert (await stage.look(ref)).status == "cancelled"
-    assert await sweeps.unpark() == []
+    assert await stage.woken_by(sweeps.unpark()) == []
 
 
 async def test_a_run_that_waits_for_its_model_is_not_parked(
@@ -317,5 +317,5 @@ async def test_a_run_that_waits_for_its_model_is_not_parked(
     await stage.ask(ref)
     await stage.store.steps.note_retry(ref, 1, "overloaded", None)
     await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 1)
-    assert await sweeps.park() == []
+    assert await stage.woken_by(sweeps.park()) == []
     assert (await stage.think(ref, text_of("the answer"))).status == "done"

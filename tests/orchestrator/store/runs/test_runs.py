@@ -16,6 +16,7 @@ from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.filters import RunFilter
 from orchestrator.store.runs.repository import RunStore
 from orchestrator.workflows.interface import RunRef
+from orchestrator.workflows.wakeups import Wakeup, WakeupKind
 from perdure.contract import MessageType, RunStatus
 from tests.support.stage import HANDLER, Stage, new_run, text_of
 
@@ -256,7 +257,7 @@ async def test_a_cancel_of_a_running_run_is_a_wish(stage: Stage) -> None:
     run = await stage.store.runs.cancel(ref, "enough")
     assert (run.status, run.cancel_reason) == ("running", "enough")
     assert run.wake_wanted > run.wake_read
-    assert await stage.store.runs.settle(ref, Move.CANCEL, "") is False
+    await stage.store.runs.settle(ref, Move.CANCEL, "")
     run = await stage.look(ref)
     assert (run.status, run.failure_reason) == ("cancelled", "enough")
     assert run.wake_wanted == run.wake_read
@@ -303,15 +304,18 @@ async def test_only_a_paused_run_can_be_resumed(stage: Stage) -> None:
 
 async def test_a_turn_that_ended_by_itself_is_not_ended_again(stage: Stage) -> None:
     ref = await stage.finished(on_status_change=HANDLER)
-    assert await stage.store.runs.settle(ref, Move.FAIL, "too late") is False
+    await stage.store.runs.settle(ref, Move.FAIL, "too late")
     run = await stage.look(ref)
     assert (run.status, run.failure_reason) == ("done", None)
 
 
-async def test_ending_a_turn_says_whether_a_handler_must_be_told(stage: Stage) -> None:
+async def test_ending_a_turn_wakes_the_delivery_where_there_is_a_handler(stage: Stage) -> None:
     with_handler, without = await stage.run(on_status_change=HANDLER), await stage.run()
-    assert await stage.store.runs.settle(with_handler, Move.FAIL, "why") is True
-    assert await stage.store.runs.settle(without, Move.FAIL, "why") is False
+    woken: list[Wakeup] = []
+    stage.store.database.on_wakeups = woken.extend
+    await stage.store.runs.settle(with_handler, Move.FAIL, "why")
+    await stage.store.runs.settle(without, Move.FAIL, "why")
+    assert woken == [Wakeup(WakeupKind.DELIVERY, with_handler)]
     assert (await stage.look(without)).failure_reason == "why"
 
 
