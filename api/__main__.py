@@ -34,7 +34,7 @@ from api.dispatch.liveness import Presence
 from api.http.protocol import Connection
 from api.keys import ensure
 from orchestrator.operations.calls import CallOperations
-from orchestrator.operations.crash_recovery import LostTasks
+from orchestrator.operations.crash_recovery import CrashRecovery
 from orchestrator.operations.runs import Operations
 from orchestrator.operations.webhooks import Webhooks
 from orchestrator.runtime.encryption import SecretBox
@@ -43,9 +43,9 @@ from orchestrator.runtime.process import MisconfiguredError, collect_garbage_aga
 from orchestrator.settings import Settings, read_settings
 from orchestrator.store.migrations.runner import NewerDatabaseError
 from orchestrator.store.store import open_store
-from orchestrator.temporal.activity_tasks import CallQueue
+from orchestrator.temporal.activity_tasks import ActivityTaskClient
 from orchestrator.temporal.client import Temporal
-from orchestrator.temporal.in_flight_journal import TaskJournal, scope_of
+from orchestrator.temporal.in_flight_journal import InFlightJournal, journal_scope
 from orchestrator.temporal.signals import WakeupSender
 
 _log = logging.getLogger("api")
@@ -93,12 +93,14 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
         stack.push_async_callback(wakeups.aclose)
         store.database.on_wakeups = wakeups.send
         operations = Operations(store, temporal, settings)
-        journal = TaskJournal.of(settings)
-        queue = CallQueue(temporal, identity=journal.process)
+        journal = InFlightJournal.from_settings(settings)
+        queue = ActivityTaskClient(temporal, identity=journal.process)
         stack.callback(journal.close)
         door = CallDoor(queue, store.calls, journal)
         stack.push_async_callback(_close_door, door)
-        lost = LostTasks(settings.task_folder, scope_of(settings), queue, store.lost_handouts)
+        lost = CrashRecovery(
+            settings.task_folder, journal_scope(settings), queue, store.lost_handouts
+        )
         await stack.enter_async_context(_looking(lost))
         custom_auth = CustomAuth(AuthFunction(store, operations).ask)
         stack.push_async_callback(custom_auth.aclose)
@@ -125,7 +127,7 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
 
 
 @asynccontextmanager
-async def _looking(lost: LostTasks) -> AsyncGenerator[None]:
+async def _looking(lost: CrashRecovery) -> AsyncGenerator[None]:
     looking = asyncio.create_task(lost.run())
     try:
         yield

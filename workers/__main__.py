@@ -28,7 +28,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.model_names import parse_policies
-from orchestrator.operations.crash_recovery import LostTasks
+from orchestrator.operations.crash_recovery import CrashRecovery
 from orchestrator.operations.webhooks import Webhooks
 from orchestrator.rules.pricing import parse_prices
 from orchestrator.runtime.encryption import SecretBox
@@ -37,12 +37,12 @@ from orchestrator.runtime.process import MisconfiguredError, collect_garbage_aga
 from orchestrator.settings import Settings, read_settings
 from orchestrator.store.migrations.runner import NewerDatabaseError
 from orchestrator.store.store import Store, open_store
-from orchestrator.temporal.activity_tasks import CallQueue
+from orchestrator.temporal.activity_tasks import ActivityTaskClient
 from orchestrator.temporal.client import BUILD_ID, TASK_QUEUE, Temporal, connect, workflow_runner
-from orchestrator.temporal.in_flight_journal import Machine, TaskJournal, scope_of
+from orchestrator.temporal.in_flight_journal import InFlightJournal, Machine, journal_scope
 from orchestrator.temporal.signals import WakeupSender
 from orchestrator.workflows.interface import WEBHOOK_QUEUE
-from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow
+from orchestrator.workflows.run_workflow import DeliveryWorkflow, RunWorkflow
 from workers.activities import Activities
 from workers.hosting.host import Hosting
 from workers.hosting.task_queues import build_hosting_workers
@@ -51,9 +51,9 @@ from workers.model_step.model_step import Thinker
 from workers.model_step.run_naming import Namer
 from workers.model_step.summarizer import Summarizer
 from workers.models import Models, open_models
-from workers.recovery.in_flight import TaskNotes
-from workers.recovery.store_outage import StoreOutages
-from workers.recovery.temporal_outage import TemporalWatch
+from workers.recovery.in_flight import InFlightInterceptor
+from workers.recovery.store_outage import StoreOutageInterceptor
+from workers.recovery.temporal_outage import TemporalOutageMonitor
 from workers.sweeper import Sweeper
 from workers.webhooks.delivery import WebhookDelivery
 from workers.webhooks.sender import WebhookSender
@@ -80,13 +80,13 @@ def build_worker(client: Client, activities: Activities, settings: Settings) -> 
     return Worker(
         client,
         task_queue=TASK_QUEUE,
-        workflows=[RunWorkflow, DeliverWorkflow],
+        workflows=[RunWorkflow, DeliveryWorkflow],
         activities=[
-            activities.think,
+            activities.run_model_step,
             activities.summarize,
-            activities.look,
-            activities.settle,
-            activities.next_deliveries,
+            activities.read_pending_requests,
+            activities.end_turn,
+            activities.list_due_deliveries,
         ],
         workflow_runner=workflow_runner(),
         build_id=BUILD_ID,
@@ -185,10 +185,10 @@ def _retention(settings: Settings) -> timedelta | None:
     return None if days is None else timedelta(days=days)
 
 
-def build_lost_tasks(store: Store, temporal: Temporal, settings: Settings) -> LostTasks:
+def build_lost_tasks(store: Store, temporal: Temporal, settings: Settings) -> CrashRecovery:
     """Who looks for what processes left behind that died on this machine."""
-    queue = CallQueue(temporal, "lost-tasks")
-    return LostTasks(settings.task_folder, scope_of(settings), queue, store.lost_handouts)
+    queue = ActivityTaskClient(temporal, "lost-tasks")
+    return CrashRecovery(settings.task_folder, journal_scope(settings), queue, store.lost_handouts)
 
 
 async def _connected(parts: _Parts, stop: asyncio.Event) -> Client | None:
@@ -197,7 +197,9 @@ async def _connected(parts: _Parts, stop: asyncio.Event) -> Client | None:
     while not stop.is_set():
         try:
             return await connect(
-                settings, interceptors=[parts.notes, StoreOutages()], identity=parts.process
+                settings,
+                interceptors=[parts.notes, StoreOutageInterceptor()],
+                identity=parts.process,
             )
         except RuntimeError as error:
             if time.monotonic() > patience:
@@ -228,7 +230,7 @@ class _Parts:
     hosting: Hosting | None
     models: Models
     namer: Namer
-    notes: TaskNotes
+    notes: InFlightInterceptor
     process: str
     """What it calls itself to Temporal."""
 
@@ -240,7 +242,7 @@ class _Parts:
 
 async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
     """Open what does not need Temporal; `stack` closes it. Raises `MisconfiguredError`."""
-    journal = TaskJournal.of(settings)
+    journal = InFlightJournal.from_settings(settings)
     stack.callback(journal.close)
     try:
         store = await open_store(
@@ -264,7 +266,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
         hosting=hosting,
         models=models,
         namer=namer,
-        notes=TaskNotes(journal),
+        notes=InFlightInterceptor(journal),
         process=journal.process,
     )
 
@@ -286,7 +288,9 @@ async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
         store, temporal, seconds=settings.sweep_seconds, retention=_retention(settings)
     )
     lost = build_lost_tasks(store, temporal, settings)
-    watch = TemporalWatch(temporal, CallQueue(temporal, "temporal-watch"), parts.notes)
+    watch = TemporalOutageMonitor(
+        temporal, ActivityTaskClient(temporal, "temporal-watch"), parts.notes
+    )
     async with AsyncExitStack() as working:
         wakeups = WakeupSender(temporal)
         working.push_async_callback(wakeups.aclose)
@@ -294,7 +298,9 @@ async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
         sender = WebhookSender(settings.webhook_rules)
         working.push_async_callback(sender.aclose)
         if hosting is not None:
-            await lost.look()  # what a predecessor died of is known before anything is begun
+            await (
+                lost.recover_orphaned()
+            )  # what a predecessor died of is known before anything is begun
             await working.enter_async_context(hosting.attended())
             for worker in build_hosting_workers(client, hosting):
                 await working.enter_async_context(worker)

@@ -23,14 +23,14 @@ from orchestrator.store.conversation.steps import Recorded
 from orchestrator.store.store import Store
 from orchestrator.workflows import interface
 from orchestrator.workflows.interface import (
-    Deliveries,
-    DeliveriesInput,
+    DueDeliveries,
+    EndTurnInput,
+    ListDueDeliveriesInput,
+    ModelStepInput,
+    PendingRequests,
     RunRef,
-    Seen,
-    SettleInput,
-    Standing,
+    RunState,
     SummarizeInput,
-    ThinkInput,
 )
 from perdure.contract import RunStatus
 from workers.hosting.host import Hosting
@@ -43,22 +43,22 @@ _SUMMARY_ATTEMPTS = 3
 """Tries of a summary before the result is cut instead: a summary is not worth a failed run."""
 
 
-_GO_ON_SECONDS = 60.0
+_MAX_ACTIVITY_SECONDS = 60.0
 """For so long one activity begins further calls and steps: Temporal's own history stays a record of what went on."""
 
-_DELETED = Standing(RunStatus.CANCELLED.value)
+_DELETED = RunState(RunStatus.CANCELLED.value)
 """Where a run stands that is gone: nothing is left to do for it."""
 
 
-class _Step(NamedTuple):
+class _StepResult(NamedTuple):
     """What one model step came to."""
 
-    standing: Standing
-    handed: tuple[HandedOut, ...] = ()
+    state: RunState
+    leased: tuple[HandedOut, ...] = ()
     """Calls that this process must make now."""
 
 
-def _may_begin(until: float) -> bool:
+def _may_continue(until: float) -> bool:
     """Whether an activity begins anything more that another one could do as well."""
     return not activity.is_worker_shutdown() and asyncio.get_running_loop().time() < until
 
@@ -78,9 +78,9 @@ class Activities:
         self._summarizer = summarizer
         self._hosting = hosting
 
-    @activity.defn(name=interface.THINK)
+    @activity.defn(name=interface.MODEL_STEP)
     @heartbeating
-    async def think(self, question: ThinkInput) -> Standing:
+    async def run_model_step(self, step_input: ModelStepInput) -> RunState:
         """One model step, or what stands in its way. A recorded step is not paid again.
 
         Where the functions are hosted here, the calls it asks for are made too, and the steps after them taken, for a
@@ -89,65 +89,71 @@ class Activities:
         attempt = activity.info().attempt
         # An attempt that follows on a lost one takes its step and is done, so that the next loss is again a first one:
         # attempts that end with their processes, one after the other, are held back more and more.
-        until = asyncio.get_running_loop().time() + _GO_ON_SECONDS if attempt == 1 else 0
-        taken = await self._step(question, attempt, until)
+        until = asyncio.get_running_loop().time() + _MAX_ACTIVITY_SECONDS if attempt == 1 else 0
+        step = await self._run_step(step_input, attempt, until)
         if self._hosting is None:
-            return taken.standing
-        return await self._go_on(self._hosting, question.run, taken, until)
+            return step.state
+        return await self._run_loop(self._hosting, step_input.run, step, until)
 
-    async def _go_on(self, hosting: Hosting, ref: RunRef, taken: _Step, until: float) -> Standing:
+    async def _run_loop(
+        self, hosting: Hosting, ref: RunRef, step: _StepResult, until: float
+    ) -> RunState:
         """Calls and steps in turn, until something is the workflow's to do, somebody else drives the run, or it is time
         to let the workflow have a look. What was given to this process is made in any case."""
         made = True
-        while taken.handed or (made and self._is_ours(hosting, taken.standing, until)):
-            made = await hosting.make(ref, taken.standing.orders, taken.handed)
-            question = ThinkInput(ref, taken.standing.step + 1)
-            taken = await self._step(question, 1, until if made else 0)
-        return taken.standing
+        while step.leased or (made and self._continues(hosting, step.state, until)):
+            made = await hosting.make(ref, step.state.orders, step.leased)
+            question = ModelStepInput(ref, step.state.step + 1)
+            step = await self._run_step(question, 1, until if made else 0)
+        return step.state
 
     @staticmethod
-    def _is_ours(hosting: Hosting, standing: Standing, until: float) -> bool:
+    def _continues(hosting: Hosting, state: RunState, until: float) -> bool:
         """Whether this activity goes on with the run as it stands."""
-        if standing.late or not _may_begin(until):
+        if state.late or not _may_continue(until):
             return False
-        step = next_step(standing.situation())
+        step = next_step(state.loop_state())
         if isinstance(step, CallFunctions):
-            return hosting.makes(standing.orders)
+            return hosting.makes(state.orders)
         return isinstance(step, CallModel)
 
-    async def _step(self, question: ThinkInput, attempt: int, until: float) -> _Step:
+    async def _run_step(self, question: ModelStepInput, attempt: int, until: float) -> _StepResult:
         """One model step at most."""
         begun = await self._begin(question, attempt)
-        if isinstance(begun, Standing):
-            return _Step(begun)
+        if isinstance(begun, RunState):
+            return _StepResult(begun)
         try:
-            standing, handed = await self._ask(question.run, begun, attempt, until)
+            standing, handed = await self._call_model(question.run, begun, attempt, until)
         except NotFoundError:
-            return _Step(_DELETED)
+            return _StepResult(_DELETED)
         if standing.status == RunStatus.DONE:
             reach(Point.RESULT_NOT_DELIVERED)
         if standing.status == RunStatus.PAUSED:
             reach(Point.WAITING_FOR_APPROVAL)
-        return _Step(standing, handed)
+        return _StepResult(standing, handed)
 
-    async def _begin(self, question: ThinkInput, attempt: int) -> Question | Standing:
+    async def _begin(self, question: ModelStepInput, attempt: int) -> Question | RunState:
         try:
             return await self._thinker.begin(question, attempt)
         except NotFoundError:
             return _DELETED
 
-    async def _ask(self, ref: RunRef, question: Question, attempt: int, until: float) -> Recorded:
+    async def _call_model(
+        self, ref: RunRef, question: Question, attempt: int, until: float
+    ) -> Recorded:
         try:
             return await self._thinker.think(
                 question,
                 attempt=attempt,
                 progress=reaching(Point.MODEL_CALL_IN_FLIGHT, activity.heartbeat),
-                maker=lambda: self._hosting if _may_begin(until) else None,
+                maker=lambda: self._hosting if _may_continue(until) else None,
             )
         except ModelError as error:
-            return Recorded(await self._trouble(ref, question, error))
+            return Recorded(await self._handle_model_error(ref, question, error))
 
-    async def _trouble(self, ref: RunRef, question: Question, error: ModelError) -> Standing:
+    async def _handle_model_error(
+        self, ref: RunRef, question: Question, error: ModelError
+    ) -> RunState:
         attempt = activity.info().attempt
         if error.posture is not Posture.RETRY:
             move = Move.PAUSE if error.posture is Posture.PAUSE else Move.FAIL
@@ -170,37 +176,43 @@ class Activities:
 
     @activity.defn(name=interface.SUMMARIZE)
     @heartbeating
-    async def summarize(self, wanted: SummarizeInput) -> None:
+    async def summarize(self, summarize_input: SummarizeInput) -> None:
         """Show the model a summary of a result that is too long; where that fails, its beginning."""
-        found = await self._store.results.original(wanted.run, wanted.call_id)
+        found = await self._store.results.original(summarize_input.run, summarize_input.call_id)
         if found is None or not found[1]:
             return
         content, _ = found
         try:
-            summary = await self._summarizer.summarize(wanted.run, content)
+            summary = await self._summarizer.summarize(summarize_input.run, content)
         except ModelError as error:
             if error.posture is Posture.RETRY and activity.info().attempt < _SUMMARY_ATTEMPTS:
                 raise ApplicationError(error.reason, type="ModelUnavailable") from error
-            _log.warning("no summary for call %s: %s", wanted.call_id, error.reason)
-            await self._store.results.show_beginning(wanted.run, wanted.call_id, content)
+            _log.warning("no summary for call %s: %s", summarize_input.call_id, error.reason)
+            await self._store.results.show_beginning(
+                summarize_input.run, summarize_input.call_id, content
+            )
             return
-        await self._store.results.show_summary(wanted.run, wanted.call_id, summary, len(content))
+        await self._store.results.show_summary(
+            summarize_input.run, summarize_input.call_id, summary, len(content)
+        )
 
-    @activity.defn(name=interface.LOOK)
-    async def look(self, ref: RunRef) -> Seen:
+    @activity.defn(name=interface.READ_PENDING_REQUESTS)
+    async def read_pending_requests(self, ref: RunRef) -> PendingRequests:
         """Read the wishes of a run whose workflow is waiting."""
         try:
             return await self._store.calls.look(ref)
         except NotFoundError:
-            return Seen(over=True)
+            return PendingRequests(over=True)
 
-    @activity.defn(name=interface.SETTLE)
-    async def settle(self, wanted: SettleInput) -> None:
+    @activity.defn(name=interface.END_TURN)
+    async def end_turn(self, end_turn_input: EndTurnInput) -> None:
         """End a turn from outside the model loop."""
         with suppress(NotFoundError):  # deleted meanwhile
-            await self._store.runs.settle(wanted.run, Move(wanted.move), wanted.reason)
+            await self._store.runs.settle(
+                end_turn_input.run, Move(end_turn_input.move), end_turn_input.reason
+            )
 
-    @activity.defn(name=interface.NEXT_DELIVERIES)
-    async def next_deliveries(self, wanted: DeliveriesInput) -> Deliveries:
+    @activity.defn(name=interface.LIST_DUE_DELIVERIES)
+    async def list_due_deliveries(self, list_input: ListDueDeliveriesInput) -> DueDeliveries:
         """Handler calls that wait, in the order of their transitions."""
-        return Deliveries(await self._store.deliveries.waiting(wanted.run, wanted.dead))
+        return DueDeliveries(await self._store.deliveries.waiting(list_input.run, list_input.dead))

@@ -16,11 +16,11 @@ from orchestrator.errors import ConflictError, NotFoundError, UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.recovery.stalled_runs import BATCH
 from orchestrator.store.store import Store
-from orchestrator.temporal.activity_tasks import CallQueue
+from orchestrator.temporal.activity_tasks import ActivityTaskClient
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from workers.recovery.lost_leases import LostHandouts
-from workers.recovery.signal_backoff import Unheard
+from workers.recovery.signal_backoff import SignalBackoff
 
 _log = logging.getLogger(__name__)
 
@@ -48,9 +48,11 @@ class Sweeper:
         self._deadlines = store.deadlines
         self._clusters = store.clusters
         self._runs = store.runs
-        self._lost_handouts = LostHandouts(store.lost_handouts, CallQueue(temporal, "sweeper"))
+        self._lost_handouts = LostHandouts(
+            store.lost_handouts, ActivityTaskClient(temporal, "sweeper")
+        )
         self._temporal = temporal
-        self._unbegun, self._unheard = Unheard(), Unheard()
+        self._unstarted_backoff, self._signal_backoff = SignalBackoff(), SignalBackoff()
         self._seconds = seconds
         self._delivered_up_to = 0
         self._deletion = store.deletion
@@ -73,16 +75,16 @@ class Sweeper:
         await self._end_overdue()
         await self._cancel_orphans()
         before = now_ms() - GRACE_MS
-        await self._nudge_unheard(before)
+        await self._signal_unread_requests(before)
         undelivered = await self._sweeps.undelivered_runs(before, after=self._delivered_up_to)
         self._delivered_up_to = undelivered.next_after
-        await self._nudge(undelivered.refs, self._temporal.start_delivery)
+        await self._request_all(undelivered.refs, self._temporal.start_delivery)
         await self._lost_handouts.sweep()
-        await self._note_waiting_calls()
+        await self._report_waiting_calls()
         await self._expire_approvals()
         await self._sweeps.park()
         await self._sweeps.unpark()
-        await self._nudge(await self._sweeps.stuck_runs(), self._temporal.start_run)
+        await self._request_all(await self._sweeps.stuck_runs(), self._temporal.start_run)
         if self._retention is not None:
             await self._delete_outdated(now_ms() - int(self._retention / timedelta(milliseconds=1)))
 
@@ -95,7 +97,7 @@ class Sweeper:
     async def _delete_outdated(self, before: int) -> None:
         for ref in await self._deletion.outdated(before):
             if await self._deletion.delete_outdated(ref, before):
-                await self._nudge([ref], self._temporal.end_run)
+                await self._request_all([ref], self._temporal.end_run)
 
     async def _end_overdue(self) -> None:
         for ref in await self._deadlines.overdue():
@@ -106,30 +108,32 @@ class Sweeper:
         for cluster_id, call_id in await self._approvals.overdue():
             await self._approvals.expire(cluster_id, call_id)
 
-    async def _note_waiting_calls(self) -> None:
+    async def _report_waiting_calls(self) -> None:
         for waiting in await self._sweeps.calls_without_machine(now_ms() - UNTAKEN_MS):
             await self._sweeps.note_waiting(waiting)
 
-    async def _nudge_unheard(self, before: int) -> None:
+    async def _signal_unread_requests(self, before: int) -> None:
         """What no workflow has worked on yet is started: that costs the engine nothing where it only has much to do."""
 
         async def start(ref: RunRef) -> None:
             await self._temporal.start_run(ref)
-            self._unbegun.nudged(ref)
+            self._unstarted_backoff.record_signal(ref)
 
         async def nudge(ref: RunRef) -> None:
-            await self._temporal.nudge_run(ref)
-            self._unheard.nudged(ref)
+            await self._temporal.signal_run(ref)
+            self._signal_backoff.record_signal(ref)
 
         unheard = await self._sweeps.unheard_runs(before, begun=True)
-        await self._nudge(self._unheard.due(unheard)[:BATCH], nudge)
+        await self._request_all(self._signal_backoff.due(unheard)[:BATCH], nudge)
         unbegun = await self._sweeps.unheard_runs(before, begun=False)
-        await self._nudge(self._unbegun.due(unbegun)[:BATCH], start)
+        await self._request_all(self._unstarted_backoff.due(unbegun)[:BATCH], start)
 
     @staticmethod
-    async def _nudge(refs: Sequence[RunRef], nudge: Callable[[RunRef], Awaitable[None]]) -> None:
+    async def _request_all(
+        refs: Sequence[RunRef], request: Callable[[RunRef], Awaitable[None]]
+    ) -> None:
         for first in range(0, len(refs), _AT_ONCE):
-            some = (nudge(ref) for ref in refs[first : first + _AT_ONCE])
+            some = (request(ref) for ref in refs[first : first + _AT_ONCE])
             for error in await asyncio.gather(*some, return_exceptions=True):
                 if isinstance(error, UnavailableError):
                     _log.warning("nudges wait for Temporal: %s", error)

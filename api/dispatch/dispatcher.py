@@ -18,8 +18,13 @@ from orchestrator.errors import UnavailableError
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.calls.execution import CallStore
 from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
-from orchestrator.temporal.activity_tasks import NOT_DELIVERED, UNWANTED, CallQueue, CallTask
-from orchestrator.temporal.in_flight_journal import HeldTask, TaskJournal
+from orchestrator.temporal.activity_tasks import (
+    NOT_DELIVERED,
+    UNWANTED,
+    ActivityTask,
+    ActivityTaskClient,
+)
+from orchestrator.temporal.in_flight_journal import InFlightJournal, InFlightTask
 from perdure.contract import FunctionCall
 
 _log = logging.getLogger(__name__)
@@ -51,7 +56,9 @@ class _Waiting:
 class CallDoor:
     """Hands calls to waiting machines, first come first served, each only what it asked for and has room for."""
 
-    def __init__(self, queue: CallQueue, calls: CallStore, journal: TaskJournal) -> None:
+    def __init__(
+        self, queue: ActivityTaskClient, calls: CallStore, journal: InFlightJournal
+    ) -> None:
         self._queue = queue
         self._calls = calls
         self._journal = journal
@@ -151,7 +158,7 @@ class CallDoor:
                     continue
                 task = await self._queue.poll(queue)
                 if task is not None:
-                    with self._journal.holding(HeldTask(task.token, call=task.ticket)):
+                    with self._journal.record(InFlightTask(task.token, call=task.call)):
                         reach(Point.CALL_WAITING)
                         await self._deliver(queue, task)
                 failures = 0
@@ -163,7 +170,7 @@ class CallDoor:
                 await asyncio.sleep(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
                 failures += 1
 
-    async def _deliver(self, queue: str, task: CallTask) -> None:
+    async def _deliver(self, queue: str, task: ActivityTask) -> None:
         machine = await self._machine_for(queue)
         if machine is None:
             await self._queue.fail(
@@ -182,8 +189,8 @@ class CallDoor:
             machine.pending -= 1
             machine.changed.set()
 
-    async def _hand_out(self, queue: str, machine: _Waiting, task: CallTask) -> None:
-        answer = await self._calls.hand_out(task.ticket, machine.machine_id, task.token)
+    async def _hand_out(self, queue: str, machine: _Waiting, task: ActivityTask) -> None:
+        answer = await self._calls.hand_out(task.call, machine.machine_id, task.token)
         match answer:
             case HandedOut(call, limit):
                 self._gates.learn(queue, limit)
@@ -223,7 +230,7 @@ class CallDoor:
             machine.changed.set()
         pollers = dict(self._pollers)
         if pollers:
-            await asyncio.gather(*map(self._queue.end_polls, pollers))
+            await asyncio.gather(*map(self._queue.shutdown_polls, pollers))
             await asyncio.wait(pollers.values())
 
 

@@ -42,7 +42,7 @@ def words(text: str) -> dict[str, JsonValue]:
 def reply_data(
     reply: Reply, *, seen: int, offered: Sequence[str] | None = None
 ) -> dict[str, JsonValue]:
-    """Data of an agent message. `seen` is the key of the last message the model had before it answered.
+    """Data of an agent message. `requests` is the key of the last message the model had before it answered.
 
     `offered` names the functions it was offered, where they are others than before and not simply all.
     """

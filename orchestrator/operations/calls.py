@@ -12,10 +12,15 @@ from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.calls.outcomes import Finished, Settled, content_of
 from orchestrator.store.recovery.lost_leases import AT_ONCE
 from orchestrator.store.store import Store
-from orchestrator.temporal.activity_tasks import FUNCTION_FAILED, PROCESS_LOST, CallQueue, Lease
+from orchestrator.temporal.activity_tasks import (
+    FUNCTION_FAILED,
+    PROCESS_LOST,
+    ActivityTaskClient,
+    TaskState,
+)
 from orchestrator.temporal.client import Temporal, delivery_workflow_id, run_workflow_id
-from orchestrator.temporal.in_flight_journal import HeldTask, TaskJournal
-from orchestrator.workflows.interface import CallTicket, activity_id
+from orchestrator.temporal.in_flight_journal import InFlightJournal, InFlightTask
+from orchestrator.workflows.interface import CallRef, activity_id
 from perdure.contract import PostResult, ResultType
 
 
@@ -23,7 +28,7 @@ class CallOperations:
     """Heartbeats and results of machines."""
 
     def __init__(
-        self, store: Store, queue: CallQueue, temporal: Temporal, journal: TaskJournal
+        self, store: Store, queue: ActivityTaskClient, temporal: Temporal, journal: InFlightJournal
     ) -> None:
         self._store = store
         self._queue = queue
@@ -43,11 +48,11 @@ class CallOperations:
         if not token:
             return True
         lease = await self._queue.heartbeat(token)
-        if lease is Lease.LOST and not unwanted:
+        if lease is TaskState.LOST and not unwanted:
             raise SupersededError(
                 "The call was taken from this machine: it was silent for too long."
             )
-        return unwanted or lease is not Lease.HELD
+        return unwanted or lease is not TaskState.HELD
 
     async def post_result(
         self, cluster_id: str, call_id: str, machine_id: str, posted: PostResult
@@ -84,8 +89,8 @@ class CallOperations:
         await self._tell(finished)
 
     async def _accept(self, finished: Finished) -> None:
-        ticket = CallTicket(finished.run, finished.call.id)
-        with self._journal.holding(HeldTask(finished.token, call=ticket)):
+        ticket = CallRef(finished.run, finished.call.id)
+        with self._journal.record(InFlightTask(finished.token, call=ticket)):
             reach(Point.RESULT_ACCEPTED)
             await self._tell(finished)
 

@@ -14,10 +14,10 @@ from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.calls.outcomes import Again, Settled, Unwanted
 from orchestrator.store.recovery.lost_leases import AT_ONCE, LostHandoutStore
-from orchestrator.temporal.activity_tasks import NOT_DELIVERED, PROCESS_LOST, CallQueue
+from orchestrator.temporal.activity_tasks import NOT_DELIVERED, PROCESS_LOST, ActivityTaskClient
 from orchestrator.temporal.client import run_workflow_id
-from orchestrator.temporal.in_flight_journal import HeldTask, claimed, forget_old, journals
-from orchestrator.workflows.interface import OF_RUNS, RunRef
+from orchestrator.temporal.in_flight_journal import InFlightTask, claim, journals, remove_old
+from orchestrator.workflows.interface import RUN_ACTIVITIES, RunRef
 
 _log = logging.getLogger(__name__)
 
@@ -31,11 +31,11 @@ _SURE_TO_BE_HARMLESS = 2
 """Attempts that may have ended with their processes before the next one is held back: it seems to kill them."""
 
 
-class LostTasks:
+class CrashRecovery:
     """What the dead of this machine worked on. Harmless to look for in several processes at once."""
 
     def __init__(
-        self, folder: Path | None, scope: str, queue: CallQueue, handouts: LostHandoutStore
+        self, folder: Path | None, scope: str, queue: ActivityTaskClient, handouts: LostHandoutStore
     ) -> None:
         self._folder = folder
         self._scope = scope
@@ -46,12 +46,12 @@ class LostTasks:
         """Look until cancelled; nothing that goes wrong ends it."""
         if self._folder is None:
             return
-        forget_old(self._folder, (now_ms() / 1000) - _KEPT_FOR.total_seconds())
+        remove_old(self._folder, (now_ms() / 1000) - _KEPT_FOR.total_seconds())
         while True:
-            await self.look()
+            await self.recover_orphaned()
             await asyncio.sleep(_PAUSE)
 
-    async def look(self) -> None:
+    async def recover_orphaned(self) -> None:
         """A sweep of which nothing that goes wrong is raised."""
         try:
             await self.sweep()
@@ -65,7 +65,7 @@ class LostTasks:
         if self._folder is None:
             return
         for path in journals(self._folder, self._scope):
-            with claimed(path) as dead:
+            with claim(path) as dead:
                 if dead is None:
                     continue
                 if dead.machine is not None:
@@ -73,38 +73,38 @@ class LostTasks:
                     await self._handouts.take_from(*dead.machine, hosted=True)
                 for first in range(0, len(dead.tasks), _AT_A_TIME):
                     some = dead.tasks[first : first + _AT_A_TIME]
-                    given_back = await asyncio.gather(*map(self._give_back, some))
+                    given_back = await asyncio.gather(*map(self._retry, some))
                     if any(given_back):
                         _log.info("%d activities of a dead process go on", sum(given_back))
                 if dead.process is not None:
-                    await self._take_from_its_way(dead.process)
+                    await self._recover_undelivered(dead.process)
                 dead.remove()
 
-    async def _take_from_its_way(self, process: str) -> None:
+    async def _recover_undelivered(self, process: str) -> None:
         """Give back what the server had given to the process, and it had not begun."""
         runs = await self._handouts.at_work(_LOOKED_AT)
         for first in range(0, len(runs), _AT_A_TIME):
             some = runs[first : first + _AT_A_TIME]
-            found = await asyncio.gather(*(self._on_its_way(process, run) for run in some))
+            found = await asyncio.gather(*(self._undelivered(process, run) for run in some))
             if any(found):
                 _log.info("%d activities on their way to a dead process go on", sum(found))
 
-    async def _on_its_way(self, process: str, run: RunRef) -> int:
+    async def _undelivered(self, process: str, run: RunRef) -> int:
         """How many activities of the run were given back. A call that a machine has is left to it."""
         given_back = 0
-        for task in await self._queue.taken_by(process, run_workflow_id(run)):
+        for task in await self._queue.started_by(process, run_workflow_id(run)):
             call_id = task.activity_id.partition(":")[0]
-            if task.name in OF_RUNS:
-                given_back += await self._queue.fail_taken(
+            if task.name in RUN_ACTIVITIES:
+                given_back += await self._queue.fail_by_id(
                     task, PROCESS_LOST, "its process died", delay=_delay(task.attempt)
                 )
             elif await self._handouts.is_nobodys(run.cluster_id, call_id):
-                given_back += await self._queue.fail_taken(
+                given_back += await self._queue.fail_by_id(
                     task, NOT_DELIVERED, "no machine was told", delay=AT_ONCE
                 )
         return given_back
 
-    async def _give_back(self, task: HeldTask) -> bool:
+    async def _retry(self, task: InFlightTask) -> bool:
         """True if the server still waited for it."""
         if task.call is None:
             return await self._queue.fail(

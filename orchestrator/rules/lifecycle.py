@@ -74,7 +74,7 @@ class ImpossibleMoveError(Exception):
 
 
 def after(status: RunStatus, move: Move) -> RunStatus:
-    """The status that `move` leads to. Raises `ImpossibleMoveError` where the table has no such move."""
+    """The status that `trigger` leads to. Raises `ImpossibleMoveError` where the table has no such move."""
     try:
         return TRANSITIONS[status, move]
     except KeyError:

@@ -33,14 +33,14 @@ from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.ids import new_id
 from orchestrator.temporal.client import Temporal
-from orchestrator.workflows.interface import CallOutcome, CallTicket, RunRef
+from orchestrator.workflows.interface import CallOutcome, CallRef, RunRef
 
 _log = logging.getLogger(__name__)
 
 POLL_TIMEOUT = timedelta(seconds=6)
 """The server answers an empty poll a second before this. A poll is never cancelled, since what is on its way would
 be lost until the heartbeat timeout; so this also bounds how long a process takes to stop."""
-_ANSWER_TIMEOUT = timedelta(seconds=10)
+_COMPLETION_TIMEOUT = timedelta(seconds=10)
 NOT_DELIVERED = "NotDelivered"
 FUNCTION_FAILED = "FunctionFailed"
 UNWANTED = "Unwanted"
@@ -54,14 +54,14 @@ LATELY_MS = 8_000
 
 
 @dataclass(frozen=True, slots=True)
-class CallTask:
+class ActivityTask:
     """A call that waits to be handed out; `token` answers for it."""
 
     token: bytes
-    ticket: CallTicket
+    call: CallRef
 
 
-class TakenTask(NamedTuple):
+class StartedActivity(NamedTuple):
     """An activity that the server gave to a process, by its workflow and its own id."""
 
     workflow_id: str
@@ -70,7 +70,7 @@ class TakenTask(NamedTuple):
     attempt: int
 
 
-class Lease(StrEnum):
+class TaskState(StrEnum):
     """What the server says of a token."""
 
     HELD = "held"
@@ -79,7 +79,7 @@ class Lease(StrEnum):
     LOST = "lost"
 
 
-class CallQueue:
+class ActivityTaskClient:
     """The raw activity calls of one namespace. All raise `UnavailableError` while Temporal is away."""
 
     def __init__(self, temporal: Temporal, identity: str) -> None:
@@ -87,7 +87,7 @@ class CallQueue:
         self._identity = identity
         self._key = new_id()
 
-    async def poll(self, queue: str) -> CallTask | None:
+    async def poll(self, queue: str) -> ActivityTask | None:
         """Wait for a call of this function; None when none came in about 5 s."""
         client = await self._temporal.client()
         request = PollActivityTaskQueueRequest(
@@ -108,12 +108,12 @@ class CallQueue:
             return None
         is_old = now_ms() - task.started_time.ToMilliseconds() > FRESH_MS
         # Where this process stood still meanwhile the call may be another's by now, which must not lose it again.
-        if is_old and await self.heartbeat(task.task_token) is Lease.LOST:
+        if is_old and await self.heartbeat(task.task_token) is TaskState.LOST:
             return None
         (ticket,) = await client.data_converter.decode(task.input.payloads)
-        return CallTask(task.task_token, _ticket_of(ticket))
+        return ActivityTask(task.task_token, _call_ref(ticket))
 
-    async def end_polls(self, queue: str) -> None:
+    async def shutdown_polls(self, queue: str) -> None:
         """Have the server answer open polls of this queue now and later ones at once, so that none takes a call any more.
 
         A server that does not know how lets them run out.
@@ -128,7 +128,7 @@ class CallQueue:
         )
         try:
             client = await self._temporal.client()
-            await client.workflow_service.shutdown_worker(request, timeout=_ANSWER_TIMEOUT)
+            await client.workflow_service.shutdown_worker(request, timeout=_COMPLETION_TIMEOUT)
         except (RPCError, UnavailableError) as error:
             _log.debug("open polls are left to run out: %s", error)
 
@@ -144,10 +144,10 @@ class CallQueue:
         )
         try:
             await client.workflow_service.respond_activity_task_completed(
-                request, retry=True, timeout=_ANSWER_TIMEOUT
+                request, retry=True, timeout=_COMPLETION_TIMEOUT
             )
         except RPCError as error:
-            return _refused(error)
+            return _is_refused(error)
         return True
 
     async def fail(self, token: bytes, kind: str, reason: str, *, delay: float | None) -> bool:
@@ -164,13 +164,13 @@ class CallQueue:
         )
         try:
             await client.workflow_service.respond_activity_task_failed(
-                request, retry=True, timeout=_ANSWER_TIMEOUT
+                request, retry=True, timeout=_COMPLETION_TIMEOUT
             )
         except RPCError as error:
-            return _refused(error)
+            return _is_refused(error)
         return True
 
-    async def taken_by(self, process: str, workflow_id: str) -> list[TakenTask]:
+    async def started_by(self, process: str, workflow_id: str) -> list[StartedActivity]:
         """The workflow's activities that the server gave to this process lately, as far as it knows.
 
         Those that it gave so long ago that their heartbeat timeout is near are left out: they may be another's by the time
@@ -179,20 +179,22 @@ class CallQueue:
         client = await self._temporal.client()
         handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow_id)
         try:
-            described = await handle.describe(rpc_timeout=_ANSWER_TIMEOUT)
+            described = await handle.describe(rpc_timeout=_COMPLETION_TIMEOUT)
         except RPCError as error:
-            _refused(error)
+            _is_refused(error)
             return []
         since = now_ms() - LATELY_MS
         return [
-            TakenTask(workflow_id, task.activity_id, task.activity_type.name, task.attempt)
+            StartedActivity(workflow_id, task.activity_id, task.activity_type.name, task.attempt)
             for task in described.raw_description.pending_activities
             if task.last_worker_identity == process
             and task.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
             and task.last_started_time.ToMilliseconds() > since
         ]
 
-    async def fail_taken(self, task: TakenTask, kind: str, reason: str, *, delay: float) -> bool:
+    async def fail_by_id(
+        self, task: StartedActivity, kind: str, reason: str, *, delay: float
+    ) -> bool:
         """Fail the attempt of a task whose token nobody has; False where it has ended meanwhile."""
         client = await self._temporal.client()
         request = RespondActivityTaskFailedByIdRequest(
@@ -204,13 +206,13 @@ class CallQueue:
         )
         try:
             await client.workflow_service.respond_activity_task_failed_by_id(
-                request, timeout=_ANSWER_TIMEOUT
+                request, timeout=_COMPLETION_TIMEOUT
             )
         except RPCError as error:
-            return _refused(error)
+            return _is_refused(error)
         return True
 
-    async def heartbeat(self, token: bytes) -> Lease:
+    async def heartbeat(self, token: bytes) -> TaskState:
         """Renew the lease."""
         client = await self._temporal.client()
         request = RecordActivityTaskHeartbeatRequest(
@@ -218,12 +220,12 @@ class CallQueue:
         )
         try:
             answer = await client.workflow_service.record_activity_task_heartbeat(
-                request, timeout=_ANSWER_TIMEOUT
+                request, timeout=_COMPLETION_TIMEOUT
             )
         except RPCError as error:
-            _refused(error)
-            return Lease.LOST
-        return Lease.CANCELLED if answer.cancel_requested else Lease.HELD
+            _is_refused(error)
+            return TaskState.LOST
+        return TaskState.CANCELLED if answer.cancel_requested else TaskState.HELD
 
 
 def _failure(kind: str, reason: str, delay: float | None) -> Failure:
@@ -235,7 +237,7 @@ def _failure(kind: str, reason: str, delay: float | None) -> Failure:
     return Failure(message=reason, application_failure_info=info)
 
 
-def _refused(error: RPCError) -> bool:
+def _is_refused(error: RPCError) -> bool:
     """False for a token the server does not know (any more); everything else means it is away."""
     if error.status in {RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT}:
         return False
@@ -246,6 +248,6 @@ def _unavailable(error: RPCError) -> UnavailableError:
     return UnavailableError(f"Temporal does not answer: {error.message}")
 
 
-def _ticket_of(value: dict[str, Any]) -> CallTicket:
+def _call_ref(value: dict[str, Any]) -> CallRef:
     """Read by hand, since every call is: Temporal's converter would look up the types of the fields anew each time."""
-    return CallTicket(RunRef(**value["run"]), value["call_id"])
+    return CallRef(RunRef(**value["run"]), value["call_id"])

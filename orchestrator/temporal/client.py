@@ -19,7 +19,7 @@ from orchestrator.settings import Settings
 from orchestrator.temporal.payload_converter import CompactPayloadConverter
 from orchestrator.workflows.function_calls import priority_key
 from orchestrator.workflows.interface import RunRef
-from orchestrator.workflows.run_workflow import DELIVER_WORKFLOW, NUDGE, RUN_WORKFLOW
+from orchestrator.workflows.run_workflow import DELIVERY_WORKFLOW, RUN_WORKFLOW, WAKE_SIGNAL
 
 if TYPE_CHECKING:
     from temporalio.worker import WorkflowRunner
@@ -143,17 +143,17 @@ class Temporal:
             RUN_WORKFLOW, run_workflow_id(ref), ref, signal=None, priority=priority_key(priority)
         )
 
-    async def nudge_run(self, ref: RunRef) -> None:
+    async def signal_run(self, ref: RunRef) -> None:
         """Tell the run's workflow that something was written; starts it if none is open. Raises `UnavailableError`."""
-        await self._start(RUN_WORKFLOW, run_workflow_id(ref), ref, signal=NUDGE)
+        await self._start(RUN_WORKFLOW, run_workflow_id(ref), ref, signal=WAKE_SIGNAL)
 
     async def start_delivery(self, ref: RunRef) -> None:
         """Start the workflow that tells the run's handler, unless it is there. Raises `UnavailableError`."""
-        await self._start(DELIVER_WORKFLOW, delivery_workflow_id(ref), ref, signal=None)
+        await self._start(DELIVERY_WORKFLOW, delivery_workflow_id(ref), ref, signal=None)
 
-    async def nudge_delivery(self, ref: RunRef) -> None:
+    async def signal_delivery(self, ref: RunRef) -> None:
         """The same for the workflow that tells the run's handler. Raises `UnavailableError`."""
-        await self._start(DELIVER_WORKFLOW, delivery_workflow_id(ref), ref, signal=NUDGE)
+        await self._start(DELIVERY_WORKFLOW, delivery_workflow_id(ref), ref, signal=WAKE_SIGNAL)
 
     async def _start(
         self,

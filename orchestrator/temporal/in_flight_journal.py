@@ -27,13 +27,13 @@ from typing import NamedTuple, cast
 
 from orchestrator.runtime.ids import new_id
 from orchestrator.settings import Settings
-from orchestrator.workflows.interface import CallTicket, RunRef
+from orchestrator.workflows.interface import CallRef, RunRef
 
 _log = logging.getLogger(__name__)
 
 _SLOT = 2_048
 """Bytes for one task; a task that does not fit is not written down, and waits for its heartbeat timeout."""
-_REST = 32
+_DELETE_AFTER_SECONDS = 32
 """A slot is used again after so many others at the least: an ended activity stays written down for a moment, until the
 server knows of its end. One that has ended is no longer known there, so that does no harm."""
 _SUFFIX = ".tasks"
@@ -48,20 +48,20 @@ class Machine(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class HeldTask:
+class InFlightTask:
     """An activity that a process works on, or a call that it has not handed to a machine yet."""
 
     token: bytes
     attempt: int = 1
-    call: CallTicket | None = None
+    call: CallRef | None = None
 
 
-def name_of_process() -> str:
+def worker_identity() -> str:
     """A name that no other process ever has, before or after, here or elsewhere."""
     return f"{platform.node() or 'host'}-{os.getpid()}-{token_hex(4)}"
 
 
-def scope_of(settings: Settings) -> str:
+def journal_scope(settings: Settings) -> str:
     """Names this kernel and this Temporal namespace: only within them is a free lock, or a token, of any meaning."""
     try:
         kernel = _BOOT_ID.read_text().strip()
@@ -71,11 +71,11 @@ def scope_of(settings: Settings) -> str:
     return hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]
 
 
-class TaskJournal:
+class InFlightJournal:
     """This process's own file; made with the first task, and removed by `close`. Without a folder it keeps nothing."""
 
     def __init__(self, folder: Path | None, scope: str) -> None:
-        self.process = name_of_process()
+        self.process = worker_identity()
         """What this process is to call itself to Temporal."""
         self.machine: Machine | None = None
         """The machine that it is for a cluster whose functions it hosts; to be said before the first task."""
@@ -87,12 +87,12 @@ class TaskJournal:
         self._free: deque[int] = deque()
 
     @classmethod
-    def of(cls, settings: Settings) -> TaskJournal:
+    def from_settings(cls, settings: Settings) -> InFlightJournal:
         """Where the settings want it."""
-        return cls(settings.task_folder, scope_of(settings))
+        return cls(settings.task_folder, journal_scope(settings))
 
     @contextmanager
-    def holding(self, task: HeldTask) -> Generator[None]:
+    def record(self, task: InFlightTask) -> Generator[None]:
         """The process works on that task while the body runs. What keeps it from being written down is only logged."""
         slot = self._write(task)
         try:
@@ -108,13 +108,13 @@ class TaskJournal:
             os.close(self._file)
         self._path = self._folder = None
 
-    def _write(self, task: HeldTask) -> int | None:
+    def _write(self, task: InFlightTask) -> int | None:
         line = _line(task)
         if self._folder is None or len(line) > _SLOT:
             return None
         try:
             if self._path is None:
-                self._path, self._file = _made(self._folder, self._scope)
+                self._path, self._file = _create(self._folder, self._scope)
                 self._put(
                     0, json.dumps({"process": self.process, "machine": self.machine}).encode()
                 )
@@ -129,13 +129,13 @@ class TaskJournal:
         os.pwrite(self._file, line.ljust(_SLOT - 1) + b"\n", slot * _SLOT)
 
     def _take_slot(self) -> int:
-        if len(self._free) > _REST:
+        if len(self._free) > _DELETE_AFTER_SECONDS:
             return self._free.popleft()
         self._slots += 1
         return self._slots - 1
 
 
-class DeadJournal:
+class OrphanedJournal:
     """The file of a process that is dead, claimed by this one."""
 
     def __init__(self, path: Path, content: bytes) -> None:
@@ -154,16 +154,16 @@ def journals(folder: Path, scope: str) -> list[Path]:
     return list(folder.glob(f"{scope}-*{_SUFFIX}"))
 
 
-def forget_old(folder: Path, before: float) -> None:
+def remove_old(folder: Path, before: float) -> None:
     """Remove files of the dead that nobody wrote to since that time (s): of another boot, or another Temporal."""
     for path in folder.glob(f"*{_SUFFIX}"):
-        with suppress(FileNotFoundError), claimed(path) as dead:
+        with suppress(FileNotFoundError), claim(path) as dead:
             if dead is not None and path.stat().st_mtime < before:
                 dead.remove()
 
 
 @contextmanager
-def claimed(path: Path) -> Generator[DeadJournal | None]:
+def claim(path: Path) -> Generator[OrphanedJournal | None]:
     """The file of a dead process, nobody else's while the body runs; None where its process lives, or one is at it."""
     try:
         file = os.open(path, os.O_RDONLY)
@@ -171,21 +171,21 @@ def claimed(path: Path) -> Generator[DeadJournal | None]:
         yield None
         return
     try:
-        yield _dead(path, file)
+        yield _orphaned(path, file)
     finally:
         os.close(file)
 
 
-def _dead(path: Path, file: int) -> DeadJournal | None:
+def _orphaned(path: Path, file: int) -> OrphanedJournal | None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return None
     with open(file, "rb", closefd=False) as reader:
-        return DeadJournal(path, reader.read())
+        return OrphanedJournal(path, reader.read())
 
 
-def _made(folder: Path, scope: str) -> tuple[Path, int]:
+def _create(folder: Path, scope: str) -> tuple[Path, int]:
     """A file that is locked before anybody can see it under its name."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = f"{scope}-{new_id()}"
@@ -201,7 +201,7 @@ def _made(folder: Path, scope: str) -> tuple[Path, int]:
     return path, file
 
 
-def _line(task: HeldTask) -> bytes:
+def _line(task: InFlightTask) -> bytes:
     written: dict[str, object] = {
         "token": base64.b64encode(task.token).decode(),
         "attempt": task.attempt,
@@ -220,16 +220,16 @@ def _header(content: bytes) -> tuple[str | None, Machine | None]:
     return None, None
 
 
-def _tasks(content: bytes) -> Iterator[HeldTask]:
+def _tasks(content: bytes) -> Iterator[InFlightTask]:
     for line in content.splitlines():
         with suppress(ValueError, KeyError, TypeError, binascii.Error):  # torn: it was not begun
             yield _task(json.loads(line))
 
 
-def _task(written: dict[str, object]) -> HeldTask:
+def _task(written: dict[str, object]) -> InFlightTask:
     token = base64.b64decode(cast("str", written["token"]))
     call = cast("list[str] | None", written.get("call"))
     if call is None:
-        return HeldTask(token, cast("int", written["attempt"]))
+        return InFlightTask(token, cast("int", written["attempt"]))
     cluster_id, run_id, call_id = call
-    return HeldTask(token, call=CallTicket(RunRef(cluster_id, run_id), call_id))
+    return InFlightTask(token, call=CallRef(RunRef(cluster_id, run_id), call_id))

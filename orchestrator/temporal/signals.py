@@ -44,9 +44,9 @@ class WakeupSender:
                     self._starts.send(start)
                 case WakeupKind.RUN:
                     reach(Point.WISH_WRITTEN)
-                    self._signals.send(self._temporal.nudge_run(wakeup.run))
+                    self._signals.send(self._temporal.signal_run(wakeup.run))
                 case WakeupKind.DELIVERY:
-                    self._signals.send(self._temporal.nudge_delivery(wakeup.run))
+                    self._signals.send(self._temporal.signal_delivery(wakeup.run))
 
     async def aclose(self) -> None:
         """Let requests finish that were sent; those that wait for their turn are left to the sweeper."""

@@ -10,11 +10,11 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from orchestrator.workflows.interface import (
     CALL_RETRY,
-    CallOrder,
     CallOutcome,
-    CallTicket,
-    LostCall,
+    CallRef,
+    CallSchedule,
     RunRef,
+    TimedOutCall,
 )
 
 
@@ -26,50 +26,50 @@ def priority_key(priority: int) -> Priority:
 CallHandle = workflow.ActivityHandle[CallOutcome]
 
 
-def start_call(order: CallOrder, run: RunRef) -> CallHandle:
+def schedule_activity(schedule: CallSchedule, run: RunRef) -> CallHandle:
     """Have the call made by whoever polls its queue."""
     return workflow.start_activity(
-        order.name,
-        CallTicket(run, order.call_id),
+        schedule.name,
+        CallRef(run, schedule.call_id),
         result_type=CallOutcome,
-        activity_id=order.activity_id,
-        task_queue=order.queue,
-        schedule_to_close_timeout=timedelta(seconds=order.deadline),
-        start_to_close_timeout=timedelta(seconds=order.timeout),
-        heartbeat_timeout=timedelta(seconds=order.heartbeat) if order.heartbeat else None,
+        activity_id=schedule.activity_id,
+        task_queue=schedule.queue,
+        schedule_to_close_timeout=timedelta(seconds=schedule.deadline),
+        start_to_close_timeout=timedelta(seconds=schedule.timeout),
+        heartbeat_timeout=timedelta(seconds=schedule.heartbeat) if schedule.heartbeat else None,
         retry_policy=CALL_RETRY,
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
-        priority=priority_key(order.priority),
+        priority=priority_key(schedule.priority),
     )
 
 
-class ReplyCalls:
+class PendingCalls:
     """All calls of one reply at once; what Temporal gives up on is reported, not raised."""
 
     def __init__(self, run: RunRef) -> None:
         self._run = run
-        self._orders: list[CallOrder] = []
+        self._schedules: list[CallSchedule] = []
         self._handles: dict[str, CallHandle] = {}
-        self._settled: dict[str, CallOutcome] = {}
+        self._resolved: dict[str, CallOutcome] = {}
 
-    def knows(self, order: CallOrder) -> bool:
+    def is_scheduled(self, schedule: CallSchedule) -> bool:
         """Whether the call was started, as often as it was interrupted."""
-        return order.activity_id in self._handles
+        return schedule.activity_id in self._handles
 
-    def start(self, order: CallOrder) -> None:
+    def start(self, schedule: CallSchedule) -> None:
         """Start the call. Its activity from before a person was asked may be open still: nobody needs that."""
-        if self.knows(order):
+        if self.is_scheduled(schedule):
             return
-        self.settle(CallOutcome(order.call_id, interrupted=True))
-        self._orders.append(order)
-        self._handles[order.activity_id] = start_call(order, self._run)
+        self.resolve(CallOutcome(schedule.call_id, interrupted=True))
+        self._schedules.append(schedule)
+        self._handles[schedule.activity_id] = schedule_activity(schedule, self._run)
 
-    def settle(self, outcome: CallOutcome) -> None:
+    def resolve(self, outcome: CallOutcome) -> None:
         """Stop waiting for the activities of a call of which the store knows more."""
-        for order in self._orders:
+        for order in self._schedules:
             handle = self._handles[order.activity_id]
             if order.call_id == outcome.call_id and not handle.done():
-                self._settled[order.activity_id] = outcome
+                self._resolved[order.activity_id] = outcome
                 handle.cancel()
 
     def cancel(self) -> None:
@@ -77,22 +77,22 @@ class ReplyCalls:
         for handle in self._handles.values():
             handle.cancel()
 
-    async def finish(self) -> tuple[list[CallOutcome], list[LostCall]]:
+    async def wait_all(self) -> tuple[list[CallOutcome], list[TimedOutCall]]:
         """Wait for all, those included that are started meanwhile."""
-        found: list[CallOutcome | LostCall] = []
-        while len(found) < len(self._orders):
-            found.append(await self._outcome(self._orders[len(found)]))
+        outcomes: list[CallOutcome | TimedOutCall] = []
+        while len(outcomes) < len(self._schedules):
+            outcomes.append(await self._outcome(self._schedules[len(outcomes)]))
         return (
-            [one for one in found if isinstance(one, CallOutcome)],
-            [one for one in found if isinstance(one, LostCall)],
+            [one for one in outcomes if isinstance(one, CallOutcome)],
+            [one for one in outcomes if isinstance(one, TimedOutCall)],
         )
 
-    async def _outcome(self, order: CallOrder) -> CallOutcome | LostCall:
+    async def _outcome(self, schedule: CallSchedule) -> CallOutcome | TimedOutCall:
         try:
-            return await self._handles[order.activity_id]
+            return await self._handles[schedule.activity_id]
         except ActivityError as error:
-            if order.activity_id in self._settled:
-                return self._settled.pop(order.activity_id)
+            if schedule.activity_id in self._resolved:
+                return self._resolved.pop(schedule.activity_id)
             if is_cancelled_exception(error):
                 raise
-            return LostCall(order.call_id, str(error.cause or error), order.interruptions)
+            return TimedOutCall(schedule.call_id, str(error.cause or error), schedule.interruptions)

@@ -15,27 +15,27 @@ from temporalio.common import RetryPolicy
 from orchestrator.rules.agent_loop import Situation
 from perdure.contract import RunStatus
 
-THINK = "think"
+MODEL_STEP = "think"
 SUMMARIZE = "summarize"
-LOOK = "look"
-SETTLE = "settle"
-NEXT_DELIVERIES = "next_deliveries"
+READ_PENDING_REQUESTS = "look"
+END_TURN = "settle"
+LIST_DUE_DELIVERIES = "next_deliveries"
 DELIVER_WEBHOOK = "deliver_webhook"
-OF_RUNS = frozenset({LOOK, SETTLE, SUMMARIZE, THINK})
+RUN_ACTIVITIES = frozenset({READ_PENDING_REQUESTS, END_TURN, SUMMARIZE, MODEL_STEP})
 """The run's activities that are no calls: an attempt after the first one follows on a failure or a death."""
 
 WEBHOOK_QUEUE = "perdure-webhooks"
 """Task queue of its own, so that receivers who take their time hold up nobody's run."""
 
-THINK_TIMEOUT = timedelta(minutes=30)
+MODEL_STEP_TIMEOUT = timedelta(minutes=30)
 """One attempt of a model step; a long answer of a large model streams for minutes, and the calls of hosted functions
 before it take their time."""
-THINK_DEADLINE = timedelta(hours=24)
+MODEL_STEP_DEADLINE = timedelta(hours=24)
 ACTIVITY_HEARTBEAT = timedelta(seconds=12)
 """10 s or more: shorter ones give false timeouts on a busy machine."""
 BOOKKEEPING_TIMEOUT = timedelta(seconds=30)
 
-THINK_RETRY = RetryPolicy(
+MODEL_STEP_RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
     maximum_interval=timedelta(seconds=60),
@@ -64,7 +64,7 @@ class RunRef:
 
 
 @dataclass(frozen=True)
-class CallTicket:
+class CallRef:
     """Input of a call's activity: where to find the call."""
 
     run: RunRef
@@ -77,7 +77,7 @@ def activity_id(call_id: str, interruptions: int) -> str:
 
 
 @dataclass(frozen=True)
-class CallOrder:
+class CallSchedule:
     """A call as the workflow schedules it. Times in seconds; no heartbeat where the machine sends none."""
 
     call_id: str
@@ -107,7 +107,7 @@ class CallOutcome:
 
 
 @dataclass(frozen=True)
-class LostCall:
+class TimedOutCall:
     """A call that Temporal gave up on: its deadline passed."""
 
     call_id: str
@@ -116,21 +116,21 @@ class LostCall:
 
 
 @dataclass(frozen=True)
-class ThinkInput:
-    """`step` 0 means: wherever the store is. `lost` calls get a failure as their result first."""
+class ModelStepInput:
+    """`step` 0 means: wherever the store is. `timed_out` calls get a failure as their result first."""
 
     run: RunRef
     step: int = 0
-    lost: list[LostCall] = field(default_factory=list[LostCall])
+    lost: list[TimedOutCall] = field(default_factory=list[TimedOutCall])
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunState:
     """Where a run stands after a transaction: all that the workflow needs to know."""
 
     status: str
     step: int = 0
-    orders: list[CallOrder] = field(default_factory=list[CallOrder])
+    orders: list[CallSchedule] = field(default_factory=list[CallSchedule])
     oversized: list[str] = field(default_factory=list[str])
     interrupted: list[str] = field(default_factory=list[str])
     """Calls, by id, that wait for a person."""
@@ -139,7 +139,7 @@ class Standing:
     late: bool = False
     """The reply was not recorded: somebody else drives the run on, or it went back or ended meanwhile."""
 
-    def situation(self) -> Situation:
+    def loop_state(self) -> Situation:
         return Situation(
             status=RunStatus(self.status),
             unanswered=tuple(order.call_id for order in self.orders),
@@ -155,7 +155,7 @@ class SummarizeInput:
 
 
 @dataclass(frozen=True)
-class Seen:
+class PendingRequests:
     """What a look at the wishes found."""
 
     cancel_wanted: bool = False
@@ -165,15 +165,15 @@ class Seen:
     """Open calls that have a result in the store, or were interrupted, although their activity does not know."""
     over: bool = False
     """The turn ended without the workflow, or the run was deleted: stop, nothing is to be written."""
-    orders: list[CallOrder] = field(default_factory=list[CallOrder])
+    orders: list[CallSchedule] = field(default_factory=list[CallSchedule])
     """Calls that a person decided on, to be made now."""
     rewound: bool = False
     """The conversation went back: what the model is asked just now is out of date."""
 
 
 @dataclass(frozen=True)
-class SettleInput:
-    """End a turn from outside the model loop: `move` is "cancel" or "fail"."""
+class EndTurnInput:
+    """End a turn from outside the model loop: `trigger` is "cancel" or "fail"."""
 
     run: RunRef
     move: str
@@ -181,7 +181,7 @@ class SettleInput:
 
 
 @dataclass(frozen=True)
-class DeliveriesInput:
+class ListDueDeliveriesInput:
     """`dead` deliveries, by call id, were given up."""
 
     run: RunRef
@@ -189,7 +189,7 @@ class DeliveriesInput:
 
 
 @dataclass(frozen=True)
-class Deliveries:
+class DueDeliveries:
     """Handler calls that wait, in the order of their transitions."""
 
-    orders: list[CallOrder] = field(default_factory=list[CallOrder])
+    orders: list[CallSchedule] = field(default_factory=list[CallSchedule])

@@ -13,24 +13,24 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_step
 from orchestrator.workflows import interface as activities
-from orchestrator.workflows.function_calls import ReplyCalls, priority_key, start_call
+from orchestrator.workflows.function_calls import PendingCalls, priority_key, schedule_activity
 from orchestrator.workflows.interface import (
-    CallOrder,
     CallOutcome,
-    Deliveries,
-    DeliveriesInput,
-    LostCall,
+    CallSchedule,
+    DueDeliveries,
+    EndTurnInput,
+    ListDueDeliveriesInput,
+    ModelStepInput,
+    PendingRequests,
     RunRef,
-    Seen,
-    SettleInput,
-    Standing,
+    RunState,
     SummarizeInput,
-    ThinkInput,
+    TimedOutCall,
 )
 
 RUN_WORKFLOW = "run"
-DELIVER_WORKFLOW = "deliver"
-NUDGE = "nudge"
+DELIVERY_WORKFLOW = "deliver"
+WAKE_SIGNAL = "nudge"
 
 
 @workflow.defn(name=RUN_WORKFLOW)
@@ -38,130 +38,132 @@ class RunWorkflow:
     """One run while there is something to do for it."""
 
     def __init__(self) -> None:
-        self._nudged = False
-        self._calls: ReplyCalls | None = None
-        self._missed = False
+        self._woken = False
+        self._pending_calls: PendingCalls | None = None
+        self._has_unscheduled = False
         self._priority = 0
 
-    @workflow.signal(name=NUDGE)
-    def nudge(self) -> None:
+    @workflow.signal(name=WAKE_SIGNAL)
+    def wake(self) -> None:
         """Something was written to the store for this run. Carries no data: the store has it."""
-        self._nudged = True
+        self._woken = True
 
     @workflow.run
     async def run(self, ref: RunRef) -> None:
-        self._nudged = False  # the first step reads everything anyway
+        self._woken = False  # the first step reads everything anyway
         while True:
-            if await self._work(ref):
+            if await self._run_until_idle(ref):
                 return
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(ref)
 
-    async def _work(self, ref: RunRef) -> bool:
+    async def _run_until_idle(self, ref: RunRef) -> bool:
         """Drive the run until it rests or must be driven afresh; True when it rests and nobody nudged.
 
         A look reads wishes that the step under way may not have seen, so after one the run is driven once more.
         """
-        driver = asyncio.create_task(self._drive(ref))
-        looked = False
+        loop = asyncio.create_task(self._run_loop(ref))
+        has_read = False
         while True:
-            await workflow.wait_condition(lambda: self._nudged or driver.done())
-            if driver.done():
-                return await driver and not self._take_nudge() and not looked
-            self._take_nudge()
-            seen, looked = await self._look(ref), True
-            if driver.done():
+            await workflow.wait_condition(lambda: self._woken or loop.done())
+            if loop.done():
+                return await loop and not self._take_wakeup() and not has_read
+            self._take_wakeup()
+            requests, has_read = await self._read_requests(ref), True
+            if loop.done():
                 continue
-            if seen.cancel_wanted or seen.parked or seen.over:
-                await self._stop(driver)
-                if seen.cancel_wanted:
-                    await self._settle(ref, "cancel", "")
-                return not self._take_nudge()
-            if seen.rewound and self._calls is None:
-                await self._stop(driver)
+            if requests.cancel_wanted or requests.parked or requests.over:
+                await self._stop(loop)
+                if requests.cancel_wanted:
+                    await self._end_turn(ref, "cancel", "")
+                return not self._take_wakeup()
+            if requests.rewound and self._pending_calls is None:
+                await self._stop(loop)
                 return False
-            self._accept(seen)
+            self._apply_requests(requests)
 
-    def _take_nudge(self) -> bool:
-        nudged, self._nudged = self._nudged, False
-        return nudged
+    def _take_wakeup(self) -> bool:
+        woken, self._woken = self._woken, False
+        return woken
 
-    async def _stop(self, driver: asyncio.Task[bool]) -> None:
-        driver.cancel()
-        if self._calls is not None:
-            self._calls.cancel()
+    async def _stop(self, loop: asyncio.Task[bool]) -> None:
+        loop.cancel()
+        if self._pending_calls is not None:
+            self._pending_calls.cancel()
         try:
-            await driver
+            await loop
         except (asyncio.CancelledError, ActivityError) as error:
             if not is_cancelled_exception(error):
                 raise
 
-    async def _drive(self, ref: RunRef) -> bool:
+    async def _run_loop(self, ref: RunRef) -> bool:
         """Obey the rules until nothing is left to do (True) or a fresh history is due (False)."""
-        standing = await self._think(ThinkInput(ref))
+        state = await self._model_step(ModelStepInput(ref))
         while True:
-            match next_step(standing.situation()):
+            match next_step(state.loop_state()):
                 case CallFunctions():
-                    outcomes, lost = await self._call(ref, standing.orders)
+                    outcomes, timed_out = await self._run_calls(ref, state.orders)
                     await self._summarize(ref, [o.call_id for o in outcomes if o.oversized])
                 case Summarize(calls):
                     await self._summarize(ref, list(calls))
-                    lost = []
+                    timed_out = []
                 case CallModel():
-                    lost = []
+                    timed_out = []
                 case _:
                     return True
-            if workflow.info().is_continue_as_new_suggested() and not lost:
+            if workflow.info().is_continue_as_new_suggested() and not timed_out:
                 return False
-            standing = await self._think(ThinkInput(ref, standing.step + 1, lost))
+            state = await self._model_step(ModelStepInput(ref, state.step + 1, timed_out))
 
-    async def _think(self, question: ThinkInput) -> Standing:
+    async def _model_step(self, step_input: ModelStepInput) -> RunState:
         try:
-            standing: Standing = await workflow.execute_activity(
-                activities.THINK,
-                question,
-                result_type=Standing,
-                start_to_close_timeout=activities.THINK_TIMEOUT,
-                schedule_to_close_timeout=activities.THINK_DEADLINE,
+            state: RunState = await workflow.execute_activity(
+                activities.MODEL_STEP,
+                step_input,
+                result_type=RunState,
+                start_to_close_timeout=activities.MODEL_STEP_TIMEOUT,
+                schedule_to_close_timeout=activities.MODEL_STEP_DEADLINE,
                 heartbeat_timeout=activities.ACTIVITY_HEARTBEAT,
-                retry_policy=activities.THINK_RETRY,
+                retry_policy=activities.MODEL_STEP_RETRY,
                 priority=priority_key(self._priority),
             )
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
             reason = str(error.cause or error)
-            await self._settle(question.run, "fail", f"The model could not be reached: {reason}")
-            return Standing("failed")
-        self._priority = standing.priority
-        return standing
+            await self._end_turn(
+                step_input.run, "fail", f"The model could not be reached: {reason}"
+            )
+            return RunState("failed")
+        self._priority = state.priority
+        return state
 
-    async def _call(
-        self, ref: RunRef, orders: list[CallOrder]
-    ) -> tuple[list[CallOutcome], list[LostCall]]:
+    async def _run_calls(
+        self, ref: RunRef, schedules: list[CallSchedule]
+    ) -> tuple[list[CallOutcome], list[TimedOutCall]]:
         """All calls of one reply at once, and those of them that a person approves meanwhile."""
-        self._calls = ReplyCalls(ref)
-        for order in orders:
-            self._calls.start(order)
-        if self._missed:
-            self._missed, self._nudged = False, True
+        self._pending_calls = PendingCalls(ref)
+        for order in schedules:
+            self._pending_calls.start(order)
+        if self._has_unscheduled:
+            self._has_unscheduled, self._woken = False, True
         try:
-            return await self._calls.finish()
+            return await self._pending_calls.wait_all()
         finally:
-            self._calls = None
+            self._pending_calls = None
 
-    def _accept(self, seen: Seen) -> None:
+    def _apply_requests(self, requests: PendingRequests) -> None:
         """Stop waiting for what has its result in the store already, and start what a person approved.
 
         Between two steps there is nothing to add it to: whoever starts the next calls looks once more.
         """
-        if self._calls is None:
-            self._missed = bool(seen.orders)
+        if self._pending_calls is None:
+            self._has_unscheduled = bool(requests.orders)
             return
-        for outcome in seen.settled:
-            self._calls.settle(outcome)
-        for order in seen.orders:
-            self._calls.start(order)
+        for outcome in requests.settled:
+            self._pending_calls.resolve(outcome)
+        for order in requests.orders:
+            self._pending_calls.start(order)
 
     async def _summarize(self, ref: RunRef, call_ids: list[str]) -> None:
         await asyncio.gather(
@@ -169,7 +171,7 @@ class RunWorkflow:
                 workflow.execute_activity(
                     activities.SUMMARIZE,
                     SummarizeInput(ref, call_id),
-                    start_to_close_timeout=activities.THINK_TIMEOUT,
+                    start_to_close_timeout=activities.MODEL_STEP_TIMEOUT,
                     heartbeat_timeout=activities.ACTIVITY_HEARTBEAT,
                     retry_policy=activities.BOOKKEEPING_RETRY,
                 )
@@ -178,69 +180,69 @@ class RunWorkflow:
         )
 
     @staticmethod
-    async def _look(ref: RunRef) -> Seen:
-        seen: Seen = await workflow.execute_activity(
-            activities.LOOK,
+    async def _read_requests(ref: RunRef) -> PendingRequests:
+        requests: PendingRequests = await workflow.execute_activity(
+            activities.READ_PENDING_REQUESTS,
             ref,
-            result_type=Seen,
+            result_type=PendingRequests,
             start_to_close_timeout=activities.BOOKKEEPING_TIMEOUT,
             retry_policy=activities.BOOKKEEPING_RETRY,
         )
-        return seen
+        return requests
 
     @staticmethod
-    async def _settle(ref: RunRef, move: str, reason: str) -> None:
+    async def _end_turn(ref: RunRef, trigger: str, reason: str) -> None:
         await workflow.execute_activity(
-            activities.SETTLE,
-            SettleInput(ref, move, reason),
+            activities.END_TURN,
+            EndTurnInput(ref, trigger, reason),
             start_to_close_timeout=activities.BOOKKEEPING_TIMEOUT,
             retry_policy=activities.BOOKKEEPING_RETRY,
         )
 
 
-@workflow.defn(name=DELIVER_WORKFLOW)
-class DeliverWorkflow:
+@workflow.defn(name=DELIVERY_WORKFLOW)
+class DeliveryWorkflow:
     """Tells a run's handler of its transitions, one after the other, without holding the run up."""
 
     def __init__(self) -> None:
-        self._nudged = False
+        self._woken = False
 
-    @workflow.signal(name=NUDGE)
-    def nudge(self) -> None:
+    @workflow.signal(name=WAKE_SIGNAL)
+    def wake(self) -> None:
         """A transition was written."""
-        self._nudged = True
+        self._woken = True
 
     @workflow.run
     async def run(self, ref: RunRef) -> None:
         dead: list[str] = []
         while True:
-            self._nudged = False
-            waiting = await self._next(ref, dead)
+            self._woken = False
+            due = await self._list_due(ref, dead)
             dead = []
-            for order in waiting.orders:
+            for order in due.orders:
                 if not await self._deliver(ref, order):
                     dead = [order.call_id]
                     break
-            if not waiting.orders and not self._nudged:
+            if not due.orders and not self._woken:
                 return
             if workflow.info().is_continue_as_new_suggested() and not dead:
                 workflow.continue_as_new(ref)
 
     @staticmethod
-    async def _next(ref: RunRef, dead: list[str]) -> Deliveries:
-        waiting: Deliveries = await workflow.execute_activity(
-            activities.NEXT_DELIVERIES,
-            DeliveriesInput(ref, dead),
-            result_type=Deliveries,
+    async def _list_due(ref: RunRef, dead: list[str]) -> DueDeliveries:
+        due: DueDeliveries = await workflow.execute_activity(
+            activities.LIST_DUE_DELIVERIES,
+            ListDueDeliveriesInput(ref, dead),
+            result_type=DueDeliveries,
             start_to_close_timeout=activities.BOOKKEEPING_TIMEOUT,
             retry_policy=activities.BOOKKEEPING_RETRY,
         )
-        return waiting
+        return due
 
     @staticmethod
-    async def _deliver(ref: RunRef, order: CallOrder) -> bool:
+    async def _deliver(ref: RunRef, schedule: CallSchedule) -> bool:
         try:
-            await start_call(order, ref)
+            await schedule_activity(schedule, ref)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise

@@ -11,9 +11,9 @@ import pytest
 
 from api.dispatch.dispatcher import CallDoor
 from orchestrator.store.store import Store, open_store
-from orchestrator.temporal.activity_tasks import POLL_TIMEOUT, CallQueue
+from orchestrator.temporal.activity_tasks import POLL_TIMEOUT, ActivityTaskClient
 from orchestrator.temporal.client import Temporal
-from orchestrator.temporal.in_flight_journal import TaskJournal
+from orchestrator.temporal.in_flight_journal import InFlightJournal
 from tests.end_to_end.conftest import until
 from tests.faults.ground.ground import laid_out
 
@@ -34,7 +34,9 @@ async def test_a_door_that_closes_ends_its_polls_at_once_and_loses_no_call(tmp_p
     async with laid_out(tmp_path, parts=("api", "functions", "workers")) as ground:
         store = await open_store(ground.database_url)
         temporal = Temporal(ground.settings())
-        door = CallDoor(CallQueue(temporal, "closing"), store.calls, TaskJournal(None, ""))
+        door = CallDoor(
+            ActivityTaskClient(temporal, "closing"), store.calls, InFlightJournal(None, "")
+        )
         try:
             await _close_under_a_machine(ground.tenant.cluster_id, door, store)
             async with ground.client() as client:

@@ -8,7 +8,7 @@ from orchestrator.rules.crash_loop import TOGETHER, CrashStreak
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
 from orchestrator.store.calls.rows import queue_name
-from orchestrator.workflows.interface import CallTicket
+from orchestrator.workflows.interface import CallRef
 from tests.support.stage import Stage
 
 streaks = tables.crash_streaks
@@ -19,15 +19,15 @@ def new_machine() -> str:
     return f"host-{next(_numbers)}"
 
 
-async def tickets(stage: Stage, *tools: str) -> list[CallTicket]:
+async def tickets(stage: Stage, *tools: str) -> list[CallRef]:
     """Calls of these tools, by one run, which nobody has had yet."""
     ref = await stage.run()
-    return [CallTicket(ref, order.call_id) for order in await stage.called(ref, *tools)]
+    return [CallRef(ref, order.call_id) for order in await stage.called(ref, *tools)]
 
 
 async def taken(
     stage: Stage,
-    ticket: CallTicket,
+    ticket: CallRef,
     machine: str = "host",
     *,
     token: bytes | None = b"token",
@@ -37,7 +37,7 @@ async def taken(
     return await stage.store.calls.hand_out(ticket, machine, token, begun=True, suspected=suspected)
 
 
-async def die(stage: Stage, *calls: CallTicket) -> None:
+async def die(stage: Stage, *calls: CallRef) -> None:
     """A process dies in these calls, and another one of its machine notices."""
     machine = new_machine()
     for ticket in calls:

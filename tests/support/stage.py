@@ -22,7 +22,7 @@ from orchestrator.store.database.json_columns import dump, load, load_object
 from orchestrator.store.records import MessageRecord, RunRecord
 from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store
-from orchestrator.workflows.interface import CallOrder, CallTicket, LostCall, RunRef, Standing
+from orchestrator.workflows.interface import CallRef, CallSchedule, RunRef, RunState, TimedOutCall
 from orchestrator.workflows.wakeups import Wakeup, WakeupKind
 from perdure.contract import (
     FunctionCall,
@@ -119,8 +119,8 @@ class Stage:
     # -- what the workflow and the model do --------------------------------------------------------
 
     async def begin(
-        self, ref: RunRef, step: int = 0, *, attempt: int = 1, lost: Sequence[LostCall] = ()
-    ) -> Question | Standing:
+        self, ref: RunRef, step: int = 0, *, attempt: int = 1, lost: Sequence[TimedOutCall] = ()
+    ) -> Question | RunState:
         return await self.store.steps.begin(
             ref, step, lost=list(lost), attempt=attempt, known=Known()
         )
@@ -131,7 +131,7 @@ class Stage:
         assert isinstance(question, Question)
         return question
 
-    async def record(self, question: Question, reply: Reply, *, attempt: int = 1) -> Standing:
+    async def record(self, question: Question, reply: Reply, *, attempt: int = 1) -> RunState:
         recorded = await self.store.steps.record(
             question,
             plan_of(question, reply),
@@ -141,7 +141,7 @@ class Stage:
         )
         return recorded.standing
 
-    async def think(self, ref: RunRef, reply: Reply) -> Standing:
+    async def think(self, ref: RunRef, reply: Reply) -> RunState:
         """One whole step."""
         return await self.record(await self.ask(ref), reply)
 
@@ -152,7 +152,7 @@ class Stage:
         assert standing.status == "done"
         return ref
 
-    async def called(self, ref: RunRef, *names: str) -> list[CallOrder]:
+    async def called(self, ref: RunRef, *names: str) -> list[CallSchedule]:
         """The model calls these functions; how they are to be scheduled."""
         return (await self.think(ref, calls_for(*(names or ("sales_query",))))).orders
 
@@ -181,7 +181,7 @@ class Stage:
         self, ref: RunRef, call_id: str, machine: str = "m1", token: bytes = b"token"
     ) -> FunctionCall:
         """Give the call to a machine, which takes it."""
-        given = await self.store.calls.hand_out(CallTicket(ref, call_id), machine, token)
+        given = await self.store.calls.hand_out(CallRef(ref, call_id), machine, token)
         assert isinstance(given, HandedOut)
         return given.call
 

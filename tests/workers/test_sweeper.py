@@ -28,43 +28,43 @@ class Engine(Temporal):
 
     def __init__(self) -> None:
         super().__init__(Settings())
-        self.told: list[tuple[str, str]] = []
-        self.heard = asyncio.Event()
+        self.requests: list[tuple[str, str]] = []
+        self.requested = asyncio.Event()
         self.away = False
 
-    def _hear(self, what: str, ref: RunRef) -> None:
+    def _record(self, what: str, ref: RunRef) -> None:
         if self.away:
             raise UnavailableError("Temporal does not answer.")
-        self.told.append((what, ref.run_id))
-        self.heard.set()
+        self.requests.append((what, ref.run_id))
+        self.requested.set()
 
     @override
     async def start_run(self, ref: RunRef, *, priority: int = 0) -> None:
-        self._hear("start run", ref)
+        self._record("start run", ref)
 
     @override
-    async def nudge_run(self, ref: RunRef) -> None:
-        self._hear("nudge run", ref)
+    async def signal_run(self, ref: RunRef) -> None:
+        self._record("nudge run", ref)
 
     @override
     async def start_delivery(self, ref: RunRef) -> None:
-        self._hear("start delivery", ref)
+        self._record("start delivery", ref)
 
     @override
-    async def nudge_delivery(self, ref: RunRef) -> None:
-        self._hear("nudge delivery", ref)
+    async def signal_delivery(self, ref: RunRef) -> None:
+        self._record("nudge delivery", ref)
 
     @override
     async def end_run(self, ref: RunRef) -> None:
-        self._hear("end run", ref)
+        self._record("end run", ref)
 
     def woken(self, wakeups: Collection[Wakeup]) -> None:
         """Hear the wake-ups of committed transactions, as long as it is there."""
         if not self.away:
-            self.told += [(f"nudge {kind.value}", ref.run_id) for kind, ref, _ in wakeups]
+            self.requests += [(f"nudge {kind.value}", ref.run_id) for kind, ref, _ in wakeups]
 
 
-class HeardSweeper(Sweeper):
+class RecordedSweeper(Sweeper):
     """The engine hears the wake-ups of a sweep, and no others."""
 
     def __init__(self, stage: Stage, engine: Engine) -> None:
@@ -88,7 +88,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def sweeper(stage: Stage, engine: Engine) -> Sweeper:
-    return HeardSweeper(stage, engine)
+    return RecordedSweeper(stage, engine)
 
 
 async def _age(stage: Stage, milliseconds: int) -> None:
@@ -104,10 +104,10 @@ async def test_a_wish_whose_nudge_was_lost_is_nudged_again(
 ) -> None:
     ref = await stage.run()
     await sweeper.sweep()
-    assert engine.told == []
+    assert engine.requests == []
     await _age(stage, GRACE_MS + 500)
     await sweeper.sweep()
-    assert engine.told == [("start run", ref.run_id)]
+    assert engine.requests == [("start run", ref.run_id)]
 
 
 async def test_a_wish_to_a_run_that_was_begun_is_nudged_again(
@@ -117,7 +117,7 @@ async def test_a_wish_to_a_run_that_was_begun_is_nudged_again(
     await stage.send(ref, "and then?")
     await _age(stage, GRACE_MS + 500)
     await sweeper.sweep()
-    assert engine.told == [("nudge run", ref.run_id)]
+    assert engine.requests == [("nudge run", ref.run_id)]
 
 
 async def test_a_run_that_the_engine_is_slow_with_is_not_nudged_at_each_sweep(
@@ -130,7 +130,7 @@ async def test_a_run_that_the_engine_is_slow_with_is_not_nudged_at_each_sweep(
     engine.away = False
     for _ in range(3):
         await sweeper.sweep()
-    assert sorted(engine.told) == sorted(("start run", ref.run_id) for ref in refs)
+    assert sorted(engine.requests) == sorted(("start run", ref.run_id) for ref in refs)
 
 
 async def test_a_delivery_nobody_drives_is_started_and_never_nudged(
@@ -141,7 +141,7 @@ async def test_a_delivery_nobody_drives_is_started_and_never_nudged(
     await _age(stage, GRACE_MS + 500)
     for _ in range(3):
         await sweeper.sweep()
-    assert engine.told == [("start delivery", ref.run_id)] * 3
+    assert engine.requests == [("start delivery", ref.run_id)] * 3
 
 
 async def test_a_run_in_which_nothing_happens_is_started_again(
@@ -151,7 +151,7 @@ async def test_a_run_in_which_nothing_happens_is_started_again(
     await stage.ask(ref)
     await _age(stage, STUCK_AFTER_MS + 500)
     await sweeper.sweep()
-    assert engine.told == [("start run", ref.run_id)]
+    assert engine.requests == [("start run", ref.run_id)]
 
 
 async def test_a_run_without_a_function_worker_says_so_then_rests_until_one_comes(
@@ -163,13 +163,13 @@ async def test_a_run_without_a_function_worker_says_so_then_rests_until_one_come
     await _age(stage, UNTAKEN_MS + 500)
     await sweeper.sweep()
     assert (await stage.look(ref)).waiting_for is not None
-    assert engine.told == []
+    assert engine.requests == []
     await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 500)
     await sweeper.sweep()
-    assert engine.told == [("nudge run", ref.run_id)]
+    assert engine.requests == [("nudge run", ref.run_id)]
     await stage.register("query", machine="m2")
     await sweeper.sweep()
-    assert engine.told == [("nudge run", ref.run_id)] * 2
+    assert engine.requests == [("nudge run", ref.run_id)] * 2
     assert (await stage.look(ref)).waiting_for is None
 
 
@@ -177,10 +177,10 @@ async def test_runs_end_with_their_cluster(stage: Stage, engine: Engine, sweeper
     pending, working = await stage.run(), await stage.run()
     await stage.ask(working)
     await sweeper.sweep()
-    assert engine.told == []
+    assert engine.requests == []
     await stage.store.clusters.delete(stage.cluster_id)
     await sweeper.sweep()
-    assert {run_id for _, run_id in engine.told} == {pending.run_id, working.run_id}
+    assert {run_id for _, run_id in engine.requests} == {pending.run_id, working.run_id}
     assert (await stage.look(pending)).status == "cancelled"
     assert (await stage.look(working)).cancel_reason == "The cluster was deleted."
 
@@ -195,7 +195,7 @@ async def test_runs_are_deleted_when_their_time_is_over(stage: Stage, engine: En
     keeps_a_week = Sweeper(stage.store, engine, seconds=0.01, retention=timedelta(days=7))
     await keeps_a_week.sweep()
     assert {row["id"] for row in await stage.rows(runs)} == {young.run_id}
-    assert engine.told == [("end run", old.run_id)]
+    assert engine.requests == [("end run", old.run_id)]
 
 
 async def test_sweeping_goes_on_after_the_engine_was_away(
@@ -208,8 +208,8 @@ async def test_sweeping_goes_on_after_the_engine_was_away(
     task = asyncio.create_task(sweeper.run())
     engine.away = False
     async with asyncio.timeout(10):
-        await engine.heard.wait()
+        await engine.requested.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert engine.told[0] == ("start run", ref.run_id)
+    assert engine.requests[0] == ("start run", ref.run_id)

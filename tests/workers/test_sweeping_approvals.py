@@ -10,7 +10,7 @@ from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.recovery.stalled_runs import PARK_AFTER_MS
 from perdure.contract import ApprovalRequest, FunctionConfig, RunStatus
 from tests.support.stage import HANDLER, Stage
-from tests.workers.test_sweeper import Engine, HeardSweeper
+from tests.workers.test_sweeper import Engine, RecordedSweeper
 from workers.sweeper import GRACE_MS, UNTAKEN_MS, Sweeper
 
 runs, calls = tables.runs, tables.calls
@@ -24,7 +24,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def sweeper(stage: Stage, engine: Engine) -> Sweeper:
-    return HeardSweeper(stage, engine)
+    return RecordedSweeper(stage, engine)
 
 
 async def test_what_nobody_decides_in_time_is_denied_and_the_run_goes_on(
@@ -36,7 +36,7 @@ async def test_what_nobody_decides_in_time_is_denied_and_the_run_goes_on(
     await stage.called(ref, "sales_pay")
     await sweeper.sweep()
     assert (await stage.look(ref)).run_status is RunStatus.PAUSED
-    assert engine.told == []
+    assert engine.requests == []
 
     row = (await stage.rows(calls, calls.c.kind == "function"))[0]
     past = now_ms() - 90_000
@@ -47,7 +47,7 @@ async def test_what_nobody_decides_in_time_is_denied_and_the_run_goes_on(
         approval_expires_at=past + 90_000 - 1,
     )
     await sweeper.sweep()
-    assert engine.told == [("nudge delivery", ref.run_id), ("nudge run", ref.run_id)]
+    assert engine.requests == [("nudge delivery", ref.run_id), ("nudge run", ref.run_id)]
     assert (await stage.look(ref)).run_status is RunStatus.RUNNING
     (denied,) = await stage.events(ref, "call.denied")
     assert denied["decidedBy"] == "expiry"
@@ -56,7 +56,7 @@ async def test_what_nobody_decides_in_time_is_denied_and_the_run_goes_on(
         "The approval request expired after 1 minute 29 seconds;"
     )
     await sweeper.sweep()
-    assert len(engine.told) == 2, "once"
+    assert len(engine.requests) == 2, "once"
 
 
 async def test_a_decision_whose_nudge_was_lost_is_told_by_a_sweep(
@@ -69,13 +69,13 @@ async def test_a_decision_whose_nudge_was_lost_is_told_by_a_sweep(
     (waiting,) = await stage.store.approvals.page(stage.cluster_id, after=0, limit=1)
     await stage.alter(runs, wake_at=now_ms() - GRACE_MS - 500)
     await sweeper.sweep()
-    assert engine.told == [], "a run that waits for a person is left alone"
+    assert engine.requests == [], "a run that waits for a person is left alone"
     await stage.store.approvals.decide(
         stage.cluster_id, waiting.call.id, Decision(approved=True, by="ann")
     )
     await stage.alter(runs, wake_at=now_ms() - GRACE_MS - 500)
     await sweeper.sweep()
-    assert engine.told == [("nudge run", ref.run_id)]
+    assert engine.requests == [("nudge run", ref.run_id)]
 
 
 async def test_a_paused_run_whose_other_call_nobody_takes_says_so_and_rests(
@@ -102,4 +102,4 @@ async def test_a_paused_run_whose_other_call_nobody_takes_says_so_and_rests(
     await stage.register("look", machine="m3", service="other")
     await sweeper.sweep()
     assert not (await stage.look(ref)).parked
-    assert [what for what, _ in engine.told] == ["nudge run", "nudge run"]
+    assert [what for what, _ in engine.requests] == ["nudge run", "nudge run"]

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from tests.support.stage import HANDLER, Stage
-from tests.workers.test_sweeper import Engine, HeardSweeper
+from tests.workers.test_sweeper import Engine, RecordedSweeper
 from workers.sweeper import Sweeper
 
 _HOUR = 3_600_000
@@ -20,7 +20,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def sweeper(stage: Stage, engine: Engine) -> Sweeper:
-    return HeardSweeper(stage, engine)
+    return RecordedSweeper(stage, engine)
 
 
 async def test_an_overdue_run_ends_its_workflow_and_its_handler_are_told(
@@ -31,13 +31,13 @@ async def test_an_overdue_run_ends_its_workflow_and_its_handler_are_told(
     in_time = await stage.run(deadline_at=now_ms() + _HOUR)
     await stage.called(ref)
     await sweeper.sweep()
-    assert engine.told == []
+    assert engine.requests == []
 
     await stage.alter(tables.runs, tables.runs.c.id == ref.run_id, deadline_at=now_ms() - 1)
     await sweeper.sweep()
     await sweeper.sweep()
 
-    assert engine.told == [("nudge delivery", ref.run_id), ("nudge run", ref.run_id)]
+    assert engine.requests == [("nudge delivery", ref.run_id), ("nudge run", ref.run_id)]
     assert (await stage.look(ref)).status == "failed"
     assert (await stage.look(in_time)).status == "pending"
 

@@ -37,7 +37,7 @@ from orchestrator.store.calls.rows import queue_name
 from orchestrator.store.database.json_columns import is_too_deep
 from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import FUNCTION_FAILED
-from orchestrator.workflows.interface import CallOrder, CallTicket, RunRef
+from orchestrator.workflows.interface import CallRef, CallSchedule, RunRef
 from perdure.contract import (
     HEARTBEAT_SECONDS,
     CreateBlob,
@@ -166,7 +166,7 @@ class Hosting:
             alive_until=now_ms() + milliseconds,
         )
 
-    def makes(self, orders: Sequence[CallOrder]) -> bool:
+    def makes(self, orders: Sequence[CallSchedule]) -> bool:
         """Whether all of these calls can be made here within a step, as things are."""
         return all(
             order.queue in self.functions
@@ -175,7 +175,7 @@ class Hosting:
             for order in orders
         )
 
-    def has_room(self, orders: Sequence[CallOrder]) -> bool:
+    def has_room(self, orders: Sequence[CallSchedule]) -> bool:
         """Whether all of these calls would begin here at once."""
         if not self.makes(orders):
             return False
@@ -187,11 +187,11 @@ class Hosting:
         )
 
     async def make(
-        self, ref: RunRef, orders: Sequence[CallOrder], handed: Sequence[HandedOut] = ()
+        self, ref: RunRef, orders: Sequence[CallSchedule], handed: Sequence[HandedOut] = ()
     ) -> bool:
         """Make calls, all at once; True if each has its result, or is interrupted.
 
-        `handed`: those that were given to this process already. On the others nobody may work. Raises `ApplicationError`
+        `leased`: those that were given to this process already. On the others nobody may work. Raises `ApplicationError`
         where a function is to be tried again much later.
         """
         given = {each.call.id: each.call for each in handed}
@@ -206,18 +206,18 @@ class Hosting:
                 )
         return all(isinstance(verdict, Settled) for verdict in verdicts)
 
-    async def _make(self, ref: RunRef, order: CallOrder, given: FunctionCall | None) -> Verdict:
+    async def _make(self, ref: RunRef, order: CallSchedule, given: FunctionCall | None) -> Verdict:
         while True:
             if given is not None:
                 async with self._slot(order.queue):
                     verdict, given = await self._work(given), None
             else:
-                verdict = await self.call(CallTicket(ref, order.call_id), order.queue, None)
+                verdict = await self.call(CallRef(ref, order.call_id), order.queue, None)
             if not isinstance(verdict, Again) or verdict.delay > LONGEST_PAUSE:
                 return verdict
             await asyncio.sleep(verdict.delay)
 
-    async def call(self, ticket: CallTicket, queue: str, token: bytes | None) -> Verdict:
+    async def call(self, ticket: CallRef, queue: str, token: bytes | None) -> Verdict:
         """One attempt of a call. `token`: of its own activity, if it has one."""
         async with self._slot(queue):
             answer = await self._store.calls.hand_out(

@@ -19,7 +19,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.store.calls.outcomes import Again, Full, Settled
 from orchestrator.temporal.activity_tasks import FRESH_MS, FUNCTION_FAILED, NOT_DELIVERED, UNWANTED
 from orchestrator.temporal.client import BUILD_ID
-from orchestrator.workflows.interface import CallOutcome, CallTicket
+from orchestrator.workflows.interface import CallOutcome, CallRef
 from workers.hosting.host import HostedFunction, Hosting
 from workers.recovery.heartbeat import heartbeating
 
@@ -41,7 +41,7 @@ class HostedCalls:
         """One attempt of a call."""
         if not await _is_held():
             raise ApplicationError("it was another's turn meanwhile", type=NOT_DELIVERED)
-        ticket = activity.payload_converter().from_payload(tickets[0].payload, CallTicket)
+        ticket = activity.payload_converter().from_payload(tickets[0].payload, CallRef)
         verdict = await self._hosting.call(ticket, self._queue, activity.info().task_token)
         match verdict:
             case Settled(outcome):

@@ -34,7 +34,7 @@ from orchestrator.store.conversation.steps import Recorded
 from orchestrator.store.database.json_columns import dump, load
 from orchestrator.store.records import RunRecord
 from orchestrator.store.store import Store
-from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
+from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from workers.model_step.run_naming import Namer
 from workers.models import Models
 
@@ -89,7 +89,7 @@ class Thinker:
         self._remembered_characters = remembered_characters
         self._memories: OrderedDict[RunRef, _Memory] = OrderedDict()
 
-    async def begin(self, question: ThinkInput, attempt: int) -> Question | Standing:
+    async def begin(self, question: ModelStepInput, attempt: int) -> Question | RunState:
         """The first transaction: what is to be asked, if it is the model's turn. Raises `NotFoundError`."""
         memory = self._memories.get(question.run)
         return await self._store.steps.begin(

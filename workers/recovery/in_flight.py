@@ -13,8 +13,8 @@ from temporalio import activity, client, worker
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from typing_extensions import override
 
-from orchestrator.temporal.in_flight_journal import HeldTask, TaskJournal
-from orchestrator.workflows.interface import OF_RUNS
+from orchestrator.temporal.in_flight_journal import InFlightJournal, InFlightTask
+from orchestrator.workflows.interface import RUN_ACTIVITIES
 
 _MOST_KEPT = 1_024
 
@@ -26,10 +26,10 @@ class EndedTask(NamedTuple):
     token: bytes
 
 
-class TaskNotes(client.Interceptor, worker.Interceptor):
+class InFlightInterceptor(client.Interceptor, worker.Interceptor):
     """Given to a client: all workers of that client have it."""
 
-    def __init__(self, journal: TaskJournal) -> None:
+    def __init__(self, journal: InFlightJournal) -> None:
         super().__init__()
         self._journal = journal
         self._ended: deque[EndedTask] = deque(maxlen=_MOST_KEPT)
@@ -40,12 +40,12 @@ class TaskNotes(client.Interceptor, worker.Interceptor):
 
     @override
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        return _Noted(next, self._journal, self._ended)
+        return _InFlightInbound(next, self._journal, self._ended)
 
 
-class _Noted(ActivityInboundInterceptor):
+class _InFlightInbound(ActivityInboundInterceptor):
     def __init__(
-        self, inner: ActivityInboundInterceptor, journal: TaskJournal, ended: deque[EndedTask]
+        self, inner: ActivityInboundInterceptor, journal: InFlightJournal, ended: deque[EndedTask]
     ) -> None:
         super().__init__(inner)
         self._journal = journal
@@ -55,8 +55,8 @@ class _Noted(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         info = activity.info()
         # Most attempts of a call were not delivered: it waited for its turn. Its function's deaths are counted in the store.
-        attempt = info.attempt if info.activity_type in OF_RUNS else 1
-        with self._journal.holding(HeldTask(info.task_token, attempt)):
+        attempt = info.attempt if info.activity_type in RUN_ACTIVITIES else 1
+        with self._journal.record(InFlightTask(info.task_token, attempt)):
             try:
                 return await super().execute_activity(input)
             finally:

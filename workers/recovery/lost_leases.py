@@ -6,7 +6,7 @@ import logging
 
 from orchestrator.errors import UnavailableError
 from orchestrator.store.recovery.lost_leases import LostHandoutStore
-from orchestrator.temporal.activity_tasks import NOT_DELIVERED, CallQueue
+from orchestrator.temporal.activity_tasks import NOT_DELIVERED, ActivityTaskClient
 
 _log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ _BACK_SOON = 0.05
 class LostHandouts:
     """One part of a sweep."""
 
-    def __init__(self, lost: LostHandoutStore, queue: CallQueue) -> None:
+    def __init__(self, lost: LostHandoutStore, queue: ActivityTaskClient) -> None:
         self._lost = lost
         self._queue = queue
 

@@ -17,26 +17,26 @@ FIRST_PAUSE = 15.0
 LONGEST_PAUSE = 120.0
 
 
-class _Told(NamedTuple):
+class _Signalled(NamedTuple):
     again_at: float
     pause: float
 
 
-class Unheard:
+class SignalBackoff:
     """What one process remembers of the runs that it nudged and that have not read their wishes yet."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told: dict[RunRef, _Told] = {}
+        self._told: dict[RunRef, _Signalled] = {}
 
-    def due(self, unheard: Sequence[RunRef]) -> list[RunRef]:
+    def due(self, unread: Sequence[RunRef]) -> list[RunRef]:
         """Those of all unheard runs that are to be nudged now; what is not among them has been heard."""
-        self._told = {ref: self._told[ref] for ref in unheard if ref in self._told}
+        self._told = {ref: self._told[ref] for ref in unread if ref in self._told}
         now = self._clock()
-        return [ref for ref in unheard if ref not in self._told or self._told[ref].again_at <= now]
+        return [ref for ref in unread if ref not in self._told or self._told[ref].again_at <= now]
 
-    def nudged(self, ref: RunRef) -> None:
+    def record_signal(self, ref: RunRef) -> None:
         """The engine took a nudge for it."""
         before = self._told.get(ref)
         pause = FIRST_PAUSE if before is None else min(LONGEST_PAUSE, before.pause * 2)
-        self._told[ref] = _Told(self._clock() + pause, pause)
+        self._told[ref] = _Signalled(self._clock() + pause, pause)

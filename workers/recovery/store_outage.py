@@ -20,15 +20,15 @@ _OFTEN = 20
 """Attempts after which an outage is a long one: their own policy, which counts attempts too, says when to come back."""
 
 
-class StoreOutages(client.Interceptor, worker.Interceptor):
+class StoreOutageInterceptor(client.Interceptor, worker.Interceptor):
     """Given to a client: all workers of that client have it."""
 
     @override
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        return _Patient(next)
+        return _StoreOutageInbound(next)
 
 
-class _Patient(ActivityInboundInterceptor):
+class _StoreOutageInbound(ActivityInboundInterceptor):
     @override
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         try:

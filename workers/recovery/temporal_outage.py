@@ -14,9 +14,9 @@ from time import monotonic
 
 from orchestrator.errors import UnavailableError
 from orchestrator.store.recovery.lost_leases import AT_ONCE
-from orchestrator.temporal.activity_tasks import PROCESS_LOST, CallQueue
+from orchestrator.temporal.activity_tasks import PROCESS_LOST, ActivityTaskClient
 from orchestrator.temporal.client import Temporal
-from workers.recovery.in_flight import TaskNotes
+from workers.recovery.in_flight import InFlightInterceptor
 
 _log = logging.getLogger(__name__)
 
@@ -27,14 +27,14 @@ LONG = 3.0
 """Seconds; over a shorter absence the SDK is trusted."""
 
 
-class TemporalWatch:
+class TemporalOutageMonitor:
     """Looks after the server from one worker process."""
 
     def __init__(
         self,
         temporal: Temporal,
-        queue: CallQueue,
-        notes: TaskNotes,
+        queue: ActivityTaskClient,
+        notes: InFlightInterceptor,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._temporal = temporal
@@ -48,20 +48,20 @@ class TemporalWatch:
         while True:
             await asyncio.sleep(_PAUSE)
             try:
-                await self.look()
+                await self.check()
             except UnavailableError as error:
                 _log.debug("away again: %s", error)
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """One look. Raises `UnavailableError` where the server leaves again: the next look does the same."""
         if not await self._temporal.is_reachable():
             return
         now = self._clock()
         if now - self._seen >= LONG:
-            await self._repeat()
+            await self._repeat_undelivered()
         self._seen = now
 
-    async def _repeat(self) -> None:
+    async def _repeat_undelivered(self) -> None:
         untold = 0
         for task in self._notes.ended_since(self._seen - _ON_THE_WAY):
             untold += await self._queue.fail(

@@ -11,7 +11,7 @@ from orchestrator.operations.webhooks import Webhooks
 from orchestrator.store.deliveries.deliveries import WebhookAttempt
 from orchestrator.store.store import Store
 from orchestrator.workflows import interface
-from orchestrator.workflows.interface import CallOutcome, CallTicket
+from orchestrator.workflows.interface import CallOutcome, CallRef
 from workers.webhooks.sender import Answer, Notice, Verdict, WebhookSender
 
 FIRST_RETRY_DELAY = 1.0
@@ -29,7 +29,7 @@ class WebhookDelivery:
         self._sender = sender
 
     @activity.defn(name=interface.DELIVER_WEBHOOK)
-    async def deliver_webhook(self, ticket: CallTicket) -> CallOutcome:
+    async def deliver_webhook(self, ticket: CallRef) -> CallOutcome:
         """One attempt. Fails with the pause until the next where the receiver did not take it."""
         outcome = CallOutcome(ticket.call_id)
         attempt = await self._deliveries.begin_webhook(ticket.run, ticket.call_id)

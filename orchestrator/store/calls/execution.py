@@ -42,7 +42,7 @@ from orchestrator.store.database.prepared import quick
 from orchestrator.store.functions.concurrency import at_work, is_full, limit_of
 from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.locked_run import OpenRun
-from orchestrator.workflows.interface import CallOutcome, CallTicket, RunRef, Seen
+from orchestrator.workflows.interface import CallOutcome, CallRef, PendingRequests, RunRef
 from perdure.contract import CallStatus, ResultType
 from perdure.contract.event_types import CallCancelled, CallSuperseded
 
@@ -80,7 +80,7 @@ class CallStore:
 
     async def hand_out(
         self,
-        ticket: CallTicket,
+        ticket: CallRef,
         machine_id: str,
         token: bytes | None,
         *,
@@ -257,7 +257,7 @@ class CallStore:
                 run.event(CallSuperseded(call_id=call_id, machine_id=storable(machine_id)))
                 await run.save()
 
-    async def look(self, ref: RunRef) -> Seen:
+    async def look(self, ref: RunRef) -> PendingRequests:
         """Read the wishes of a run: what its workflow must know while it waits for activities."""
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
@@ -265,7 +265,7 @@ class CallStore:
             await run.save()
             waiting = await open_calls(write, run.key)
         idle = all(call.status in _IDLE for call in waiting)
-        return Seen(
+        return PendingRequests(
             cancel_wanted=run.record.cancel_reason is not None and not is_final(run.status),
             parked=run.record.parked and bool(waiting) and idle,
             settled=await self._settled(run.key, run.record.step),

@@ -19,7 +19,7 @@ from orchestrator.store.functions.concurrency import limit_of
 from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.store.sealed_fields import contexts_of, opened_input
-from orchestrator.workflows.interface import CallOrder
+from orchestrator.workflows.interface import CallSchedule
 from perdure.contract import CallStatus, FunctionCall
 from perdure.contract.event_types import CallStarted
 
@@ -38,7 +38,7 @@ class Maker(Protocol):
 
     @property
     def machine_id(self) -> str: ...
-    def has_room(self, orders: Sequence[CallOrder]) -> bool:
+    def has_room(self, orders: Sequence[CallSchedule]) -> bool:
         """Whether it would begin all of these at once."""
         ...
 

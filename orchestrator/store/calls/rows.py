@@ -24,7 +24,12 @@ from orchestrator.store.runs.creation import priority_of
 from orchestrator.store.runs.locked_run import OpenRun
 from orchestrator.store.runs.outbox import WEBHOOK
 from orchestrator.store.sealed_fields import sealed_input, sealed_result
-from orchestrator.workflows.interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, LostCall
+from orchestrator.workflows.interface import (
+    DELIVER_WEBHOOK,
+    WEBHOOK_QUEUE,
+    CallSchedule,
+    TimedOutCall,
+)
 from perdure.contract import MAX_REASON, CallStatus, MessageType, ResultType
 from perdure.contract.event_types import CallCreated, CallFinished, CallLate
 
@@ -80,11 +85,11 @@ def result_message_id(call: CallRecord) -> str:
     return f"{call.id}:result"
 
 
-def order_of(call: CallRecord, now: int) -> CallOrder:
+def order_of(call: CallRecord, now: int) -> CallSchedule:
     """How the workflow schedules the call."""
     if call.kind == WEBHOOK:
         return _webhook_order(call, now)
-    return CallOrder(
+    return CallSchedule(
         call_id=call.id,
         queue=queue_name(call.cluster_id, call.service, call.function),
         name=f"{call.service}_{call.function}",
@@ -95,17 +100,17 @@ def order_of(call: CallRecord, now: int) -> CallOrder:
     )
 
 
-def order_in(run: OpenRun, call: CallRecord) -> CallOrder:
+def order_in(run: OpenRun, call: CallRecord) -> CallSchedule:
     """The same for a call of the run's model: as urgent as the run, and never beyond the run's deadline."""
     order, deadline = order_of(call, run.now), run.record.deadline_at
     left = order.deadline if deadline is None else max(1.0, (deadline - run.now) / 1000)
     return replace(order, priority=priority_of(run.record), deadline=min(order.deadline, left))
 
 
-def _webhook_order(call: CallRecord, now: int) -> CallOrder:
+def _webhook_order(call: CallRecord, now: int) -> CallSchedule:
     """One whole attempt is made even where the time is up, spent in waiting for the transitions before."""
     attempt = call.timeout_ms / 1000 + LOCAL_TIMEOUT_SLACK
-    return CallOrder(
+    return CallSchedule(
         call_id=call.id,
         queue=WEBHOOK_QUEUE,
         name=DELIVER_WEBHOOK,
@@ -306,7 +311,7 @@ async def _write_message(
     )
 
 
-async def answer_lost(run: OpenRun, lost: LostCall) -> None:
+async def answer_lost(run: OpenRun, lost: TimedOutCall) -> None:
     """Give a call that Temporal gave up on a failure as its result, unless it has one.
 
     On a run that has ended it stays open: a next turn finds it, and its time is up.

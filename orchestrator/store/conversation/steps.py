@@ -41,7 +41,7 @@ from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.runs.creation import priority_of
 from orchestrator.store.runs.limits import count_calls, fail_overdue, is_over_limits, pause_used_up
 from orchestrator.store.runs.locked_run import OpenRun
-from orchestrator.workflows.interface import LostCall, RunRef, Standing
+from orchestrator.workflows.interface import RunRef, RunState, TimedOutCall
 from perdure.contract import CallStatus, MessageType, RunStatus
 from perdure.contract.event_types import StepAttempted, StepDropped, StepRecorded, TokenCounts
 
@@ -81,7 +81,7 @@ _UNREAD = quick(
 
 async def standing_of(
     run: OpenRun, step: int | None = None, *, calls: Sequence[CallRecord] | None = None
-) -> Standing:
+) -> RunState:
     """What the workflow is told: where the run stands, which calls are open, which results are too long.
 
     While some calls wait for a person the others are made; in every other pause none is. `calls`: those that are open,
@@ -89,9 +89,9 @@ async def standing_of(
     """
     step = run.record.step if step is None else step
     if is_final(run.status) or (run.status is RunStatus.PAUSED and not is_paused(run)):
-        return Standing(run.status.value, step)
+        return RunState(run.status.value, step)
     calls = await open_calls(run.write, run.key) if calls is None else calls
-    return Standing(
+    return RunState(
         run.status.value,
         step,
         [order_in(run, call) for call in calls if is_wanted(call)],
@@ -104,7 +104,7 @@ async def standing_of(
 class Recorded(NamedTuple):
     """Where the run stands after a reply, and the calls of it that were given to its recorder."""
 
-    standing: Standing
+    standing: RunState
     handed: tuple[HandedOut, ...] = ()
 
 
@@ -115,9 +115,9 @@ class StepStore:
         self._database = database
 
     async def begin(
-        self, ref: RunRef, step: int, *, lost: list[LostCall], attempt: int, known: Known
-    ) -> Question | Standing:
-        """Ask what the model is to be asked; a `Standing` where it is not the model's turn.
+        self, ref: RunRef, step: int, *, lost: list[TimedOutCall], attempt: int, known: Known
+    ) -> Question | RunState:
+        """Ask what the model is to be asked; a `RunState` where it is not the model's turn.
 
         `step` 0 means the next one. `known` is what the caller has of the transcript.
         """
@@ -146,8 +146,8 @@ class StepStore:
             return await question_of(read, run, known, context=seen.cluster_context)
 
     async def _begin(
-        self, ref: RunRef, step: int, lost: list[LostCall], attempt: int, known: Known
-    ) -> Question | Standing:
+        self, ref: RunRef, step: int, lost: list[TimedOutCall], attempt: int, known: Known
+    ) -> Question | RunState:
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
             for call in lost:
@@ -160,7 +160,7 @@ class StepStore:
             if standing.interrupted and run.status is not RunStatus.PAUSED:
                 await pause_for_people(run)
                 standing = await standing_of(run)
-            ask = agent.next_step(standing.situation()) == agent.CallModel()
+            ask = agent.next_step(standing.loop_state()) == agent.CallModel()
             ask = ask and (step in {0, run.record.step + 1}) and run.record.kind != DIRECT
             # a turn that begins with calls of the former one is under way too
             if run.status is RunStatus.PENDING and (ask or standing.orders or standing.oversized):
@@ -187,7 +187,7 @@ class StepStore:
     ) -> Recorded:
         """Record a reply with all it asks for, and decide what it means; or drop it, if it came too late.
 
-        `seen` is the key of the last message the model was shown, `cost_micros` the reply's price in micro-dollars.
+        `requests` is the key of the last message the model was shown, `cost_micros` the reply's price in micro-dollars.
         The calls are given to the `maker` at once, if it has room for them all; it must begin them then.
         """
         async with self._database.write() as write:
@@ -243,7 +243,7 @@ class StepStore:
         *,
         attempt: int,
         rewinds: int | None = None,
-    ) -> Standing:
+    ) -> RunState:
         """Pause or fail a turn because of what the provider said, unless the step was recorded meanwhile.
 
         `rewinds`: those that the question knew; nothing is broken off where the conversation went back since.

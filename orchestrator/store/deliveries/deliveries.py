@@ -21,7 +21,7 @@ from orchestrator.store.runs.outbox import (
     target_of,
     wake_delivery,
 )
-from orchestrator.workflows.interface import CallOrder, RunRef
+from orchestrator.workflows.interface import CallSchedule, RunRef
 from perdure.contract import CallStatus, ResultType
 from perdure.contract.event_types import DeliveryDead, DeliveryResent
 
@@ -49,7 +49,7 @@ class DeliveryStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def waiting(self, ref: RunRef, dead: Sequence[str]) -> list[CallOrder]:
+    async def waiting(self, ref: RunRef, dead: Sequence[str]) -> list[CallSchedule]:
         """Calls that are not answered yet, oldest transition first; `dead` ones are given up before."""
         async with self._database.write() as write:
             try:

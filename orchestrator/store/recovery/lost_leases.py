@@ -23,7 +23,7 @@ from orchestrator.store.database.engine import Database
 from orchestrator.store.records import CallRecord
 from orchestrator.store.recovery.stalled_runs import BATCH, LOST_AFTER_MS
 from orchestrator.store.runs.locked_run import OpenRun
-from orchestrator.workflows.interface import CallTicket, RunRef
+from orchestrator.workflows.interface import CallRef, RunRef
 from perdure.contract import CallStatus
 from perdure.contract.event_types import CallUndelivered
 
@@ -129,7 +129,7 @@ class LostHandoutStore:
             await run.save()
         return True
 
-    async def reclaim(self, ticket: CallTicket, token: bytes) -> Settled | Again | Unwanted:
+    async def reclaim(self, ticket: CallRef, token: bytes) -> Settled | Again | Unwanted:
         """What is to become of an activity whose API died with it: `Unwanted` where a machine has the call, or may have.
 
         A call that no machine said it has is taken back: one that says so later is refused, and begins nothing.

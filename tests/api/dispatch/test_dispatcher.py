@@ -11,9 +11,9 @@ import pytest
 from api.dispatch.dispatcher import CallDoor
 from orchestrator.store.calls.execution import CallStore
 from orchestrator.store.calls.outcomes import HandedOut
-from orchestrator.temporal.activity_tasks import CallQueue, CallTask
-from orchestrator.temporal.in_flight_journal import TaskJournal
-from orchestrator.workflows.interface import CallTicket, RunRef
+from orchestrator.temporal.activity_tasks import ActivityTask, ActivityTaskClient
+from orchestrator.temporal.in_flight_journal import InFlightJournal
+from orchestrator.workflows.interface import CallRef, RunRef
 from perdure.contract import FunctionCall
 
 QUEUE = "calls/cluster/service/function"
@@ -27,10 +27,10 @@ class Queue:
         self._numbers = count()
         self.given_back: list[bytes] = []
 
-    async def poll(self, queue: str) -> CallTask:
+    async def poll(self, queue: str) -> ActivityTask:
         await asyncio.sleep(0)
         call_id = f"{queue}-{next(self._numbers)}"
-        return CallTask(call_id.encode(), CallTicket(RunRef("cluster", "run"), call_id))
+        return ActivityTask(call_id.encode(), CallRef(RunRef("cluster", "run"), call_id))
 
     async def fail(self, token: bytes, kind: str, message: str, *, delay: float | None) -> None:
         assert (kind, message, delay) == ("NotDelivered", "no machine was waiting", 0.05)
@@ -44,7 +44,7 @@ class Store:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    async def hand_out(self, ticket: CallTicket, machine_id: str, token: bytes) -> HandedOut:
+    async def hand_out(self, ticket: CallRef, machine_id: str, token: bytes) -> HandedOut:
         assert (machine_id, token) == ("machine", ticket.call_id.encode())
         await asyncio.sleep(self._seconds)
         call = FunctionCall(
@@ -72,7 +72,9 @@ async def test_what_is_there_at_once_is_handed_out_at_once(
 ) -> None:
     queue = Queue()
     door = CallDoor(
-        cast("CallQueue", queue), cast("CallStore", Store(seconds)), TaskJournal(None, "test")
+        cast("ActivityTaskClient", queue),
+        cast("CallStore", Store(seconds)),
+        InFlightJournal(None, "test"),
     )
 
     calls = await door.take(

@@ -10,7 +10,7 @@ import pytest
 from api.dependencies import ApiServices
 from orchestrator.store import tables
 from orchestrator.store.calls.execution import CallStore
-from orchestrator.workflows.interface import CallTicket, RunRef
+from orchestrator.workflows.interface import CallRef, RunRef
 from perdure.contract import FunctionDefinition
 from tests.support.stage import Stage
 
@@ -210,7 +210,7 @@ async def test_the_inferable_manner_knows_approvals(
 ) -> None:
     ref, call_id = await _called(stage)
     machine = theirs.headers["x-machine-id"]
-    token = CallTicket(ref, call_id)
+    token = CallRef(ref, call_id)
     await CallStore(stage.store.database).hand_out(token, machine, b"token")
     body = {"result": {"type": "approval"}, "resultType": "interrupt", "meta": {}}
     await theirs.post(f"{calls}/{call_id}/result", json=body)

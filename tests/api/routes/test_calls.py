@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from api.dependencies import ApiServices
 from orchestrator.store.calls.outcomes import HandedOut, content_of
-from orchestrator.workflows.interface import CallTicket, RunRef
+from orchestrator.workflows.interface import CallRef, RunRef
 from perdure.contract import MAX_BLOB_BYTES, ResultType
 
 ME = {"x-machine-id": "worker-1"}
@@ -47,7 +47,7 @@ async def _create(client: httpx2.AsyncClient, calls: str, **fields: Any) -> dict
 
 
 async def _handed_out(services: ApiServices, cluster: str, call: dict[str, Any]) -> HandedOut:
-    ticket = CallTicket(RunRef(cluster, call["runId"]), call["id"])
+    ticket = CallRef(RunRef(cluster, call["runId"]), call["id"])
     given = await services.store.calls.hand_out(ticket, "worker-1", b"token")
     assert isinstance(given, HandedOut)
     return given

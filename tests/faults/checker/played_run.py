@@ -13,7 +13,7 @@ from pathlib import Path
 from orchestrator.settings import Settings
 from orchestrator.store.conversation.steps import Question
 from orchestrator.store.store import Store
-from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
+from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from perdure.contract import FunctionReference, StatusChangeTarget
 from tests.faults.checker.evidence import Evidence, Execution, Row, of_store
 from tests.faults.ground.diary import lines_of
@@ -62,15 +62,15 @@ class Played:
 
     async def drive(self, ref: RunRef) -> None:
         """Take the run to its end, as its workflow would."""
-        thinker, standing = self.thinker(), Standing("pending")
+        thinker, standing = self.thinker(), RunState("pending")
         while standing.status in {"pending", "running"}:
             for order in standing.orders:
                 await self.answer(ref, order.call_id)
             standing = await self.think(thinker, ref, standing.step + 1)
         await self.deliver(ref)
 
-    async def think(self, thinker: Thinker, ref: RunRef, step: int) -> Standing:
-        begun = await thinker.begin(ThinkInput(ref, step), 1)
+    async def think(self, thinker: Thinker, ref: RunRef, step: int) -> RunState:
+        begun = await thinker.begin(ModelStepInput(ref, step), 1)
         if not isinstance(begun, Question):
             return begun
         return (await thinker.think(begun, attempt=1, progress=lambda: None)).standing

@@ -21,7 +21,7 @@ from orchestrator.store.deliveries.deliveries import DeliveryStore
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.repository import NewRun, RunStore
 from orchestrator.store.store import Store
-from orchestrator.workflows.interface import CallOrder, LostCall, RunRef, Standing
+from orchestrator.workflows.interface import CallSchedule, RunRef, RunState, TimedOutCall
 from tests.faults.checker.evidence import Evidence, Execution, Row
 from tests.faults.checker.invariants import RULES, check
 from tests.faults.checker.played_run import PID, Played
@@ -326,8 +326,8 @@ class _Insatiable(StepStore):
 
     @override
     async def begin(
-        self, ref: RunRef, step: int, *, lost: list[LostCall], attempt: int, known: Any
-    ) -> Question | Standing:
+        self, ref: RunRef, step: int, *, lost: list[TimedOutCall], attempt: int, known: Any
+    ) -> Question | RunState:
         begun = await super().begin(ref, step, lost=lost, attempt=attempt, known=known)
         if isinstance(begun, Question) and self.asked is None:
             self.asked = begun
@@ -338,7 +338,7 @@ class _Hasty(DeliveryStore):
     """Tells the newest transition first."""
 
     @override
-    async def waiting(self, ref: RunRef, dead: Any) -> list[CallOrder]:
+    async def waiting(self, ref: RunRef, dead: Any) -> list[CallSchedule]:
         return (await super().waiting(ref, dead))[::-1]
 
 

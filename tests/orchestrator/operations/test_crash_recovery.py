@@ -11,19 +11,24 @@ import pytest
 from typing_extensions import override
 
 from orchestrator.errors import UnavailableError
-from orchestrator.operations.crash_recovery import LostTasks
+from orchestrator.operations.crash_recovery import CrashRecovery
 from orchestrator.settings import Settings
-from orchestrator.temporal.activity_tasks import NOT_DELIVERED, PROCESS_LOST, CallQueue, TakenTask
+from orchestrator.temporal.activity_tasks import (
+    NOT_DELIVERED,
+    PROCESS_LOST,
+    ActivityTaskClient,
+    StartedActivity,
+)
 from orchestrator.temporal.client import Temporal, run_workflow_id
 from orchestrator.temporal.in_flight_journal import (
-    HeldTask,
+    InFlightJournal,
+    InFlightTask,
     Machine,
-    TaskJournal,
-    claimed,
-    forget_old,
+    claim,
     journals,
+    remove_old,
 )
-from orchestrator.workflows.interface import THINK, CallOutcome, CallTicket, RunRef
+from orchestrator.workflows.interface import MODEL_STEP, CallOutcome, CallRef, RunRef
 from perdure.contract import ResultType
 from tests.support.stage import Stage
 
@@ -31,21 +36,21 @@ SCOPE = "this-machine"
 _PROCESS = """
 import sys
 from pathlib import Path
-from orchestrator.temporal.in_flight_journal import HeldTask, TaskJournal
-with TaskJournal(Path(sys.argv[1]), sys.argv[2]).holding(HeldTask(b"of a process", attempt=int(sys.argv[3]))):
+from orchestrator.temporal.in_flight_journal import InFlightTask, InFlightJournal
+with InFlightJournal(Path(sys.argv[1]), sys.argv[2]).holding(InFlightTask(b"of a process", attempt=int(sys.argv[3]))):
     print("holds", flush=True)
     sys.stdin.read()
 """
 
 
-class Queue(CallQueue):
+class Queue(ActivityTaskClient):
     """Writes down what it is to say to the server; or is away."""
 
     def __init__(self) -> None:
         super().__init__(Temporal(Settings()), "tests")
         self.failed: list[tuple[bytes, str, float | None]] = []
         self.completed: list[tuple[bytes, CallOutcome]] = []
-        self.on_their_way: list[tuple[str, TakenTask]] = []
+        self.on_their_way: list[tuple[str, StartedActivity]] = []
         self.taken_back: list[tuple[str, str, float]] = []
         self.away = False
 
@@ -57,12 +62,14 @@ class Queue(CallQueue):
         return True
 
     @override
-    async def taken_by(self, process: str, workflow_id: str) -> list[TakenTask]:
+    async def started_by(self, process: str, workflow_id: str) -> list[StartedActivity]:
         known = self.on_their_way
         return [task for of, task in known if (of, task.workflow_id) == (process, workflow_id)]
 
     @override
-    async def fail_taken(self, task: TakenTask, kind: str, reason: str, *, delay: float) -> bool:
+    async def fail_by_id(
+        self, task: StartedActivity, kind: str, reason: str, *, delay: float
+    ) -> bool:
         self.taken_back.append((task.activity_id, kind, delay))
         return True
 
@@ -98,11 +105,11 @@ def process(folder: Path, request: pytest.FixtureRequest) -> Generator[subproces
     started.communicate()
 
 
-def left_behind(folder: Path, *tasks: HeldTask, scope: str = SCOPE) -> str:
+def left_behind(folder: Path, *tasks: InFlightTask, scope: str = SCOPE) -> str:
     """What a dead process left: its file, without the lock. Its name."""
-    journal = TaskJournal(folder, scope)
+    journal = InFlightJournal(folder, scope)
     for task in tasks:
-        journal.holding(task).__enter__()
+        journal.record(task).__enter__()
     (path,) = journals(folder, scope)
     content = path.read_bytes()
     journal.close()
@@ -110,8 +117,8 @@ def left_behind(folder: Path, *tasks: HeldTask, scope: str = SCOPE) -> str:
     return journal.process
 
 
-def looking(stage: Stage, folder: Path | None, queue: Queue, scope: str = SCOPE) -> LostTasks:
-    return LostTasks(folder, scope, queue, stage.store.lost_handouts)
+def looking(stage: Stage, folder: Path | None, queue: Queue, scope: str = SCOPE) -> CrashRecovery:
+    return CrashRecovery(folder, scope, queue, stage.store.lost_handouts)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +142,7 @@ async def test_a_killed_process_leaves_word_and_a_living_one_keeps_its_own(
 async def test_while_temporal_is_away_it_stays_to_be_found(
     stage: Stage, folder: Path, queue: Queue
 ) -> None:
-    left_behind(folder, HeldTask(b"token"))
+    left_behind(folder, InFlightTask(b"token"))
     queue.away = True
     with pytest.raises(UnavailableError):
         await looking(stage, folder, queue).sweep()
@@ -145,8 +152,8 @@ async def test_while_temporal_is_away_it_stays_to_be_found(
 
 
 async def test_a_process_that_ends_as_it_should_leaves_nothing(folder: Path) -> None:
-    journal = TaskJournal(folder, SCOPE)
-    with journal.holding(HeldTask(b"token")):
+    journal = InFlightJournal(folder, SCOPE)
+    with journal.record(InFlightTask(b"token")):
         assert len(journals(folder, SCOPE)) == 1
     journal.close()
     assert journals(folder, SCOPE) == []
@@ -155,26 +162,26 @@ async def test_a_process_that_ends_as_it_should_leaves_nothing(folder: Path) -> 
 async def test_what_belongs_to_another_machine_or_server_is_left_alone(
     stage: Stage, folder: Path, queue: Queue
 ) -> None:
-    left_behind(folder, HeldTask(b"token"), scope="another")
+    left_behind(folder, InFlightTask(b"token"), scope="another")
     await looking(stage, folder, queue).sweep()
     assert queue.failed == []
-    forget_old(folder, before=0)
+    remove_old(folder, before=0)
     assert len(journals(folder, "another")) == 1
-    forget_old(folder, before=2**40)
+    remove_old(folder, before=2**40)
     assert journals(folder, "another") == []
 
 
 def test_places_are_used_again_but_not_at_once(folder: Path) -> None:
-    journal = TaskJournal(folder, SCOPE)
+    journal = InFlightJournal(folder, SCOPE)
     for number in range(200):
-        with journal.holding(HeldTask(b"%d" % number)):
+        with journal.record(InFlightTask(b"%d" % number)):
             pass
     (path,) = journals(folder, SCOPE)
     lines = path.read_bytes().splitlines()
     assert len(lines) <= 40
     journal.close()
     path.write_bytes(b"torn {\n" + b"\n".join(lines))
-    with claimed(path) as dead:
+    with claim(path) as dead:
         assert dead is not None
         assert b"199" in [task.token for task in dead.tasks]
 
@@ -185,20 +192,20 @@ def test_without_a_folder_or_the_right_to_it_nothing_is_noted_and_work_goes_on(
     (tmp_path / "file").touch()
     done: list[str] = []
     for folder in (None, tmp_path / "file" / "tasks"):
-        with TaskJournal(folder, SCOPE).holding(HeldTask(b"token")):
+        with InFlightJournal(folder, SCOPE).record(InFlightTask(b"token")):
             done.append("work")
-    with TaskJournal(tmp_path, SCOPE).holding(HeldTask(b"x" * 4_000)):
+    with InFlightJournal(tmp_path, SCOPE).record(InFlightTask(b"x" * 4_000)):
         done.append("long")
     assert done == ["work", "work", "long"]
     assert "cannot be written down" in caplog.text
 
 
-async def _given(stage: Stage, token: bytes = b"token") -> CallTicket:
+async def _given(stage: Stage, token: bytes = b"token") -> CallRef:
     await stage.register("query")
     ref = await stage.run()
     (order,) = await stage.called(ref)
     await stage.hand_out(ref, order.call_id, token=token)
-    return CallTicket(ref, order.call_id)
+    return CallRef(ref, order.call_id)
 
 
 async def test_a_call_that_was_handed_to_nobody_is_offered_again(
@@ -207,7 +214,7 @@ async def test_a_call_that_was_handed_to_nobody_is_offered_again(
     await stage.register("query")
     ref = await stage.run()
     (order,) = await stage.called(ref)
-    left_behind(folder, HeldTask(b"token", call=CallTicket(ref, order.call_id)))
+    left_behind(folder, InFlightTask(b"token", call=CallRef(ref, order.call_id)))
     await looking(stage, folder, queue).sweep()
     assert queue.failed == [(b"token", NOT_DELIVERED, 0.05)]
 
@@ -216,7 +223,7 @@ async def test_a_hand_out_that_its_machine_never_heard_of_is_taken_back(
     stage: Stage, folder: Path, queue: Queue
 ) -> None:
     ticket = await _given(stage)
-    left_behind(folder, HeldTask(b"token", call=ticket))
+    left_behind(folder, InFlightTask(b"token", call=ticket))
     await looking(stage, folder, queue).sweep()
     assert queue.failed == [(b"token", NOT_DELIVERED, 0.05)]
     row = await stage.call_row(ticket.call_id)
@@ -230,7 +237,7 @@ async def test_a_call_that_a_machine_works_on_stays_with_it(
 ) -> None:
     ticket = await _given(stage)
     await stage.acknowledge(ticket.call_id)
-    left_behind(folder, HeldTask(b"token", call=ticket))
+    left_behind(folder, InFlightTask(b"token", call=ticket))
     await looking(stage, folder, queue).sweep()
     assert (queue.failed, queue.completed) == ([], [])
     assert (await stage.call_row(ticket.call_id))["status"] == "running"
@@ -241,15 +248,15 @@ async def test_a_result_that_was_kept_and_not_passed_on_is_passed_on(
 ) -> None:
     ticket = await _given(stage)
     await stage.finish(ticket.call_id)
-    left_behind(folder, HeldTask(b"token", call=ticket))
+    left_behind(folder, InFlightTask(b"token", call=ticket))
     await looking(stage, folder, queue).sweep()
     assert queue.completed == [(b"token", CallOutcome(ticket.call_id))]
     assert queue.failed == []
 
 
 async def test_what_was_deleted_is_let_go(stage: Stage, folder: Path, queue: Queue) -> None:
-    gone = CallTicket(RunRef(stage.cluster_id, "unknown"), "unknown")
-    left_behind(folder, HeldTask(b"token", call=gone))
+    gone = CallRef(RunRef(stage.cluster_id, "unknown"), "unknown")
+    left_behind(folder, InFlightTask(b"token", call=gone))
     await looking(stage, folder, queue).sweep()
     assert (queue.failed, queue.completed) == ([], [])
     assert journals(folder, SCOPE) == []
@@ -292,12 +299,12 @@ async def test_what_was_on_its_way_to_a_process_that_died_is_given_back(
     thinking, calling = await stage.run(), await stage.run()
     (waiting,) = await stage.called(calling)
     at_work = await _given(stage)
-    dead = left_behind(folder, HeldTask(b"token"))
+    dead = left_behind(folder, InFlightTask(b"token"))
     queue.on_their_way = [
-        (dead, TakenTask(run_workflow_id(thinking), "1", THINK, 4)),
-        (dead, TakenTask(run_workflow_id(calling), waiting.activity_id, "sales_query", 9)),
-        (dead, TakenTask(run_workflow_id(at_work.run), at_work.call_id, "sales_query", 1)),
-        ("another", TakenTask(run_workflow_id(thinking), "2", THINK, 1)),
+        (dead, StartedActivity(run_workflow_id(thinking), "1", MODEL_STEP, 4)),
+        (dead, StartedActivity(run_workflow_id(calling), waiting.activity_id, "sales_query", 9)),
+        (dead, StartedActivity(run_workflow_id(at_work.run), at_work.call_id, "sales_query", 1)),
+        ("another", StartedActivity(run_workflow_id(thinking), "2", MODEL_STEP, 1)),
     ]
     await looking(stage, folder, queue).sweep()
     expected = [("1", PROCESS_LOST, 4.0), (waiting.activity_id, NOT_DELIVERED, 0.05)]
@@ -308,27 +315,27 @@ async def test_what_was_on_its_way_to_a_process_that_died_is_given_back(
 async def test_a_file_without_a_name_is_seen_to_as_far_as_it_goes(
     stage: Stage, folder: Path, queue: Queue
 ) -> None:
-    dead = left_behind(folder, HeldTask(b"token"))
+    dead = left_behind(folder, InFlightTask(b"token"))
     (path,) = journals(folder, SCOPE)
     path.write_bytes(path.read_bytes().replace(dead.encode(), b'"torn'))
     ref = await stage.run()
-    queue.on_their_way = [(dead, TakenTask(run_workflow_id(ref), "1", THINK, 1))]
+    queue.on_their_way = [(dead, StartedActivity(run_workflow_id(ref), "1", MODEL_STEP, 1))]
     await looking(stage, folder, queue).sweep()
     assert ([token for token, *_ in queue.failed], queue.taken_back) == ([b"token"], [])
     assert journals(folder, SCOPE) == []
 
 
 def test_no_two_processes_have_one_name(folder: Path) -> None:
-    assert TaskJournal(folder, SCOPE).process != TaskJournal(folder, SCOPE).process
+    assert InFlightJournal(folder, SCOPE).process != InFlightJournal(folder, SCOPE).process
 
 
 async def test_what_a_dead_process_hosted_is_nobodys_at_once(
     stage: Stage, folder: Path, queue: Queue
 ) -> None:
     ticket = await _given(stage, token=b"")
-    journal = TaskJournal(folder, SCOPE)
+    journal = InFlightJournal(folder, SCOPE)
     journal.machine = Machine(stage.cluster_id, "m1")
-    with journal.holding(HeldTask(b"token")):
+    with journal.record(InFlightTask(b"token")):
         (path,) = journals(folder, SCOPE)
         content = path.read_bytes()
     journal.close()

@@ -37,25 +37,25 @@ class Engine(Temporal):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.told: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
         self.away = False
 
-    def _hear(self, what: str, ref: RunRef) -> None:
+    def _record(self, what: str, ref: RunRef) -> None:
         if self.away:
             raise UnavailableError("Temporal does not answer.")
-        self.told.append((what, ref.run_id))
+        self.requests.append((what, ref.run_id))
 
     @override
     async def start_run(self, ref: RunRef, *, priority: int = 0) -> None:
-        self._hear("start", ref)
+        self._record("start", ref)
 
     @override
-    async def nudge_run(self, ref: RunRef) -> None:
-        self._hear("nudge", ref)
+    async def signal_run(self, ref: RunRef) -> None:
+        self._record("nudge", ref)
 
     @override
-    async def nudge_delivery(self, ref: RunRef) -> None:
-        self._hear("deliver", ref)
+    async def signal_delivery(self, ref: RunRef) -> None:
+        self._record("deliver", ref)
 
 
 @dataclass
@@ -87,10 +87,10 @@ class Office:
             self.cluster_id, "m1", request, heartbeats=True, alive_until=now_ms() + 60_000
         )
 
-    async def told(self) -> list[str]:
+    async def requests(self) -> list[str]:
         """What the engine has heard so far."""
         await self.wakeups.aclose()
-        return [what for what, _ in self.engine.told]
+        return [what for what, _ in self.engine.requests]
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ async def office(store: Store) -> Office:
 async def test_a_run_is_told_to_the_engine_once_however_often_it_is_sent(office: Office) -> None:
     first = await office.create(id="chosen")
     assert await office.create(id="chosen") == first
-    assert await office.told() == ["start"]
+    assert await office.requests() == ["start"]
 
 
 async def test_a_run_is_accepted_while_the_engine_is_away_and_found_by_the_sweeper(
@@ -117,7 +117,7 @@ async def test_a_run_is_accepted_while_the_engine_is_away_and_found_by_the_sweep
 ) -> None:
     office.engine.away = True
     ref = await office.create()
-    assert await office.told() == []
+    assert await office.requests() == []
     assert (await office.store.runs.get(ref)).status == "pending"
     assert await office.store.sweeps.unheard_runs(now_ms() + 1) == [ref]
 
@@ -153,7 +153,7 @@ async def test_a_request_is_the_same_run_also_where_what_it_names_is_gone(office
     assert (await office.refusal(attachedFunctions=["sales_query"])).code == "unknown_function"
     other = await office.refusal(key="k", attachedFunctions=["sales_other"])
     assert other.code == "idempotency_mismatch"
-    assert await office.told() == ["start"]
+    assert await office.requests() == ["start"]
 
 
 async def test_the_model_is_the_servers_unless_the_run_names_one(office: Office) -> None:
@@ -177,7 +177,7 @@ async def test_a_schema_that_is_none_and_a_context_too_large_are_refused_by_fiel
     large = await office.refusal(context={"blob": "x" * MAX_CONTEXT_BYTES})
     assert isinstance(large, TooLargeError)
     assert large.pointer == "/context"
-    assert await office.told() == []
+    assert await office.requests() == []
 
 
 async def test_functions_are_attached_by_reference_or_by_full_name(office: Office) -> None:
@@ -226,7 +226,7 @@ async def test_a_message_nudges_its_run_once(office: Office) -> None:
     first, is_new = await office.operations.add_message(ref, message)
     again, is_new_again = await office.operations.add_message(ref, message)
     assert (first, is_new, is_new_again) == (again, True, False)
-    assert await office.told() == ["start", "nudge"]
+    assert await office.requests() == ["start", "nudge"]
 
 
 async def test_a_cancel_nudges_the_run_and_tells_its_handler(office: Office) -> None:
@@ -235,7 +235,7 @@ async def test_a_cancel_nudges_the_run_and_tells_its_handler(office: Office) -> 
     ref = await office.create(onStatusChange=target)
     record = await office.operations.cancel_run(ref)
     assert (record.status, record.failure_reason) == ("cancelled", "cancelled by the caller")
-    assert sorted(await office.told()) == ["deliver", "nudge", "start"]
+    assert sorted(await office.requests()) == ["deliver", "nudge", "start"]
 
 
 async def test_a_wish_that_was_refused_nudges_nobody(office: Office) -> None:
@@ -244,7 +244,7 @@ async def test_a_wish_that_was_refused_nudges_nobody(office: Office) -> None:
         await office.operations.add_message(ref, CreateMessage(message="hi"))
     with pytest.raises(ConflictError):
         await office.operations.resume_run(ref)
-    assert await office.told() == ["start"]
+    assert await office.requests() == ["start"]
 
 
 # -- registrations ---------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.workflows.interface import LostCall, Standing
+from orchestrator.workflows.interface import RunState, TimedOutCall
 from perdure.contract import ApprovalRequest, FunctionConfig
 from tests.orchestrator.store.conversation.conversations import asked, first_id
 from tests.orchestrator.store.conversation.test_rewind_walks import check
@@ -88,7 +88,7 @@ async def test_a_call_that_was_lost_when_the_run_had_ended_waits_for_the_next_tu
     (order,) = await stage.called(ref)
     await stage.alter(tables.runs, tables.runs.c.id == ref.run_id, deadline_at=now_ms() - 1)
     assert await stage.store.deadlines.end(ref) is True
-    await stage.begin(ref, lost=[LostCall(order.call_id, "deadline")])
+    await stage.begin(ref, lost=[TimedOutCall(order.call_id, "deadline")])
     assert (await stage.event_types(ref))[-1] == "run.status"
     assert (await stage.call_row(order.call_id))["result_type"] is None
 
@@ -123,7 +123,7 @@ async def test_a_summary_that_comes_after_the_end_is_made_again_in_the_next_turn
     assert (await stage.event_types(ref))[-1] == "run.status"
     await stage.send(ref, "and now?")
     standing = await stage.begin(ref)
-    assert isinstance(standing, Standing)
+    assert isinstance(standing, RunState)
     assert (standing.status, standing.oversized) == ("running", [order.call_id])
     await stage.store.results.show_summary(ref, order.call_id, "much", 20_000)
     check(turns((await stage.ask(ref)).entries))
@@ -137,7 +137,7 @@ async def test_a_turn_that_begins_with_open_calls_is_under_way(stage: Stage) -> 
     await stage.store.runs.settle(ref, Move.FAIL, "the store was away")
     await stage.send(ref, "and now?")
     standing = await stage.begin(ref)
-    assert isinstance(standing, Standing)
+    assert isinstance(standing, RunState)
     assert (standing.status, [one.call_id for one in standing.orders]) == (
         "running",
         [order.call_id],

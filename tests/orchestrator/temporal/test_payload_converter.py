@@ -11,25 +11,25 @@ from temporalio.converter import DataConverter
 from orchestrator.settings import Settings
 from orchestrator.temporal.client import data_converter
 from orchestrator.workflows.interface import (
-    CallOrder,
     CallOutcome,
-    CallTicket,
-    Deliveries,
-    DeliveriesInput,
-    LostCall,
+    CallRef,
+    CallSchedule,
+    DueDeliveries,
+    EndTurnInput,
+    ListDueDeliveriesInput,
+    ModelStepInput,
+    PendingRequests,
     RunRef,
-    Seen,
-    SettleInput,
-    Standing,
-    ThinkInput,
+    RunState,
+    TimedOutCall,
 )
 
 REF = RunRef("cluster", "run")
-ORDER = CallOrder("c1", "cluster/shop/price", "shop_price", 35.0, 86400.0, 12.0)
+ORDER = CallSchedule("c1", "cluster/shop/price", "shop_price", 35.0, 86400.0, 12.0)
 WORDS: list[tuple[Any, dict[str, Any]]] = [
-    (ThinkInput(REF), {"run": {"cluster_id": "cluster", "run_id": "run"}}),
+    (ModelStepInput(REF), {"run": {"cluster_id": "cluster", "run_id": "run"}}),
     (
-        ThinkInput(REF, 2, [LostCall("c1", "its deadline passed")]),
+        ModelStepInput(REF, 2, [TimedOutCall("c1", "its deadline passed")]),
         {
             "run": {"cluster_id": "cluster", "run_id": "run"},
             "step": 2,
@@ -37,7 +37,7 @@ WORDS: list[tuple[Any, dict[str, Any]]] = [
         },
     ),
     (
-        Standing("running", 1, [ORDER], priority=2),
+        RunState("running", 1, [ORDER], priority=2),
         {
             "status": "running",
             "step": 1,
@@ -56,15 +56,15 @@ WORDS: list[tuple[Any, dict[str, Any]]] = [
     ),
     (CallOutcome("c1"), {"call_id": "c1"}),
     (CallOutcome("c1", oversized=True), {"call_id": "c1", "oversized": True}),
-    (CallTicket(REF, "c1"), {"run": {"cluster_id": "cluster", "run_id": "run"}, "call_id": "c1"}),
-    (Seen(settled=[CallOutcome("c1")]), {"settled": [{"call_id": "c1"}]}),
-    (Seen(), {}),
+    (CallRef(REF, "c1"), {"run": {"cluster_id": "cluster", "run_id": "run"}, "call_id": "c1"}),
+    (PendingRequests(settled=[CallOutcome("c1")]), {"settled": [{"call_id": "c1"}]}),
+    (PendingRequests(), {}),
     (
-        SettleInput(REF, "cancel", ""),
+        EndTurnInput(REF, "cancel", ""),
         {"run": {"cluster_id": "cluster", "run_id": "run"}, "move": "cancel", "reason": ""},
     ),
-    (DeliveriesInput(REF), {"run": {"cluster_id": "cluster", "run_id": "run"}}),
-    (Deliveries(), {}),
+    (ListDueDeliveriesInput(REF), {"run": {"cluster_id": "cluster", "run_id": "run"}}),
+    (DueDeliveries(), {}),
 ]
 CONVERTER = data_converter(Settings()).payload_converter
 

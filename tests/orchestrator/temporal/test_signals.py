@@ -25,7 +25,7 @@ class _Engine(Temporal):
         self.taken: list[int] = []
 
     @override
-    async def nudge_run(self, ref: RunRef) -> None:
+    async def signal_run(self, ref: RunRef) -> None:
         number = int(ref.run_id)
         self.begun.append(number)
         async with self.news:

@@ -13,7 +13,7 @@ import sys
 import psutil
 
 from orchestrator.temporal.client import workflow_runner
-from orchestrator.workflows.interface import RunRef, Standing
+from orchestrator.workflows.interface import RunRef, RunState
 from tests.orchestrator.workflows.play import CALL, Play
 from tests.support.temporal_server import connected
 
@@ -37,7 +37,7 @@ async def _park(play: Play, first: int, count: int) -> None:
 
 async def main(address: str) -> None:
     play = Play(await connected(address))
-    waits = Standing("running", 1, [play.order("waits", taken=False)])
+    waits = RunState("running", 1, [play.order("waits", taken=False)])
     play.standings += [waits] * (_WARM_UP + _COUNTED)
     async with play.workers(workflow_runner()):
         await _park(play, 0, _WARM_UP)

@@ -20,24 +20,24 @@ from temporalio.worker import Worker, WorkflowRunner
 from orchestrator.settings import Settings
 from orchestrator.temporal.client import TASK_QUEUE, Temporal, delivery_workflow_id, run_workflow_id
 from orchestrator.workflows.interface import (
-    LOOK,
-    NEXT_DELIVERIES,
-    SETTLE,
+    END_TURN,
+    LIST_DUE_DELIVERIES,
+    MODEL_STEP,
+    READ_PENDING_REQUESTS,
     SUMMARIZE,
-    THINK,
-    CallOrder,
     CallOutcome,
-    CallTicket,
-    Deliveries,
-    DeliveriesInput,
+    CallRef,
+    CallSchedule,
+    DueDeliveries,
+    EndTurnInput,
+    ListDueDeliveriesInput,
+    ModelStepInput,
+    PendingRequests,
     RunRef,
-    Seen,
-    SettleInput,
-    Standing,
+    RunState,
     SummarizeInput,
-    ThinkInput,
 )
-from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow
+from orchestrator.workflows.run_workflow import DeliveryWorkflow, RunWorkflow
 from tests.orchestrator.workflows.sandbox import sandboxed_runner
 from tests.support.temporal_server import IDENTITY
 
@@ -54,9 +54,9 @@ class Play:
         self.client = client
         self.temporal = Temporal(Settings(), client)
         self.ref = RunRef(f"cluster-{secrets.token_hex(4)}", "run")
-        self.standings: deque[Standing | ApplicationError] = deque()
-        self.seen: deque[Seen] = deque()
-        self.deliveries: deque[Deliveries] = deque()
+        self.standings: deque[RunState | ApplicationError] = deque()
+        self.seen: deque[PendingRequests] = deque()
+        self.deliveries: deque[DueDeliveries] = deque()
         self.outcomes: dict[str, CallOutcome | ApplicationError] = {}
         self.asked: list[object] = []
         self._begun: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -64,31 +64,31 @@ class Play:
 
     # -- the activities ----------------------------------------------------------------------------
 
-    @activity.defn(name=THINK)
-    async def think(self, question: ThinkInput) -> Standing:
-        await self._pass(THINK, question)
+    @activity.defn(name=MODEL_STEP)
+    async def think(self, question: ModelStepInput) -> RunState:
+        await self._pass(MODEL_STEP, question)
         return _answer(self.standings.popleft())
 
     @activity.defn(name=SUMMARIZE)
     async def summarize(self, wanted: SummarizeInput) -> None:
         await self._pass(SUMMARIZE, wanted)
 
-    @activity.defn(name=LOOK)
-    async def look(self, ref: RunRef) -> Seen:
-        await self._pass(LOOK, ref)
-        return self.seen.popleft() if self.seen else Seen()
+    @activity.defn(name=READ_PENDING_REQUESTS)
+    async def look(self, ref: RunRef) -> PendingRequests:
+        await self._pass(READ_PENDING_REQUESTS, ref)
+        return self.seen.popleft() if self.seen else PendingRequests()
 
-    @activity.defn(name=SETTLE)
-    async def settle(self, wanted: SettleInput) -> None:
-        await self._pass(SETTLE, wanted)
+    @activity.defn(name=END_TURN)
+    async def settle(self, wanted: EndTurnInput) -> None:
+        await self._pass(END_TURN, wanted)
 
-    @activity.defn(name=NEXT_DELIVERIES)
-    async def next_deliveries(self, wanted: DeliveriesInput) -> Deliveries:
-        await self._pass(NEXT_DELIVERIES, wanted)
-        return self.deliveries.popleft() if self.deliveries else Deliveries()
+    @activity.defn(name=LIST_DUE_DELIVERIES)
+    async def next_deliveries(self, wanted: ListDueDeliveriesInput) -> DueDeliveries:
+        await self._pass(LIST_DUE_DELIVERIES, wanted)
+        return self.deliveries.popleft() if self.deliveries else DueDeliveries()
 
     @activity.defn(name=CALL)
-    async def call(self, ticket: CallTicket) -> CallOutcome:
+    async def call(self, ticket: CallRef) -> CallOutcome:
         await self._pass(ticket.call_id, ticket)
         outcome = self.outcomes.get(ticket.call_id, CallOutcome(ticket.call_id))
         return _answer(outcome)
@@ -116,9 +116,9 @@ class Play:
 
     def order(
         self, call_id: str, *, deadline: float = 60.0, taken: bool = True, interruptions: int = 0
-    ) -> CallOrder:
+    ) -> CallSchedule:
         """A call of the function; nobody polls for one that is not to be taken."""
-        return CallOrder(
+        return CallSchedule(
             call_id,
             self.queue if taken else f"{self.queue}/nobody",
             CALL,
@@ -139,7 +139,7 @@ class Play:
             self.client,
             task_queue=TASK_QUEUE,
             identity=IDENTITY,
-            workflows=[RunWorkflow, DeliverWorkflow],
+            workflows=[RunWorkflow, DeliveryWorkflow],
             activities=[
                 *(self.think, self.summarize, self.look),
                 *(self.settle, self.next_deliveries),

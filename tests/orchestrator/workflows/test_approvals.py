@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
 
-from orchestrator.workflows.interface import SettleInput, ThinkInput
+from orchestrator.workflows.interface import EndTurnInput, ModelStepInput
 from tests.orchestrator.workflows.play import CALL, Play, commands
 from tests.orchestrator.workflows.scenarios import approvals as scenarios
 
@@ -26,7 +26,7 @@ async def test_a_run_waits_without_an_execution_and_another_makes_the_call(play:
     assert len(histories) == 2
     assert commands(histories) == ["think", CALL, "think", "think", CALL, "think"]
     assert _activity_ids(histories) == ["pay", "pay:1"]
-    steps = [asked.step for asked in play.asked if isinstance(asked, ThinkInput)]
+    steps = [asked.step for asked in play.asked if isinstance(asked, ModelStepInput)]
     assert steps == [0, 2, 0, 2]
 
 
@@ -53,7 +53,7 @@ async def test_an_activity_from_before_the_request_is_given_up(play: Play) -> No
     asked = commands(histories)
     assert asked[:3] == ["think", CALL, "look"]
     assert sorted(asked[3:5]) == [f"cancel {CALL}", CALL]
-    (second, *_) = [asked for asked in play.asked if isinstance(asked, ThinkInput)][1:]
+    (second, *_) = [asked for asked in play.asked if isinstance(asked, ModelStepInput)][1:]
     assert second.lost == []
 
 
@@ -69,4 +69,4 @@ async def test_a_turn_that_ended_elsewhere_is_only_stopped(play: Play) -> None:
         *("think", CALL, CALL, "look"),
         *(f"cancel {CALL}", f"cancel {CALL}"),
     ]
-    assert not [asked for asked in play.asked if isinstance(asked, SettleInput)]
+    assert not [asked for asked in play.asked if isinstance(asked, EndTurnInput)]

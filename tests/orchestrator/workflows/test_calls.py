@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from orchestrator.workflows.interface import ThinkInput
+from orchestrator.workflows.interface import ModelStepInput
 from tests.orchestrator.workflows.play import Play, commands
 from tests.orchestrator.workflows.scenarios import calls as scenarios
 
 
 async def test_a_direct_call_is_made_and_its_run_found_done(play: Play) -> None:
     assert commands(await scenarios.a_direct_call(play)) == ["think", "sales_query", "think"]
-    assert [one.step for one in play.asked if isinstance(one, ThinkInput)] == [0, 1]
+    assert [one.step for one in play.asked if isinstance(one, ModelStepInput)] == [0, 1]
 
 
 async def test_a_known_result_leaves_the_workflow_nothing_to_do(play: Play) -> None:

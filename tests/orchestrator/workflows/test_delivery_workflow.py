@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from orchestrator.workflows.interface import CallTicket, DeliveriesInput
+from orchestrator.workflows.interface import CallRef, ListDueDeliveriesInput
 from tests.orchestrator.workflows.play import Play, commands
 from tests.orchestrator.workflows.scenarios import scenarios
 from tests.orchestrator.workflows.scenarios.scenarios import SUGGESTED_EVENTS
 
 
 def _told(play: Play) -> list[str]:
-    return [asked.call_id for asked in play.asked if isinstance(asked, CallTicket)]
+    return [asked.call_id for asked in play.asked if isinstance(asked, CallRef)]
 
 
-def _questions(play: Play) -> list[DeliveriesInput]:
-    return [asked for asked in play.asked if isinstance(asked, DeliveriesInput)]
+def _questions(play: Play) -> list[ListDueDeliveriesInput]:
+    return [asked for asked in play.asked if isinstance(asked, ListDueDeliveriesInput)]
 
 
 async def test_transitions_are_told_one_after_the_other(play: Play) -> None:
@@ -27,8 +27,8 @@ async def test_transitions_are_told_one_after_the_other(play: Play) -> None:
 
 async def test_the_next_transition_waits_until_the_former_is_answered(play: Play) -> None:
     play.hold("one")
-    play.deliveries.append(scenarios.Deliveries([play.order("one"), play.order("two")]))
-    await play.temporal.nudge_delivery(play.ref)
+    play.deliveries.append(scenarios.DueDeliveries([play.order("one"), play.order("two")]))
+    await play.temporal.signal_delivery(play.ref)
     await play.begun("one")
     assert _told(play) == ["one"]
     play.release("one")
@@ -52,7 +52,7 @@ async def test_a_transition_that_is_written_while_asking_is_not_overlooked(play:
 
 async def test_starting_again_while_the_handler_is_away_writes_nothing(play: Play) -> None:
     """The sweeper does so at each pass, for as long as the handler does not come."""
-    play.deliveries.append(scenarios.Deliveries([play.order("one")]))
+    play.deliveries.append(scenarios.DueDeliveries([play.order("one")]))
     play.hold("one")
     await play.temporal.start_delivery(play.ref)
     await play.begun("one")
@@ -71,5 +71,5 @@ async def test_many_transitions_continue_as_new_and_none_is_lost(play: Play) -> 
 
 
 async def test_nothing_to_tell_is_one_question(play: Play) -> None:
-    await play.temporal.nudge_delivery(play.ref)
+    await play.temporal.signal_delivery(play.ref)
     assert commands(await play.delivery_ended()) == ["next_deliveries"]

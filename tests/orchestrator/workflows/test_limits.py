@@ -12,7 +12,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Worker
 
-from orchestrator.workflows.interface import CallOrder, CallTicket, Standing, ThinkInput
+from orchestrator.workflows.interface import CallRef, CallSchedule, ModelStepInput, RunState
 from tests.orchestrator.workflows.play import Play, commands
 from tests.orchestrator.workflows.scenarios import limits as scenarios
 from tests.support.temporal_server import IDENTITY
@@ -24,8 +24,8 @@ async def test_a_run_over_its_budget_ends_its_execution(play: Play) -> None:
 
 async def test_a_raised_budget_lets_the_calls_go_that_waited(play: Play) -> None:
     assert commands(await scenarios.resumed_with_more(play)) == ["think", "sales_query", "think"]
-    assert CallTicket(play.ref, "waited") in play.asked
-    assert [a for a in play.asked if isinstance(a, ThinkInput)][-1].step == 2
+    assert CallRef(play.ref, "waited") in play.asked
+    assert [a for a in play.asked if isinstance(a, ModelStepInput)][-1].step == 2
 
 
 async def _backlog(play: Play, queue: str, tasks: int) -> None:
@@ -74,11 +74,11 @@ async def test_one_function_worker_with_one_slot_takes_the_most_urgent_call_firs
 ) -> None:
     queue = f"{play.queue}/narrow"
 
-    def waiting(call_id: str) -> CallOrder:
+    def waiting(call_id: str) -> CallSchedule:
         return replace(play.order(call_id), queue=queue, priority=priorities[call_id])
 
     calls = [waiting(call_id) for call_id in priorities]
-    play.standings += [Standing("running", 1, calls), Standing("done", 2)]
+    play.standings += [RunState("running", 1, calls), RunState("done", 2)]
     await play.temporal.start_run(play.ref)
     await _backlog(play, queue, len(calls))
     narrow = Worker(
@@ -90,5 +90,5 @@ async def test_one_function_worker_with_one_slot_takes_the_most_urgent_call_firs
     )
     async with narrow:
         await play.run_ended()
-    made = [asked.call_id for asked in play.asked if isinstance(asked, CallTicket)]
+    made = [asked.call_id for asked in play.asked if isinstance(asked, CallRef)]
     assert made == order

@@ -10,7 +10,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from orchestrator.workflows.run_workflow import DeliverWorkflow, RunWorkflow
+from orchestrator.workflows.run_workflow import DeliveryWorkflow, RunWorkflow
 from tests.orchestrator.workflows.play import Play
 from tests.orchestrator.workflows.sandbox import sandboxed_runner
 from tests.orchestrator.workflows.scenarios.broken import BrokenRunWorkflow, HastyRunWorkflow
@@ -33,18 +33,18 @@ def _replayer(*workflows: type) -> Replayer:
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 async def test_a_recorded_history_still_replays(path: Path) -> None:
-    await _replayer(RunWorkflow, DeliverWorkflow).replay_workflow(_history(path))
+    await _replayer(RunWorkflow, DeliveryWorkflow).replay_workflow(_history(path))
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 async def test_a_workflow_that_changed_would_be_noticed(path: Path) -> None:
     with pytest.raises(NondeterminismError):
-        await _replayer(BrokenRunWorkflow, DeliverWorkflow).replay_workflow(_history(path))
+        await _replayer(BrokenRunWorkflow, DeliveryWorkflow).replay_workflow(_history(path))
 
 
 async def test_a_workflow_that_asks_for_the_time_would_be_noticed() -> None:
     with pytest.raises(RuntimeError, match=r"Cannot access time\.time"):
-        await _replayer(HastyRunWorkflow, DeliverWorkflow).replay_workflow(_history(RUNS[0]))
+        await _replayer(HastyRunWorkflow, DeliveryWorkflow).replay_workflow(_history(RUNS[0]))
 
 
 def test_every_scenario_is_recorded() -> None:
@@ -62,4 +62,4 @@ def test_a_history_names_neither_a_machine_nor_a_folder(path: Path) -> None:
 async def test_what_was_just_played_replays(play: Play, scenario: Scenario) -> None:
     """The cache is off in a replay, so this also says that nothing but the history decided."""
     for history in await scenario(play):
-        await _replayer(RunWorkflow, DeliverWorkflow).replay_workflow(history)
+        await _replayer(RunWorkflow, DeliveryWorkflow).replay_workflow(history)

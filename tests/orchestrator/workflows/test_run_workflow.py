@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from orchestrator.workflows.interface import (
-    LostCall,
-    SettleInput,
-    Standing,
+    EndTurnInput,
+    ModelStepInput,
+    RunState,
     SummarizeInput,
-    ThinkInput,
+    TimedOutCall,
 )
 from tests.orchestrator.workflows.play import Play, commands
 from tests.orchestrator.workflows.scenarios import scenarios
 from tests.orchestrator.workflows.scenarios.scenarios import SUGGESTED_EVENTS
 
 
-def _thoughts(play: Play) -> list[ThinkInput]:
-    return [asked for asked in play.asked if isinstance(asked, ThinkInput)]
+def _thoughts(play: Play) -> list[ModelStepInput]:
+    return [asked for asked in play.asked if isinstance(asked, ModelStepInput)]
 
 
-def _settled(play: Play) -> list[SettleInput]:
-    return [asked for asked in play.asked if isinstance(asked, SettleInput)]
+def _settled(play: Play) -> list[EndTurnInput]:
+    return [asked for asked in play.asked if isinstance(asked, EndTurnInput)]
 
 
 async def test_a_run_that_is_answered_at_once_is_one_activity(play: Play) -> None:
     assert commands(await scenarios.one_step(play)) == ["think"]
-    assert play.asked == [ThinkInput(play.ref)]
+    assert play.asked == [ModelStepInput(play.ref)]
 
 
 async def test_calls_of_one_reply_run_side_by_side_and_long_results_are_summarized(
@@ -33,7 +33,7 @@ async def test_calls_of_one_reply_run_side_by_side_and_long_results_are_summariz
     histories = await scenarios.calls_in_parallel(play)
     assert commands(histories) == ["think", "sales_query", "sales_query", "summarize", "think"]
     assert SummarizeInput(play.ref, "second") in play.asked
-    assert _thoughts(play) == [ThinkInput(play.ref), ThinkInput(play.ref, 2)]
+    assert _thoughts(play) == [ModelStepInput(play.ref), ModelStepInput(play.ref, 2)]
 
 
 async def test_an_execution_that_takes_over_goes_on_where_the_store_is(play: Play) -> None:
@@ -49,13 +49,13 @@ async def test_calls_that_temporal_gives_up_on_are_told_to_the_next_step(play: P
     (_, second) = _thoughts(play)
     assert second.step == 2
     assert [lost.call_id for lost in second.lost] == ["late", "given up"]
-    assert second.lost[1] == LostCall("given up", "gone")
+    assert second.lost[1] == TimedOutCall("given up", "gone")
 
 
 async def test_a_model_that_cannot_be_reached_fails_the_run(play: Play) -> None:
     assert commands(await scenarios.unreachable_model(play)) == ["think", "settle"]
     reason = "The model could not be reached: no route to the model"
-    assert _settled(play) == [SettleInput(play.ref, "fail", reason)]
+    assert _settled(play) == [EndTurnInput(play.ref, "fail", reason)]
 
 
 async def test_a_cancel_does_not_wait_for_functions(play: Play) -> None:
@@ -64,7 +64,7 @@ async def test_a_cancel_does_not_wait_for_functions(play: Play) -> None:
         *("think", "sales_query", "sales_query", "look"),
         *("cancel sales_query", "cancel sales_query", "settle"),
     ]
-    assert _settled(play) == [SettleInput(play.ref, "cancel", "")]
+    assert _settled(play) == [EndTurnInput(play.ref, "cancel", "")]
 
 
 async def test_a_cancel_does_not_wait_for_the_model(play: Play) -> None:
@@ -75,7 +75,7 @@ async def test_a_cancel_does_not_wait_for_the_model(play: Play) -> None:
 async def test_an_edit_does_not_wait_for_the_answer_that_it_replaces(play: Play) -> None:
     histories = await scenarios.edited_during_a_model_step(play)
     assert commands(histories) == ["think", "look", "cancel think", "think"]
-    assert _thoughts(play) == [ThinkInput(play.ref)] * 2
+    assert _thoughts(play) == [ModelStepInput(play.ref)] * 2
 
 
 async def test_an_edit_does_not_wait_for_the_functions_of_a_replaced_reply(play: Play) -> None:
@@ -91,7 +91,7 @@ async def test_an_edit_does_not_wait_for_the_functions_of_a_replaced_reply(play:
 async def test_a_message_that_a_look_has_read_is_never_left_behind(play: Play) -> None:
     histories = await scenarios.message_during_a_model_step(play)
     assert commands(histories) == ["think", "look", "think"]
-    assert _thoughts(play) == [ThinkInput(play.ref), ThinkInput(play.ref)]
+    assert _thoughts(play) == [ModelStepInput(play.ref), ModelStepInput(play.ref)]
 
 
 async def test_a_cancel_that_a_look_has_read_is_never_left_behind(play: Play) -> None:
@@ -126,13 +126,13 @@ async def test_a_long_run_continues_as_new_and_loses_no_step(play: Play) -> None
 
 
 async def test_a_paused_run_needs_no_open_workflow(play: Play) -> None:
-    play.standings += [Standing("paused", 3)]
+    play.standings += [RunState("paused", 3)]
     await play.temporal.start_run(play.ref)
     assert commands(await play.run_ended()) == ["think"]
 
 
 async def test_a_second_start_is_harmless(play: Play) -> None:
-    play.standings += [Standing("done", 1)]
+    play.standings += [RunState("done", 1)]
     play.hold("think")
     await play.temporal.start_run(play.ref)
     await play.temporal.start_run(play.ref)
@@ -143,26 +143,26 @@ async def test_a_second_start_is_harmless(play: Play) -> None:
 
 
 async def test_the_nudge_that_starts_an_execution_costs_no_look(play: Play) -> None:
-    play.standings += [Standing("done", 1)]
-    await play.temporal.nudge_run(play.ref)
+    play.standings += [RunState("done", 1)]
+    await play.temporal.signal_run(play.ref)
     assert commands(await play.run_ended()) == ["think"]
 
 
 async def test_a_run_that_has_ended_is_revived_by_a_nudge(play: Play) -> None:
     await scenarios.one_step(play)
-    play.standings += [Standing("done", 2)]
-    await play.temporal.nudge_run(play.ref)
+    play.standings += [RunState("done", 2)]
+    await play.temporal.signal_run(play.ref)
     assert commands(await play.run_ended()) == ["think"]
     assert len(_thoughts(play)) == 2
 
 
 async def test_many_nudges_at_once_lose_nothing(play: Play) -> None:
-    play.standings += [Standing("done", 1), Standing("done", 2)]
+    play.standings += [RunState("done", 1), RunState("done", 2)]
     play.hold("think")
     await play.temporal.start_run(play.ref)
     await play.begun("think")
     for _ in range(5):
-        await play.temporal.nudge_run(play.ref)
+        await play.temporal.signal_run(play.ref)
     await play.begun("look")
     play.release("think")
     asked = commands(await play.run_ended())

@@ -12,9 +12,9 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from orchestrator.settings import Settings
-from orchestrator.temporal.activity_tasks import PROCESS_LOST, CallQueue, TakenTask
+from orchestrator.temporal.activity_tasks import PROCESS_LOST, ActivityTaskClient, StartedActivity
 from orchestrator.temporal.client import Temporal, run_workflow_id
-from orchestrator.workflows.interface import THINK, RunRef
+from orchestrator.workflows.interface import MODEL_STEP, RunRef
 from orchestrator.workflows.run_workflow import RunWorkflow
 from tests.orchestrator.workflows.sandbox import sandboxed_runner
 
@@ -35,18 +35,21 @@ async def _poll(client: Client, queue: str, process: str) -> int:
 
 async def test_what_a_dead_process_was_given_goes_to_another_one(client: Client) -> None:
     queue, ref = secrets.token_hex(4), RunRef("a-cluster", secrets.token_hex(4))
-    workflow_id, tasks = run_workflow_id(ref), CallQueue(Temporal(Settings(), client), "tests")
+    workflow_id, tasks = (
+        run_workflow_id(ref),
+        ActivityTaskClient(Temporal(Settings(), client), "tests"),
+    )
     async with Worker(
         client, task_queue=queue, workflows=[RunWorkflow], workflow_runner=sandboxed_runner()
     ):
         handle = await client.start_workflow(RunWorkflow.run, ref, id=workflow_id, task_queue=queue)
         assert await _poll(client, queue, "the dead") == 1
-        assert await tasks.taken_by("another", workflow_id) == []
-        (task,) = await tasks.taken_by("the dead", workflow_id)
-        assert task == TakenTask(workflow_id, task.activity_id, THINK, 1)
-        assert await tasks.fail_taken(task, PROCESS_LOST, "its process died", delay=0.05)
+        assert await tasks.started_by("another", workflow_id) == []
+        (task,) = await tasks.started_by("the dead", workflow_id)
+        assert task == StartedActivity(workflow_id, task.activity_id, MODEL_STEP, 1)
+        assert await tasks.fail_by_id(task, PROCESS_LOST, "its process died", delay=0.05)
         assert await _poll(client, queue, "the living") == 2
-        assert await tasks.taken_by("the dead", workflow_id) == []
+        assert await tasks.started_by("the dead", workflow_id) == []
         await handle.terminate()
-    assert not await tasks.fail_taken(task, PROCESS_LOST, "its process died", delay=0.05)
-    assert await tasks.taken_by("the dead", "there is no such workflow") == []
+    assert not await tasks.fail_by_id(task, PROCESS_LOST, "its process died", delay=0.05)
+    assert await tasks.started_by("the dead", "there is no such workflow") == []

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from temporalio.testing import ActivityEnvironment
 
 from orchestrator.settings import Settings
-from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
+from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from perdure import Service
 from perdure.hosting import Host
 from tests.support.stage import Stage
@@ -54,15 +54,15 @@ async def think(
     hosting: Hosting | None,
     ref: RunRef,
     environment: ActivityEnvironment | None = None,
-) -> Standing:
+) -> RunState:
     return await think_with(activities_of(stage, hosting), ref, environment)
 
 
 async def think_with(
     activities: Activities, ref: RunRef, environment: ActivityEnvironment | None = None
-) -> Standing:
+) -> RunState:
     environment = environment or ActivityEnvironment()
-    standing: Standing = await environment.run(activities.think, ThinkInput(ref))
+    standing: RunState = await environment.run(activities.run_model_step, ModelStepInput(ref))
     return standing
 
 

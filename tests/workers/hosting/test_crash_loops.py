@@ -21,7 +21,7 @@ from orchestrator.store.calls.outcomes import Settled
 from orchestrator.store.calls.rows import queue_name
 from orchestrator.store.database.engine import Database
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED
-from orchestrator.workflows.interface import CallTicket
+from orchestrator.workflows.interface import CallRef
 from perdure import Service
 from tests.support.crashes import die_often, go_by, streaks, tickets
 from tests.support.stage import Stage
@@ -108,7 +108,7 @@ async def test_its_queue_has_it_come_again_when_the_pause_is_over(stage: Stage) 
         assert (await stage.look(ticket.run)).waiting_for is not None
 
 
-async def _activity(hosting: Hosting, ticket: CallTicket) -> None:
+async def _activity(hosting: Hosting, ticket: CallRef) -> None:
     """The call's own activity, as Temporal has this process carry it out."""
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, started_time=datetime.now(UTC))

@@ -20,7 +20,7 @@ from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.calls.outcomes import Settled, Unwanted
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.conversation.steps import Recorded
-from orchestrator.workflows.interface import CallTicket
+from orchestrator.workflows.interface import CallRef
 from perdure import Context, Service, approval_request, blob
 from perdure.contract import FunctionConfig, FunctionDefinition, RetryPolicy
 from tests.support.stage import Stage, calls_for, plan_of
@@ -239,7 +239,7 @@ async def test_a_call_that_may_take_long_has_an_activity_of_its_own(stage: Stage
     async with hosting.attended():
         ref = await stage.run(prompt=script(call("long"), {"text": "done"}))
         (order,) = (await think(stage, hosting, ref)).orders
-    ticket_made = await hosting.call(CallTicket(ref, order.call_id), order.queue, b"its own token")
+    ticket_made = await hosting.call(CallRef(ref, order.call_id), order.queue, b"its own token")
     assert isinstance(ticket_made, Settled)
     assert (await think(stage, hosting, ref)).status == "done"
 
@@ -261,7 +261,7 @@ async def test_a_call_that_a_dead_process_had_is_the_workflows(
         standing = await think(stage, hosting, ref)
         assert [one.call_id for one in standing.orders] == [order.call_id]
         assert (await stage.call_row(order.call_id))["machine_id"] == "dead"
-        taken = await hosting.call(CallTicket(ref, order.call_id), order.queue, b"token")
+        taken = await hosting.call(CallRef(ref, order.call_id), order.queue, b"token")
         assert isinstance(taken, Settled)
 
 
@@ -371,4 +371,4 @@ async def test_a_deleted_call_is_unwanted(stage: Stage, service: Service) -> Non
     hosting = hosting_of(stage, service)
     ref = await stage.run()
     (queue,) = hosting.functions
-    assert isinstance(await hosting.call(CallTicket(ref, "gone"), queue, None), Unwanted)
+    assert isinstance(await hosting.call(CallRef(ref, "gone"), queue, None), Unwanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.store.calls.outcomes import Again, Settled
-from orchestrator.workflows.interface import CallTicket
+from orchestrator.workflows.interface import CallRef
 from perdure import Context, Service
 from perdure.hosting import Host
 from tests.support.stage import Stage, calls_for, plan_of
@@ -40,11 +40,11 @@ async def test_a_call_that_was_given_away_is_not_lost(stage: Stage, finished: bo
             duration_ms=7,
         )
         (order,) = standing.orders
-        verdict = await hosting.call(CallTicket(ref, order.call_id), order.queue, b"own")
+        verdict = await hosting.call(CallRef(ref, order.call_id), order.queue, b"own")
     assert isinstance(verdict, Again)
     assert verdict.delay == SUPERSEDED_PAUSE
     row = await stage.call_row(order.call_id)
     assert row["machine_id"] == "another", "what is recorded is not this process's"
     if finished:
-        again = await hosting.call(CallTicket(ref, order.call_id), order.queue, b"own, again")
+        again = await hosting.call(CallRef(ref, order.call_id), order.queue, b"own, again")
         assert isinstance(again, Settled)

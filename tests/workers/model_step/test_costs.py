@@ -10,7 +10,7 @@ from orchestrator.llm.messages import Reply, Stop, Usage
 from orchestrator.rules.pricing import PriceList, parse_prices
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Question
-from orchestrator.workflows.interface import ThinkInput
+from orchestrator.workflows.interface import ModelStepInput
 from tests.support.stage import Stage
 from tests.workers.model_step.test_model_step import Parrot, ParrotModels
 from workers.model_step.model_step import Thinker
@@ -34,7 +34,7 @@ async def test_a_step_keeps_what_its_tokens_cost(
     parrot = Parrot()
     thinker = Thinker(stage.store, ParrotModels(parrot), max_output_tokens=1_000, prices=prices)
     ref = await stage.run(model=model)
-    question = await thinker.begin(ThinkInput(ref), 1)
+    question = await thinker.begin(ModelStepInput(ref), 1)
     assert isinstance(question, Question)
     thinking = asyncio.create_task(thinker.think(question, attempt=1, progress=lambda: None))
     await parrot.was_asked(1)

@@ -8,7 +8,13 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from orchestrator.llm.messages import ModelError, Posture, Reply, Stop
-from orchestrator.workflows.interface import RunRef, Seen, SettleInput, Standing, ThinkInput
+from orchestrator.workflows.interface import (
+    EndTurnInput,
+    ModelStepInput,
+    PendingRequests,
+    RunRef,
+    RunState,
+)
 from tests.support.stage import Stage
 from tests.workers.model_step.test_model_step import Parrot, ParrotModels
 from workers.activities import Activities
@@ -16,7 +22,7 @@ from workers.model_step.auxiliary_model import SmallModels
 from workers.model_step.model_step import Thinker
 from workers.model_step.summarizer import Summarizer
 
-_GONE = Standing("cancelled")
+_GONE = RunState("cancelled")
 
 
 @pytest.fixture
@@ -32,8 +38,10 @@ def activities(stage: Stage, parrot: Parrot) -> Activities:
     return Activities(stage.store, thinker, summarizer)
 
 
-async def _asked(activities: Activities, parrot: Parrot, ref: RunRef) -> asyncio.Future[Standing]:
-    task = asyncio.ensure_future(ActivityEnvironment().run(activities.think, ThinkInput(ref)))
+async def _asked(activities: Activities, parrot: Parrot, ref: RunRef) -> asyncio.Future[RunState]:
+    task = asyncio.ensure_future(
+        ActivityEnvironment().run(activities.run_model_step, ModelStepInput(ref))
+    )
     await parrot.was_asked(1)
     return task
 
@@ -59,6 +67,8 @@ async def test_every_activity_of_a_deleted_run_ends_quietly(
     ref = await stage.run()
     await stage.store.deletion.delete(ref)
     environment = ActivityEnvironment()
-    assert await environment.run(activities.think, ThinkInput(ref)) == _GONE
-    assert await environment.run(activities.look, ref) == Seen(over=True)
-    await environment.run(activities.settle, SettleInput(ref, "fail", "why"))
+    assert await environment.run(activities.run_model_step, ModelStepInput(ref)) == _GONE
+    assert await environment.run(activities.read_pending_requests, ref) == PendingRequests(
+        over=True
+    )
+    await environment.run(activities.end_turn, EndTurnInput(ref, "fail", "why"))

@@ -21,7 +21,7 @@ from orchestrator.llm.model_names import ModelName
 from orchestrator.settings import Settings
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.tables import runs
-from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
+from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from tests.support.stage import Stage
 from workers.model_step.model_step import Thinker
 from workers.models import Models
@@ -84,13 +84,13 @@ def _thinker(
 
 
 async def _ask(thinker: Thinker, ref: RunRef, step: int = 0, attempt: int = 1) -> Question:
-    question = await thinker.begin(ThinkInput(ref, step), attempt)
+    question = await thinker.begin(ModelStepInput(ref, step), attempt)
     assert isinstance(question, Question)
     return question
 
 
-def _think(thinker: Thinker, question: Question, attempt: int = 1) -> asyncio.Task[Standing]:
-    async def think() -> Standing:
+def _think(thinker: Thinker, question: Question, attempt: int = 1) -> asyncio.Task[RunState]:
+    async def think() -> RunState:
         return (await thinker.think(question, attempt=attempt, progress=lambda: None)).standing
 
     return asyncio.create_task(think())

@@ -14,7 +14,7 @@ from orchestrator.llm.model_names import CLAUDE_HAIKU
 from orchestrator.rules.pricing import PriceList
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Question
-from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
+from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from tests.support.stage import USAGE, Stage
 from tests.workers.model_step.naming_models import NamingModel, NamingModels
 from workers.model_step.auxiliary_model import SmallModels
@@ -48,8 +48,8 @@ async def _unnamed(stage: Stage, **changes: Any) -> RunRef:
     return await stage.run(**{"name": "go", "name_source": "words", "prompt": "go", **changes})
 
 
-async def _step(thinker: Thinker, ref: RunRef, *, attempt: int = 1) -> Standing:
-    question = await thinker.begin(ThinkInput(ref, 0), attempt)
+async def _step(thinker: Thinker, ref: RunRef, *, attempt: int = 1) -> RunState:
+    question = await thinker.begin(ModelStepInput(ref, 0), attempt)
     assert isinstance(question, Question)
     return (await thinker.think(question, attempt=attempt, progress=lambda: None)).standing
 

@@ -23,7 +23,7 @@ from orchestrator.llm.tool_selection import MAX_OFFERED
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Question
-from orchestrator.workflows.interface import RunRef, Standing, ThinkInput
+from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from perdure.contract import FunctionDefinition
 from tests.support.anthropic_server import AnthropicServer, Body, Entry, serving
 from tests.support.stage import Stage
@@ -67,12 +67,12 @@ class Claude:
 
     async def step(
         self, ref: RunRef, *answer: dict[str, Any], thinker: Thinker | None = None
-    ) -> tuple[Body, Standing]:
+    ) -> tuple[Body, RunState]:
         """One step to which Claude answers these blocks; what it was sent, and where the run stands then."""
         entry = {"content": list(answer)}
         self.server.script = _always(entry)
         thinker = thinker or self.thinker
-        question = await thinker.begin(ThinkInput(ref, 0), 1)
+        question = await thinker.begin(ModelStepInput(ref, 0), 1)
         assert isinstance(question, Question)
         standing, _ = await thinker.think(question, attempt=1, progress=lambda: None)
         return self.server.requests[-1], standing

@@ -10,7 +10,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.recovery.stalled_runs import LOST_AFTER_MS
-from orchestrator.temporal.activity_tasks import NOT_DELIVERED, CallQueue
+from orchestrator.temporal.activity_tasks import NOT_DELIVERED, ActivityTaskClient
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig
@@ -20,7 +20,7 @@ from workers.recovery.lost_leases import LostHandouts
 calls = tables.calls
 
 
-class Queue(CallQueue):
+class Queue(ActivityTaskClient):
     """Writes down which tokens it is to fail; or is away."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from orchestrator.workflows.interface import RunRef
-from workers.recovery.signal_backoff import FIRST_PAUSE, LONGEST_PAUSE, Unheard
+from workers.recovery.signal_backoff import FIRST_PAUSE, LONGEST_PAUSE, SignalBackoff
 
 _A, _B = RunRef("c", "a"), RunRef("c", "b")
 
@@ -18,16 +18,16 @@ class _Clock:
         return self.now
 
 
-def _nudge(unheard: Unheard, *refs: RunRef) -> list[RunRef]:
+def _nudge(unheard: SignalBackoff, *refs: RunRef) -> list[RunRef]:
     due = unheard.due(refs)
     for ref in due:
-        unheard.nudged(ref)
+        unheard.record_signal(ref)
     return due
 
 
 def test_the_first_nudge_is_at_once_and_each_pause_is_twice_the_one_before() -> None:
     clock = _Clock()
-    unheard, nudged = Unheard(clock), list[float]()
+    unheard, nudged = SignalBackoff(clock), list[float]()
     for second in range(600):
         clock.now = float(second)
         if _nudge(unheard, _A):
@@ -39,13 +39,13 @@ def test_the_first_nudge_is_at_once_and_each_pause_is_twice_the_one_before() -> 
 
 
 def test_a_run_that_was_heard_begins_anew() -> None:
-    unheard = Unheard(_Clock())
+    unheard = SignalBackoff(_Clock())
     assert _nudge(unheard, _A, _B) == [_A, _B]
     assert _nudge(unheard, _B) == []
     assert _nudge(unheard, _A, _B) == [_A]
 
 
 def test_a_nudge_that_the_engine_did_not_take_does_not_count() -> None:
-    unheard = Unheard(_Clock())
+    unheard = SignalBackoff(_Clock())
     assert unheard.due([_A]) == [_A]
     assert unheard.due([_A]) == [_A]

@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from typing_extensions import override
 
-from workers.recovery.store_outage import StoreOutages
+from workers.recovery.store_outage import StoreOutageInterceptor
 
 
 class _Body(ActivityInboundInterceptor):
@@ -28,7 +28,7 @@ class _Body(ActivityInboundInterceptor):
 async def _raised(error: Exception, *, attempt: int = 1) -> Exception:
     environment = ActivityEnvironment()
     environment.info = dataclasses.replace(environment.info, attempt=attempt)
-    chain = StoreOutages().intercept_activity(_Body(error))
+    chain = StoreOutageInterceptor().intercept_activity(_Body(error))
     given = ExecuteActivityInput(fn=_raised, args=(), executor=None, headers={})
     with pytest.raises(type(error) if isinstance(error, IntegrityError) else ApplicationError) as e:
         await environment.run(chain.execute_activity, given)

@@ -13,12 +13,12 @@ from typing_extensions import override
 
 from orchestrator.errors import UnavailableError
 from orchestrator.settings import Settings
-from orchestrator.temporal.activity_tasks import PROCESS_LOST, CallQueue
+from orchestrator.temporal.activity_tasks import PROCESS_LOST, ActivityTaskClient
 from orchestrator.temporal.client import Temporal
-from orchestrator.temporal.in_flight_journal import TaskJournal, journals
-from orchestrator.workflows.interface import THINK
-from workers.recovery.in_flight import TaskNotes
-from workers.recovery.temporal_outage import LONG, TemporalWatch
+from orchestrator.temporal.in_flight_journal import InFlightJournal, journals
+from orchestrator.workflows.interface import MODEL_STEP
+from workers.recovery.in_flight import InFlightInterceptor
+from workers.recovery.temporal_outage import LONG, TemporalOutageMonitor
 
 
 class Server(Temporal):
@@ -33,7 +33,7 @@ class Server(Temporal):
         return self.there
 
 
-class Queue(CallQueue):
+class Queue(ActivityTaskClient):
     """Writes down what is given back."""
 
     def __init__(self, server: Server) -> None:
@@ -65,7 +65,9 @@ class _Body(ActivityInboundInterceptor):
         return "done"
 
 
-async def _play(notes: TaskNotes, body: _Body, name: str = THINK, attempt: int = 1) -> object:
+async def _play(
+    notes: InFlightInterceptor, body: _Body, name: str = MODEL_STEP, attempt: int = 1
+) -> object:
     chain = notes.intercept_activity(body)
     given = ExecuteActivityInput(fn=_play, args=(), executor=None, headers={})
     environment = ActivityEnvironment()
@@ -74,8 +76,8 @@ async def _play(notes: TaskNotes, body: _Body, name: str = THINK, attempt: int =
 
 
 async def test_an_activity_is_noted_while_it_is_worked_on(tmp_path: Path) -> None:
-    journal = TaskJournal(tmp_path, "tests")
-    notes, body = TaskNotes(journal), _Body(tmp_path)
+    journal = InFlightJournal(tmp_path, "tests")
+    notes, body = InFlightInterceptor(journal), _Body(tmp_path)
     assert await _play(notes, body) == "done"
     assert body.noted == 1
     with pytest.raises(ValueError, match="the activity failed"):
@@ -86,9 +88,9 @@ async def test_an_activity_is_noted_while_it_is_worked_on(tmp_path: Path) -> Non
 
 async def test_a_call_that_waited_for_its_turn_is_not_suspected_for_it(tmp_path: Path) -> None:
     """Of a model step that is tried for the seventh time one may think that it kills its processes."""
-    journal = TaskJournal(tmp_path, "tests")
-    notes = TaskNotes(journal)
-    await _play(notes, _Body(None), THINK, attempt=7)
+    journal = InFlightJournal(tmp_path, "tests")
+    notes = InFlightInterceptor(journal)
+    await _play(notes, _Body(None), MODEL_STEP, attempt=7)
     await _play(notes, _Body(None), "sales_query", attempt=7)
     (path,) = journals(tmp_path, "tests")
     _, *tasks = map(json.loads, path.read_text().splitlines())
@@ -98,31 +100,31 @@ async def test_a_call_that_waited_for_its_turn_is_not_suspected_for_it(tmp_path:
 
 @pytest.mark.parametrize(("away", "repeated"), [(LONG + 1, 1), (LONG - 1, 0)])
 async def test_its_end_is_told_again_after_a_long_absence(away: float, repeated: int) -> None:
-    server, notes = Server(), TaskNotes(TaskJournal(None, ""))
+    server, notes = Server(), InFlightInterceptor(InFlightJournal(None, ""))
     queue = Queue(server)
     now = [0.0]
-    watch = TemporalWatch(server, queue, notes, clock=lambda: now[0])
-    await watch.look()
+    watch = TemporalOutageMonitor(server, queue, notes, clock=lambda: now[0])
+    await watch.check()
     server.there = False
     await _play(notes, _Body(None))
     now[0] += away
-    await watch.look()
+    await watch.check()
     assert queue.failed == [], "nobody could be told"
     server.there = True
-    await watch.look()
-    await watch.look()
+    await watch.check()
+    await watch.check()
     assert queue.failed == [(b"test", PROCESS_LOST)] * repeated
 
 
 async def test_a_server_that_leaves_again_is_told_when_it_is_back() -> None:
-    server, notes = Server(), TaskNotes(TaskJournal(None, ""))
+    server, notes = Server(), InFlightInterceptor(InFlightJournal(None, ""))
     queue = Queue(server)
     now = [0.0]
-    watch = TemporalWatch(server, queue, notes, clock=lambda: now[0])
+    watch = TemporalOutageMonitor(server, queue, notes, clock=lambda: now[0])
     await _play(notes, _Body(None))
     now[0], queue.leaves = LONG, True
     with pytest.raises(UnavailableError):
-        await watch.look()
+        await watch.check()
     queue.leaves = False
-    await watch.look()
+    await watch.check()
     assert len(queue.failed) == 1

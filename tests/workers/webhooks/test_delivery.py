@@ -12,7 +12,7 @@ from temporalio.testing import ActivityEnvironment
 from orchestrator.operations.webhooks import Webhooks
 from orchestrator.settings import Settings
 from orchestrator.store import tables
-from orchestrator.workflows.interface import CallOrder, CallTicket, RunRef
+from orchestrator.workflows.interface import CallRef, CallSchedule, RunRef
 from perdure.contract import RunStatus, StatusChange, StatusChangeTarget, WebhookTarget
 from tests.support.stage import Stage
 from tests.support.webhook_receiver import Receiver, answer, receiving
@@ -43,7 +43,7 @@ async def delivery(stage: Stage, webhooks: Webhooks) -> AsyncGenerator[WebhookDe
     await sender.aclose()
 
 
-async def _run(stage: Stage, receiver: Receiver) -> tuple[RunRef, CallOrder]:
+async def _run(stage: Stage, receiver: Receiver) -> tuple[RunRef, CallSchedule]:
     """A run that is done, of which the webhook wants to know."""
     target = StatusChangeTarget(
         webhook=WebhookTarget(url=receiver.url()), statuses=[RunStatus.DONE]
@@ -53,13 +53,13 @@ async def _run(stage: Stage, receiver: Receiver) -> tuple[RunRef, CallOrder]:
     return ref, order
 
 
-async def _deliver(delivery: WebhookDelivery, ref: RunRef, order: CallOrder) -> None:
-    ticket = CallTicket(ref, order.call_id)
+async def _deliver(delivery: WebhookDelivery, ref: RunRef, order: CallSchedule) -> None:
+    ticket = CallRef(ref, order.call_id)
     outcome = await ActivityEnvironment().run(delivery.deliver_webhook, ticket)
     assert outcome.call_id == order.call_id
 
 
-async def _refused(delivery: WebhookDelivery, ref: RunRef, order: CallOrder) -> float:
+async def _refused(delivery: WebhookDelivery, ref: RunRef, order: CallSchedule) -> float:
     """The seconds until the next attempt."""
     with pytest.raises(ApplicationError) as caught:
         await _deliver(delivery, ref, order)

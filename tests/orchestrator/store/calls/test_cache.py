@@ -9,7 +9,7 @@ import pytest
 from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
-from orchestrator.workflows.interface import RunRef, Standing
+from orchestrator.workflows.interface import RunRef, RunState
 from perdure.contract import CachePolicy, FunctionConfig, ResultType
 from tests.support.stage import USAGE, Stage
 
@@ -25,7 +25,7 @@ def _ask(**values: Any) -> Reply:
     return Reply("", Stop.CALLS, (ToolCall("tool", "sales_query", values),), usage=USAGE)
 
 
-async def _called(stage: Stage, ref: RunRef, **values: Any) -> Standing:
+async def _called(stage: Stage, ref: RunRef, **values: Any) -> RunState:
     return await stage.think(ref, _ask(**(values or {"id": 1})))
 
 

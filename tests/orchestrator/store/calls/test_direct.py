@@ -12,7 +12,7 @@ from orchestrator.errors import ConflictError, SupersededError
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Settled, content_of
 from orchestrator.store.calls.rows import DIRECT
-from orchestrator.workflows.interface import CallOutcome, LostCall, RunRef, Standing
+from orchestrator.workflows.interface import CallOutcome, RunRef, RunState, TimedOutCall
 from perdure.contract import CachePolicy, FunctionConfig, FunctionReference, ResultType
 from tests.support.stage import Stage, new_run
 
@@ -33,9 +33,9 @@ async def _create(
     return RunRef(stage.cluster_id, new.id), call_id
 
 
-async def _standing(stage: Stage, ref: RunRef) -> Standing:
+async def _standing(stage: Stage, ref: RunRef) -> RunState:
     standing = await stage.begin(ref)
-    assert isinstance(standing, Standing)  # no model is ever asked
+    assert isinstance(standing, RunState)  # no model is ever asked
     return standing
 
 
@@ -75,8 +75,8 @@ async def test_its_result_ends_the_run_in_the_same_transaction(
 async def test_a_call_that_nobody_takes_in_time_fails_the_run(stage: Stage) -> None:
     await stage.register("query")
     ref, call_id = await _create(stage)
-    standing = await stage.begin(ref, 1, lost=[LostCall(call_id, "deadline")])
-    assert isinstance(standing, Standing)
+    standing = await stage.begin(ref, 1, lost=[TimedOutCall(call_id, "deadline")])
+    assert isinstance(standing, RunState)
     assert standing.status == "failed"
     assert "did not finish in time" in str((await stage.look(ref)).failure_reason)
 

@@ -15,7 +15,7 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Again, Finished, Settled, Unwanted
 from orchestrator.store.calls.rows import MAX_UNACKNOWLEDGED
-from orchestrator.workflows.interface import CallOutcome, CallTicket, RunRef
+from orchestrator.workflows.interface import CallOutcome, CallRef, RunRef
 from perdure.contract import FunctionCall, FunctionConfig, ResultType
 from tests.support.stage import Stage, text_of
 
@@ -65,7 +65,7 @@ async def test_a_machine_is_told_what_to_do_and_for_how_long(stage: Stage) -> No
 async def test_a_call_with_a_result_is_completed_instead_of_given_out_again(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.answer(ref, call_id)
-    again = await stage.store.calls.hand_out(CallTicket(ref, call_id), "m2", b"later")
+    again = await stage.store.calls.hand_out(CallRef(ref, call_id), "m2", b"later")
     assert again == Settled(CallOutcome(call_id))
     assert (await stage.call_row(call_id))["handouts"] == 1
 
@@ -74,13 +74,13 @@ async def test_nobody_is_given_a_call_of_a_run_that_has_ended(stage: Stage) -> N
     ref, call_id = await _called(stage)
     await stage.store.runs.cancel(ref, "enough")
     await stage.store.runs.settle(ref, Move.CANCEL, "")
-    given = await stage.store.calls.hand_out(CallTicket(ref, call_id), "m1", b"t")
+    given = await stage.store.calls.hand_out(CallRef(ref, call_id), "m1", b"t")
     assert given == Unwanted("the run is cancelled")
 
 
 async def test_a_call_that_is_no_more_is_unwanted(stage: Stage) -> None:
     ref, call_id = await _called(stage)
-    for ticket in (CallTicket(ref, "gone"), CallTicket(RunRef(ref.cluster_id, "gone"), call_id)):
+    for ticket in (CallRef(ref, "gone"), CallRef(RunRef(ref.cluster_id, "gone"), call_id)):
         given = await stage.store.calls.hand_out(ticket, "m1", b"t")
         assert isinstance(given, Unwanted)
 
@@ -204,7 +204,7 @@ async def test_an_attempt_whose_machine_was_lost_counts(stage: Stage) -> None:
     for machine in ("m1", "m2"):
         await stage.hand_out(ref, call_id, machine)
         await stage.acknowledge(call_id, machine)
-    given = await stage.store.calls.hand_out(CallTicket(ref, call_id), "m3", b"t")
+    given = await stage.store.calls.hand_out(CallRef(ref, call_id), "m3", b"t")
     assert given == Settled(CallOutcome(call_id))
     ((is_error, content),) = await _shown(stage, ref)
     assert is_error
@@ -216,7 +216,7 @@ async def test_a_hand_out_that_reached_no_machine_costs_the_function_nothing(sta
     for _ in range(MAX_UNACKNOWLEDGED):
         await stage.hand_out(ref, call_id)
     assert (await stage.call_row(call_id))["attempts"] == 0
-    given = await stage.store.calls.hand_out(CallTicket(ref, call_id), "m1", b"t")
+    given = await stage.store.calls.hand_out(CallRef(ref, call_id), "m1", b"t")
     assert isinstance(given, Settled)
     ((is_error, content),) = await _shown(stage, ref)
     assert is_error

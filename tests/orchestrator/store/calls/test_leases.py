@@ -11,7 +11,7 @@ import pytest
 from orchestrator.errors import SupersededError
 from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
 from orchestrator.store.conversation.steps import Recorded
-from orchestrator.workflows.interface import CallOrder, CallOutcome, CallTicket, RunRef
+from orchestrator.workflows.interface import CallOutcome, CallRef, CallSchedule, RunRef
 from perdure.contract import FunctionConfig
 from tests.support.stage import Stage, calls_for, plan_of
 
@@ -23,7 +23,7 @@ class Process:
     room: int = 9
     machine_id: str = "the-worker"
 
-    def has_room(self, orders: Sequence[CallOrder]) -> bool:
+    def has_room(self, orders: Sequence[CallSchedule]) -> bool:
         return len(orders) <= self.room
 
 
@@ -56,7 +56,7 @@ async def test_calls_begin_with_the_reply_that_asks_for_them(stage: Stage) -> No
     assert await _calls(stage, recorded) == [("running", "the-worker", 1, 1)] * 2
     events = await stage.event_types(ref)
     assert events[-5:] == ["step.recorded", *["call.created"] * 2, *["call.started"] * 2]
-    refused = await stage.store.calls.hand_out(CallTicket(ref, ids[0]), "another", None)
+    refused = await stage.store.calls.hand_out(CallRef(ref, ids[0]), "another", None)
     assert refused == Unwanted("another machine works on it")
 
 
@@ -111,11 +111,11 @@ async def test_nothing_is_given_of_a_run_that_is_to_be_cancelled(stage: Stage) -
     assert (recorded.handed, recorded.standing.status) == ((), "cancelled")
 
 
-async def _made_within_a_step(stage: Stage, *, retries: int = 0) -> CallTicket:
+async def _made_within_a_step(stage: Stage, *, retries: int = 0) -> CallRef:
     await stage.register("query", machine="the-worker", config=FunctionConfig(retries=retries))
     ref = await stage.run()
     recorded = await _record(stage, ref, "sales_query", maker=Process())
-    return CallTicket(ref, recorded.handed[0].call.id)
+    return CallRef(ref, recorded.handed[0].call.id)
 
 
 @pytest.mark.parametrize("retries", [0, 5])

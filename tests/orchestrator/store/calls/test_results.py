@@ -13,7 +13,7 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Settled, content_of
 from orchestrator.store.database.json_columns import load
-from orchestrator.workflows.interface import CallOutcome, RunRef, Seen
+from orchestrator.workflows.interface import CallOutcome, PendingRequests, RunRef
 from perdure.contract import INLINE_RESULT_CHARACTERS, ResultType
 from tests.support.stage import Stage, calls_for
 
@@ -217,7 +217,9 @@ async def test_a_look_reads_the_wishes_and_finds_what_is_settled(stage: Stage) -
     first, _ = await stage.called(ref, "sales_query", "sales_query")
     await stage.answer(ref, first.call_id, LONG)
     await stage.send(ref, "hurry")
-    assert await stage.store.calls.look(ref) == Seen(settled=[CallOutcome(first.call_id, True)])
+    assert await stage.store.calls.look(ref) == PendingRequests(
+        settled=[CallOutcome(first.call_id, True)]
+    )
     run = await stage.look(ref)
     assert run.wake_read == run.wake_wanted
     await stage.store.runs.cancel(ref, "enough")
@@ -238,7 +240,7 @@ async def test_a_run_that_has_ended_is_not_to_be_cancelled(stage: Stage) -> None
     await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
     await stage.store.runs.settle(ref, Move.CANCEL, "")
-    assert await stage.store.calls.look(ref) == Seen(over=True)
+    assert await stage.store.calls.look(ref) == PendingRequests(over=True)
 
 
 async def test_a_parked_run_whose_call_is_at_work_goes_on(stage: Stage) -> None:

@@ -15,7 +15,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Settled
 from orchestrator.store.records import CallRecord
-from orchestrator.workflows.interface import CallOutcome, CallTicket, LostCall
+from orchestrator.workflows.interface import CallOutcome, CallRef, TimedOutCall
 from perdure.contract import PausedFor, ResultType, RunStatus
 from tests.orchestrator.store.calls.waiting_calls import (
     MARKED,
@@ -138,18 +138,18 @@ async def test_a_look_at_a_run_that_has_ended_says_so(stage: Stage) -> None:
 async def test_a_hand_out_that_comes_before_the_decision_ends_its_activity(stage: Stage) -> None:
     """The process that took the request died before it told Temporal, which offers the call again."""
     ref, call_id = await waiting_call(stage)
-    given = await stage.store.calls.hand_out(CallTicket(ref, call_id), "m2", b"other")
+    given = await stage.store.calls.hand_out(CallRef(ref, call_id), "m2", b"other")
     assert given == Settled(CallOutcome(call_id, interrupted=True))
 
 
 async def test_what_temporal_gave_up_before_the_decision_counts_no_more(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
-    await stage.begin(ref, lost=[LostCall(call_id, "too slow")])
+    await stage.begin(ref, lost=[TimedOutCall(call_id, "too slow")])
     assert (await stage.call_row(call_id))["status"] == "interrupted"
     await decide(stage, call_id)
-    await stage.begin(ref, lost=[LostCall(call_id, "too slow")])
+    await stage.begin(ref, lost=[TimedOutCall(call_id, "too slow")])
     assert (await stage.call_row(call_id))["status"] == "pending"
-    await stage.begin(ref, lost=[LostCall(call_id, "too slow", 1)])
+    await stage.begin(ref, lost=[TimedOutCall(call_id, "too slow", 1)])
     assert (await stage.call_row(call_id))["status"] == "failure"
 
 

@@ -12,7 +12,7 @@ from orchestrator.llm.transcript import turns
 from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.calls.outcomes import Finished
 from orchestrator.store.records import CallRecord
-from orchestrator.workflows.interface import CallOrder, RunRef, Standing
+from orchestrator.workflows.interface import CallSchedule, RunRef, RunState
 from perdure.contract import ApprovalRequest, FunctionConfig
 from tests.support.stage import Stage
 
@@ -24,7 +24,7 @@ TWO_CALLS = ("sales_pay", "sales_look")
 
 async def called(
     stage: Stage, *names: str, config: FunctionConfig | None = None, **changes: Any
-) -> tuple[RunRef, list[CallOrder]]:
+) -> tuple[RunRef, list[CallSchedule]]:
     """A run whose model called functions, of which `pay` has this configuration."""
     await stage.register("look", service="sales", machine="m2")
     await stage.register("pay", config=config)
@@ -69,8 +69,8 @@ async def shown(stage: Stage, ref: RunRef) -> list[tuple[bool, str]]:
     return [(result.is_error, result.content) for result in last.results]
 
 
-async def standing(stage: Stage, ref: RunRef) -> Standing:
+async def standing(stage: Stage, ref: RunRef) -> RunState:
     """What a new execution of the workflow is told; it is not the model's turn."""
     found = await stage.begin(ref)
-    assert isinstance(found, Standing)
+    assert isinstance(found, RunState)
     return found

@@ -12,7 +12,7 @@ from orchestrator.rules import agent_loop as agent
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.database.json_columns import load, load_object
-from orchestrator.workflows.interface import LostCall, RunRef, Standing
+from orchestrator.workflows.interface import RunRef, RunState, TimedOutCall
 from perdure.contract import FunctionReference
 from tests.support.stage import HANDLER, WHOLE_NUMBER, Stage, calls_for, result_of, text_of
 
@@ -22,7 +22,7 @@ async def test_calls_that_temporal_gave_up_on_are_answered_with_a_failure(stage:
     ref = await stage.run()
     kept, lost = await stage.called(ref, "sales_query", "sales_query")
     await stage.answer(ref, kept.call_id)
-    given_up = [LostCall(lost.call_id, "deadline"), LostCall(kept.call_id, "deadline")]
+    given_up = [TimedOutCall(lost.call_id, "deadline"), TimedOutCall(kept.call_id, "deadline")]
     question = await stage.begin(ref, 2, lost=given_up)
     assert isinstance(question, Question)
     last = turns(question.entries)[-1]
@@ -40,7 +40,7 @@ async def test_a_lost_call_of_another_run_is_left_alone(stage: Stage) -> None:
     await stage.register("query")
     ref, other = await stage.run(), await stage.run()
     (order,) = await stage.called(other)
-    await stage.begin(ref, 0, lost=[LostCall(order.call_id, "deadline")])
+    await stage.begin(ref, 0, lost=[TimedOutCall(order.call_id, "deadline")])
     assert (await stage.call_row(order.call_id))["result_type"] is None
 
 
@@ -50,8 +50,8 @@ async def test_a_wrong_result_goes_back_with_its_errors_and_is_given_up_at_last(
     ref = await stage.run(result_schema=WHOLE_NUMBER)
     for number in range(agent.MAX_CORRECTIONS):
         standing = await stage.think(ref, result_of("seven"))
-        assert standing == Standing("running", number + 1)
-    assert await stage.think(ref, result_of("seven")) == Standing("done", 4)
+        assert standing == RunState("running", number + 1)
+    assert await stage.think(ref, result_of("seven")) == RunState("done", 4)
     run = await stage.look(ref)
     assert run.result is None
     assert run.result_null_reason is not None
@@ -113,7 +113,7 @@ async def test_a_reply_that_was_cut_off_is_answered_call_by_call(stage: Stage) -
     question = await stage.ask(ref)
     reply = calls_for("sales_query", "sales_query")
     standing = await stage.record(question, Reply("", Stop.LENGTH, reply.calls))
-    assert standing == Standing("running", 1)
+    assert standing == RunState("running", 1)
     last = turns((await stage.ask(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     assert [result.is_error for result in last.results] == [True, True]

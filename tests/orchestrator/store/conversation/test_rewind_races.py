@@ -12,7 +12,7 @@ from orchestrator.llm.messages import UserTurn
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.database.json_columns import load_object
-from orchestrator.workflows.interface import Standing
+from orchestrator.workflows.interface import RunState
 from perdure.contract import FunctionConfig
 from tests.orchestrator.store.conversation.conversations import asked, first_id, rows_of
 from tests.support.stage import Stage, calls_for, text_of
@@ -114,5 +114,5 @@ async def test_an_edit_and_a_cancel_at_once_never_leave_the_run_between(
         )
         await asyncio.gather(edit, stage.store.runs.cancel(ref, "enough"), return_exceptions=True)
         standing = await stage.begin(ref)
-        assert isinstance(standing, Standing)
+        assert isinstance(standing, RunState)
         assert standing.status == "cancelled"

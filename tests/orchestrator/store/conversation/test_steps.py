@@ -13,7 +13,7 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Known, Question
 from orchestrator.store.database.json_columns import load_object
-from orchestrator.workflows.interface import RunRef, Standing
+from orchestrator.workflows.interface import RunRef, RunState
 from tests.support.stage import Stage, calls_for, text_of
 
 
@@ -39,7 +39,7 @@ async def test_a_recorded_step_is_not_asked_again(stage: Stage) -> None:
     ref = await stage.run()
     standing = await stage.think(ref, calls_for("sales_query"))
     again = await stage.begin(ref, 1, attempt=2)
-    assert isinstance(again, Standing)
+    assert isinstance(again, RunState)
     assert (again.step, [order.call_id for order in again.orders]) == (
         1,
         [order.call_id for order in standing.orders],
@@ -49,7 +49,7 @@ async def test_a_recorded_step_is_not_asked_again(stage: Stage) -> None:
 async def test_nobody_asks_the_model_when_there_is_nothing_to_do(stage: Stage) -> None:
     ref = await stage.finished()
     before = await stage.look(ref)
-    assert await stage.begin(ref) == Standing("done", 1)
+    assert await stage.begin(ref) == RunState("done", 1)
     assert await stage.look(ref) == before
 
 
@@ -119,7 +119,7 @@ async def test_a_reply_after_a_cancel_is_dropped(stage: Stage) -> None:
     question = await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
     await stage.store.runs.settle(ref, Move.CANCEL, "")
-    assert await stage.record(question, text_of("too late")) == Standing("cancelled", 0, late=True)
+    assert await stage.record(question, text_of("too late")) == RunState("cancelled", 0, late=True)
     assert await stage.event_types(ref) == [
         *("run.created", "run.status", "run.cancel_requested", "run.status", "step.dropped")
     ]
@@ -131,7 +131,7 @@ async def test_a_reply_that_meets_the_wish_to_cancel_carries_it_out(stage: Stage
     ref = await stage.run()
     question = await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
-    assert await stage.record(question, text_of("the answer")) == Standing("cancelled", 1)
+    assert await stage.record(question, text_of("the answer")) == RunState("cancelled", 1)
     run = await stage.look(ref)
     assert (run.result, run.failure_reason, run.model_calls) == (None, "enough", 1)
 
@@ -142,7 +142,7 @@ async def test_a_reply_from_before_a_pause_is_dropped(stage: Stage) -> None:
     lost = await stage.ask(ref)
     await stage.ask(ref, attempt=2)
     await stage.store.steps.break_off(ref, 1, Move.PAUSE, "no money", attempt=2)
-    assert await stage.record(lost, text_of("the answer")) == Standing("paused", 0, late=True)
+    assert await stage.record(lost, text_of("the answer")) == RunState("paused", 0, late=True)
     await stage.store.runs.resume(ref)
     assert (await stage.think(ref, text_of("the answer"))).status == "done"
 
@@ -163,7 +163,7 @@ async def test_a_cancel_is_carried_out_by_whoever_comes_first(stage: Stage) -> N
     ref = await stage.run()
     await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
-    assert await stage.begin(ref, 1, attempt=2) == Standing("cancelled", 0)
+    assert await stage.begin(ref, 1, attempt=2) == RunState("cancelled", 0)
     assert (await stage.look(ref)).failure_reason == "enough"
 
 
@@ -227,7 +227,7 @@ async def test_the_quick_way_does_not_overlook_a_wish(stage: Stage) -> None:
     run = await stage.look(ref)
     assert run.wake_read == run.wake_wanted
     await stage.store.runs.cancel(ref, "enough")
-    assert await stage.begin(ref, 2) == Standing("cancelled", 1)
+    assert await stage.begin(ref, 2) == RunState("cancelled", 1)
 
 
 async def test_the_quick_way_does_not_overlook_an_open_call(stage: Stage) -> None:
@@ -236,7 +236,7 @@ async def test_the_quick_way_does_not_overlook_an_open_call(stage: Stage) -> Non
     orders = await stage.called(ref, "sales_query", "sales_query")
     await stage.answer(ref, orders[0].call_id)
     standing = await stage.begin(ref, 2)
-    assert isinstance(standing, Standing)
+    assert isinstance(standing, RunState)
     assert [order.call_id for order in standing.orders] == [orders[1].call_id]
 
 
@@ -275,7 +275,7 @@ async def test_a_spend_limit_pauses_and_a_bad_request_fails(stage: Stage) -> Non
         ref = await stage.run()
         await stage.ask(ref)
         standing = await stage.store.steps.break_off(ref, 1, move, "why", attempt=1)
-        assert standing == Standing(status, 0)
+        assert standing == RunState(status, 0)
         assert getattr(await stage.look(ref), reason) == "why"
 
 

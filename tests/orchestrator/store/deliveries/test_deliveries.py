@@ -9,16 +9,16 @@ from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Again, Settled
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.functions.available import DEFAULT_DEADLINE_MS
-from orchestrator.workflows.interface import CallOrder, RunRef
+from orchestrator.workflows.interface import CallSchedule, RunRef
 from perdure.contract import FunctionConfig, ResultType, RunStatus, StatusChange
 from tests.support.stage import HANDLER, Stage, text_of
 
 
-async def _waiting(stage: Stage, ref: RunRef, *dead: str) -> list[CallOrder]:
+async def _waiting(stage: Stage, ref: RunRef, *dead: str) -> list[CallSchedule]:
     return await stage.store.deliveries.waiting(ref, dead)
 
 
-async def _change(stage: Stage, ref: RunRef, order: CallOrder) -> StatusChange:
+async def _change(stage: Stage, ref: RunRef, order: CallSchedule) -> StatusChange:
     """What the handler is given."""
     given = await stage.hand_out(ref, order.call_id)
     return StatusChange.model_validate(given.input)

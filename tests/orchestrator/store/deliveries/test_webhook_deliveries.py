@@ -11,7 +11,7 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.store import tables
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.deliveries.deliveries import MAX_ERROR
-from orchestrator.workflows.interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallOrder, RunRef
+from orchestrator.workflows.interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallSchedule, RunRef
 from perdure.contract import (
     FunctionConfig,
     ResultType,
@@ -30,7 +30,7 @@ def _only(*statuses: RunStatus, target: StatusChangeTarget = WEBHOOK) -> StatusC
     return target.model_copy(update={"statuses": list(statuses)})
 
 
-async def _waiting(stage: Stage, ref: RunRef, *dead: str) -> list[CallOrder]:
+async def _waiting(stage: Stage, ref: RunRef, *dead: str) -> list[CallSchedule]:
     return await stage.store.deliveries.waiting(ref, dead)
 
 

@@ -10,7 +10,7 @@ from orchestrator.rules.lifecycle import Move
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Full, HandedOut
-from orchestrator.workflows.interface import CallTicket, RunRef
+from orchestrator.workflows.interface import CallRef, RunRef
 from perdure.contract import FunctionConfig, ResultType
 from tests.support.stage import Stage
 
@@ -30,7 +30,7 @@ async def _calls(stage: Stage, count: int, *, limit: int | None = 1) -> list[Cal
 
 
 async def _try(stage: Stage, call: Call, machine: str = "m1") -> HandedOut | Full:
-    given = await stage.store.calls.hand_out(CallTicket(*call), machine, b"token")
+    given = await stage.store.calls.hand_out(CallRef(*call), machine, b"token")
     assert isinstance(given, HandedOut | Full)
     return given
 

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import SupersededError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.workflows.interface import RunRef, Standing
+from orchestrator.workflows.interface import RunRef, RunState
 from tests.support.stage import HANDLER, Stage, calls_for, text_of
 
 _HOUR = 3_600_000
@@ -52,7 +52,7 @@ async def test_a_run_that_ended_in_time_stays_as_it_is(stage: Stage) -> None:
 async def test_the_step_itself_sees_that_the_deadline_passed(stage: Stage) -> None:
     ref = await stage.run(deadline_at=now_ms() + _HOUR)
     await _overdue(stage, ref)
-    assert await stage.begin(ref) == Standing("failed")
+    assert await stage.begin(ref) == RunState("failed")
 
 
 async def test_so_does_the_quick_way_into_a_step(stage: Stage) -> None:
@@ -62,7 +62,7 @@ async def test_so_does_the_quick_way_into_a_step(stage: Stage) -> None:
     await stage.answer(ref, order.call_id)
     await _overdue(stage, ref)
     standing = await stage.begin(ref, 2)
-    assert isinstance(standing, Standing)
+    assert isinstance(standing, RunState)
     assert standing.status == "failed"
 
 

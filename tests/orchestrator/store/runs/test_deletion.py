@@ -14,7 +14,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Unwanted
 from orchestrator.store.tenants.usage import DAY_MS
-from orchestrator.workflows.interface import CallTicket, RunRef, Standing
+from orchestrator.workflows.interface import CallRef, RunRef, RunState
 from tests.support.stage import HANDLER, Stage, calls_for, text_of
 
 _OF_RUNS = [table for table in tables.metadata.sorted_tables if "run_key" in table.c]
@@ -125,7 +125,7 @@ async def test_a_machine_that_holds_a_call_learns_that_it_is_gone(stage: Stage) 
 async def test_a_call_of_a_deleted_run_is_handed_to_nobody(stage: Stage) -> None:
     ref, call_id = await _busy(stage)
     await stage.store.deletion.delete(ref)
-    given = await stage.store.calls.hand_out(CallTicket(ref, call_id), "m2", b"token")
+    given = await stage.store.calls.hand_out(CallRef(ref, call_id), "m2", b"token")
     assert isinstance(given, Unwanted)
 
 
@@ -160,7 +160,7 @@ _Move = Callable[[Stage, RunRef, str], Awaitable[object]]
 
 async def _record(stage: Stage, ref: RunRef, _: str) -> object:
     question = await stage.begin(ref)
-    if isinstance(question, Standing):
+    if isinstance(question, RunState):
         return question
     return await stage.record(question, calls_for("sales_query"))
 

@@ -10,7 +10,7 @@ from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.database.json_columns import load_object
-from orchestrator.workflows.interface import RunRef, Standing
+from orchestrator.workflows.interface import RunRef, RunState
 from perdure.contract import Budget
 from tests.support.stage import USAGE, Stage, calls_for, plan_of, text_of
 
@@ -39,7 +39,7 @@ async def test_a_run_pauses_before_the_step_that_its_tokens_forbid(stage: Stage)
 
     standing = await stage.begin(ref, 3)
 
-    assert standing == Standing("paused", 2)
+    assert standing == RunState("paused", 2)
     assert await _stopped(stage, ref) == "The budget of 21 tokens is used up (40)."
     await _resumed(stage, ref, tokens=41)
     assert (await stage.think(ref, text_of("done"))).status == "done"
@@ -59,7 +59,7 @@ async def test_the_quick_way_into_a_step_knows_the_budget_too(stage: Stage) -> N
     assert isinstance(await stage.begin(ref, 2), Question)
     await stage.alter(tables.runs, budget='{"steps":1}')
 
-    assert isinstance(await stage.begin(ref, 2), Standing)
+    assert isinstance(await stage.begin(ref, 2), RunState)
     assert await _stopped(stage, ref) == "The budget of 1 model steps is used up (1)."
 
 
@@ -71,14 +71,14 @@ async def test_calls_beyond_the_budget_wait_before_any_is_handed_out(stage: Stag
 
     standing = await stage.think(ref, calls_for("sales_query", "sales_query"))
 
-    assert standing == Standing("paused", 2)
+    assert standing == RunState("paused", 2)
     assert await _stopped(stage, ref) == "The budget of 2 calls is used up (3 wanted)."
     assert (await stage.look(ref)).function_calls == 3
     with pytest.raises(ConflictError):
         await stage.store.runs.resume(ref)
     await _resumed(stage, ref, calls=3)
     again = await stage.begin(ref)
-    assert isinstance(again, Standing)
+    assert isinstance(again, RunState)
     assert len(again.orders) == 2
 
 
@@ -86,7 +86,7 @@ async def test_a_last_answer_beyond_the_budget_is_still_the_answer(stage: Stage)
     ref = await stage.run(budget=Budget(tokens=1))
     assert (await stage.think(ref, text_of("done"))).status == "done"
     await stage.send(ref, "and now?")
-    assert (await stage.begin(ref)) == Standing("paused", 1)
+    assert (await stage.begin(ref)) == RunState("paused", 1)
     assert [event["status"] for event in await stage.events(ref, "run.status")] == [
         "running",
         "done",
@@ -112,7 +112,7 @@ async def test_money_is_counted_exactly_and_pauses_the_run(stage: Stage) -> None
         assert standing.step == step
         await stage.answer(ref, standing.orders[0].call_id)
 
-    assert isinstance(await stage.begin(ref), Standing)
+    assert isinstance(await stage.begin(ref), RunState)
     assert await _stopped(stage, ref) == "The budget of $0.000003 is used up ($0.000003)."
     assert [row["cost_micros"] for row in await stage.rows(tables.steps)] == [1, 2]
     assert (await stage.look(ref)).cost_micros == 3
@@ -137,7 +137,7 @@ async def _used_up(stage: Stage) -> RunRef:
     ref = await stage.run(budget=Budget(tokens=_TOKENS))
     (order,) = await stage.called(ref)
     await stage.answer(ref, order.call_id)
-    assert isinstance(await stage.begin(ref), Standing)
+    assert isinstance(await stage.begin(ref), RunState)
     return ref
 
 

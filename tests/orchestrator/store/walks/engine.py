@@ -14,12 +14,12 @@ from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, n
 from orchestrator.rules.lifecycle import Move
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import (
-    CallOrder,
     CallOutcome,
-    LostCall,
+    CallSchedule,
+    PendingRequests,
     RunRef,
-    Seen,
-    Standing,
+    RunState,
+    TimedOutCall,
 )
 from tests.orchestrator.store.conversation.test_rewind_walks import check
 from tests.support.stage import Stage
@@ -48,11 +48,11 @@ class Engine:
     """What the model is asked just now."""
     stale: list[Question] = field(default_factory=list[Question])
     """Asked by attempts that Temporal has given up; their replies may come all the same."""
-    tasks: dict[str, CallOrder] = field(default_factory=dict[str, CallOrder])
+    tasks: dict[str, CallSchedule] = field(default_factory=dict[str, CallSchedule])
     """Open activities of calls, by activity id."""
     known: set[str] = field(default_factory=set[str])
     """Activities that were started for the reply under way."""
-    lost: list[LostCall] = field(default_factory=list[LostCall])
+    lost: list[TimedOutCall] = field(default_factory=list[TimedOutCall])
     long: list[str] = field(default_factory=list[str])
     """Calls whose results are to be summarized."""
     step: int = 0
@@ -76,10 +76,10 @@ class Engine:
         else:
             self.obey(begun)
 
-    def obey(self, standing: Standing) -> None:
+    def obey(self, standing: RunState) -> None:
         """Do what the rules say next."""
         self.question, self.step = None, standing.step + 1
-        match next_step(standing.situation()):
+        match next_step(standing.loop_state()):
             case CallFunctions():
                 self._call(standing.orders)
             case Summarize(calls):
@@ -95,12 +95,12 @@ class Engine:
         self.looked = self.nudged = False
         self.step = 0
 
-    def _call(self, orders: list[CallOrder]) -> None:
+    def _call(self, orders: list[CallSchedule]) -> None:
         self.phase, self.known = Phase.CALLING, set()
         for order in orders:
             self._start(order)
 
-    def _start(self, order: CallOrder) -> None:
+    def _start(self, order: CallSchedule) -> None:
         if order.activity_id not in self.known:
             self.settle(CallOutcome(order.call_id, interrupted=True))
             self.known.add(order.activity_id)
@@ -111,11 +111,11 @@ class Engine:
         for order in [one for one in self.tasks.values() if one.call_id == outcome.call_id]:
             self.complete(order, outcome)
 
-    def complete(self, order: CallOrder, outcome: CallOutcome | LostCall) -> None:
+    def complete(self, order: CallSchedule, outcome: CallOutcome | TimedOutCall) -> None:
         """An activity ended."""
         if self.tasks.pop(order.activity_id, None) is None:
             return
-        if isinstance(outcome, LostCall):
+        if isinstance(outcome, TimedOutCall):
             self.lost.append(outcome)
         elif outcome.oversized:
             self.long.append(outcome.call_id)
@@ -152,7 +152,7 @@ class Engine:
         self.question, self.phase = None, Phase.RESTING
         self.tasks, self.lost, self.long, self.step = {}, [], [], 0
 
-    def _accept(self, seen: Seen) -> None:
+    def _accept(self, seen: PendingRequests) -> None:
         if self.phase is not Phase.CALLING:
             self.nudged = self.nudged or bool(seen.orders)
             return

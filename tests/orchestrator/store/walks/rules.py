@@ -16,7 +16,7 @@ from orchestrator.store.conversation.steps import standing_of
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import load_object, load_optional
 from orchestrator.store.runs.locked_run import OpenRun
-from orchestrator.workflows.interface import Standing
+from orchestrator.workflows.interface import RunState
 from perdure.contract import CallStatus, MessageType, PausedFor, RunStatus, StatusChangeTarget
 from tests.faults.checker.evidence import Evidence, Row
 from tests.faults.checker.invariants import RULES
@@ -34,7 +34,7 @@ class View:
     run: Row
     evidence: Evidence
     engine: Engine
-    standing: Standing
+    standing: RunState
 
     @property
     def status(self) -> RunStatus:
@@ -165,7 +165,7 @@ def deliveries(seen: View) -> Iterator[str]:
 
 def forgotten(seen: View) -> Iterator[str]:
     """No run stands still while something could be done, nobody has to act first and nobody will look."""
-    engine, step = seen.engine, next_step(seen.standing.situation())
+    engine, step = seen.engine, next_step(seen.standing.loop_state())
     if is_final(seen.status) or _will_look(seen) or engine.phase is Phase.DUE:
         return
     if engine.phase is Phase.RESTING and step != Rest():

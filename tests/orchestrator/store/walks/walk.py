@@ -18,7 +18,7 @@ from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.calls.outcomes import Finished, HandedOut, Settled, Unwanted
 from orchestrator.store.calls.rows import DIRECT
 from orchestrator.store.recovery.stalled_runs import WaitingCall
-from orchestrator.workflows.interface import CallOrder, CallTicket, LostCall, RunRef
+from orchestrator.workflows.interface import CallRef, CallSchedule, RunRef, TimedOutCall
 from perdure.contract import (
     ApprovalRequest,
     Budget,
@@ -59,7 +59,7 @@ class Held:
 
     call_id: str
     attempt: int
-    order: CallOrder | None
+    order: CallSchedule | None
     """None where Temporal gave the activity to somebody else."""
 
 
@@ -70,8 +70,8 @@ class Walk:
     stage: Stage
     engine: Engine
     held: list[Held] = field(default_factory=list[Held])
-    untold: list[tuple[Finished, CallOrder]] = field(
-        default_factory=list[tuple[Finished, CallOrder]]
+    untold: list[tuple[Finished, CallSchedule]] = field(
+        default_factory=list[tuple[Finished, CallSchedule]]
     )
     """Results in the store of which Temporal does not know."""
 
@@ -187,7 +187,7 @@ class Walk:
             await self._give(list(self.engine.tasks.values())[pick % len(self.engine.tasks)])
             self.engine.go_on()
 
-    async def _give(self, order: CallOrder) -> None:
+    async def _give(self, order: CallSchedule) -> None:
         handed = [held for held in self.held if held.order == order]
         self.untold = [one for one in self.untold if one[1] != order]
         given = await self.stage.store.calls.hand_out(self._ticket(order), "m1", b"token")
@@ -206,12 +206,12 @@ class Walk:
             case _:
                 return  # as many are at work as may be
 
-    def _ticket(self, order: CallOrder) -> CallTicket:
-        return CallTicket(self.ref, order.call_id)
+    def _ticket(self, order: CallSchedule) -> CallRef:
+        return CallRef(self.ref, order.call_id)
 
     @staticmethod
-    def _lost(order: CallOrder, reason: str) -> LostCall:
-        return LostCall(order.call_id, reason, order.interruptions)
+    def _lost(order: CallSchedule, reason: str) -> TimedOutCall:
+        return TimedOutCall(order.call_id, reason, order.interruptions)
 
     async def lose(self, pick: int) -> None:
         """The time of a call is up."""

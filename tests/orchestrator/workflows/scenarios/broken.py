@@ -7,22 +7,25 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-from orchestrator.workflows.interface import LOOK, RunRef, Seen
-from orchestrator.workflows.run_workflow import NUDGE, RUN_WORKFLOW
+from orchestrator.workflows.interface import READ_PENDING_REQUESTS, PendingRequests, RunRef
+from orchestrator.workflows.run_workflow import RUN_WORKFLOW, WAKE_SIGNAL
 
 
 @workflow.defn(name=RUN_WORKFLOW)
 class BrokenRunWorkflow:
     """Not what the histories were made with."""
 
-    @workflow.signal(name=NUDGE)
+    @workflow.signal(name=WAKE_SIGNAL)
     def nudge(self) -> None:
         """Takes what is sent."""
 
     @workflow.run
     async def run(self, ref: RunRef) -> None:
         await workflow.execute_activity(
-            LOOK, ref, result_type=Seen, start_to_close_timeout=timedelta(seconds=30)
+            READ_PENDING_REQUESTS,
+            ref,
+            result_type=PendingRequests,
+            start_to_close_timeout=timedelta(seconds=30),
         )
 
 
