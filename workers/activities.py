@@ -13,8 +13,8 @@ from temporalio.exceptions import ApplicationError
 
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.messages import ModelError, Posture
-from orchestrator.rules.agent_loop import CallFunctions, CallModel, next_step
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.agent_loop import CallFunctions, CallModel, next_action
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach, reaching
 from orchestrator.store.calls.outcomes import HandedOut
@@ -112,7 +112,7 @@ class Activities:
         """Whether this activity goes on with the run as it stands."""
         if state.late or not _may_continue(until):
             return False
-        step = next_step(state.loop_state())
+        step = next_action(state.loop_state())
         if isinstance(step, CallFunctions):
             return hosting.makes(state.orders)
         return isinstance(step, CallModel)
@@ -156,7 +156,7 @@ class Activities:
     ) -> RunState:
         attempt = activity.info().attempt
         if error.posture is not Posture.RETRY:
-            move = Move.PAUSE if error.posture is Posture.PAUSE else Move.FAIL
+            move = Trigger.PAUSE if error.posture is Posture.PAUSE else Trigger.FAIL
             return await self._store.steps.break_off(
                 ref,
                 question.step,
@@ -209,7 +209,7 @@ class Activities:
         """End a turn from outside the model loop."""
         with suppress(NotFoundError):  # deleted meanwhile
             await self._store.runs.settle(
-                end_turn_input.run, Move(end_turn_input.move), end_turn_input.reason
+                end_turn_input.run, Trigger(end_turn_input.move), end_turn_input.reason
             )
 
     @activity.defn(name=interface.LIST_DUE_DELIVERIES)

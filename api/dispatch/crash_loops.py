@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from orchestrator.rules.crash_loop import WARNING, CrashStreak
+from orchestrator.rules.crash_loop import WARNING, CrashLoopBackoff
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class CrashLoops:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._streaks: dict[str, CrashStreak] = {}
+        self._streaks: dict[str, CrashLoopBackoff] = {}
         self._at_work: OrderedDict[str, str] = OrderedDict()
 
     def handed_out(self, call_id: str, queue: str, attempt: int) -> None:
@@ -39,7 +39,7 @@ class CrashLoops:
 
     def came_back(self, queue: str) -> None:
         """A call came back without a result, as from a process that died."""
-        now, known = self._clock(), self._streaks.get(queue, CrashStreak())
+        now, known = self._clock(), self._streaks.get(queue, CrashLoopBackoff())
         self._streaks[queue] = streak = known.after_death(now)
         pause = streak.pause_left(now)
         if streak is not known and pause:

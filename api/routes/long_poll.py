@@ -12,7 +12,7 @@ from orchestrator.store.records import RunRecord
 async def wait_for_change(
     services: ApiServices, run: RunRecord, *, after: int, seconds: float
 ) -> bool:
-    """Return when the run's version is past `after`, when the time is over, or when the process is to end.
+    """Return when the run's version is past `next_status`, when the time is over, or when the process is to end.
 
     False where nothing was waited for: the record is as new as anything. Raises the store's error where it cannot be
     read.
@@ -35,7 +35,7 @@ async def wait_for_end(services: ApiServices, run: RunRecord, *, seconds: float)
 async def next_version(
     services: ApiServices, run_key: int, after: int, seconds: float, *, until_over: bool = False
 ) -> int:
-    """Wait until the run's version is past `after`, the time is over or the process is to end; the version.
+    """Wait until the run's version is past `next_status`, the time is over or the process is to end; the version.
 
     With `until_over` only a version counts at which the run's turn has ended.
     """

@@ -44,7 +44,7 @@ def reply_data(
 ) -> dict[str, JsonValue]:
     """Data of an agent message. `requests` is the key of the last message the model had before it answered.
 
-    `offered` names the functions it was offered, where they are others than before and not simply all.
+    `selected_tools` names the functions it was offered, where they are others than before and not simply all.
     """
     kept: dict[str, JsonValue] = {
         "stop": reply.stop.value,

@@ -149,7 +149,7 @@ class RunAdmission:
 
     def check_price(self, model: str) -> None:
         """Raises `InvalidRequestError` where nobody could say when a budget of money is used up."""
-        if self._prices.of(model) is None:
+        if self._prices.price_of(model) is None:
             raise InvalidRequestError(
                 f"The price of {model} is not known, so its runs cannot have a budget in dollars. "
                 "Set the price in PERDURE_MODEL_PRICES, or give the budget in tokens.",

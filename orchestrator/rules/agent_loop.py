@@ -1,6 +1,6 @@
 """The rules of the model loop: given what is known of a run, what happens next.
 
-Pure: no clock, no network, no store. The activities gather the facts in a `Situation`, `next_step` decides, and
+Pure: no clock, no network, no store. The activities gather the facts in a `LoopState`, `next_action` decides, and
 whoever asked carries the decision out. The same function decides in the store's transaction after a reply and in
 the workflow after calls, so that the two cannot disagree.
 """
@@ -22,7 +22,7 @@ MAX_STEPS_PER_TURN = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class ProposedResult:
     """A result the model gave; `problems` are its violations of the schema, in words."""
 
     result: JsonValue
@@ -30,20 +30,20 @@ class Offered:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ModelOutput:
     """The model's last word, when nothing came after it."""
 
     stop: Stop
     text: str = ""
     detail: str = ""
-    offered: Offered | None = None
+    proposed: ProposedResult | None = None
     gave_up: str | None = None
     answered: bool = False
     """It called tools and every one of them is answered already: it is its turn again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class LoopState:
     """What is known of a run when somebody asks what happens next."""
 
     status: RunStatus
@@ -54,7 +54,7 @@ class Situation:
     """Results that are too long for the model and not summarized yet, by call id."""
     interrupted: tuple[str, ...] = ()
     """Calls that wait for a person, by id."""
-    said: Said | None = None
+    output: ModelOutput | None = None
     unread: bool = False
     """A message that the model has not seen."""
     wants_schema: bool = False
@@ -64,7 +64,7 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Idle:
     """Nothing to do: the turn is over, or somebody has to act first."""
 
 
@@ -93,14 +93,14 @@ class Summarize:
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitHuman:
+class AwaitApproval:
     """Pause until a person has decided on these calls."""
 
     calls: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Correct:
+class RequestCorrection:
     """Send the reply back with what is wrong with it."""
 
     problem: str
@@ -121,79 +121,91 @@ class Fail:
     reason: str
 
 
-Step = Rest | Cancel | CallModel | CallFunctions | Summarize | AwaitHuman | Correct | Finish | Fail
+Action = (
+    Idle
+    | Cancel
+    | CallModel
+    | CallFunctions
+    | Summarize
+    | AwaitApproval
+    | RequestCorrection
+    | Finish
+    | Fail
+)
 
 
-def next_step(now: Situation) -> Step:
+def next_action(state: LoopState) -> Action:
     """Decide what happens next. A final status is left alone; the model never speaks while a call is open.
 
     A run that is paused for a person still makes the calls that need none: whoever gathers the facts names those.
     """
-    if is_final(now.status):
-        return Rest()
-    if now.cancel_wanted:
+    if is_final(state.status):
+        return Idle()
+    if state.cancel_wanted:
         return Cancel()
-    return _next_wait(now) or _next_word(now)
+    return _next_without_output(state) or _next_after_output(state)
 
 
-def _next_wait(now: Situation) -> Step | None:
+def _next_without_output(state: LoopState) -> Action | None:
     """What goes before the model's next word."""
-    if now.unanswered:
-        return CallFunctions(now.unanswered)
-    if now.status is RunStatus.PAUSED:
-        return Rest()
-    if now.oversized:
-        return Summarize(now.oversized)
-    return AwaitHuman(now.interrupted) if now.interrupted else None
+    if state.unanswered:
+        return CallFunctions(state.unanswered)
+    if state.status is RunStatus.PAUSED:
+        return Idle()
+    if state.oversized:
+        return Summarize(state.oversized)
+    return AwaitApproval(state.interrupted) if state.interrupted else None
 
 
-def _next_word(now: Situation) -> Step:
-    verdict = CallModel() if now.said is None else _judge(now, now.said)
-    if isinstance(verdict, Finish) and now.unread:
+def _next_after_output(state: LoopState) -> Action:
+    verdict = CallModel() if state.output is None else _evaluate(state, state.output)
+    if isinstance(verdict, Finish) and state.unread:
         verdict = CallModel()
-    if isinstance(verdict, CallModel | Correct) and now.steps >= MAX_STEPS_PER_TURN:
+    if isinstance(verdict, CallModel | RequestCorrection) and state.steps >= MAX_STEPS_PER_TURN:
         return Fail(f"The run took {MAX_STEPS_PER_TURN} model steps in one turn without an end.")
     return verdict
 
 
-_BROKEN_OFF = frozenset({Stop.REFUSAL, Stop.CONTEXT, Stop.LENGTH})
+_INCOMPLETE = frozenset({Stop.REFUSAL, Stop.CONTEXT, Stop.LENGTH})
 
 
-def _judge_broken_off(now: Situation, said: Said) -> Step:
-    if said.stop is Stop.REFUSAL:
-        return Fail(f"The model refused to answer. {said.detail}".strip())
-    if said.stop is Stop.CONTEXT:
+def _evaluate_incomplete(state: LoopState, output: ModelOutput) -> Action:
+    if output.stop is Stop.REFUSAL:
+        return Fail(f"The model refused to answer. {output.detail}".strip())
+    if output.stop is Stop.CONTEXT:
         return Fail("The conversation no longer fits the model's context window.")
-    return _correct(
-        now, "Your reply was cut off at the output limit. Be brief, or take smaller steps."
+    return _request_correction(
+        state, "Your reply was cut off at the output limit. Be brief, or take smaller steps."
     )
 
 
-def _judge(now: Situation, said: Said) -> Step:
-    if said.stop in _BROKEN_OFF:
-        return _judge_broken_off(now, said)
-    if said.gave_up is not None:
-        return Finish(None, f"The model gave up: {said.gave_up}")
-    if said.offered is not None:
-        return _judge_result(now, said.offered)
-    if said.stop is Stop.PAUSE or said.answered:
+def _evaluate(state: LoopState, output: ModelOutput) -> Action:
+    if output.stop in _INCOMPLETE:
+        return _evaluate_incomplete(state, output)
+    if output.gave_up is not None:
+        return Finish(None, f"The model gave up: {output.gave_up}")
+    if output.proposed is not None:
+        return _evaluate_result(state, output.proposed)
+    if output.stop is Stop.PAUSE or output.answered:
         return CallModel()
-    if not said.text.strip():
-        return _correct(now, "Your reply was empty. Give a final answer, or call a function.")
-    return Finish(said.text)
+    if not output.text.strip():
+        return _request_correction(
+            state, "Your reply was empty. Give a final answer, or call a function."
+        )
+    return Finish(output.text)
 
 
-def _judge_result(now: Situation, offered: Offered) -> Step:
-    if not offered.problems:
-        return Finish(offered.result)
-    return _correct(
-        now, "The result does not satisfy the result schema:\n- " + "\n- ".join(offered.problems)
+def _evaluate_result(state: LoopState, proposed: ProposedResult) -> Action:
+    if not proposed.problems:
+        return Finish(proposed.result)
+    return _request_correction(
+        state, "The result does not satisfy the result schema:\n- " + "\n- ".join(proposed.problems)
     )
 
 
-def _correct(now: Situation, problem: str) -> Step:
+def _request_correction(state: LoopState, problem: str) -> Action:
     """Send it back while that is allowed; then the result is given up, with the reason."""
-    if now.corrections < MAX_CORRECTIONS:
-        return Correct(problem)
+    if state.corrections < MAX_CORRECTIONS:
+        return RequestCorrection(problem)
     tries = f"No acceptable reply after {MAX_CORRECTIONS} corrections. {problem}"
-    return Finish(None, tries) if now.wants_schema else Fail(tries)
+    return Finish(None, tries) if state.wants_schema else Fail(tries)

@@ -28,24 +28,24 @@ def read_request(result: JsonValue) -> ApprovalRequest | str:
         return f"The function's request for an approval is wrong: {field}: {problem['msg']}."
 
 
-def denied(reason: str | None) -> str:
+def denied_message(reason: str | None) -> str:
     """A denied call's result."""
     return "This call was denied by a person" + (f": {reason}" if reason else ".")
 
 
-def expired(milliseconds: int) -> str:
+def expired_message(milliseconds: int) -> str:
     """The result of a call on which nobody decided for so long."""
-    return f"The approval request expired after {duration(milliseconds)}; the call was not made."
+    return f"The approval request expired after {format_duration(milliseconds)}; the call was not made."
 
 
-def changed(arguments: str, content: str) -> str:
+def edited_message(arguments: str, content: str) -> str:
     """The result of a call that a person approved with other arguments (JSON text) than the model's."""
     if len(arguments) > _MAX_ARGUMENTS:
         arguments = f"{arguments[:_MAX_ARGUMENTS]} … (cut)"
     return f"A person changed the arguments of this call to {arguments} and approved it. Its result:\n{content}"
 
 
-def duration(milliseconds: int) -> str:
+def format_duration(milliseconds: int) -> str:
     """In words, with the two largest units that it has."""
     words: list[str] = []
     for name, size in _UNITS:

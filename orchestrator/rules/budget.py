@@ -20,38 +20,40 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class UsedUp:
+class ExceededLimit:
     """A limit that is reached: the field of the budget, and a sentence."""
 
     field: str
     reason: str
 
 
-def used_up(budget: Budget, spent: Spent) -> UsedUp | None:
+def exceeded_limit(budget: Budget, spent: Spent) -> ExceededLimit | None:
     """The limit that forbids another model step."""
     if budget.tokens is not None and spent.tokens >= budget.tokens:
-        return UsedUp(
+        return ExceededLimit(
             "tokens", f"The budget of {budget.tokens} tokens is used up ({spent.tokens})."
         )
     if budget.usd is not None and spent.micros >= round(budget.usd * MICROS):
-        return UsedUp(
-            "usd", f"The budget of {dollars(budget.usd)} is used up ({_spent_dollars(spent)})."
+        return ExceededLimit(
+            "usd", f"The budget of {dollars(budget.usd)} is used up ({_format_spent(spent)})."
         )
     if budget.steps is not None and spent.steps >= budget.steps:
-        return UsedUp(
+        return ExceededLimit(
             "steps", f"The budget of {budget.steps} model steps is used up ({spent.steps})."
         )
     return too_many_calls(budget, spent)
 
 
-def too_many_calls(budget: Budget, spent: Spent) -> UsedUp | None:
+def too_many_calls(budget: Budget, spent: Spent) -> ExceededLimit | None:
     """The limit that forbids the calls that were asked for last."""
     if budget.calls is None or spent.calls <= budget.calls:
         return None
-    return UsedUp("calls", f"The budget of {budget.calls} calls is used up ({spent.calls} wanted).")
+    return ExceededLimit(
+        "calls", f"The budget of {budget.calls} calls is used up ({spent.calls} wanted)."
+    )
 
 
-def raised(budget: Budget, more: Budget) -> Budget:
+def raise_budget_by(budget: Budget, more: Budget) -> Budget:
     """The budget with the limits that `more` names; one that it names as null is lifted."""
     named = {name: getattr(more, name) for name in more.model_fields_set}
     return budget.model_copy(update=named)
@@ -63,5 +65,5 @@ def dollars(usd: float) -> str:
     return f"${whole}.{cents.rstrip('0').ljust(2, '0')}"
 
 
-def _spent_dollars(spent: Spent) -> str:
+def _format_spent(spent: Spent) -> str:
     return dollars(spent.micros / MICROS)

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from perdure.contract import FINAL_STATUSES, RunStatus
 
 
-class Move(StrEnum):
+class Trigger(StrEnum):
     """What can move a run's status."""
 
     BEGIN = "begin"
@@ -38,19 +38,22 @@ class Move(StrEnum):
     """A follow-up to an interactive run: the next turn."""
 
 
-TRANSITIONS: Mapping[tuple[RunStatus, Move], RunStatus] = MappingProxyType(
+TRANSITIONS: Mapping[tuple[RunStatus, Trigger], RunStatus] = MappingProxyType(
     {
-        (RunStatus.PENDING, Move.BEGIN): RunStatus.RUNNING,
-        (RunStatus.RUNNING, Move.PAUSE): RunStatus.PAUSED,
-        (RunStatus.PAUSED, Move.RESUME): RunStatus.RUNNING,
-        (RunStatus.RUNNING, Move.FINISH): RunStatus.DONE,
+        (RunStatus.PENDING, Trigger.BEGIN): RunStatus.RUNNING,
+        (RunStatus.RUNNING, Trigger.PAUSE): RunStatus.PAUSED,
+        (RunStatus.PAUSED, Trigger.RESUME): RunStatus.RUNNING,
+        (RunStatus.RUNNING, Trigger.FINISH): RunStatus.DONE,
         **{
             (status, move): target
-            for move, target in ((Move.FAIL, RunStatus.FAILED), (Move.CANCEL, RunStatus.CANCELLED))
+            for move, target in (
+                (Trigger.FAIL, RunStatus.FAILED),
+                (Trigger.CANCEL, RunStatus.CANCELLED),
+            )
             for status in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED)
         },
-        (RunStatus.DONE, Move.REVIVE): RunStatus.PENDING,
-        (RunStatus.FAILED, Move.REVIVE): RunStatus.PENDING,
+        (RunStatus.DONE, Trigger.REVIVE): RunStatus.PENDING,
+        (RunStatus.FAILED, Trigger.REVIVE): RunStatus.PENDING,
     }
 )
 
@@ -64,26 +67,26 @@ UNSUCCESSFUL = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 """The run has a `failureReason`."""
 
 
-class ImpossibleMoveError(Exception):
+class InvalidTransitionError(Exception):
     """A move that the table does not have."""
 
-    def __init__(self, status: RunStatus, move: Move) -> None:
-        super().__init__(f"A run that is {status} cannot {move}.")
+    def __init__(self, status: RunStatus, trigger: Trigger) -> None:
+        super().__init__(f"A run that is {status} cannot {trigger}.")
         self.status = status
-        self.move = move
+        self.trigger = trigger
 
 
-def after(status: RunStatus, move: Move) -> RunStatus:
-    """The status that `trigger` leads to. Raises `ImpossibleMoveError` where the table has no such move."""
+def next_status(status: RunStatus, trigger: Trigger) -> RunStatus:
+    """The status that `trigger` leads to. Raises `InvalidTransitionError` where the table has no such move."""
     try:
-        return TRANSITIONS[status, move]
+        return TRANSITIONS[status, trigger]
     except KeyError:
-        raise ImpossibleMoveError(status, move) from None
+        raise InvalidTransitionError(status, trigger) from None
 
 
-def can(status: RunStatus, move: Move) -> bool:
+def allows(status: RunStatus, trigger: Trigger) -> bool:
     """Whether the table has that move."""
-    return (status, move) in TRANSITIONS
+    return (status, trigger) in TRANSITIONS
 
 
 def is_final(status: RunStatus) -> bool:

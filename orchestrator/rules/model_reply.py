@@ -18,10 +18,10 @@ from orchestrator.llm.prompts import (
     has_parameter,
 )
 from orchestrator.llm.tools import OfferedFunction
-from orchestrator.rules.agent_loop import Offered, Said
+from orchestrator.rules.agent_loop import ModelOutput, ProposedResult
 from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
 
-_BROKEN_OFF = frozenset({Stop.LENGTH, Stop.CONTEXT, Stop.REFUSAL})
+_INCOMPLETE = frozenset({Stop.LENGTH, Stop.CONTEXT, Stop.REFUSAL})
 """After these a call's input may be incomplete, and the model did not stop in order to have it made."""
 
 _MAX_NAMED = 64
@@ -29,13 +29,13 @@ _MAX_NAMED = 64
 
 Check = Callable[[JsonValue], Sequence[str]]
 """A compiled schema: the problems of a value, none where it is valid."""
-AtOnce = Mapping[str, Callable[[ToolCall], ToolResult]]
+InlineTools = Mapping[str, Callable[[ToolCall], ToolResult]]
 """Tools, by name, whose calls are answered without a function worker."""
-_NOTHING_AT_ONCE: AtOnce = MappingProxyType({})
+_NO_INLINE_TOOLS: InlineTools = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class NewCall:
+class RequestedCall:
     """A call to be handed out."""
 
     tool_call: ToolCall
@@ -43,7 +43,7 @@ class NewCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ResultReadRequest:
     """A part of a stored result that the model wants to see."""
 
     tool_call: ToolCall
@@ -53,21 +53,21 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ParsedReply:
     """All that a reply asks for. Every tool call is in exactly one of the four places."""
 
     reply: Reply
-    said: Said
-    calls: tuple[NewCall, ...] = ()
-    reads: tuple[Read, ...] = ()
+    output: ModelOutput
+    calls: tuple[RequestedCall, ...] = ()
+    reads: tuple[ResultReadRequest, ...] = ()
     answers: tuple[ToolResult, ...] = ()
-    closing: ToolCall | None = None
+    final_call: ToolCall | None = None
     """The call by which the model gave its result, or gave up."""
-    offered: tuple[str, ...] | None = None
+    selected_tools: tuple[str, ...] | None = None
     """Names of the functions that the model was offered, where that list is new."""
 
 
-class _Sorter:
+class _ToolCallRouter:
     """Puts each tool call of one reply in its place."""
 
     def __init__(
@@ -75,33 +75,33 @@ class _Sorter:
         functions: Mapping[str, OfferedFunction],
         check_input: Callable[[OfferedFunction, JsonValue], Sequence[str]],
         check_result: Check | None,
-        at_once: AtOnce,
+        inline_tools: InlineTools,
     ) -> None:
         self._functions = functions
-        self._at_once = at_once
+        self._inline_tools = inline_tools
         self._check_input = check_input
         self._check_result = check_result
-        self.calls: list[NewCall] = []
-        self.reads: list[Read] = []
+        self.calls: list[RequestedCall] = []
+        self.reads: list[ResultReadRequest] = []
         self.answers: list[ToolResult] = []
         self.closing: ToolCall | None = None
-        self.offered: Offered | None = None
+        self.offered: ProposedResult | None = None
         self.gave_up: str | None = None
 
-    def place(self, call: ToolCall) -> None:
+    def route(self, call: ToolCall) -> None:
         if call.name in {RESULT_TOOL, GIVE_UP_TOOL}:
-            self._place_closing(call)
+            self._route_final(call)
         elif call.name == READ_TOOL:
-            self._place_read(call)
-        elif answer := self._at_once.get(call.name):
+            self._route_read(call)
+        elif answer := self._inline_tools.get(call.name):
             self.answers.append(answer(call))
         else:
-            self._place_function(call)
+            self._route_function(call)
 
     def refuse(self, call: ToolCall, problem: str) -> None:
         self.answers.append(ToolResult(call.id, call.name, problem, is_error=True))
 
-    def _place_function(self, call: ToolCall) -> None:
+    def _route_function(self, call: ToolCall) -> None:
         function = self._functions.get(call.name)
         if function is None:
             known = sorted(self._functions)
@@ -113,18 +113,18 @@ class _Sorter:
                 call,
                 "The input does not satisfy the function's schema:\n- " + "\n- ".join(problems),
             )
-        elif function.fan_out is not None and self._calls_of(function) >= function.fan_out:
+        elif function.fan_out is not None and self._count_calls(function) >= function.fan_out:
             self.refuse(
                 call,
                 f"Not called: one reply may call {call.name!r} {function.fan_out} times at most. Call it again in your next reply.",
             )
         else:
-            self.calls.append(NewCall(call, function))
+            self.calls.append(RequestedCall(call, function))
 
-    def _calls_of(self, function: OfferedFunction) -> int:
+    def _count_calls(self, function: OfferedFunction) -> int:
         return sum(asked.function is function for asked in self.calls)
 
-    def _place_read(self, call: ToolCall) -> None:
+    def _route_read(self, call: ToolCall) -> None:
         values: Mapping[str, JsonValue] = call.input if isinstance(call.input, dict) else {}
         call_id, offset = values.get("callId"), values.get("offset", 0)
         length = values.get("length", INLINE_RESULT_CHARACTERS)
@@ -133,9 +133,11 @@ class _Sorter:
         elif offset < 0 or not 1 <= length <= INLINE_RESULT_CHARACTERS:
             self.refuse(call, f"offset must be 0 or more, length 1 to {INLINE_RESULT_CHARACTERS}.")
         else:  # no result is longer; databases have no words for numbers of any size
-            self.reads.append(Read(call, call_id, min(offset, MAX_RESULT_BYTES), length))
+            self.reads.append(
+                ResultReadRequest(call, call_id, min(offset, MAX_RESULT_BYTES), length)
+            )
 
-    def _place_closing(self, call: ToolCall) -> None:
+    def _route_final(self, call: ToolCall) -> None:
         if self.closing is not None:
             self.refuse(call, "Only one result can be given; this one was not taken.")
             return
@@ -144,59 +146,59 @@ class _Sorter:
         if call.name == GIVE_UP_TOOL:
             self.gave_up = str(values.get("reason") or "no reason given")
         elif "result" not in values:
-            self.offered = Offered(None, ("result is missing from the call's input",))
+            self.offered = ProposedResult(None, ("result is missing from the call's input",))
         else:
             problems = self._check_result(values["result"]) if self._check_result else ()
-            self.offered = Offered(values["result"], tuple(problems))
+            self.offered = ProposedResult(values["result"], tuple(problems))
 
 
-def read_reply(
+def parse_reply(
     reply: Reply,
     functions: Mapping[str, OfferedFunction],
     *,
     check_input: Callable[[OfferedFunction, JsonValue], Sequence[str]],
     check_result: Check | None,
     parse: Callable[[str], JsonValue],
-    at_once: AtOnce = _NOTHING_AT_ONCE,
-    offered: tuple[str, ...] | None = None,
-) -> Plan:
+    inline_tools: InlineTools = _NO_INLINE_TOOLS,
+    selected_tools: tuple[str, ...] | None = None,
+) -> ParsedReply:
     """Sort what the reply asks for. `functions`, by the name the model knows them by, are all that may be called,
     offered or not.
 
     `parse` reads JSON and raises ValueError; with a result schema a text that is a valid result is taken as one. What
     the model said of its reasons is taken out of each call's input before anybody looks at that.
     """
-    reply = replace(reply, calls=tuple(_reasoned(call, functions) for call in reply.calls))
-    sorter = _Sorter(functions, check_input, check_result, at_once)
+    reply = replace(reply, calls=tuple(_with_reason(call, functions) for call in reply.calls))
+    sorter = _ToolCallRouter(functions, check_input, check_result, inline_tools)
     for call in reply.calls:
-        if reply.stop in _BROKEN_OFF:
+        if reply.stop in _INCOMPLETE:
             sorter.refuse(
                 call, "Not called: the reply was cut off, so its input may be incomplete."
             )
         else:
-            sorter.place(call)
+            sorter.route(call)
     if not reply.calls and check_result is not None and reply.stop is Stop.END:
         sorter.offered = _result_in_text(reply.text, check_result, parse)
-    said = Said(
+    said = ModelOutput(
         stop=reply.stop,
         text=reply.text,
         detail=reply.detail,
-        offered=sorter.offered,
+        proposed=sorter.offered,
         gave_up=sorter.gave_up,
         answered=bool(reply.calls),
     )
-    return Plan(
+    return ParsedReply(
         reply=reply,
-        said=said,
+        output=said,
         calls=tuple(sorter.calls),
         reads=tuple(sorter.reads),
         answers=tuple(sorter.answers),
-        closing=sorter.closing,
-        offered=offered,
+        final_call=sorter.closing,
+        selected_tools=selected_tools,
     )
 
 
-def _reasoned(call: ToolCall, functions: Mapping[str, OfferedFunction]) -> ToolCall:
+def _with_reason(call: ToolCall, functions: Mapping[str, OfferedFunction]) -> ToolCall:
     """The call with its reasoning beside the input instead of in it."""
     function = functions.get(call.name)
     if not isinstance(call.input, dict) or REASONING not in call.input:
@@ -208,9 +210,9 @@ def _reasoned(call: ToolCall, functions: Mapping[str, OfferedFunction]) -> ToolC
     return replace(call, input=values, reasoning=reasoning if isinstance(reasoning, str) else None)
 
 
-def _result_in_text(text: str, check: Check, parse: Callable[[str], JsonValue]) -> Offered:
+def _result_in_text(text: str, check: Check, parse: Callable[[str], JsonValue]) -> ProposedResult:
     try:
         result = parse(text)
     except ValueError:
-        return Offered(None, (f"give the result by calling {RESULT_TOOL}, not as text",))
-    return Offered(result, tuple(check(result)))
+        return ProposedResult(None, (f"give the result by calling {RESULT_TOOL}, not as text",))
+    return ProposedResult(result, tuple(check(result)))

@@ -127,7 +127,7 @@ class PriceList:
     def __init__(self, own: Mapping[str, Price] | None = None) -> None:
         self._own = dict(own or {})
 
-    def of(self, model: str) -> Price | None:
+    def price_of(self, model: str) -> Price | None:
         """The price of a model; None where it is not known. Scripted models cost nothing unless it is set."""
         provider, _, name = model.partition("/")
         if model in self._own:
@@ -138,7 +138,7 @@ class PriceList:
 
     def cost(self, model: str, usage: Usage) -> int:
         """Micro-dollars of one reply; 0 where the price is not known."""
-        price = self.of(model)
+        price = self.price_of(model)
         return 0 if price is None else price.cost(usage)
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from temporalio.common import RetryPolicy
 
-from orchestrator.rules.agent_loop import Situation
+from orchestrator.rules.agent_loop import LoopState
 from perdure.contract import RunStatus
 
 MODEL_STEP = "think"
@@ -139,8 +139,8 @@ class RunState:
     late: bool = False
     """The reply was not recorded: somebody else drives the run on, or it went back or ended meanwhile."""
 
-    def loop_state(self) -> Situation:
-        return Situation(
+    def loop_state(self) -> LoopState:
+        return LoopState(
             status=RunStatus(self.status),
             unanswered=tuple(order.call_id for order in self.orders),
             oversized=tuple(self.oversized),

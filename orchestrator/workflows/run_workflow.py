@@ -11,7 +11,7 @@ import asyncio
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_step
+from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_action
 from orchestrator.workflows import interface as activities
 from orchestrator.workflows.function_calls import PendingCalls, priority_key, schedule_activity
 from orchestrator.workflows.interface import (
@@ -100,7 +100,7 @@ class RunWorkflow:
         """Obey the rules until nothing is left to do (True) or a fresh history is due (False)."""
         state = await self._model_step(ModelStepInput(ref))
         while True:
-            match next_step(state.loop_state()):
+            match next_action(state.loop_state()):
                 case CallFunctions():
                     outcomes, timed_out = await self._run_calls(ref, state.orders)
                     await self._summarize(ref, [o.call_id for o in outcomes if o.oversized])

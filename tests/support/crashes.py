@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from orchestrator.rules.crash_loop import TOGETHER, CrashStreak
+from orchestrator.rules.crash_loop import SAME_CRASH_SECONDS, CrashLoopBackoff
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
 from orchestrator.store.calls.rows import queue_name
@@ -45,7 +45,7 @@ async def die(stage: Stage, *calls: CallRef) -> None:
     await stage.store.lost_handouts.take_from(stage.cluster_id, machine, hosted=True)
 
 
-async def go_by(stage: Stage, seconds: float = TOGETHER) -> None:
+async def go_by(stage: Stage, seconds: float = SAME_CRASH_SECONDS) -> None:
     """Let time go by, as far as deaths are concerned."""
     by = int(seconds * 1000)
     await stage.alter(
@@ -64,7 +64,7 @@ async def die_often(stage: Stage, tool: str, times: int) -> None:
         await die(stage, ticket)
 
 
-async def known(stage: Stage, function: str = "query", service: str = "sales") -> CrashStreak:
+async def known(stage: Stage, function: str = "query", service: str = "sales") -> CrashLoopBackoff:
     """What the store knows of the function."""
     all_known = await stage.store.crash_streaks.of(stage.cluster_id)
-    return all_known.get(queue_name(stage.cluster_id, service, function), CrashStreak())
+    return all_known.get(queue_name(stage.cluster_id, service, function), CrashLoopBackoff())

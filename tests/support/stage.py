@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Table, select, update
 
 from orchestrator.llm.messages import Reply, Stop, ToolCall, Usage
 from orchestrator.llm.prompts import RESULT_TOOL
-from orchestrator.rules.model_reply import Plan, read_reply
+from orchestrator.rules.model_reply import ParsedReply, parse_reply
 from orchestrator.runtime.clock import now_ms
 from orchestrator.schema import compile_schema
 from orchestrator.store import tables
@@ -245,10 +245,10 @@ class Stage:
             await write.execute(update(table).where(*where).values(**values))
 
 
-def plan_of(question: Question, reply: Reply) -> Plan:
+def plan_of(question: Question, reply: Reply) -> ParsedReply:
     """What the reply asks for, as a worker reads it."""
     schema = question.run.result_schema
-    return read_reply(
+    return parse_reply(
         reply,
         {function.tool.name: function for function in question.functions},
         check_input=lambda function, value: (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from orchestrator.rules.crash_loop import CrashStreak
+from orchestrator.rules.crash_loop import CrashLoopBackoff
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.calls.crash_loops import CrashStreakStore
 
@@ -21,7 +21,7 @@ class CrashLoops:
     def __init__(self, store: CrashStreakStore, cluster_id: str) -> None:
         self._store = store
         self._cluster_id = cluster_id
-        self._streaks: dict[str, CrashStreak] = {}
+        self._streaks: dict[str, CrashLoopBackoff] = {}
 
     async def look(self) -> None:
         """Read what the store knows."""

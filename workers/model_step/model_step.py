@@ -23,7 +23,7 @@ from orchestrator.llm.prompts import (
 from orchestrator.llm.tool_selection import Offer, Offering, search_answer
 from orchestrator.llm.tools import OfferedFunction
 from orchestrator.llm.transcript import Conversation
-from orchestrator.rules.model_reply import AtOnce, Plan, read_reply
+from orchestrator.rules.model_reply import InlineTools, ParsedReply, parse_reply
 from orchestrator.rules.pricing import PriceList
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
@@ -201,23 +201,23 @@ def _own_tools(result_schema: str | None, *, searchable: bool) -> tuple[Tool, ..
     )
 
 
-def _at_once(question: Question) -> AtOnce:
+def _at_once(question: Question) -> InlineTools:
     """Tools that are answered here: the standard library, and the search, also where nothing is left to be found."""
     library = partial(library_answer, now=now_ms())
     search = partial(search_answer, functions=question.functions)
     return {**dict.fromkeys(question.library, library), SEARCH_TOOL: search}
 
 
-def _read(question: Question, offer: Offer, reply: Reply) -> Plan:
+def _read(question: Question, offer: Offer, reply: Reply) -> ParsedReply:
     schema = question.run.result_schema
-    return read_reply(
+    return parse_reply(
         reply,
         {function.tool.name: function for function in question.functions},
         check_input=_check_input,
         check_result=None if schema is None else compile_schema(schema).problems,
         parse=load,
-        at_once=_at_once(question),
-        offered=offer.names,
+        inline_tools=_at_once(question),
+        selected_tools=offer.names,
     )
 
 

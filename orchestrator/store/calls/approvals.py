@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from sqlalchemy import select
 
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
-from orchestrator.rules.approvals import denied, expired
+from orchestrator.rules.approvals import denied_message, expired_message
 from orchestrator.rules.lifecycle import EXECUTING, is_final
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
@@ -135,7 +135,7 @@ class ApprovalStore:
             if decision.approved:
                 await _approve(run, call, decision)
             else:
-                await _deny(run, call, denied(decision.reason), decision)
+                await _deny(run, call, denied_message(decision.reason), decision)
             run.wish()
             await run.save()
             after = await find_call(write, cluster_id, call_id)
@@ -158,7 +158,7 @@ class ApprovalStore:
         return function.input_schema or _OPEN_SCHEMA
 
     async def page(self, cluster_id: str, *, after: int, limit: int) -> list[Pending]:
-        """Calls that wait, in the order in which they were made; `after` is the key of the last one seen."""
+        """Calls that wait, in the order in which they were made; `next_status` is the key of the last one seen."""
         statement = (
             select(calls, runs.c.id.label("of_run"), runs.c.name.label("of_name"))
             .join(runs, runs.c.key == calls.c.run_key)
@@ -203,7 +203,7 @@ class ApprovalStore:
             if call is None or not _is_overdue(run, call):
                 return False
             waited = (call.approval_expires_at or 0) - (call.approval_requested_at or 0)
-            await _deny(run, call, expired(waited), Decision(approved=False, by=EXPIRY))
+            await _deny(run, call, expired_message(waited), Decision(approved=False, by=EXPIRY))
             run.wish()
             await run.save()
         return True

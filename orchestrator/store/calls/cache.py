@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import bindparam, select
 
 from orchestrator.rules.cache_keys import cache_key
-from orchestrator.rules.model_reply import NewCall
+from orchestrator.rules.model_reply import RequestedCall
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import UPDATE_CALL, answer, find_call
@@ -37,7 +37,9 @@ _HIT = (
 )
 
 
-async def answer_cached(run: OpenRun, call_ids: Sequence[str], wanted: Sequence[NewCall]) -> None:
+async def answer_cached(
+    run: OpenRun, call_ids: Sequence[str], wanted: Sequence[RequestedCall]
+) -> None:
     """Answer those new calls whose result is known, and have the others' results known to later ones.
 
     Test runs neither use nor fill the cache, and what a person must approve is made each time.
@@ -48,14 +50,14 @@ async def answer_cached(run: OpenRun, call_ids: Sequence[str], wanted: Sequence[
             await _answer(run, call_id, call, policy)
 
 
-def _policy(run: RunRecord, call: NewCall) -> CachePolicy | None:
+def _policy(run: RunRecord, call: RequestedCall) -> CachePolicy | None:
     if run.test or '"cache"' not in call.function.config:
         return None
     config = config_of(call.function.config)
     return None if config.requires_approval else config.cache
 
 
-async def _answer(run: OpenRun, call_id: str, wanted: NewCall, policy: CachePolicy) -> None:
+async def _answer(run: OpenRun, call_id: str, wanted: RequestedCall, policy: CachePolicy) -> None:
     record = run.record
     asker = contexts_of(run.write.box, record)
     key = cache_key(

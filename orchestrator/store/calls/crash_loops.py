@@ -11,11 +11,11 @@ from collections.abc import Collection
 from sqlalchemy import RowMapping, bindparam, delete, select
 
 from orchestrator.rules.crash_loop import (
-    FORGOTTEN,
     LONGEST_PAUSE,
+    RESET_SECONDS,
     WARNING,
-    CrashStreak,
-    released_in_turn,
+    CrashLoopBackoff,
+    stagger,
 )
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
@@ -51,7 +51,7 @@ class CrashStreakStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def of(self, cluster_id: str) -> dict[str, CrashStreak]:
+    async def of(self, cluster_id: str) -> dict[str, CrashLoopBackoff]:
         """The streaks there are, by the functions' task queues. A time is in seconds since the epoch."""
         async with self._database.read() as read:
             rows = (await read.execute(_ALL, {"of_cluster": cluster_id})).mappings()
@@ -76,21 +76,21 @@ async def note_death(write: Write, queues: Collection[str], machine_id: str) -> 
     cluster_id, now = parts_of(min(queues))[0], now_ms()
     rows = (await write.execute(_LOCKED, {"of_cluster": cluster_id})).mappings()
     known = {_queue(row): (_streak(row), row["machine_id"]) for row in rows}
-    after: dict[str, CrashStreak] = {}
+    after: dict[str, CrashLoopBackoff] = {}
     for queue in queues:
-        before, machine = known.get(queue, (CrashStreak(), None))
+        before, machine = known.get(queue, (CrashLoopBackoff(), None))
         streak = before.after_death(now / 1000)
         if streak is not before and machine != machine_id:
             after[queue] = streak
-    for queue, streak in sorted(released_in_turn(after, now / 1000).items()):
+    for queue, streak in sorted(stagger(after, now / 1000).items()):
         await _write(write, queue, streak, machine_id)
         if pause := streak.pause_left(now / 1000):
             _log.warning(WARNING, queue, streak.deaths, pause)
-    long_ago = now - int((FORGOTTEN + LONGEST_PAUSE) * 1000)
+    long_ago = now - int((RESET_SECONDS + LONGEST_PAUSE) * 1000)
     await write.execute(_OLD, {"of_cluster": cluster_id, "before": long_ago})
 
 
-async def _pause_of(read: Read, call: CallRecord) -> CrashStreak | None:
+async def _pause_of(read: Read, call: CallRecord) -> CrashLoopBackoff | None:
     function = {
         "of_cluster": call.cluster_id,
         "of_service": call.service,
@@ -113,18 +113,18 @@ async def hold_back(run: OpenRun, call: CallRecord) -> Full | None:
             "function",
             f"The process of {call.service}.{call.function} died {streak.deaths} times in a row.",
             call=call,
-            retry_at=int(streak.until * 1000),
+            retry_at=int(streak.paused_until * 1000),
         )
     return Full(None, max(0.05, streak.pause_left(run.now / 1000)))
 
 
-async def _write(write: Write, queue: str, streak: CrashStreak, machine_id: str) -> None:
+async def _write(write: Write, queue: str, streak: CrashLoopBackoff, machine_id: str) -> None:
     cluster_id, service, function = parts_of(queue)
     columns = {
         "deaths": streak.deaths,
         "machine_id": machine_id,
         "last_at": round(streak.last * 1000),
-        "paused_until": round(streak.until * 1000),
+        "paused_until": round(streak.paused_until * 1000),
     }
     key = {"cluster_id": cluster_id, "service": service, "function": function}
     await write.upsert(streaks, key, columns, update=list(columns))
@@ -134,5 +134,5 @@ def _queue(row: RowMapping) -> str:
     return queue_name(row["cluster_id"], row["service"], row["function"])
 
 
-def _streak(row: RowMapping) -> CrashStreak:
-    return CrashStreak(row["deaths"], row["last_at"] / 1000, row["paused_until"] / 1000)
+def _streak(row: RowMapping) -> CrashLoopBackoff:
+    return CrashLoopBackoff(row["deaths"], row["last_at"] / 1000, row["paused_until"] / 1000)

@@ -8,8 +8,8 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.llm.messages import ToolCall
 from orchestrator.llm.tools import OfferedFunction
-from orchestrator.rules.lifecycle import Move
-from orchestrator.rules.model_reply import NewCall
+from orchestrator.rules.lifecycle import Trigger
+from orchestrator.rules.model_reply import RequestedCall
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import ask_first
 from orchestrator.store.calls.cache import answer_cached
@@ -41,11 +41,11 @@ class DirectCallStore:
 
     async def create(self, new: NewRun, function: OfferedFunction, values: JsonValue) -> str | None:
         """Write the call, with its run under way; the call's id, None where the run's idempotency key is taken."""
-        wanted = [NewCall(ToolCall(new.id, function.tool.name, values), function)]
+        wanted = [RequestedCall(ToolCall(new.id, function.tool.name, values), function)]
         try:
             async with self._database.write() as write:
                 run = OpenRun(write, await insert_run(write, new))
-                await run.move(Move.BEGIN)
+                await run.move(Trigger.BEGIN)
                 (call_id,) = call_ids = await insert_calls(run, _STEP, wanted)
                 await answer_cached(run, call_ids, wanted)
                 if await ask_first(run, await open_calls(write, run.key)):

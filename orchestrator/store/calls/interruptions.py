@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, select, update
 
-from orchestrator.rules.lifecycle import APPROVABLE, Move
+from orchestrator.rules.lifecycle import APPROVABLE, Trigger
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Read
@@ -77,14 +77,14 @@ async def pause_for_people(run: OpenRun) -> None:
         run.set(paused_reason=reason)
         return
     if run.status is RunStatus.PENDING:
-        await run.move(Move.BEGIN)
-    await run.move(Move.PAUSE, reason=reason, paused_for=PausedFor.APPROVAL)
+        await run.move(Trigger.BEGIN)
+    await run.move(Trigger.PAUSE, reason=reason, paused_for=PausedFor.APPROVAL)
 
 
 async def resume_when_decided(run: OpenRun) -> None:
     """Let the run go on when no call of it waits for a person any more."""
     if is_paused(run) and not await _interrupted(run.write, run.key):
-        await run.move(Move.RESUME)
+        await run.move(Trigger.RESUME)
 
 
 def is_paused(run: OpenRun) -> bool:

@@ -10,9 +10,9 @@ from sqlalchemy import bindparam, func, insert, select, update
 
 from orchestrator.llm.messages import ToolResult
 from orchestrator.llm.transcript import cut, is_oversized, part, result_data
-from orchestrator.rules.approvals import changed
-from orchestrator.rules.lifecycle import Move, can, is_final
-from orchestrator.rules.model_reply import NewCall, Read as ReadPart
+from orchestrator.rules.approvals import edited_message
+from orchestrator.rules.lifecycle import Trigger, allows, is_final
+from orchestrator.rules.model_reply import RequestedCall, ResultReadRequest as ReadPart
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.calls.interruptions import resume_when_decided
@@ -132,7 +132,7 @@ async def find_call(read: Read, cluster_id: str, call_id: str) -> CallRecord | N
     return None if row is None else CallRecord(**row)
 
 
-async def insert_calls(run: OpenRun, step: int, wanted: Sequence[NewCall]) -> tuple[str, ...]:
+async def insert_calls(run: OpenRun, step: int, wanted: Sequence[RequestedCall]) -> tuple[str, ...]:
     """Write the calls of a reply; their ids in the order the model asked."""
     rows = [
         {
@@ -173,7 +173,7 @@ async def insert_calls(run: OpenRun, step: int, wanted: Sequence[NewCall]) -> tu
     return tuple(str(row["id"]) for row in rows)
 
 
-def _kept_input(run: OpenRun, call: NewCall) -> JsonValue:
+def _kept_input(run: OpenRun, call: RequestedCall) -> JsonValue:
     function = (call.function.service, call.function.name)
     return sealed_input(run.write.box, run.record.cluster_id, function, call.tool_call.input)
 
@@ -256,11 +256,11 @@ async def _keep_result(
 async def _end_direct(run: OpenRun, call: CallRecord, kind: ResultType, content: str) -> None:
     """The hidden run of a direct call has no model: it ends when its call does."""
     if call.cancelled or run.record.cancel_reason is not None:
-        await run.move(Move.CANCEL, reason=run.record.cancel_reason or content)
+        await run.move(Trigger.CANCEL, reason=run.record.cancel_reason or content)
     elif kind is ResultType.REJECTION:
-        await run.move(Move.FAIL, reason=content[:MAX_REASON])
+        await run.move(Trigger.FAIL, reason=content[:MAX_REASON])
     else:
-        await run.move(Move.FINISH)
+        await run.move(Trigger.FINISH)
 
 
 async def keep_late(
@@ -273,7 +273,7 @@ async def keep_late(
     failed = CallStatus.FAILURE.value
     await _keep_result(run, call, kind, content, is_text=is_text, status=failed, shown=True)
     run.event(CallLate(call_id=call.id, result_type=kind.value, size=len(content)))
-    if can(run.status, Move.REVIVE) and run.record.kind != DIRECT:
+    if allows(run.status, Trigger.REVIVE) and run.record.kind != DIRECT:
         late = cut(content, call_id=call.id) if is_oversized(content) else content
         unasked = kind is ResultType.INTERRUPT
         shown = ResultType.REJECTION if unasked else kind
@@ -294,7 +294,7 @@ async def _write_message(
     result = ToolResult(
         id=call.tool_call_id or call.id,
         name=call.tool_name or call.function,
-        content=content if call.original_input is None else changed(call.input, content),
+        content=content if call.original_input is None else edited_message(call.input, content),
         is_error=kind is ResultType.REJECTION,
     )
     await run.write.execute(

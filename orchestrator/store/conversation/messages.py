@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, bindparam, func, insert, select
 
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
 from orchestrator.llm.transcript import Entry, words
-from orchestrator.rules.lifecycle import Move, can, is_final
+from orchestrator.rules.lifecycle import Trigger, allows, is_final
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.json_columns import dump, load_object
@@ -71,7 +71,7 @@ class MessageStore:
                 return existing, False
             await self._check(write, run)
             if is_final(run.status):
-                await run.move(Move.REVIVE)
+                await run.move(Trigger.REVIVE)
             values = {
                 "run_key": run.key,
                 "id": message_id,
@@ -103,7 +103,7 @@ class MessageStore:
                 code="run_is_not_interactive",
             )
         if run.status is RunStatus.CANCELLED or (
-            is_final(run.status) and not can(run.status, Move.REVIVE)
+            is_final(run.status) and not allows(run.status, Trigger.REVIVE)
         ):
             raise ConflictError("The run was cancelled; start a new one.", code="run_is_cancelled")
         statement = select(func.count()).where(
@@ -126,7 +126,7 @@ class MessageStore:
     async def page(
         self, ref: RunRef, *, after: int, limit: int, replaced: bool | None = False
     ) -> list[MessageRecord]:
-        """Messages with a key greater than `after`, oldest first. Raises `NotFoundError`.
+        """Messages with a key greater than `next_status`, oldest first. Raises `NotFoundError`.
 
         `replaced`: those of the conversation as it is, those that were taken out of it, or both (None).
         """

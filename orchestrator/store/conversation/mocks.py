@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
-from orchestrator.rules.model_reply import NewCall
+from orchestrator.rules.model_reply import RequestedCall
 from orchestrator.store.calls.rows import answer, find_call
 from orchestrator.store.database.json_columns import dump, load_object, storable
 from orchestrator.store.records import RunRecord
@@ -20,7 +20,9 @@ def mocked_outputs(run: RunRecord) -> dict[str, JsonValue]:
     return load_object(run.mocks) if run.test and run.mocks is not None else {}
 
 
-async def answer_mocked(run: OpenRun, call_ids: Sequence[str], calls: Sequence[NewCall]) -> None:
+async def answer_mocked(
+    run: OpenRun, call_ids: Sequence[str], calls: Sequence[RequestedCall]
+) -> None:
     """Answer those calls of a reply that have a mock; the others wait for their workers."""
     outputs = mocked_outputs(run.record)
     for call_id, call in zip(call_ids, calls, strict=True):

@@ -7,19 +7,19 @@ from sqlalchemy import insert
 from orchestrator.llm.messages import ToolResult
 from orchestrator.llm.transcript import reply_data, result_data, words
 from orchestrator.rules.agent_loop import (
-    AwaitHuman,
+    Action,
+    AwaitApproval,
     CallFunctions,
     CallModel,
     Cancel,
-    Correct,
     Fail,
     Finish,
-    Rest,
-    Step,
+    Idle,
+    RequestCorrection,
     Summarize,
 )
-from orchestrator.rules.lifecycle import Move
-from orchestrator.rules.model_reply import Plan
+from orchestrator.rules.lifecycle import Trigger
+from orchestrator.rules.model_reply import ParsedReply
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.database.json_columns import dump
@@ -46,52 +46,52 @@ class ReplyWriter:
         self._step = step
         self._seen = seen
 
-    async def write_message(self, plan: Plan) -> int:
+    async def write_message(self, plan: ParsedReply) -> int:
         """The agent message; its key."""
         self._run.set(seen_message=self._seen)
         return await self._write(
             new_id(),
             MessageType.AGENT,
-            dump(reply_data(plan.reply, seen=self._seen, offered=plan.offered)),
+            dump(reply_data(plan.reply, seen=self._seen, offered=plan.selected_tools)),
         )
 
     async def write_answer(self, answer: ToolResult) -> None:
         """The answer to a tool call that needed no function."""
         await self._write(new_id(), MessageType.INVOCATION_RESULT, dump(result_data(answer)))
 
-    async def apply(self, decision: Step, plan: Plan) -> None:
+    async def apply(self, decision: Action, plan: ParsedReply) -> None:
         """Carry the decision out, as far as it is a matter of the store."""
         run = self._run
         match decision:
             case Finish(result, null_reason):
                 await self._close(plan, _ACCEPTED)
-                await run.move(Move.FINISH, result=result, null_reason=null_reason)
+                await run.move(Trigger.FINISH, result=result, null_reason=null_reason)
             case Fail(reason):
                 await self._close(plan, reason)
-                await run.move(Move.FAIL, reason=reason)
+                await run.move(Trigger.FAIL, reason=reason)
             case Cancel():
                 await self._close(plan, "The run was cancelled.")
-                await run.move(Move.CANCEL, reason=run.record.cancel_reason or "cancelled")
-            case Correct(problem):
+                await run.move(Trigger.CANCEL, reason=run.record.cancel_reason or "cancelled")
+            case RequestCorrection(problem):
                 await self._correct(plan, problem)
-            case CallFunctions() | Summarize() | AwaitHuman():
+            case CallFunctions() | Summarize() | AwaitApproval():
                 await self._close(plan, _CALLS_OPEN, is_error=True)
-            case CallModel() | Rest():
+            case CallModel() | Idle():
                 await self._close(plan, _CALLS_OPEN if plan.calls else _NEW_MESSAGE, is_error=True)
 
-    async def _correct(self, plan: Plan, problem: str) -> None:
+    async def _correct(self, plan: ParsedReply, problem: str) -> None:
         self._run.set(corrections=self._run.record.corrections + 1)
         self._run.event(ReplyCorrected(step=self._step, problem=problem))
-        if plan.closing is not None:
+        if plan.final_call is not None:
             await self._close(plan, problem, is_error=True)
         elif not plan.reply.calls:
             await self._write(new_id(), MessageType.SUPERVISOR, dump(words(problem)))
 
-    async def _close(self, plan: Plan, text: str, *, is_error: bool = False) -> None:
+    async def _close(self, plan: ParsedReply, text: str, *, is_error: bool = False) -> None:
         """Answer the call by which the result came: providers want every tool call answered."""
-        if plan.closing is not None:
+        if plan.final_call is not None:
             await self.write_answer(
-                ToolResult(plan.closing.id, plan.closing.name, text, is_error=is_error)
+                ToolResult(plan.final_call.id, plan.final_call.name, text, is_error=is_error)
             )
 
     async def _write(self, message_id: str, kind: MessageType, data: str) -> int:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, func, insert, or_, select, true, upd
 
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.llm.transcript import seen_key, words
-from orchestrator.rules.lifecycle import Move, can, is_final
+from orchestrator.rules.lifecycle import Trigger, allows, is_final
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import UPDATE_CALL, answer, open_calls
@@ -141,13 +141,13 @@ async def _go_back(run: OpenRun, message: MessageRecord) -> int:
     """Cut the conversation behind the message and let the run go on from there; how many messages were replaced."""
     cut = await _cut_behind(run.write, message)
     replaced = await _count_later(run.write, run.key, cut)
-    if can(run.status, Move.REVIVE):  # first: nothing is done on a run that has ended
-        await run.move(Move.REVIVE)
+    if allows(run.status, Trigger.REVIVE):  # first: nothing is done on a run that has ended
+        await run.move(Trigger.REVIVE)
     waiting = await _close_calls(run, cut)
     await _mark_later(run, cut, message.id)
     run.set(rewinds=run.record.rewinds + 1, corrections=0, tries=0)
-    if not waiting and can(run.status, Move.RESUME):
-        await run.move(Move.RESUME)
+    if not waiting and allows(run.status, Trigger.RESUME):
+        await run.move(Trigger.RESUME)
     elif not waiting:
         run.stop_waiting()
     run.wish()

@@ -63,7 +63,7 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a model step needs to know. `entries` are the transcript after `after`."""
+    """What a model step needs to know. `entries` are the transcript after `next_status`."""
 
     run: RunRecord
     step: int

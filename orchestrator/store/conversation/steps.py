@@ -14,9 +14,9 @@ from sqlalchemy import bindparam, exists, func, insert, or_, select
 
 from orchestrator.errors import NotFoundError
 from orchestrator.rules import agent_loop as agent
-from orchestrator.rules.agent_loop import Situation
-from orchestrator.rules.lifecycle import Move, is_final
-from orchestrator.rules.model_reply import Plan
+from orchestrator.rules.agent_loop import LoopState
+from orchestrator.rules.lifecycle import Trigger, is_final
+from orchestrator.rules.model_reply import ParsedReply
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import ask_first
@@ -154,17 +154,17 @@ class StepStore:
                 await answer_lost(run, call)
             run.read_wishes()
             if run.record.cancel_reason is not None and not is_final(run.status):
-                await run.move(Move.CANCEL, reason=run.record.cancel_reason)
+                await run.move(Trigger.CANCEL, reason=run.record.cancel_reason)
             await fail_overdue(run)
             standing = await standing_of(run)
             if standing.interrupted and run.status is not RunStatus.PAUSED:
                 await pause_for_people(run)
                 standing = await standing_of(run)
-            ask = agent.next_step(standing.loop_state()) == agent.CallModel()
+            ask = agent.next_action(standing.loop_state()) == agent.CallModel()
             ask = ask and (step in {0, run.record.step + 1}) and run.record.kind != DIRECT
             # a turn that begins with calls of the former one is under way too
             if run.status is RunStatus.PENDING and (ask or standing.orders or standing.oversized):
-                await run.move(Move.BEGIN)
+                await run.move(Trigger.BEGIN)
             ask = ask and not await pause_used_up(run)
             if ask and attempt > 1:
                 run.event(StepAttempted(step=run.record.step + 1, attempt=attempt))
@@ -177,7 +177,7 @@ class StepStore:
     async def record(
         self,
         question: Question,
-        plan: Plan,
+        plan: ParsedReply,
         *,
         seen: int,
         attempt: int,
@@ -210,7 +210,7 @@ class StepStore:
                 await writer.write_answer(await read_part(write, run.key, part))
             waiting = await open_calls(write, run.key) if plan.calls else []
             asked = await ask_first(run, waiting)
-            decision = agent.next_step(await _situation(run, plan, waiting, seen))
+            decision = agent.next_action(await _situation(run, plan, waiting, seen))
             await writer.apply(decision, plan)
             if asked:
                 await pause_for_people(run)
@@ -238,7 +238,7 @@ class StepStore:
         self,
         ref: RunRef,
         step: int,
-        move: Move,
+        move: Trigger,
         reason: str,
         *,
         attempt: int,
@@ -278,7 +278,7 @@ class _Effort:
 
 
 async def _write_step(
-    run: OpenRun, step: int, plan: Plan, message_key: int, effort: _Effort
+    run: OpenRun, step: int, plan: ParsedReply, message_key: int, effort: _Effort
 ) -> None:
     usage, record = plan.reply.usage, run.record
     await run.write.execute(
@@ -340,16 +340,16 @@ async def _look(read: Read, ref: RunRef) -> _Sight:
 
 
 async def _situation(
-    run: OpenRun, plan: Plan, waiting: Sequence[CallRecord], seen: int
-) -> Situation:
+    run: OpenRun, plan: ParsedReply, waiting: Sequence[CallRecord], seen: int
+) -> LoopState:
     # a result beside calls was given without their results, even where those are there at once
-    said = replace(plan.said, offered=None, gave_up=None) if plan.calls else plan.said
-    return Situation(
+    said = replace(plan.output, offered=None, gave_up=None) if plan.calls else plan.output
+    return LoopState(
         status=run.status,
         cancel_wanted=run.record.cancel_reason is not None,
         unanswered=tuple(call.id for call in waiting if call.result_type is None),
         oversized=tuple(call.id for call in waiting if call.result_type is not None),
-        said=said,
+        output=said,
         unread=not waiting and await _has_unread(run.write, run.key, seen),
         wants_schema=run.record.result_schema is not None,
         corrections=run.record.corrections,
@@ -371,7 +371,7 @@ async def _steps_of_turn(read: Read, run: OpenRun) -> int:
     return int((await read.execute(statement)).scalar_one())
 
 
-def _usage_data(plan: Plan) -> TokenCounts:
+def _usage_data(plan: ParsedReply) -> TokenCounts:
     usage = plan.reply.usage
     return {
         "inputTokens": usage.input_tokens,

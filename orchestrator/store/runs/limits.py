@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from orchestrator.errors import ConflictError, InvalidRequestError
-from orchestrator.rules.budget import Spent, UsedUp, raised, too_many_calls, used_up
-from orchestrator.rules.lifecycle import Move, is_final
+from orchestrator.rules.budget import (
+    ExceededLimit,
+    Spent,
+    exceeded_limit,
+    raise_budget_by,
+    too_many_calls,
+)
+from orchestrator.rules.lifecycle import Trigger, is_final
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.database.json_columns import dump
 from orchestrator.store.records import RunRecord
@@ -28,7 +34,7 @@ async def fail_overdue(run: OpenRun) -> bool:
     if deadline is None or deadline > run.now or is_final(run.status):
         return False
     at = to_datetime(deadline).isoformat(timespec="milliseconds")
-    await run.break_off(Move.FAIL, f"The run's deadline passed at {at}.")
+    await run.break_off(Trigger.FAIL, f"The run's deadline passed at {at}.")
     return True
 
 
@@ -64,10 +70,10 @@ def raise_budget(run: OpenRun, more: Budget | None) -> None:
         return
     budget = before or Budget()
     if more is not None:
-        budget = raised(budget, more)
+        budget = raise_budget_by(budget, more)
         run.set(budget=dump(budget.model_dump(exclude_none=True)))
         run.event(BudgetChanged(budget=budget.model_dump(exclude_none=True)))
-    limit = used_up(budget, spent_of(run.record))
+    limit = exceeded_limit(budget, spent_of(run.record))
     if limit is None:
         return
     if more is not None and limit.field in more.model_fields_set:
@@ -98,10 +104,10 @@ def spent_of(run: RunRecord) -> Spent:
     )
 
 
-def _used_up(run: RunRecord) -> UsedUp | None:
+def _used_up(run: RunRecord) -> ExceededLimit | None:
     budget = budget_of(run)
-    return None if budget is None else used_up(budget, spent_of(run))
+    return None if budget is None else exceeded_limit(budget, spent_of(run))
 
 
-async def _pause(run: OpenRun, limit: UsedUp) -> None:
-    await run.move(Move.PAUSE, reason=limit.reason, paused_for=PausedFor.BUDGET)
+async def _pause(run: OpenRun, limit: ExceededLimit) -> None:
+    await run.move(Trigger.PAUSE, reason=limit.reason, paused_for=PausedFor.BUDGET)

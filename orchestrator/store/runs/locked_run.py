@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from orchestrator.errors import NotFoundError
 from orchestrator.rules import lifecycle
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Write
@@ -155,7 +155,7 @@ class OpenRun:
 
     async def move(
         self,
-        move: Move,
+        move: Trigger,
         *,
         result: JsonValue = None,
         null_reason: str | None = None,
@@ -163,11 +163,11 @@ class OpenRun:
         paused_for: PausedFor = PausedFor.SPEND,
     ) -> None:
         """Move the status by the table: a numbered transition, its event and, where one is set, its delivery."""
-        previous, self.status = self.status, lifecycle.after(self.status, move)
+        previous, self.status = self.status, lifecycle.next_status(self.status, move)
         self._transition += 1
         reason = None if reason is None else storable(reason)
         null_reason = None if null_reason is None else storable(null_reason)
-        if move is Move.REVIVE:
+        if move is Trigger.REVIVE:
             self.turn += 1
             self.set(turn=self.turn, corrections=0)
         failed = self.status in lifecycle.UNSUCCESSFUL
@@ -197,11 +197,11 @@ class OpenRun:
         change = self._status_change(previous, result, null_reason, reason if failed else None)
         await plan_delivery(self.write, self.record, change, self.now)
 
-    async def break_off(self, move: Move, reason: str) -> None:
+    async def break_off(self, move: Trigger, reason: str) -> None:
         """Pause or end the turn from outside; a cancel that was wished for goes before, with its own reason."""
         wish = self.record.cancel_reason
         if wish is not None:
-            await self.move(Move.CANCEL, reason=wish)
+            await self.move(Trigger.CANCEL, reason=wish)
         else:
             await self.move(move, reason=reason)
 

@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
-from orchestrator.rules.lifecycle import Move, can, is_final
+from orchestrator.rules.lifecycle import Trigger, allows, is_final
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import storable
@@ -120,7 +120,7 @@ class RunStore:
             if run.status is RunStatus.RUNNING:
                 run.event(CancelRequested(reason=reason))
             else:
-                await run.move(Move.CANCEL, reason=reason)
+                await run.move(Trigger.CANCEL, reason=reason)
             run.wish()
             await run.save()
         return await self.get(ref)
@@ -133,7 +133,7 @@ class RunStore:
         """
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
-            if not can(run.status, Move.RESUME):
+            if not allows(run.status, Trigger.RESUME):
                 raise ConflictError(
                     f"The run is {run.status.value}, not paused.", code="run_is_not_paused"
                 )
@@ -143,7 +143,7 @@ class RunStore:
                     code="approval_needed",
                 )
             raise_budget(run, budget)
-            await run.move(Move.RESUME)
+            await run.move(Trigger.RESUME)
             run.wish()
             await run.save()
         return await self.get(ref)
@@ -155,14 +155,14 @@ class RunStore:
             run.wish()
             await run.save()
 
-    async def settle(self, ref: RunRef, move: Move, reason: str) -> None:
+    async def settle(self, ref: RunRef, move: Trigger, reason: str) -> None:
         """End the turn from outside the model loop, where it has not ended by itself.
 
         A cancel takes its reason from the wish; a turn that was to be cancelled does not fail instead.
         """
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
-            if can(run.status, move):
+            if allows(run.status, move):
                 await run.break_off(move, reason)
                 run.read_wishes()
                 await run.save()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.dispatch.crash_loops import CrashLoops
-from orchestrator.rules.crash_loop import FORGOTTEN, LONGEST_PAUSE, SPARED, TOGETHER
+from orchestrator.rules.crash_loop import LONGEST_PAUSE, RESET_SECONDS, SAME_CRASH_SECONDS, SPARED
 
 
 class _Clock:
@@ -18,7 +18,7 @@ def _dying(loops: CrashLoops, clock: _Clock, times: int, queue: str = "bad") -> 
     """The pauses after so many deaths, one after the other."""
     pauses: list[float] = []
     for _ in range(times):
-        clock.now += TOGETHER
+        clock.now += SAME_CRASH_SECONDS
         loops.handed_out("a call", queue, attempt=2)
         began = clock.now
         while loops.is_pausing(queue):
@@ -37,7 +37,7 @@ def test_other_functions_are_offered_as_before() -> None:
     clock = _Clock()
     loops = CrashLoops(clock)
     for _ in range(SPARED + 1):
-        clock.now += TOGETHER
+        clock.now += SAME_CRASH_SECONDS
         loops.came_back("bad")
     assert loops.is_pausing("bad")
     assert not loops.is_pausing("good")
@@ -55,7 +55,7 @@ def test_a_result_ends_the_streak() -> None:
     clock = _Clock()
     loops = CrashLoops(clock)
     for number in range(20):
-        clock.now += TOGETHER
+        clock.now += SAME_CRASH_SECONDS
         loops.handed_out(str(number), "shaky", attempt=2)
         loops.answered(str(number))
     assert not loops.is_pausing("shaky")
@@ -65,7 +65,7 @@ def test_a_first_attempt_says_nothing() -> None:
     clock = _Clock()
     loops = CrashLoops(clock)
     for number in range(20):
-        clock.now += TOGETHER
+        clock.now += SAME_CRASH_SECONDS
         loops.handed_out(str(number), "new", attempt=1)
     assert not loops.is_pausing("new")
 
@@ -74,6 +74,6 @@ def test_a_death_long_ago_is_forgotten() -> None:
     clock = _Clock()
     loops = CrashLoops(clock)
     for _ in range(20):
-        clock.now += FORGOTTEN + 1
+        clock.now += RESET_SECONDS + 1
         loops.came_back("old")
     assert not loops.is_pausing("old")

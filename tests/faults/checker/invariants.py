@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from orchestrator.rules.lifecycle import TRANSITIONS, Move, is_final
+from orchestrator.rules.lifecycle import TRANSITIONS, Trigger, is_final
 from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
 from perdure.contract import MessageType, RunStatus
 from tests.faults.checker.evidence import Evidence, Row
@@ -37,7 +37,7 @@ _MOVES = {(before.value, after.value) for (before, _), after in TRANSITIONS.item
 _REVIVALS = {
     (before.value, after.value)
     for (before, move), after in TRANSITIONS.items()
-    if move is Move.REVIVE
+    if move is Trigger.REVIVE
 }
 
 

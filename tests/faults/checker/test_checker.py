@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import delete, update
 from typing_extensions import override
 
-from orchestrator.rules.model_reply import Plan
+from orchestrator.rules.model_reply import ParsedReply
 from orchestrator.store import tables
 from orchestrator.store.calls.execution import CallStore, Finished
 from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
@@ -307,7 +307,7 @@ class _Generous(StepStore):
     """Counts each reply's tokens twice."""
 
     @override
-    async def record(self, question: Question, plan: Plan, **options: Any) -> Recorded:
+    async def record(self, question: Question, plan: ParsedReply, **options: Any) -> Recorded:
         recorded = await super().record(question, plan, **options)
         used = tables.runs.c.input_tokens + plan.reply.usage.input_tokens
         async with self._database.write() as write:

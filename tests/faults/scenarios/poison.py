@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from orchestrator.rules.crash_loop import CrashStreak
+from orchestrator.rules.crash_loop import CrashLoopBackoff
 from perdure.contract import ResultType
 from tests.faults.checker.evidence import Evidence, gather
 from tests.faults.checker.invariants import Violation
@@ -108,7 +108,7 @@ def _deaths(evidence: Evidence) -> list[float]:
 def _loops(deaths: list[float]) -> list[Violation]:
     """Hosted, the function never begins while it has to pause: its crash loop is broken however many call it."""
     found: list[Violation] = []
-    streak = CrashStreak()
+    streak = CrashLoopBackoff()
     for at in deaths:
         if streak.pause_left(at) > _INACCURACY:
             early = f"it began {streak.pause_left(at):.1f} s before its pause was over"

@@ -22,7 +22,7 @@ from orchestrator.llm.prompts import (
 )
 from orchestrator.llm.tools import OfferedFunction
 from orchestrator.llm.transcript import Entry, public_data, reply_data, turns, words
-from orchestrator.rules.model_reply import Plan, read_reply
+from orchestrator.rules.model_reply import ParsedReply, parse_reply
 from orchestrator.store.database.json_columns import dump, load, load_object
 from perdure.contract import MessageType
 
@@ -51,15 +51,15 @@ def _check(function: OfferedFunction, value: JsonValue) -> Sequence[str]:
     return () if REASONING not in value or function is OWN_WORD else ("it was not taken out",)
 
 
-def _read(*calls: ToolCall, text: str = "") -> Plan:
-    return read_reply(
+def _read(*calls: ToolCall, text: str = "") -> ParsedReply:
+    return parse_reply(
         Reply(text, Stop.CALLS, calls),
         {QUERY.tool.name: QUERY, OWN_WORD.tool.name: OWN_WORD},
         check_input=_check,
         check_result=None,
         parse=load,
-        at_once={SEARCH_TOOL: lambda call: ToolResult(call.id, call.name, "found")},
-        offered=("sales_query",),
+        inline_tools={SEARCH_TOOL: lambda call: ToolResult(call.id, call.name, "found")},
+        selected_tools=("sales_query",),
     )
 
 
@@ -118,7 +118,7 @@ def test_our_own_tools_have_no_reasons() -> None:
 
 def test_it_is_shown_to_people_and_to_the_model_again() -> None:
     plan = _read(ToolCall("t1", "sales_query", {REASONING: "To see.", "sql": "select 1"}))
-    row = load_object(dump(reply_data(plan.reply, seen=1, offered=plan.offered)))
+    row = load_object(dump(reply_data(plan.reply, seen=1, offered=plan.selected_tools)))
     assert public_data(row)["invocations"] == [
         {
             "id": "t1",
@@ -136,12 +136,12 @@ def test_a_tool_that_is_answered_at_once_is_no_call() -> None:
     plan = _read(ToolCall("t1", SEARCH_TOOL, {"query": "x"}))
     assert plan.answers == (ToolResult("t1", SEARCH_TOOL, "found"),)
     assert plan.calls == ()
-    assert plan.said.answered
+    assert plan.output.answered
 
 
 def test_an_unknown_function_is_told_some_of_the_names_not_thousands() -> None:
     many = {f"s_{n:04}": replace(QUERY, tool=Tool(f"s_{n:04}", "", {})) for n in range(3_000)}
-    plan = read_reply(
+    plan = parse_reply(
         Reply("", Stop.CALLS, (ToolCall("t1", "nothing", {}),)),
         many,
         check_input=_check,

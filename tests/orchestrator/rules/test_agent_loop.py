@@ -12,29 +12,29 @@ from orchestrator.llm.messages import Stop
 from orchestrator.rules.agent_loop import (
     MAX_CORRECTIONS,
     MAX_STEPS_PER_TURN,
-    AwaitHuman,
+    Action,
+    AwaitApproval,
     CallFunctions,
     CallModel,
     Cancel,
-    Correct,
     Fail,
     Finish,
-    Offered,
-    Rest,
-    Said,
-    Situation,
-    Step,
+    Idle,
+    LoopState,
+    ModelOutput,
+    ProposedResult,
+    RequestCorrection,
     Summarize,
-    next_step,
+    next_action,
 )
-from orchestrator.rules.lifecycle import Move, can, is_final
+from orchestrator.rules.lifecycle import Trigger, allows, is_final
 from perdure.contract import FINAL_STATUSES, RunStatus
 
 texts = st.sampled_from(["", " \n", "the answer"])
 results = st.none() | st.integers() | st.dictionaries(st.text(max_size=3), st.integers())
-offers = st.builds(Offered, results, st.sampled_from([(), ("/a: is missing",)]))
+offers = st.builds(ProposedResult, results, st.sampled_from([(), ("/a: is missing",)]))
 words = st.builds(
-    Said,
+    ModelOutput,
     st.sampled_from(Stop),
     texts,
     st.sampled_from(["", "It is against the rules."]),
@@ -44,7 +44,7 @@ words = st.builds(
 )
 call_ids = st.lists(st.text("abc", min_size=1), max_size=3, unique=True).map(tuple)
 situations = st.builds(
-    Situation,
+    LoopState,
     status=st.sampled_from(RunStatus),
     cancel_wanted=st.booleans(),
     unanswered=call_ids,
@@ -67,105 +67,105 @@ running = situations.map(
     )
 )
 
-SAID = Said(Stop.END, "the answer")
-RUNNING = Situation(RunStatus.RUNNING, said=SAID, steps=1)
+SAID = ModelOutput(Stop.END, "the answer")
+RUNNING = LoopState(RunStatus.RUNNING, output=SAID, steps=1)
 
 
 @given(now=situations)
-def test_every_situation_has_exactly_one_next_step(now: Situation) -> None:
-    step = next_step(now)
-    assert isinstance(step, get_args(Step))
-    assert next_step(now) == step
+def test_every_situation_has_exactly_one_next_step(now: LoopState) -> None:
+    step = next_action(now)
+    assert isinstance(step, get_args(Action))
+    assert next_action(now) == step
 
 
 @given(now=situations)
-def test_the_model_is_never_called_while_a_call_is_unanswered(now: Situation) -> None:
-    if isinstance(next_step(now), CallModel | Correct | Finish):
+def test_the_model_is_never_called_while_a_call_is_unanswered(now: LoopState) -> None:
+    if isinstance(next_action(now), CallModel | RequestCorrection | Finish):
         assert not now.unanswered
         assert not now.oversized
 
 
 @given(now=situations)
-def test_a_final_status_is_left_alone(now: Situation) -> None:
+def test_a_final_status_is_left_alone(now: LoopState) -> None:
     if is_final(now.status):
-        assert next_step(now) == Rest()
+        assert next_action(now) == Idle()
 
 
 @given(now=situations)
-def test_a_paused_run_makes_what_calls_it_is_told_of_and_rests(now: Situation) -> None:
+def test_a_paused_run_makes_what_calls_it_is_told_of_and_rests(now: LoopState) -> None:
     paused = replace(now, status=RunStatus.PAUSED)
-    waits = CallFunctions(now.unanswered) if now.unanswered else Rest()
-    assert next_step(paused) == (Cancel() if now.cancel_wanted else waits)
+    waits = CallFunctions(now.unanswered) if now.unanswered else Idle()
+    assert next_action(paused) == (Cancel() if now.cancel_wanted else waits)
 
 
 @given(now=situations)
-def test_a_cancel_goes_before_everything_but_the_end(now: Situation) -> None:
-    wanted = next_step(replace(now, cancel_wanted=True))
-    assert wanted == (Rest() if now.status in FINAL_STATUSES else Cancel())
-    assert next_step(replace(now, cancel_wanted=False)) != Cancel()
+def test_a_cancel_goes_before_everything_but_the_end(now: LoopState) -> None:
+    wanted = next_action(replace(now, cancel_wanted=True))
+    assert wanted == (Idle() if now.status in FINAL_STATUSES else Cancel())
+    assert next_action(replace(now, cancel_wanted=False)) != Cancel()
 
 
 @given(now=situations)
-def test_a_turn_never_ends_with_an_unread_message(now: Situation) -> None:
-    assert not isinstance(next_step(replace(now, unread=True)), Finish)
+def test_a_turn_never_ends_with_an_unread_message(now: LoopState) -> None:
+    assert not isinstance(next_action(replace(now, unread=True)), Finish)
 
 
 @given(now=situations)
-def test_what_the_rules_decide_the_lifecycle_allows(now: Situation) -> None:
+def test_what_the_rules_decide_the_lifecycle_allows(now: LoopState) -> None:
     """Except on a turn that has not begun: a reply implies that it has."""
     status = RunStatus.RUNNING if now.status is RunStatus.PENDING else now.status
-    match next_step(replace(now, status=status)):
+    match next_action(replace(now, status=status)):
         case Finish():
-            assert can(status, Move.FINISH)
+            assert allows(status, Trigger.FINISH)
         case Fail():
-            assert can(status, Move.FAIL)
+            assert allows(status, Trigger.FAIL)
         case Cancel():
-            assert can(status, Move.CANCEL)
-        case AwaitHuman():
-            assert can(status, Move.PAUSE)
+            assert allows(status, Trigger.CANCEL)
+        case AwaitApproval():
+            assert allows(status, Trigger.PAUSE)
         case _:
             assert status in RunStatus
 
 
 @given(now=situations)
-def test_calls_are_named_as_they_were_asked(now: Situation) -> None:
-    match next_step(now):
+def test_calls_are_named_as_they_were_asked(now: LoopState) -> None:
+    match next_action(now):
         case CallFunctions(calls):
             assert calls == now.unanswered
         case Summarize(calls):
             assert calls == now.oversized
-        case AwaitHuman(calls):
+        case AwaitApproval(calls):
             assert calls == now.interrupted
         case _:
             assert not (now.status is RunStatus.RUNNING and now.unanswered) or now.cancel_wanted
 
 
 @given(now=situations)
-def test_the_model_is_not_asked_while_a_person_is(now: Situation) -> None:
+def test_the_model_is_not_asked_while_a_person_is(now: LoopState) -> None:
     if now.interrupted:
-        assert not isinstance(next_step(now), CallModel | Correct | Finish)
+        assert not isinstance(next_action(now), CallModel | RequestCorrection | Finish)
 
 
 @given(now=running)
-def test_corrections_are_bounded(now: Situation) -> None:
-    if isinstance(next_step(now), Correct):
+def test_corrections_are_bounded(now: LoopState) -> None:
+    if isinstance(next_action(now), RequestCorrection):
         assert now.corrections < MAX_CORRECTIONS
-    exhausted = next_step(replace(now, corrections=MAX_CORRECTIONS))
-    assert not isinstance(exhausted, Correct)
+    exhausted = next_action(replace(now, corrections=MAX_CORRECTIONS))
+    assert not isinstance(exhausted, RequestCorrection)
 
 
 @given(now=running)
-def test_a_turn_that_goes_in_circles_fails(now: Situation) -> None:
-    step = next_step(replace(now, steps=MAX_STEPS_PER_TURN))
+def test_a_turn_that_goes_in_circles_fails(now: LoopState) -> None:
+    step = next_action(replace(now, steps=MAX_STEPS_PER_TURN))
     assert isinstance(step, Fail | Finish)
 
 
 @given(now=running, offered=offers)
 def test_a_result_that_breaks_its_schema_is_never_the_result(
-    now: Situation, offered: Offered
+    now: LoopState, offered: ProposedResult
 ) -> None:
-    said = Said(Stop.CALLS, offered=offered, answered=True)
-    step = next_step(replace(now, said=said))
+    said = ModelOutput(Stop.CALLS, proposed=offered, answered=True)
+    step = next_action(replace(now, said=said))
     if isinstance(step, Finish) and offered.problems:
         assert step.result is None
         assert step.null_reason is not None
@@ -173,33 +173,35 @@ def test_a_result_that_breaks_its_schema_is_never_the_result(
 
 
 def test_a_turn_that_nobody_spoke_in_begins_with_the_model() -> None:
-    assert next_step(Situation(RunStatus.PENDING)) == CallModel()
-    assert next_step(Situation(RunStatus.RUNNING)) == CallModel()
+    assert next_action(LoopState(RunStatus.PENDING)) == CallModel()
+    assert next_action(LoopState(RunStatus.RUNNING)) == CallModel()
 
 
 def test_plain_text_is_the_answer_of_a_run_without_a_schema() -> None:
-    assert next_step(RUNNING) == Finish("the answer")
+    assert next_action(RUNNING) == Finish("the answer")
 
 
 def test_a_message_that_the_model_has_not_seen_brings_it_back() -> None:
-    assert next_step(replace(RUNNING, unread=True)) == CallModel()
+    assert next_action(replace(RUNNING, unread=True)) == CallModel()
 
 
 def test_a_result_that_is_right_ends_the_turn_even_when_it_is_null() -> None:
     values: list[JsonValue] = [{"a": 1}, None, False, 0, ""]
     for result in values:
-        said = Said(Stop.CALLS, offered=Offered(result), answered=True)
-        assert next_step(replace(RUNNING, said=said, wants_schema=True)) == Finish(result)
+        said = ModelOutput(Stop.CALLS, proposed=ProposedResult(result), answered=True)
+        assert next_action(replace(RUNNING, said=said, wants_schema=True)) == Finish(result)
 
 
 def test_wrong_results_are_sent_back_with_the_exact_errors_then_given_up() -> None:
-    said = Said(Stop.CALLS, offered=Offered({}, ("/a: is missing", "/b: no integer")))
+    said = ModelOutput(
+        Stop.CALLS, proposed=ProposedResult({}, ("/a: is missing", "/b: no integer"))
+    )
     now = replace(RUNNING, said=said, wants_schema=True)
     for corrections in range(MAX_CORRECTIONS):
-        step = next_step(replace(now, corrections=corrections))
-        assert isinstance(step, Correct)
+        step = next_action(replace(now, corrections=corrections))
+        assert isinstance(step, RequestCorrection)
         assert "- /a: is missing\n- /b: no integer" in step.problem
-    last = next_step(replace(now, corrections=MAX_CORRECTIONS))
+    last = next_action(replace(now, corrections=MAX_CORRECTIONS))
     assert isinstance(last, Finish)
     assert last.result is None
     assert last.null_reason is not None
@@ -207,32 +209,37 @@ def test_wrong_results_are_sent_back_with_the_exact_errors_then_given_up() -> No
 
 
 def test_without_a_schema_a_model_that_says_nothing_fails_the_run() -> None:
-    now = replace(RUNNING, said=Said(Stop.END, " "), corrections=MAX_CORRECTIONS)
-    step = next_step(now)
+    now = replace(RUNNING, said=ModelOutput(Stop.END, " "), corrections=MAX_CORRECTIONS)
+    step = next_action(now)
     assert isinstance(step, Fail)
     assert "empty" in step.reason
 
 
 def test_a_model_that_gives_up_ends_the_turn_with_its_reason() -> None:
-    said = Said(Stop.CALLS, gave_up="no such table", answered=True)
-    step = next_step(replace(RUNNING, said=said, wants_schema=True))
+    said = ModelOutput(Stop.CALLS, gave_up="no such table", answered=True)
+    step = next_action(replace(RUNNING, said=said, wants_schema=True))
     assert step == Finish(None, "The model gave up: no such table")
 
 
 def test_a_refusal_and_a_full_window_fail_with_a_reason_for_people() -> None:
-    refused = next_step(replace(RUNNING, said=Said(Stop.REFUSAL, detail="Against the rules.")))
+    refused = next_action(
+        replace(RUNNING, said=ModelOutput(Stop.REFUSAL, detail="Against the rules."))
+    )
     assert refused == Fail("The model refused to answer. Against the rules.")
-    full = next_step(replace(RUNNING, said=Said(Stop.CONTEXT, "half an ans")))
+    full = next_action(replace(RUNNING, said=ModelOutput(Stop.CONTEXT, "half an ans")))
     assert isinstance(full, Fail)
     assert "context window" in full.reason
 
 
 def test_a_reply_that_was_cut_off_is_never_an_answer() -> None:
-    step = next_step(replace(RUNNING, said=Said(Stop.LENGTH, "the answ")))
-    assert isinstance(step, Correct)
+    step = next_action(replace(RUNNING, said=ModelOutput(Stop.LENGTH, "the answ")))
+    assert isinstance(step, RequestCorrection)
     assert "cut off" in step.problem
 
 
 def test_it_is_the_models_turn_again_after_a_pause_and_after_answers_given_at_once() -> None:
-    assert next_step(replace(RUNNING, said=Said(Stop.PAUSE, "so far"))) == CallModel()
-    assert next_step(replace(RUNNING, said=Said(Stop.CALLS, "", answered=True))) == CallModel()
+    assert next_action(replace(RUNNING, said=ModelOutput(Stop.PAUSE, "so far"))) == CallModel()
+    assert (
+        next_action(replace(RUNNING, said=ModelOutput(Stop.CALLS, "", answered=True)))
+        == CallModel()
+    )

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import JsonValue
 
-from orchestrator.rules.approvals import changed, denied, duration, expired, read_request
+from orchestrator.rules.approvals import (
+    denied_message,
+    edited_message,
+    expired_message,
+    format_duration,
+    read_request,
+)
 from perdure.contract import ApprovalRequest
 
 json_values = st.recursive(
@@ -56,12 +62,15 @@ def test_a_wrong_field_is_named(message: JsonValue, seconds: JsonValue) -> None:
     ],
 )
 def test_a_duration_is_said_in_two_units_at_most(milliseconds: int, words: str) -> None:
-    assert duration(milliseconds) == words
+    assert format_duration(milliseconds) == words
 
 
 def test_the_model_is_told_how_it_ended() -> None:
-    assert denied(None) == "This call was denied by a person."
-    assert denied("not now") == "This call was denied by a person: not now"
-    assert expired(3_600_000) == "The approval request expired after 1 hour; the call was not made."
-    assert changed('{"a":1}', "done").endswith("Its result:\ndone")
-    assert len(changed("x" * 100_000, "done")) < 3_000
+    assert denied_message(None) == "This call was denied by a person."
+    assert denied_message("not now") == "This call was denied by a person: not now"
+    assert (
+        expired_message(3_600_000)
+        == "The approval request expired after 1 hour; the call was not made."
+    )
+    assert edited_message('{"a":1}', "done").endswith("Its result:\ndone")
+    assert len(edited_message("x" * 100_000, "done")) < 3_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from orchestrator.rules.budget import Spent, dollars, raised, used_up
+from orchestrator.rules.budget import Spent, dollars, exceeded_limit, raise_budget_by
 from perdure.contract import Budget
 
 _LIMIT = st.none() | st.integers(1, 100)
@@ -18,7 +18,7 @@ def test_a_limit_that_is_not_reached_never_stops_a_run(
 ) -> None:
     budget = Budget(tokens=tokens, steps=steps, calls=calls)
     spent = Spent(tokens=used[0], steps=used[1], calls=used[2])
-    limit = used_up(budget, spent)
+    limit = exceeded_limit(budget, spent)
     reached = {
         "tokens": tokens is not None and used[0] >= tokens,
         "steps": steps is not None and used[1] >= steps,
@@ -39,14 +39,14 @@ def test_a_limit_that_is_not_reached_never_stops_a_run(
     ],
 )
 def test_it_says_how_much_was_used(budget: dict[str, float], spent: Spent, reason: str) -> None:
-    limit = used_up(Budget.model_validate(budget), spent)
+    limit = exceeded_limit(Budget.model_validate(budget), spent)
     assert limit is not None
     assert limit.reason == reason
 
 
 def test_what_is_named_is_raised_what_is_null_lifted_the_rest_stays() -> None:
     before = Budget(tokens=10, usd=1.5, steps=3)
-    after = raised(before, Budget.model_validate({"tokens": 20, "usd": None}))
+    after = raise_budget_by(before, Budget.model_validate({"tokens": 20, "usd": None}))
     assert after == Budget(tokens=20, usd=None, steps=3)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from orchestrator.llm.messages import Reply, Stop, Tool, ToolCall
 from orchestrator.llm.tools import OfferedFunction
-from orchestrator.rules.model_reply import Plan, read_reply
+from orchestrator.rules.model_reply import ParsedReply, parse_reply
 from orchestrator.store.calls.attempts import retry_delay
 from orchestrator.store.database.json_columns import load
 from perdure.contract import RetryPolicy
@@ -25,10 +25,10 @@ QUERY = OfferedFunction(
 COUNT = replace(QUERY, name="count", tool=Tool("sales_count", "", {"type": "object"}))
 
 
-def _read(names: list[str], fan_out: int | None) -> Plan:
+def _read(names: list[str], fan_out: int | None) -> ParsedReply:
     calls = tuple(ToolCall(f"t{n}", name, {}) for n, name in enumerate(names))
     limited = replace(QUERY, fan_out=fan_out)
-    return read_reply(
+    return parse_reply(
         Reply("", Stop.CALLS, calls),
         {limited.tool.name: limited, COUNT.tool.name: COUNT},
         check_input=lambda function, value: (),

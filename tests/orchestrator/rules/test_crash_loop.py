@@ -8,19 +8,19 @@ from hypothesis import given, strategies as st
 
 from orchestrator.rules.crash_loop import (
     FIRST_PAUSE,
-    FORGOTTEN,
     LONGEST_PAUSE,
+    RESET_SECONDS,
+    SAME_CRASH_SECONDS,
     SPARED,
-    TOGETHER,
-    CrashStreak,
-    released_in_turn,
+    CrashLoopBackoff,
+    stagger,
 )
 
 NOW = 1_000.0
 
 
-def _after(deaths: int, *, apart: float = TOGETHER) -> CrashStreak:
-    streak = CrashStreak()
+def _after(deaths: int, *, apart: float = SAME_CRASH_SECONDS) -> CrashLoopBackoff:
+    streak = CrashLoopBackoff()
     for number in range(deaths):
         streak = streak.after_death(NOW + (number - deaths + 1) * apart)
     return streak
@@ -35,17 +35,17 @@ def test_a_pause_is_over_when_it_is_over() -> None:
     streak = _after(SPARED + 1)
     assert streak.pause_left(NOW + FIRST_PAUSE / 2) == FIRST_PAUSE / 2
     assert streak.pause_left(NOW + FIRST_PAUSE) == 0
-    assert streak.pause_left(NOW + FORGOTTEN) == 0
+    assert streak.pause_left(NOW + RESET_SECONDS) == 0
 
 
 def test_what_is_lost_together_is_one_death_and_what_is_long_ago_none() -> None:
-    assert _after(50, apart=TOGETHER / 100).deaths == 1
-    assert _after(50, apart=FORGOTTEN + 1).deaths == 1
+    assert _after(50, apart=SAME_CRASH_SECONDS / 100).deaths == 1
+    assert _after(50, apart=RESET_SECONDS + 1).deaths == 1
 
 
 @given(st.lists(st.floats(0, 200), max_size=60))
 def test_no_call_ever_waits_longer_than_the_longest_pause(gaps: list[float]) -> None:
-    streak, now = CrashStreak(), NOW
+    streak, now = CrashLoopBackoff(), NOW
     for gap in gaps:
         now += gap
         streak = streak.after_death(now)
@@ -55,15 +55,15 @@ def test_no_call_ever_waits_longer_than_the_longest_pause(gaps: list[float]) -> 
 def test_functions_that_one_death_took_begin_again_one_after_the_other() -> None:
     """Else the innocent would die with the other one each time."""
     streaks = {"a": _after(SPARED + 2), "b": _after(SPARED + 1), "c": _after(SPARED + 1)}
-    released = released_in_turn(streaks, NOW)
-    order = sorted(released, key=lambda name: released[name].until)
+    released = stagger(streaks, NOW)
+    order = sorted(released, key=lambda name: released[name].paused_until)
     assert order == ["b", "c", "a"]
     assert all(
-        released[later].until - released[sooner].until >= TOGETHER
+        released[later].paused_until - released[sooner].paused_until >= SAME_CRASH_SECONDS
         for sooner, later in pairwise(order)
     )
 
 
 def test_one_that_does_not_pause_is_held_up_by_nothing() -> None:
     streaks = {"a": _after(SPARED), "b": _after(SPARED + 1)}
-    assert released_in_turn(streaks, NOW) == streaks
+    assert stagger(streaks, NOW) == streaks

@@ -11,30 +11,30 @@ from hypothesis import given, strategies as st
 from orchestrator.rules import lifecycle
 from orchestrator.rules.lifecycle import (
     TRANSITIONS,
-    ImpossibleMoveError,
-    Move,
-    after,
-    can,
+    InvalidTransitionError,
+    Trigger,
+    allows,
     is_final,
+    next_status,
 )
 from perdure.contract import FINAL_STATUSES, RunStatus
 
 statuses = st.sampled_from(RunStatus)
-moves = st.lists(st.sampled_from(Move), max_size=40)
+moves = st.lists(st.sampled_from(Trigger), max_size=40)
 
 
-def _walk(start: RunStatus, events: list[Move]) -> list[RunStatus]:
+def _walk(start: RunStatus, events: list[Trigger]) -> list[RunStatus]:
     """The statuses a run goes through when what is impossible is refused."""
     path = [start]
     for event in events:
-        if can(path[-1], event):
-            path.append(after(path[-1], event))
+        if allows(path[-1], event):
+            path.append(next_status(path[-1], event))
     return path
 
 
 @given(events=moves)
-def test_a_final_status_is_never_left(events: list[Move]) -> None:
-    within_a_turn = [event for event in events if event is not Move.REVIVE]
+def test_a_final_status_is_never_left(events: list[Trigger]) -> None:
+    within_a_turn = [event for event in events if event is not Trigger.REVIVE]
     path = _walk(RunStatus.PENDING, within_a_turn)
     finals = [index for index, status in enumerate(path) if is_final(status)]
     assert finals in ([], [len(path) - 1])
@@ -42,7 +42,7 @@ def test_a_final_status_is_never_left(events: list[Move]) -> None:
 
 @given(events=moves)
 def test_a_revival_leads_from_done_or_failed_to_pending_and_nowhere_else(
-    events: list[Move],
+    events: list[Trigger],
 ) -> None:
     path = _walk(RunStatus.PENDING, events)
     for before, status in pairwise(path):
@@ -52,30 +52,30 @@ def test_a_revival_leads_from_done_or_failed_to_pending_and_nowhere_else(
 
 
 @given(events=moves)
-def test_cancelled_is_final_for_good(events: list[Move]) -> None:
+def test_cancelled_is_final_for_good(events: list[Trigger]) -> None:
     assert _walk(RunStatus.CANCELLED, events) == [RunStatus.CANCELLED]
 
 
 @given(events=moves)
-def test_pending_is_left_for_running_by_the_first_model_step_alone(events: list[Move]) -> None:
+def test_pending_is_left_for_running_by_the_first_model_step_alone(events: list[Trigger]) -> None:
     path = _walk(RunStatus.PENDING, events)
     for before, status in pairwise(path):
         if before is RunStatus.PENDING and not is_final(status):
             assert status is RunStatus.RUNNING
     assert [key for key, to in TRANSITIONS.items() if to is RunStatus.RUNNING] == [
-        (RunStatus.PENDING, Move.BEGIN),
-        (RunStatus.PAUSED, Move.RESUME),
+        (RunStatus.PENDING, Trigger.BEGIN),
+        (RunStatus.PAUSED, Trigger.RESUME),
     ]
 
 
-@given(status=statuses, move=st.sampled_from(Move))
-def test_a_move_is_either_in_the_table_or_refused_by_name(status: RunStatus, move: Move) -> None:
-    if can(status, move):
-        assert after(status, move) is TRANSITIONS[status, move]
+@given(status=statuses, move=st.sampled_from(Trigger))
+def test_a_move_is_either_in_the_table_or_refused_by_name(status: RunStatus, move: Trigger) -> None:
+    if allows(status, move):
+        assert next_status(status, move) is TRANSITIONS[status, move]
         return
-    with pytest.raises(ImpossibleMoveError, match=f"{status}.*{move}") as caught:
-        after(status, move)
-    assert (caught.value.status, caught.value.move) == (status, move)
+    with pytest.raises(InvalidTransitionError, match=f"{status}.*{move}") as caught:
+        next_status(status, move)
+    assert (caught.value.status, caught.value.trigger) == (status, move)
 
 
 def test_every_status_can_be_reached_and_every_move_is_of_use() -> None:
@@ -83,13 +83,13 @@ def test_every_status_can_be_reached_and_every_move_is_of_use() -> None:
     while more := {to for (status, _), to in TRANSITIONS.items() if status in reached} - reached:
         reached |= more
     assert reached == set(RunStatus)
-    assert {move for _, move in TRANSITIONS} == set(Move)
+    assert {move for _, move in TRANSITIONS} == set(Trigger)
 
 
 def test_every_unfinished_status_can_fail_and_be_cancelled() -> None:
     for status in set(RunStatus) - FINAL_STATUSES:
-        assert after(status, Move.FAIL) is RunStatus.FAILED
-        assert after(status, Move.CANCEL) is RunStatus.CANCELLED
+        assert next_status(status, Trigger.FAIL) is RunStatus.FAILED
+        assert next_status(status, Trigger.CANCEL) is RunStatus.CANCELLED
 
 
 def test_the_picture_shows_each_row_of_the_table() -> None:

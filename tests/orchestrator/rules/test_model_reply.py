@@ -12,8 +12,8 @@ from pydantic import JsonValue
 from orchestrator.llm.messages import Reply, Stop, Tool, ToolCall
 from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL, own_tools, system_prompt
 from orchestrator.llm.tools import OfferedFunction
-from orchestrator.rules.agent_loop import Offered
-from orchestrator.rules.model_reply import Check, Plan, read_reply
+from orchestrator.rules.agent_loop import ProposedResult
+from orchestrator.rules.model_reply import Check, ParsedReply, parse_reply
 from orchestrator.store.database.json_columns import load
 from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
 
@@ -37,8 +37,8 @@ def _whole_number(value: JsonValue) -> Sequence[str]:
     return () if type(value) is int else (f"{value!r} is not a whole number",)
 
 
-def _read(reply: Reply, check_result: Check | None = None) -> Plan:
-    return read_reply(
+def _read(reply: Reply, check_result: Check | None = None) -> ParsedReply:
+    return parse_reply(
         reply,
         {QUERY.tool.name: QUERY},
         check_input=_check_input,
@@ -82,7 +82,7 @@ def test_every_tool_call_lands_in_exactly_one_place(
         *(call.tool_call.id for call in plan.calls),
         *(part.tool_call.id for part in plan.reads),
         *(answer.id for answer in plan.answers),
-        *([plan.closing.id] if plan.closing else []),
+        *([plan.final_call.id] if plan.final_call else []),
     ]
     assert sorted(places) == [f"t{n}" for n in range(len(calls))]
 
@@ -99,8 +99,8 @@ def test_a_reply_that_was_broken_off_calls_nothing(stop: Stop) -> None:
     plan = _read(reply)
     assert len(plan.answers) == 4
     assert all(answer.is_error for answer in plan.answers)
-    assert (plan.calls, plan.reads, plan.closing) == ((), (), None)
-    assert (plan.said.offered, plan.said.gave_up) == (None, None)
+    assert (plan.calls, plan.reads, plan.final_call) == ((), (), None)
+    assert (plan.output.proposed, plan.output.gave_up) == (None, None)
 
 
 def test_calls_keep_the_order_in_which_the_model_asked() -> None:
@@ -153,41 +153,43 @@ def test_an_offset_beyond_every_result_stays_a_number_that_databases_know() -> N
 
 def test_a_result_is_offered_with_the_violations_of_its_schema() -> None:
     right = _read(_asked((RESULT_TOOL, {"result": 7})), _whole_number)
-    assert right.said.offered == Offered(7)
-    assert right.closing is not None
+    assert right.output.proposed == ProposedResult(7)
+    assert right.final_call is not None
     wrong = _read(_asked((RESULT_TOOL, {"result": "seven"})), _whole_number)
-    assert wrong.said.offered == Offered("seven", ("'seven' is not a whole number",))
+    assert wrong.output.proposed == ProposedResult("seven", ("'seven' is not a whole number",))
 
 
 def test_without_a_schema_any_result_will_do() -> None:
-    assert _read(_asked((RESULT_TOOL, {"result": [None]}))).said.offered == Offered([None])
+    assert _read(_asked((RESULT_TOOL, {"result": [None]}))).output.proposed == ProposedResult(
+        [None]
+    )
 
 
 @pytest.mark.parametrize("value", [{}, {"value": 1}, None, 7])
 def test_a_result_call_without_a_result_says_so(value: JsonValue) -> None:
-    offered = _read(_asked((RESULT_TOOL, value)), _whole_number).said.offered
+    offered = _read(_asked((RESULT_TOOL, value)), _whole_number).output.proposed
     assert offered is not None
     assert "result is missing" in offered.problems[0]
 
 
 def test_only_the_first_result_of_a_reply_counts() -> None:
     plan = _read(_asked((RESULT_TOOL, {"result": 1}), (RESULT_TOOL, {"result": 2})))
-    assert plan.said.offered == Offered(1)
-    assert plan.closing is not None
-    assert plan.closing.id == "t0"
+    assert plan.output.proposed == ProposedResult(1)
+    assert plan.final_call is not None
+    assert plan.final_call.id == "t0"
     assert (plan.answers[0].id, plan.answers[0].is_error) == ("t1", True)
 
 
 @pytest.mark.parametrize("value", [{}, None, {"reason": ""}, {"reason": None}])
 def test_giving_up_needs_no_reason(value: JsonValue) -> None:
-    assert _read(_asked((GIVE_UP_TOOL, value))).said.gave_up == "no reason given"
+    assert _read(_asked((GIVE_UP_TOOL, value))).output.gave_up == "no reason given"
 
 
 @pytest.mark.parametrize(("text", "result"), [("7", 7), (" 7\n", 7), ("007", None), ("x", None)])
 def test_with_a_schema_text_that_is_json_is_taken_as_the_result(
     text: str, result: JsonValue
 ) -> None:
-    offered = _read(Reply(text, Stop.END), _whole_number).said.offered
+    offered = _read(Reply(text, Stop.END), _whole_number).output.proposed
     assert offered is not None
     assert offered.result == result
     assert bool(offered.problems) == (result is None)
@@ -199,18 +201,18 @@ def test_with_a_schema_text_that_is_json_is_taken_as_the_result(
 def test_what_json_does_not_have_is_no_result_even_where_the_schema_takes_anything(
     text: str,
 ) -> None:
-    offered = _read(Reply(text, Stop.END), lambda value: ()).said.offered
+    offered = _read(Reply(text, Stop.END), lambda value: ()).output.proposed
     assert offered is not None
     assert offered.problems
 
 
 def test_without_a_schema_text_stays_text() -> None:
-    assert _read(Reply("7", Stop.END)).said.offered is None
+    assert _read(Reply("7", Stop.END)).output.proposed is None
 
 
 @pytest.mark.parametrize("stop", [Stop.LENGTH, Stop.PAUSE, Stop.REFUSAL, Stop.CONTEXT])
 def test_half_a_text_is_never_taken_as_the_result(stop: Stop) -> None:
-    assert _read(Reply("7", stop), _whole_number).said.offered is None
+    assert _read(Reply("7", stop), _whole_number).output.proposed is None
 
 
 def test_our_own_tools_are_offered_under_the_names_that_are_read() -> None:

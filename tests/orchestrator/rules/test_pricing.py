@@ -31,7 +31,7 @@ def test_a_reply_costs_the_exact_sum_to_the_nearest_millionth_of_a_dollar(
 
 def test_every_known_model_has_a_published_price() -> None:
     names = [*CLAUDE_MODELS, *OLDER_NAMES]
-    assert all(PriceList().of(str(resolve_model(name))) is not None for name in names)
+    assert all(PriceList().price_of(str(resolve_model(name))) is not None for name in names)
     assert set(PUBLISHED) == set(CLAUDE_MODELS)
 
 
@@ -53,8 +53,8 @@ def test_a_long_prompt_of_the_small_model_costs_more_from_the_first_token_on() -
 def test_scripted_models_are_free_and_others_unknown() -> None:
     prices = PriceList()
     assert prices.cost("scripted/inline", Usage(1_000, 1_000, 0, 0)) == 0
-    assert prices.of("scripted/inline") is not None
-    assert prices.of("anthropic/claude-not-yet-known") is None
+    assert prices.price_of("scripted/inline") is not None
+    assert prices.price_of("anthropic/claude-not-yet-known") is None
     assert prices.cost("anthropic/claude-not-yet-known", Usage(1_000, 0, 0, 0)) == 0
 
 
@@ -65,7 +65,7 @@ def test_a_price_that_is_set_wins() -> None:
     )
     assert prices.cost("scripted/inline", Usage(10, 10, 10, 10)) == 125
     assert prices.cost("anthropic/claude-next", Usage(1, 1, 1, 1)) == 4
-    assert prices.of("anthropic/claude-opus-5-5") == PUBLISHED["claude-opus-5-5"]
+    assert prices.price_of("anthropic/claude-opus-5-5") == PUBLISHED["claude-opus-5-5"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from typing_extensions import override
 
-from orchestrator.rules.crash_loop import LONGEST_PAUSE, SPARED, CrashStreak
+from orchestrator.rules.crash_loop import LONGEST_PAUSE, SPARED, CrashLoopBackoff
 from orchestrator.store.calls.crash_loops import CrashStreakStore
 from orchestrator.store.calls.outcomes import Settled
 from orchestrator.store.calls.rows import queue_name
@@ -63,7 +63,7 @@ class _Read(CrashStreakStore):
         self.found = asyncio.Event()
 
     @override
-    async def of(self, cluster_id: str) -> dict[str, CrashStreak]:
+    async def of(self, cluster_id: str) -> dict[str, CrashLoopBackoff]:
         known = await super().of(cluster_id)
         if known:
             self.found.set()

@@ -21,7 +21,7 @@ class Event(Reply):
 
 
 class EventPage(Reply):
-    """Events after `after`, in order. `version` is the last one listed: pass it as the next `after`."""
+    """Events after `next_status`, in order. `version` is the last one listed: pass it as the next `next_status`."""
 
     items: list[Event]
     version: int

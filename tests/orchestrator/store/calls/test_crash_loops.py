@@ -7,7 +7,13 @@ import logging
 
 import pytest
 
-from orchestrator.rules.crash_loop import FIRST_PAUSE, FORGOTTEN, LONGEST_PAUSE, SPARED, CrashStreak
+from orchestrator.rules.crash_loop import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    RESET_SECONDS,
+    SPARED,
+    CrashLoopBackoff,
+)
 from orchestrator.store.calls.outcomes import Full, HandedOut, Settled
 from orchestrator.store.calls.rows import queue_name
 from perdure.contract import FunctionConfig
@@ -26,14 +32,14 @@ async def test_the_next_call_waits_where_processes_died_in_a_row(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     await die_often(stage, QUERY, SPARED)
-    assert (await known(stage)).until == 0
+    assert (await known(stage)).paused_until == 0
     with caplog.at_level(logging.WARNING):
         await die_often(stage, QUERY, 1)
     assert (
         "sales/query: 3 times in a row no result came back; its next call waits 2 s" in caplog.text
     )
     query = await known(stage)
-    assert query.until - query.last == FIRST_PAUSE
+    assert query.paused_until - query.last == FIRST_PAUSE
     assert (await known(stage, "look")).deaths == 0
 
 
@@ -84,7 +90,9 @@ async def test_all_that_a_process_had_is_one_death_and_begins_again_in_turn(stag
         await die(stage, *calls)
     query, look = await known(stage), await known(stage, "look")
     assert (query.deaths, look.deaths) == (SPARED + 1, SPARED + 1)
-    assert query.until - look.until == pytest.approx(1), "whoever is alone shows what it does"
+    assert query.paused_until - look.paused_until == pytest.approx(1), (
+        "whoever is alone shows what it does"
+    )
 
 
 async def test_a_death_that_only_a_silence_tells_is_counted_once(stage: Stage) -> None:
@@ -140,12 +148,12 @@ async def test_a_result_ends_it(stage: Stage) -> None:
     await stage.store.crash_streaks.end(queue_name(stage.cluster_id, "sales", "look"))
     assert (await known(stage)).deaths == SPARED + 3
     await stage.store.crash_streaks.end(queue_name(stage.cluster_id, "sales", "query"))
-    assert await known(stage) == CrashStreak()
+    assert await known(stage) == CrashLoopBackoff()
 
 
 async def test_what_is_long_ago_is_not_kept(stage: Stage) -> None:
     await die_often(stage, QUERY, SPARED + 1)
-    await go_by(stage, FORGOTTEN + LONGEST_PAUSE)
+    await go_by(stage, RESET_SECONDS + LONGEST_PAUSE)
     await die_often(stage, "sales_look", 1)
     assert [row["function"] for row in await stage.rows(streaks)] == ["look"]
 

@@ -9,7 +9,7 @@ from orchestrator.errors import NotFoundError
 from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
 from orchestrator.llm.prompts import READ_TOOL
 from orchestrator.llm.transcript import turns
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Settled, content_of
 from orchestrator.store.database.json_columns import load
@@ -239,7 +239,7 @@ async def test_a_run_that_has_ended_is_not_to_be_cancelled(stage: Stage) -> None
     ref = await stage.run()
     await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
-    await stage.store.runs.settle(ref, Move.CANCEL, "")
+    await stage.store.runs.settle(ref, Trigger.CANCEL, "")
     assert await stage.store.calls.look(ref) == PendingRequests(over=True)
 
 

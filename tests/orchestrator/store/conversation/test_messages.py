@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
 from orchestrator.store.conversation.messages import MAX_QUEUED
 from orchestrator.store.database.json_columns import load, load_object
@@ -78,7 +78,7 @@ async def test_a_follow_up_begins_the_next_turn_in_the_same_transaction(
     if end == "done":
         await stage.think(ref, text_of("the answer"))
     else:
-        await stage.store.runs.settle(ref, Move.FAIL, "no model")
+        await stage.store.runs.settle(ref, Trigger.FAIL, "no model")
     message = await stage.send(ref, "again")
     run = await stage.look(ref)
     assert (run.status, run.turn, message.turn) == ("pending", 2, 2)
@@ -119,7 +119,7 @@ async def test_a_run_that_is_not_interactive_takes_no_message(stage: Stage, busy
 async def test_a_message_to_a_paused_run_waits_with_it(stage: Stage) -> None:
     ref = await stage.run()
     await stage.ask(ref)
-    await stage.store.steps.break_off(ref, 1, Move.PAUSE, "no money", attempt=1)
+    await stage.store.steps.break_off(ref, 1, Trigger.PAUSE, "no money", attempt=1)
     await stage.send(ref, "hello?")
     assert (await stage.look(ref)).status == "paused"
     await stage.store.runs.resume(ref)

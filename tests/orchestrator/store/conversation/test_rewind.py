@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.llm.messages import AssistantTurn, UserTurn
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType
@@ -22,7 +22,7 @@ async def test_an_edit_of_a_run_that_has_ended_begins_its_next_turn(stage: Stage
     if end == "done":
         await stage.think(ref, text_of("the answer"))
     else:
-        await stage.store.runs.settle(ref, Move.FAIL, "no model")
+        await stage.store.runs.settle(ref, Trigger.FAIL, "no model")
     before = await stage.look(ref)
     edited, is_new = await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
     run = await stage.look(ref)
@@ -76,7 +76,7 @@ async def test_an_edit_in_the_middle_goes_back_to_it_and_no_further(stage: Stage
 async def test_a_paused_run_goes_on_with_an_edit(stage: Stage) -> None:
     ref = await stage.run()
     await stage.ask(ref)
-    await stage.store.steps.break_off(ref, 1, Move.PAUSE, "no money", attempt=1)
+    await stage.store.steps.break_off(ref, 1, Trigger.PAUSE, "no money", attempt=1)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go cheaply")
     run = await stage.look(ref)
     assert (run.status, run.paused_reason, run.turn) == ("running", None, 1)
@@ -164,7 +164,7 @@ async def test_a_providers_no_to_what_was_replaced_ends_nothing(stage: Stage) ->
     question = await stage.ask(ref)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
     standing = await stage.store.steps.break_off(
-        ref, 1, Move.FAIL, "too long", attempt=1, rewinds=question.run.rewinds
+        ref, 1, Trigger.FAIL, "too long", attempt=1, rewinds=question.run.rewinds
     )
     assert standing.status == "running"
     assert (await stage.look(ref)).status == "running"

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.llm.messages import AssistantTurn, UserTurn
 from orchestrator.llm.transcript import turns
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Known, Question
 from orchestrator.store.database.json_columns import load_object
@@ -118,7 +118,7 @@ async def test_a_reply_after_a_cancel_is_dropped(stage: Stage) -> None:
     ref = await stage.run()
     question = await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
-    await stage.store.runs.settle(ref, Move.CANCEL, "")
+    await stage.store.runs.settle(ref, Trigger.CANCEL, "")
     assert await stage.record(question, text_of("too late")) == RunState("cancelled", 0, late=True)
     assert await stage.event_types(ref) == [
         *("run.created", "run.status", "run.cancel_requested", "run.status", "step.dropped")
@@ -141,7 +141,7 @@ async def test_a_reply_from_before_a_pause_is_dropped(stage: Stage) -> None:
     ref = await stage.run()
     lost = await stage.ask(ref)
     await stage.ask(ref, attempt=2)
-    await stage.store.steps.break_off(ref, 1, Move.PAUSE, "no money", attempt=2)
+    await stage.store.steps.break_off(ref, 1, Trigger.PAUSE, "no money", attempt=2)
     assert await stage.record(lost, text_of("the answer")) == RunState("paused", 0, late=True)
     await stage.store.runs.resume(ref)
     assert (await stage.think(ref, text_of("the answer"))).status == "done"
@@ -150,7 +150,7 @@ async def test_a_reply_from_before_a_pause_is_dropped(stage: Stage) -> None:
 async def test_a_reply_from_a_turn_that_failed_meanwhile_is_dropped(stage: Stage) -> None:
     ref = await stage.run()
     lost = await stage.ask(ref)
-    await stage.store.runs.settle(ref, Move.FAIL, "the model could not be reached")
+    await stage.store.runs.settle(ref, Trigger.FAIL, "the model could not be reached")
     await stage.send(ref, "again")
     assert (await stage.record(lost, text_of("old"))).status == "pending"
     question = await stage.ask(ref)
@@ -260,7 +260,7 @@ async def test_trouble_with_a_step_that_is_recorded_already_is_no_trouble(stage:
     await stage.called(ref)
     before = await stage.look(ref)
     await stage.store.steps.note_retry(ref, 1, "overloaded", None)
-    for move in (Move.PAUSE, Move.FAIL):
+    for move in (Trigger.PAUSE, Trigger.FAIL):
         standing = await stage.store.steps.break_off(ref, 1, move, "no", attempt=2)
         assert standing.status == "running"
         assert len(standing.orders) == 1
@@ -269,8 +269,8 @@ async def test_trouble_with_a_step_that_is_recorded_already_is_no_trouble(stage:
 
 async def test_a_spend_limit_pauses_and_a_bad_request_fails(stage: Stage) -> None:
     for move, status, reason in (
-        (Move.PAUSE, "paused", "paused_reason"),
-        (Move.FAIL, "failed", "failure_reason"),
+        (Trigger.PAUSE, "paused", "paused_reason"),
+        (Trigger.FAIL, "failed", "failure_reason"),
     ):
         ref = await stage.run()
         await stage.ask(ref)
@@ -279,8 +279,8 @@ async def test_a_spend_limit_pauses_and_a_bad_request_fails(stage: Stage) -> Non
         assert getattr(await stage.look(ref), reason) == "why"
 
 
-@pytest.mark.parametrize("move", [Move.PAUSE, Move.FAIL])
-async def test_trouble_with_the_model_does_not_undo_a_cancel(stage: Stage, move: Move) -> None:
+@pytest.mark.parametrize("move", [Trigger.PAUSE, Trigger.FAIL])
+async def test_trouble_with_the_model_does_not_undo_a_cancel(stage: Stage, move: Trigger) -> None:
     ref = await stage.run()
     await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Again, Settled
 from orchestrator.store.database.json_columns import load_object
@@ -42,10 +42,10 @@ async def test_a_run_without_a_handler_has_no_deliveries(stage: Stage) -> None:
     assert not await stage.has_pending_deliveries(ref)
 
 
-@pytest.mark.parametrize("move", [Move.FAIL, Move.CANCEL])
-async def test_the_handler_is_told_why_a_run_did_not_end_well(stage: Stage, move: Move) -> None:
+@pytest.mark.parametrize("move", [Trigger.FAIL, Trigger.CANCEL])
+async def test_the_handler_is_told_why_a_run_did_not_end_well(stage: Stage, move: Trigger) -> None:
     ref = await stage.run(on_status_change=HANDLER)
-    if move is Move.CANCEL:
+    if move is Trigger.CANCEL:
         await stage.store.runs.cancel(ref, "because")
     else:
         await stage.store.runs.settle(ref, move, "because")
@@ -57,7 +57,7 @@ async def test_the_handler_is_told_why_a_run_did_not_end_well(stage: Stage, move
 async def test_why_a_run_is_paused_is_no_failure(stage: Stage) -> None:
     ref = await stage.run(on_status_change=HANDLER)
     await stage.ask(ref)
-    await stage.store.steps.break_off(ref, 1, Move.PAUSE, "no money", attempt=1)
+    await stage.store.steps.break_off(ref, 1, Trigger.PAUSE, "no money", attempt=1)
     change = await _change(stage, ref, (await _waiting(stage, ref))[-1])
     assert (change.status, change.failure_reason) == (RunStatus.PAUSED, None)
 

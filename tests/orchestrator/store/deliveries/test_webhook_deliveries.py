@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.deliveries.deliveries import MAX_ERROR
@@ -81,13 +81,13 @@ async def test_a_filter_that_nothing_passes_leaves_nothing_to_tell(stage: Stage)
 
 
 @pytest.mark.parametrize(
-    ("move", "status"), [(Move.FAIL, RunStatus.FAILED), (Move.CANCEL, RunStatus.CANCELLED)]
+    ("move", "status"), [(Trigger.FAIL, RunStatus.FAILED), (Trigger.CANCEL, RunStatus.CANCELLED)]
 )
 async def test_webhooks_are_told_of_failed_and_cancelled_runs(
-    stage: Stage, move: Move, status: RunStatus
+    stage: Stage, move: Trigger, status: RunStatus
 ) -> None:
     ref = await stage.run(on_status_change=_only(RunStatus.FAILED, RunStatus.CANCELLED))
-    if move is Move.CANCEL:
+    if move is Trigger.CANCEL:
         await stage.store.runs.cancel(ref, "because")
     else:
         await stage.store.runs.settle(ref, move, "because")

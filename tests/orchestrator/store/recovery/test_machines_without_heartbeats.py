@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Again
@@ -79,7 +79,7 @@ async def test_a_result_that_was_not_taken_is_an_event_of_a_run_that_goes_on(
 async def test_nothing_is_noted_on_a_run_that_has_ended(stage: Stage) -> None:
     ref, call_id = await _handed_out(stage, FunctionConfig())
     await stage.finish(call_id)
-    await stage.store.steps.break_off(ref, 2, Move.FAIL, "enough", attempt=1)
+    await stage.store.steps.break_off(ref, 2, Trigger.FAIL, "enough", attempt=1)
     version = (await stage.look(ref)).version
     assert (await stage.look(ref)).status == "failed"
     await stage.store.calls.note_superseded(stage.cluster_id, call_id, "m1")

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.database.json_columns import load_object
@@ -101,7 +101,7 @@ async def test_every_wish_survives_the_loss_of_its_nudge(
     elif wish == "cancel":
         await stage.store.runs.cancel(ref, "enough")
     else:
-        await stage.store.steps.break_off(ref, 1, Move.PAUSE, "no money", attempt=1)
+        await stage.store.steps.break_off(ref, 1, Trigger.PAUSE, "no money", attempt=1)
         await stage.store.runs.resume(ref)
     assert await sweeps.unheard_runs(_soon()) == [ref]
 

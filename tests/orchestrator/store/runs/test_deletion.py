@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert
 
 from orchestrator.errors import NotFoundError
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Unwanted
@@ -170,7 +170,7 @@ _MOVES: dict[str, _Move] = {
     "send": lambda stage, ref, _: stage.send(ref, "more"),
     "edit": lambda stage, ref, _: stage.store.rewind.retry(ref, None),
     "cancel": lambda stage, ref, _: stage.store.runs.cancel(ref, "enough"),
-    "settle": lambda stage, ref, _: stage.store.runs.settle(ref, Move.FAIL, "why"),
+    "settle": lambda stage, ref, _: stage.store.runs.settle(ref, Trigger.FAIL, "why"),
     "finish": lambda stage, _, call_id: stage.finish(call_id),
     "lease": lambda stage, _, call_id: stage.lease(call_id),
     "look": lambda stage, ref, _: stage.store.calls.look(ref),

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.llm.transcript import turns
-from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_step
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_action
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import (
     CallOutcome,
@@ -79,7 +79,7 @@ class Engine:
     def obey(self, standing: RunState) -> None:
         """Do what the rules say next."""
         self.question, self.step = None, standing.step + 1
-        match next_step(standing.loop_state()):
+        match next_action(standing.loop_state()):
             case CallFunctions():
                 self._call(standing.orders)
             case Summarize(calls):
@@ -137,7 +137,7 @@ class Engine:
         if seen.cancel_wanted or seen.parked or seen.over:
             self.stop()
             if seen.cancel_wanted:
-                await self.stage.store.runs.settle(self.ref, Move.CANCEL, "")
+                await self.stage.store.runs.settle(self.ref, Trigger.CANCEL, "")
             self.phase, self.looked = Phase.RESTING, False
         elif seen.rewound and self.phase is not Phase.CALLING:
             self.stop()

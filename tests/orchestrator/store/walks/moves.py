@@ -9,7 +9,7 @@ from hypothesis.strategies import DataObject, SearchStrategy
 
 from orchestrator.llm.messages import Stop
 from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL
-from orchestrator.rules.lifecycle import Move
+from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms
 from perdure.contract import (
     Budget,
@@ -98,7 +98,7 @@ _OF_PHASE: dict[Phase, _Moves] = {
             "stop": st.sampled_from([Stop.END] * 9 + [Stop.LENGTH, Stop.REFUSAL]),
         },
         "try_again": {},
-        "break_off": {"move": st.sampled_from([Move.PAUSE, Move.FAIL]), "sure": _rarely},
+        "break_off": {"move": st.sampled_from([Trigger.PAUSE, Trigger.FAIL]), "sure": _rarely},
         "note_retry": {},
         "look": {},
     },

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Table, select
 
-from orchestrator.rules.agent_loop import CallFunctions, Rest, Summarize, next_step
+from orchestrator.rules.agent_loop import CallFunctions, Idle, Summarize, next_action
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import DIRECT
@@ -165,10 +165,10 @@ def deliveries(seen: View) -> Iterator[str]:
 
 def forgotten(seen: View) -> Iterator[str]:
     """No run stands still while something could be done, nobody has to act first and nobody will look."""
-    engine, step = seen.engine, next_step(seen.standing.loop_state())
+    engine, step = seen.engine, next_action(seen.standing.loop_state())
     if is_final(seen.status) or _will_look(seen) or engine.phase is Phase.DUE:
         return
-    if engine.phase is Phase.RESTING and step != Rest():
+    if engine.phase is Phase.RESTING and step != Idle():
         yield f"rests in status {seen.status} although it is to {step}"
     if engine.phase is Phase.CALLING and isinstance(step, CallFunctions):
         made = {order.call_id for order in engine.tasks.values()}

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError, SupersededError
 from orchestrator.llm.messages import Reply, Stop, ToolCall
 from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL
-from orchestrator.rules.lifecycle import Move, is_final
+from orchestrator.rules.lifecycle import Trigger, is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import Decision
@@ -145,7 +145,7 @@ class Walk:
             values = {"result": 7, "reason": "no"}
         return ToolCall(f"walked-{next(_numbers)}", name, values)
 
-    async def break_off(self, move: Move, sure: bool) -> None:
+    async def break_off(self, move: Trigger, sure: bool) -> None:
         """The provider says no."""
         question = self.engine.question
         if question is not None and sure:
@@ -165,7 +165,7 @@ class Walk:
         if sure and self.engine.phase in {Phase.DUE, Phase.THINKING, Phase.RESTING}:
             self.engine.stop()
             await self.stage.store.runs.settle(
-                self.ref, Move.FAIL, "The model could not be reached"
+                self.ref, Trigger.FAIL, "The model could not be reached"
             )
 
     async def summarize(self, whole: bool) -> None:
