@@ -46,9 +46,9 @@ from orchestrator.workflows.run_workflow import DeliveryWorkflow, RunWorkflow
 from workers.activities import Activities
 from workers.hosting.host import Hosting
 from workers.hosting.task_queues import build_hosting_workers
-from workers.model_step.auxiliary_model import SmallModels
-from workers.model_step.model_step import Thinker
-from workers.model_step.run_naming import Namer
+from workers.model_step.auxiliary_model import AuxiliaryModel
+from workers.model_step.model_step import ModelStepRunner
+from workers.model_step.run_naming import RunNamer
 from workers.model_step.summarizer import Summarizer
 from workers.models import Models, open_models
 from workers.recovery.in_flight import InFlightInterceptor
@@ -152,13 +152,13 @@ async def open_hosting(store: Store, settings: Settings) -> Hosting | None:
 def build_activities(
     store: Store,
     models: Models,
-    namer: Namer,
+    namer: RunNamer,
     settings: Settings,
     *,
     hosting: Hosting | None = None,
 ) -> Activities:
     """The activities, composed from the settings."""
-    thinker = Thinker(
+    thinker = ModelStepRunner(
         store,
         models,
         namer,
@@ -169,9 +169,9 @@ def build_activities(
     return Activities(store, thinker, Summarizer(store, namer.small_models), hosting)
 
 
-def build_small_models(store: Store, models: Models, settings: Settings) -> SmallModels:
+def build_small_models(store: Store, models: Models, settings: Settings) -> AuxiliaryModel:
     """The models for summaries and names, as the settings choose."""
-    return SmallModels(
+    return AuxiliaryModel(
         store,
         models,
         model=settings.small_model,
@@ -229,7 +229,7 @@ class _Parts:
     store: Store
     hosting: Hosting | None
     models: Models
-    namer: Namer
+    namer: RunNamer
     notes: InFlightInterceptor
     process: str
     """What it calls itself to Temporal."""
@@ -253,7 +253,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
         stack.push_async_callback(store.aclose)
         models = open_models(settings)
         stack.push_async_callback(models.aclose)
-        namer = Namer(store, build_small_models(store, models, settings))
+        namer = RunNamer(store, build_small_models(store, models, settings))
     except (NewerDatabaseError, ValueError) as error:
         raise MisconfiguredError(str(error)) from error
     stack.push_async_callback(namer.aclose)

@@ -12,7 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from orchestrator.errors import NotFoundError
-from orchestrator.llm.messages import ModelError, Posture
+from orchestrator.llm.messages import ErrorAction, ModelError
 from orchestrator.rules.agent_loop import CallFunctions, CallModel, next_action
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms
@@ -34,7 +34,7 @@ from orchestrator.workflows.interface import (
 )
 from perdure.contract import RunStatus
 from workers.hosting.host import Hosting
-from workers.model_step.model_step import Thinker
+from workers.model_step.model_step import ModelStepRunner
 from workers.model_step.summarizer import Summarizer
 from workers.recovery.heartbeat import heartbeating
 
@@ -69,7 +69,7 @@ class Activities:
     def __init__(
         self,
         store: Store,
-        thinker: Thinker,
+        thinker: ModelStepRunner,
         summarizer: Summarizer,
         hosting: Hosting | None = None,
     ) -> None:
@@ -142,11 +142,11 @@ class Activities:
         self, ref: RunRef, question: Question, attempt: int, until: float
     ) -> Recorded:
         try:
-            return await self._thinker.think(
+            return await self._thinker.run(
                 question,
                 attempt=attempt,
-                progress=reaching(Point.MODEL_CALL_IN_FLIGHT, activity.heartbeat),
-                maker=lambda: self._hosting if _may_continue(until) else None,
+                on_progress=reaching(Point.MODEL_CALL_IN_FLIGHT, activity.heartbeat),
+                executor=lambda: self._hosting if _may_continue(until) else None,
             )
         except ModelError as error:
             return Recorded(await self._handle_model_error(ref, question, error))
@@ -155,8 +155,8 @@ class Activities:
         self, ref: RunRef, question: Question, error: ModelError
     ) -> RunState:
         attempt = activity.info().attempt
-        if error.posture is not Posture.RETRY:
-            move = Trigger.PAUSE if error.posture is Posture.PAUSE else Trigger.FAIL
+        if error.action is not ErrorAction.RETRY:
+            move = Trigger.PAUSE if error.action is ErrorAction.PAUSE else Trigger.FAIL
             return await self._store.steps.break_off(
                 ref,
                 question.step,
@@ -185,7 +185,7 @@ class Activities:
         try:
             summary = await self._summarizer.summarize(summarize_input.run, content)
         except ModelError as error:
-            if error.posture is Posture.RETRY and activity.info().attempt < _SUMMARY_ATTEMPTS:
+            if error.action is ErrorAction.RETRY and activity.info().attempt < _SUMMARY_ATTEMPTS:
                 raise ApplicationError(error.reason, type="ModelUnavailable") from error
             _log.warning("no summary for call %s: %s", summarize_input.call_id, error.reason)
             await self._store.results.show_beginning(

@@ -53,16 +53,16 @@ _TOOLS = (
     ),
 )
 
-LIBRARY = frozenset(tool.name for tool in _TOOLS)
+BUILT_IN_TOOLS = frozenset(tool.name for tool in _TOOLS)
 """Names of the functions, as the model knows them and as a run attaches them."""
 
 
-def library_tools(wanted: Collection[str]) -> tuple[Tool, ...]:
+def built_in_tools(wanted: Collection[str]) -> tuple[Tool, ...]:
     """Those of the functions that are wanted, always in the same order."""
     return tuple(tool for tool in _TOOLS if tool.name in wanted)
 
 
-def library_answer(call: ToolCall, now: int) -> ToolResult:
+def run_built_in_tool(call: ToolCall, now: int) -> ToolResult:
     """Answer a call of one of the functions; `state` in ms. What cannot be answered is an error that the model reads."""
     values: Mapping[str, JsonValue] = call.input if isinstance(call.input, dict) else {}
     try:

@@ -13,7 +13,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 
-class Stop(StrEnum):
+class StopReason(StrEnum):
     """Why the model stopped."""
 
     END = "end"
@@ -68,7 +68,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ModelResponse:
     """One answer of a model.
 
     `blocks` is the provider's own content, to be sent back to it verbatim (thinking signatures live there);
@@ -76,7 +76,7 @@ class Reply:
     """
 
     text: str
-    stop: Stop
+    stop: StopReason
     calls: tuple[ToolCall, ...] = ()
     usage: Usage = field(default_factory=Usage)
     blocks: tuple[Mapping[str, JsonValue], ...] = ()
@@ -97,7 +97,7 @@ class UserTurn:
 class AssistantTurn:
     """What the model said earlier."""
 
-    reply: Reply
+    reply: ModelResponse
 
 
 Turn = UserTurn | AssistantTurn
@@ -124,20 +124,22 @@ class ModelRequest:
 class Model(Protocol):
     """A provider's model. Raises `ModelError`, nothing else; is cancelled by cancelling the task."""
 
-    async def reply(self, request: ModelRequest, progress: Callable[[], None]) -> Reply:
-        """Answer the request; `progress` is called whenever the provider shows a sign of life."""
+    async def generate(
+        self, request: ModelRequest, on_progress: Callable[[], None]
+    ) -> ModelResponse:
+        """Answer the request; `on_progress` is called whenever the provider shows a sign of life."""
         ...
 
-    async def summarize(self, text: str, limit: int) -> Reply:
+    async def summarize(self, text: str, limit: int) -> ModelResponse:
         """Say in at most about `limit` characters what an oversized call result contains."""
         ...
 
-    async def name(self, prompt: str) -> Reply | None:
+    async def name(self, prompt: str) -> ModelResponse | None:
         """Say in at most ten words what a run that begins with this prompt is about; None: nothing but its first words."""
         ...
 
 
-class Posture(StrEnum):
+class ErrorAction(StrEnum):
     """What a failed model call asks for."""
 
     RETRY = "retry"
@@ -153,13 +155,13 @@ class ModelError(Exception):
         self,
         reason: str,
         *,
-        posture: Posture,
+        action: ErrorAction,
         status: int | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.posture = posture
+        self.action = action
         self.status = status
         self.retry_after = retry_after
         """Seconds the provider asks to wait."""

@@ -88,7 +88,7 @@ def resolve_model(name: str, *, policies: Iterable[str] = ()) -> ModelName:
     )
 
 
-def small_model(name: ModelName) -> ModelName:
+def auxiliary_model(name: ModelName) -> ModelName:
     """The small model of the same provider, for summaries. A scripted model is as small as it gets."""
     return ModelName(ANTHROPIC, CLAUDE_HAIKU) if name.provider == ANTHROPIC else name
 

@@ -22,7 +22,7 @@ OWN_TOOLS = frozenset(
     {RESULT_TOOL, GIVE_UP_TOOL, READ_TOOL, SEARCH_TOOL, TIME_TOOL, CALCULATE_TOOL}
 )
 """Reserved too: `perdure_return` could have a function `result`."""
-REASONING = f"{OWN_SERVICE}_reasoning"
+REASON_PARAMETER = f"{OWN_SERVICE}_reasoning"
 """The property of a function's input in which the model says why it calls; no function ever gets it."""
 MAX_FOUND = 10
 """Functions that one search brings."""
@@ -43,7 +43,7 @@ _WITHOUT_SCHEMA = """\
 When the task is done answer in plain text; if the natural answer is structured data, call {result} with it instead."""
 
 
-_REASONING_WANTED = "Why you call this function now, in a sentence."
+_REASON_INSTRUCTION = "Why you call this function now, in a sentence."
 
 _SEARCH = Tool(
     SEARCH_TOOL,
@@ -73,7 +73,7 @@ def system_prompt(
     return "\n\n".join(filter(None, [text, context, user_prompt]))
 
 
-def with_note(description: str, note: str | None) -> str:
+def with_function_note(description: str, note: str | None) -> str:
     """A function's description with what the operator says about it."""
     return "\n".join(filter(None, [description, (note or "")[:MAX_CONTEXT_CHARACTERS]]))
 
@@ -84,21 +84,23 @@ def has_parameter(tool: Tool, name: str) -> bool:
     return isinstance(properties, dict) and name in properties
 
 
-def with_reasoning(tool: Tool) -> Tool:
+def with_reason_parameter(tool: Tool) -> Tool:
     """The tool as the model is shown it where its reasons are kept: its first parameter is why it is called."""
     properties = tool.schema.get("properties", {})
     required = tool.schema.get("required", [])
-    if has_parameter(tool, REASONING):  # the function's own: it gets what the model says there
+    if has_parameter(
+        tool, REASON_PARAMETER
+    ):  # the function's own: it gets what the model says there
         return tool
     if not isinstance(properties, dict) or not isinstance(required, list):
         return tool
-    reasoning: dict[str, JsonValue] = {"type": "string", "description": _REASONING_WANTED}
+    reasoning: dict[str, JsonValue] = {"type": "string", "description": _REASON_INSTRUCTION}
     return replace(
         tool,
         schema={
             **tool.schema,
-            "properties": {REASONING: reasoning, **properties},
-            "required": [REASONING, *required],
+            "properties": {REASON_PARAMETER: reasoning, **properties},
+            "required": [REASON_PARAMETER, *required],
         },
     )
 

@@ -17,8 +17,8 @@ def first_words(prompt: str) -> str:
     return name or "run"
 
 
-def name_in(said: str) -> str | None:
+def parse_name(text: str) -> str | None:
     """The name in what a model said when it was asked for one; None where there is none."""
-    first = next(filter(None, (line.strip() for line in said.splitlines())), "")
+    first = next(filter(None, (line.strip() for line in text.splitlines())), "")
     words = first.strip(_QUOTES).split()[:MAX_NAME_WORDS]
     return " ".join(words)[:MAX_NAME_CHARACTERS].rstrip(" .") or None

@@ -31,10 +31,10 @@ _NAME_WEIGHT = 3
 """A word of a function's name counts as often."""
 
 
-def ranking(query: str, tools: Sequence[Tool]) -> list[tuple[float, Tool]]:
+def rank_tools(query: str, tools: Sequence[Tool]) -> list[tuple[float, Tool]]:
     """All the tools with their scores, the best first; by name where they fit alike. A score of 0: nothing in common."""
     documents = [_document(tool.name, _description(tool)) for tool in tools]
-    weights = _weights(words(query[:_MAX_QUERY_CHARACTERS]), documents)
+    weights = _weights(split_words(query[:_MAX_QUERY_CHARACTERS]), documents)
     average = sum(document.total() for document in documents) / max(1, len(documents)) or 1.0
     scored = [
         (_score(weights, document, document.total() / average), tool)
@@ -43,7 +43,7 @@ def ranking(query: str, tools: Sequence[Tool]) -> list[tuple[float, Tool]]:
     return sorted(scored, key=lambda found: (-found[0], found[1].name))
 
 
-def words(text: str) -> tuple[str, ...]:
+def split_words(text: str) -> tuple[str, ...]:
     """The words of a text or of a name, in one spelling."""
     return tuple(token for word in _WORDS.findall(text) for token in _tokens(word))
 
@@ -91,7 +91,7 @@ def _description(tool: Tool) -> str:
 
 @lru_cache(maxsize=8_192)
 def _document(name: str, description: str) -> Counter[str]:
-    return Counter(words(name) * _NAME_WEIGHT + words(description))
+    return Counter(split_words(name) * _NAME_WEIGHT + split_words(description))
 
 
 def _parameters(schema: Mapping[str, JsonValue]) -> Iterator[str]:

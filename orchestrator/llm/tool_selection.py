@@ -14,16 +14,16 @@ from pydantic import JsonValue
 
 from orchestrator.llm.messages import Tool, ToolCall, ToolResult
 from orchestrator.llm.prompts import MAX_FOUND, SEARCH_TOOL
-from orchestrator.llm.tool_search import ranking
-from orchestrator.llm.tools import OfferedFunction
-from orchestrator.llm.transcript import Entry, offered_names, seen_key
+from orchestrator.llm.tool_search import rank_tools
+from orchestrator.llm.tools import AvailableFunction
+from orchestrator.llm.transcript import TranscriptEntry, last_seen_key, selected_tool_names
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 
-MAX_OFFERED = 64
+MAX_TOOLS = 64
 """Functions that a model is offered at first."""
-MAX_OFFERED_CHARACTERS = 100_000
+MAX_TOOL_CHARACTERS = 100_000
 """Of names, descriptions and schemas of what is offered at first."""
-MAX_GROWN = 128
+MAX_FOUND_TOOLS = 128
 """Functions that a model is offered at most, with what it found: beyond that it calls them from the search's answer."""
 _PER_MESSAGE = 8
 """Functions that a later message can bring in."""
@@ -34,17 +34,17 @@ _MAX_QUERY_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class ToolSelection:
     """What the model is offered in one step."""
 
-    functions: tuple[OfferedFunction, ...]
+    functions: tuple[AvailableFunction, ...]
     searchable: bool = False
     """There are others, which the model can search."""
     names: tuple[str, ...] | None = None
     """The list to be kept with the reply; None where it is as it was."""
 
 
-class Offering:
+class ToolSelector:
     """What a run's transcript says of the functions that its model was offered."""
 
     def __init__(self) -> None:
@@ -52,15 +52,15 @@ class Offering:
         self._words: list[tuple[int, str]] = []
         self._found: list[str] = []
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: TranscriptEntry) -> None:
         """Add the next entry, in the order of keys."""
         match entry.type:
             case MessageType.HUMAN:
                 self._words.append((entry.key, str(entry.data["message"])))
             case MessageType.AGENT:
-                seen = seen_key(entry.data)
+                seen = last_seen_key(entry.data)
                 self._words = [(key, text) for key, text in self._words if key > seen]
-                names = offered_names(entry.data)
+                names = selected_tool_names(entry.data)
                 if names is not None:
                     self._names = names
                     self._found = []
@@ -69,21 +69,23 @@ class Offering:
             case _:
                 pass
 
-    def offer(self, functions: Sequence[OfferedFunction]) -> Offer:
+    def select(self, functions: Sequence[AvailableFunction]) -> ToolSelection:
         """What to offer now of the functions that the run may call, given in the order of their names."""
-        fits = len(functions) <= MAX_OFFERED and _size(functions) <= MAX_OFFERED_CHARACTERS
+        fits = len(functions) <= MAX_TOOLS and _size(functions) <= MAX_TOOL_CHARACTERS
         if fits and not self._names:
-            return Offer(tuple(functions))
+            return ToolSelection(tuple(functions))
         known = {function.tool.name: function for function in functions}
-        names = (*self._names, *self._new(functions, known))
+        names = (*self._names, *self._added(functions, known))
         shown = [known[name] for name in names if name in known]
         if fits:
             listed = set(names)
             shown += [function for function in functions if function.tool.name not in listed]
-        return Offer(tuple(shown), searchable=True, names=names if names != self._names else None)
+        return ToolSelection(
+            tuple(shown), searchable=True, names=names if names != self._names else None
+        )
 
-    def _new(
-        self, functions: Sequence[OfferedFunction], known: Mapping[str, OfferedFunction]
+    def _added(
+        self, functions: Sequence[AvailableFunction], known: Mapping[str, AvailableFunction]
     ) -> list[str]:
         query = "\n".join(text for _, text in self._words)
         if not self._names:
@@ -93,10 +95,10 @@ class Offering:
         if query:
             wanted += _matching(query, [f for f in functions if f.tool.name not in offered])
         fresh = [name for name in dict.fromkeys(wanted) if name not in offered]
-        return fresh[: max(0, MAX_GROWN - len(offered))]
+        return fresh[: max(0, MAX_FOUND_TOOLS - len(offered))]
 
 
-def search_answer(call: ToolCall, functions: Sequence[OfferedFunction]) -> ToolResult:
+def search_answer(call: ToolCall, functions: Sequence[AvailableFunction]) -> ToolResult:
     """Answer the model's search: names, descriptions and schemas of what fits its words, the best first.
 
     Schemas that would make the answer longer than any result the model is shown are left out.
@@ -107,7 +109,7 @@ def search_answer(call: ToolCall, functions: Sequence[OfferedFunction]) -> ToolR
         problem = f"query must be a string, limit a whole number from 1 to {MAX_FOUND}."
         return ToolResult(call.id, call.name, problem, is_error=True)
     tools = [function.tool for function in functions]
-    ranked = ranking(query[:_MAX_QUERY_CHARACTERS], tools)
+    ranked = rank_tools(query[:_MAX_QUERY_CHARACTERS], tools)
     found = [tool for score, tool in ranked if score > 0][:limit]
     if not found:
         return ToolResult(call.id, call.name, f"No function fits {query[:200]!r}. Try other words.")
@@ -143,22 +145,22 @@ def _names_in(answer: str) -> Iterator[str]:
         yield from (str(item["name"]) for item in found if isinstance(item, dict))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - our own JSON
 
 
-def _best(query: str, functions: Sequence[OfferedFunction]) -> Iterator[str]:
+def _best(query: str, functions: Sequence[AvailableFunction]) -> Iterator[str]:
     """The best matches that fit, and at least the best one."""
     sizes = {function.tool.name: function.characters for function in functions}
     count = room = 0
-    for _, tool in ranking(query, [function.tool for function in functions]):
+    for _, tool in rank_tools(query, [function.tool for function in functions]):
         size = sizes[tool.name]
-        if count and (count >= MAX_OFFERED or room + size > MAX_OFFERED_CHARACTERS):
+        if count and (count >= MAX_TOOLS or room + size > MAX_TOOL_CHARACTERS):
             continue
         count, room = count + 1, room + size
         yield tool.name
 
 
-def _matching(query: str, functions: Sequence[OfferedFunction]) -> list[str]:
-    ranked = ranking(query, [function.tool for function in functions])
+def _matching(query: str, functions: Sequence[AvailableFunction]) -> list[str]:
+    ranked = rank_tools(query, [function.tool for function in functions])
     return [tool.name for score, tool in ranked if score > 0][:_PER_MESSAGE]
 
 
-def _size(functions: Sequence[OfferedFunction]) -> int:
+def _size(functions: Sequence[AvailableFunction]) -> int:
     return sum(function.characters for function in functions)

@@ -8,7 +8,7 @@ from orchestrator.llm.messages import Tool
 
 
 @dataclass(frozen=True, slots=True)
-class OfferedFunction:
+class AvailableFunction:
     """A function that a run may call, and how its calls are tried."""
 
     service: str

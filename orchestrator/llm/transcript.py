@@ -12,19 +12,19 @@ from pydantic import JsonValue
 
 from orchestrator.llm.messages import (
     AssistantTurn,
-    Reply,
-    Stop,
+    ModelResponse,
+    StopReason,
     ToolCall,
     ToolResult,
     Turn,
     UserTurn,
 )
-from orchestrator.llm.prompts import READ_TOOL, REASONING
+from orchestrator.llm.prompts import READ_TOOL, REASON_PARAMETER
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TranscriptEntry:
     """One message row. `key` gives the order in which the rows were written."""
 
     key: int
@@ -34,13 +34,13 @@ class Entry:
     """Of the row."""
 
 
-def words(text: str) -> dict[str, JsonValue]:
+def text_data(text: str) -> dict[str, JsonValue]:
     """Data of a human or supervisor message."""
     return {"message": text}
 
 
 def reply_data(
-    reply: Reply, *, seen: int, offered: Sequence[str] | None = None
+    reply: ModelResponse, *, seen: int, selected_tools: Sequence[str] | None = None
 ) -> dict[str, JsonValue]:
     """Data of an agent message. `requests` is the key of the last message the model had before it answered.
 
@@ -52,8 +52,8 @@ def reply_data(
         "model": reply.model,
         "seen": seen,
     }
-    if offered is not None:
-        kept["offered"] = list(offered)
+    if selected_tools is not None:
+        kept["offered"] = list(selected_tools)
     data: dict[str, JsonValue] = {"reply": kept}
     if reply.text:
         data["message"] = reply.text
@@ -67,13 +67,13 @@ def _invocation(call: ToolCall) -> dict[str, JsonValue]:
     return asked if call.reasoning is None else {**asked, "reasoning": call.reasoning}
 
 
-def seen_key(data: Mapping[str, JsonValue]) -> int:
+def last_seen_key(data: Mapping[str, JsonValue]) -> int:
     """Of an agent message: the key of the last message that the model had before it answered."""
     seen = _mapping(data["reply"])["seen"]
     return seen if isinstance(seen, int) else 0
 
 
-def offered_names(data: Mapping[str, JsonValue]) -> tuple[str, ...] | None:
+def selected_tool_names(data: Mapping[str, JsonValue]) -> tuple[str, ...] | None:
     """Of an agent message: the functions that the model was offered, where they were new."""
     names = _mapping(data["reply"]).get("offered")
     return tuple(map(str, names)) if isinstance(names, list) else None
@@ -101,7 +101,7 @@ def public_data(data: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return {name: value for name, value in data.items() if name != "reply"}
 
 
-def turns(entries: Iterable[Entry]) -> tuple[Turn, ...]:
+def turns(entries: Iterable[TranscriptEntry]) -> tuple[Turn, ...]:
     """The conversation that these entries make."""
     conversation = Conversation()
     for entry in entries:
@@ -123,7 +123,7 @@ class Conversation:
         self._words: list[tuple[int, str]] = []
         self._results: dict[str, ToolResult] = {}
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: TranscriptEntry) -> None:
         """Add the next entry, in the order of keys."""
         match entry.type:
             case MessageType.AGENT:
@@ -139,7 +139,7 @@ class Conversation:
         return (*self._turns, *self._user_turn([text for _, text in self._words]))
 
     def _add_reply(self, data: Mapping[str, JsonValue]) -> None:
-        reply, seen = _read_reply(data), seen_key(data)
+        reply, seen = _read_reply(data), last_seen_key(data)
         self._turns += self._user_turn([text for key, text in self._words if key <= seen])
         self._words = [(key, text) for key, text in self._words if key > seen]
         self._results = {}
@@ -151,11 +151,11 @@ class Conversation:
         return [UserTurn(results, tuple(texts))] if results or texts else []
 
 
-def _read_reply(data: Mapping[str, JsonValue]) -> Reply:
+def _read_reply(data: Mapping[str, JsonValue]) -> ModelResponse:
     kept = _mapping(data["reply"])
-    return Reply(
+    return ModelResponse(
         text=str(data.get("message", "")),
-        stop=Stop(str(kept["stop"])),
+        stop=StopReason(str(kept["stop"])),
         calls=tuple(map(_read_call, map(_mapping, _items(data.get("invocations", []))))),
         blocks=tuple(map(_mapping, _items(kept["blocks"]))),
         model=str(kept["model"]),
@@ -166,7 +166,7 @@ def _read_call(invocation: Mapping[str, JsonValue]) -> ToolCall:
     """The call as the model made it, with its reasons where it gave them."""
     values = invocation["input"]
     if "reasoning" in invocation and isinstance(values, dict):
-        values = {REASONING: invocation["reasoning"], **values}
+        values = {REASON_PARAMETER: invocation["reasoning"], **values}
     return ToolCall(str(invocation["id"]), str(invocation["toolName"]), values)
 
 
@@ -196,7 +196,7 @@ def is_oversized(content: str) -> bool:
     return len(content) > INLINE_RESULT_CHARACTERS
 
 
-def cut(content: str, *, call_id: str) -> str:
+def truncate(content: str, *, call_id: str) -> str:
     """The beginning of a result that is too long, with a marker that says how to read the rest."""
     shown = content[:INLINE_RESULT_CHARACTERS]
     return (
@@ -213,7 +213,7 @@ def summarized(summary: str, *, size: int, call_id: str) -> str:
     )
 
 
-def part(content: str, *, offset: int, size: int) -> str:
+def slice_result(content: str, *, offset: int, size: int) -> str:
     """A part of a result, as the reading tool answers it."""
     end = offset + len(content)
     rest = f"{size - end} characters follow" if end < size else "the end"

@@ -6,7 +6,7 @@ import hashlib
 import json
 
 from orchestrator.errors import InvalidRequestError
-from orchestrator.llm.tools import OfferedFunction
+from orchestrator.llm.tools import AvailableFunction
 from orchestrator.operations.run_requests import ANYBODY, Caller, check_context
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema
@@ -27,7 +27,7 @@ async def admit_call(
     *,
     idempotency_key: str | None,
     caller: Caller = ANYBODY,
-) -> tuple[NewRun, OfferedFunction]:
+) -> tuple[NewRun, AvailableFunction]:
     """The run that is nothing but this call. Raises `InvalidRequestError` and its kin, naming the field."""
     check_context(request.context)
     reference = FunctionReference(service=request.service, function=request.function)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from orchestrator.errors import InvalidRequestError
-from orchestrator.llm.builtin_tools import LIBRARY
+from orchestrator.llm.builtin_tools import BUILT_IN_TOOLS
 from orchestrator.llm.prompts import OWN_TOOLS
 from orchestrator.store.functions.available import tool_name
 from orchestrator.store.records import FunctionName
@@ -34,7 +34,7 @@ def check_mocks(names: Iterable[str], known: Iterable[FunctionName]) -> None:
     """Raises `InvalidRequestError` for the first that no function can have as its full name."""
     by_name = _by_name(known)
     for name in names:
-        reserved = name in OWN_TOOLS and name not in LIBRARY
+        reserved = name in OWN_TOOLS and name not in BUILT_IN_TOOLS
         if reserved or (name not in by_name and _split(name) is None):
             raise InvalidRequestError(
                 f"{name!r} cannot be mocked. Mocks are given by full name, service_function.",
@@ -61,7 +61,7 @@ def _elsewhere(
 ) -> FunctionReference | None:
     """A function that needs no function worker: of the standard library, or mocked and not registered."""
     name = reference if isinstance(reference, str) else f"{reference.service}_{reference.function}"
-    if name in known or not (name in LIBRARY or name in mocks):
+    if name in known or not (name in BUILT_IN_TOOLS or name in mocks):
         return None
     return _split(name) if isinstance(reference, str) else reference
 

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from orchestrator.errors import InvalidRequestError, NotFoundError, TooLargeError
 from orchestrator.llm.messages import Tool
 from orchestrator.llm.prompt_template import append, fill, places
-from orchestrator.llm.tool_search import ranking
+from orchestrator.llm.tool_search import rank_tools
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import check_schema, compile_schema
 from orchestrator.store.database.json_columns import dump
@@ -70,7 +70,7 @@ class RunConfigurations:
         """Those that fit the words best with how well, 0 to 1; the best first, at most ten."""
         records = await self._store.run_configs.page(cluster_id, after="", limit=_SEARCHED)
         by_id = {record.id: record for record in records}
-        ranked = ranking(words, [_searchable(record) for record in records])
+        ranked = rank_tools(words, [_searchable(record) for record in records])
         return [(score / (1 + score), by_id[tool.name]) for score, tool in ranked if score][:_FOUND]
 
     async def apply(self, cluster_id: str, request: CreateRun) -> Configured:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from orchestrator.llm.messages import Stop
+from orchestrator.llm.messages import StopReason
 from orchestrator.rules.lifecycle import is_final
 from perdure.contract import RunStatus
 
@@ -33,7 +33,7 @@ class ProposedResult:
 class ModelOutput:
     """The model's last word, when nothing came after it."""
 
-    stop: Stop
+    stop: StopReason
     text: str = ""
     detail: str = ""
     proposed: ProposedResult | None = None
@@ -166,13 +166,13 @@ def _next_after_output(state: LoopState) -> Action:
     return verdict
 
 
-_INCOMPLETE = frozenset({Stop.REFUSAL, Stop.CONTEXT, Stop.LENGTH})
+_INCOMPLETE = frozenset({StopReason.REFUSAL, StopReason.CONTEXT, StopReason.LENGTH})
 
 
 def _evaluate_incomplete(state: LoopState, output: ModelOutput) -> Action:
-    if output.stop is Stop.REFUSAL:
+    if output.stop is StopReason.REFUSAL:
         return Fail(f"The model refused to answer. {output.detail}".strip())
-    if output.stop is Stop.CONTEXT:
+    if output.stop is StopReason.CONTEXT:
         return Fail("The conversation no longer fits the model's context window.")
     return _request_correction(
         state, "Your reply was cut off at the output limit. Be brief, or take smaller steps."
@@ -186,7 +186,7 @@ def _evaluate(state: LoopState, output: ModelOutput) -> Action:
         return Finish(None, f"The model gave up: {output.gave_up}")
     if output.proposed is not None:
         return _evaluate_result(state, output.proposed)
-    if output.stop is Stop.PAUSE or output.answered:
+    if output.stop is StopReason.PAUSE or output.answered:
         return CallModel()
     if not output.text.strip():
         return _request_correction(

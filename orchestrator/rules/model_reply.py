@@ -8,20 +8,20 @@ from types import MappingProxyType
 
 from pydantic import JsonValue
 
-from orchestrator.llm.messages import Reply, Stop, ToolCall, ToolResult
+from orchestrator.llm.messages import ModelResponse, StopReason, ToolCall, ToolResult
 from orchestrator.llm.prompts import (
     GIVE_UP_TOOL,
     OWN_TOOLS,
     READ_TOOL,
-    REASONING,
+    REASON_PARAMETER,
     RESULT_TOOL,
     has_parameter,
 )
-from orchestrator.llm.tools import OfferedFunction
+from orchestrator.llm.tools import AvailableFunction
 from orchestrator.rules.agent_loop import ModelOutput, ProposedResult
 from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
 
-_INCOMPLETE = frozenset({Stop.LENGTH, Stop.CONTEXT, Stop.REFUSAL})
+_INCOMPLETE = frozenset({StopReason.LENGTH, StopReason.CONTEXT, StopReason.REFUSAL})
 """After these a call's input may be incomplete, and the model did not stop in order to have it made."""
 
 _MAX_NAMED = 64
@@ -39,7 +39,7 @@ class RequestedCall:
     """A call to be handed out."""
 
     tool_call: ToolCall
-    function: OfferedFunction
+    function: AvailableFunction
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class ResultReadRequest:
 class ParsedReply:
     """All that a reply asks for. Every tool call is in exactly one of the four places."""
 
-    reply: Reply
+    reply: ModelResponse
     output: ModelOutput
     calls: tuple[RequestedCall, ...] = ()
     reads: tuple[ResultReadRequest, ...] = ()
@@ -72,8 +72,8 @@ class _ToolCallRouter:
 
     def __init__(
         self,
-        functions: Mapping[str, OfferedFunction],
-        check_input: Callable[[OfferedFunction, JsonValue], Sequence[str]],
+        functions: Mapping[str, AvailableFunction],
+        check_input: Callable[[AvailableFunction, JsonValue], Sequence[str]],
         check_result: Check | None,
         inline_tools: InlineTools,
     ) -> None:
@@ -121,7 +121,7 @@ class _ToolCallRouter:
         else:
             self.calls.append(RequestedCall(call, function))
 
-    def _count_calls(self, function: OfferedFunction) -> int:
+    def _count_calls(self, function: AvailableFunction) -> int:
         return sum(asked.function is function for asked in self.calls)
 
     def _route_read(self, call: ToolCall) -> None:
@@ -153,10 +153,10 @@ class _ToolCallRouter:
 
 
 def parse_reply(
-    reply: Reply,
-    functions: Mapping[str, OfferedFunction],
+    reply: ModelResponse,
+    functions: Mapping[str, AvailableFunction],
     *,
-    check_input: Callable[[OfferedFunction, JsonValue], Sequence[str]],
+    check_input: Callable[[AvailableFunction, JsonValue], Sequence[str]],
     check_result: Check | None,
     parse: Callable[[str], JsonValue],
     inline_tools: InlineTools = _NO_INLINE_TOOLS,
@@ -177,7 +177,7 @@ def parse_reply(
             )
         else:
             sorter.route(call)
-    if not reply.calls and check_result is not None and reply.stop is Stop.END:
+    if not reply.calls and check_result is not None and reply.stop is StopReason.END:
         sorter.offered = _result_in_text(reply.text, check_result, parse)
     said = ModelOutput(
         stop=reply.stop,
@@ -198,15 +198,19 @@ def parse_reply(
     )
 
 
-def _with_reason(call: ToolCall, functions: Mapping[str, OfferedFunction]) -> ToolCall:
+def _with_reason(call: ToolCall, functions: Mapping[str, AvailableFunction]) -> ToolCall:
     """The call with its reasoning beside the input instead of in it."""
     function = functions.get(call.name)
-    if not isinstance(call.input, dict) or REASONING not in call.input:
+    if not isinstance(call.input, dict) or REASON_PARAMETER not in call.input:
         return call
-    if call.name in OWN_TOOLS if function is None else has_parameter(function.tool, REASONING):
+    if (
+        call.name in OWN_TOOLS
+        if function is None
+        else has_parameter(function.tool, REASON_PARAMETER)
+    ):
         return call
     values = dict(call.input)
-    reasoning = values.pop(REASONING)
+    reasoning = values.pop(REASON_PARAMETER)
     return replace(call, input=values, reasoning=reasoning if isinstance(reasoning, str) else None)
 
 

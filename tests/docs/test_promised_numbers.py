@@ -7,7 +7,7 @@ import pytest
 from api.auth.api_key_cache import KEY_CACHE_SECONDS
 from api.auth.custom_auth import ACCEPTED_SECONDS, REFUSED_SECONDS, UNANSWERED_SECONDS
 from orchestrator.llm.prompts import MAX_FOUND
-from orchestrator.llm.tool_selection import MAX_OFFERED
+from orchestrator.llm.tool_selection import MAX_TOOLS
 from orchestrator.store.calls.interruptions import DEFAULT_APPROVAL_SECONDS, MAX_INTERRUPTIONS
 from orchestrator.store.conversation.messages import MAX_QUEUED
 from orchestrator.store.functions.available import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUT_MS
@@ -37,7 +37,7 @@ _KIB, _MIB = 1_024, 1_048_576
         ("run-options", "| 32, of 64 characters |", MAX_TAGS, 32),
         ("run-options", "| 64, keys of 128, values of", MAX_METADATA_PAIRS, 64),
         ("what-the-model-sees", "over 10,000 characters", INLINE_RESULT_CHARACTERS, 10_000),
-        ("what-the-model-sees", "Up to 64 functions", MAX_OFFERED, 64),
+        ("what-the-model-sees", "Up to 64 functions", MAX_TOOLS, 64),
         ("what-the-model-sees", "schemas of up to 10\nfunctions", MAX_FOUND, 10),
         ("conversations", "At most 1,000 are queued", MAX_QUEUED, 1_000),
         ("approvals", "(default 7 days,", DEFAULT_APPROVAL_SECONDS, 7 * _DAY),

@@ -62,7 +62,7 @@ async def ask(database: Path) -> Finding:
             tools=tools,
             result_tool=RESULT_TOOL,
         )
-        reply = await model.reply(request, lambda: None)
+        reply = await model.generate(request, lambda: None)
         if reply.calls[0].name == RESULT_TOOL:
             return Finding.model_validate(cast(dict[str, Any], reply.calls[0].input)["result"])
         results = tuple(answer(call, database) for call in reply.calls)

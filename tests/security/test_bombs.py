@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from orchestrator.errors import InvalidRequestError
-from orchestrator.llm.messages import ModelError, Posture
+from orchestrator.llm.messages import ErrorAction, ModelError
 from orchestrator.schema import check_schema, compile_schema
 from orchestrator.schema.validator import compile_validator
 from tests.support.anthropic_server import AnthropicServer, serving
@@ -146,7 +146,7 @@ async def test_a_models_input_without_an_end_is_an_answer_that_cannot_be_read(
     with pytest.raises(ModelError) as caught:
         await ask(provider, script({"content": [{**block, "partial_json": deep}]}))
     assert time.perf_counter() - started < AT_ONCE
-    assert caught.value.posture is Posture.RETRY
+    assert caught.value.action is ErrorAction.RETRY
     assert "could not be read" in caught.value.reason
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.llm.messages import ModelError, ModelRequest, Reply, Tool, Turn, UserTurn
+from orchestrator.llm.messages import ModelError, ModelRequest, ModelResponse, Tool, Turn, UserTurn
 from workers.models.anthropic.client import AnthropicModels
 
 KEY = "house-key-12345"
@@ -33,9 +33,9 @@ def script(*entries: Mapping[str, Any]) -> UserTurn:
     return UserTurn(texts=(json.dumps(entries),))
 
 
-async def ask(provider: AnthropicModels, *turns: Turn, **changes: Any) -> Reply:
+async def ask(provider: AnthropicModels, *turns: Turn, **changes: Any) -> ModelResponse:
     model = provider.model("claude-sonnet-5-5")
-    return await model.reply(request_of(*turns, **changes), lambda: None)
+    return await model.generate(request_of(*turns, **changes), lambda: None)
 
 
 async def refused(provider: AnthropicModels, *turns: Turn, **changes: Any) -> ModelError:

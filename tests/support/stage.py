@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Table, select, update
 
-from orchestrator.llm.messages import Reply, Stop, ToolCall, Usage
+from orchestrator.llm.messages import ModelResponse, StopReason, ToolCall, Usage
 from orchestrator.llm.prompts import RESULT_TOOL
 from orchestrator.rules.model_reply import ParsedReply, parse_reply
 from orchestrator.runtime.clock import now_ms
@@ -62,20 +62,20 @@ def new_run(cluster_id: str, run_id: str = "", **changes: Any) -> NewRun:
     return replace(plain, **changes)
 
 
-def calls_for(*names: str) -> Reply:
+def calls_for(*names: str) -> ModelResponse:
     """A reply that calls these tools, in this order."""
     asked = [ToolCall(f"tool-{next(_numbers)}", name, {}) for name in names]
-    return Reply("", Stop.CALLS, tuple(asked), usage=USAGE)
+    return ModelResponse("", StopReason.CALLS, tuple(asked), usage=USAGE)
 
 
-def result_of(value: JsonValue) -> Reply:
+def result_of(value: JsonValue) -> ModelResponse:
     """A reply that gives a result."""
     call = ToolCall(f"tool-{next(_numbers)}", RESULT_TOOL, {"result": value})
-    return Reply("", Stop.CALLS, (call,), usage=USAGE)
+    return ModelResponse("", StopReason.CALLS, (call,), usage=USAGE)
 
 
-def text_of(text: str) -> Reply:
-    return Reply(text, Stop.END, usage=USAGE)
+def text_of(text: str) -> ModelResponse:
+    return ModelResponse(text, StopReason.END, usage=USAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,9 @@ class Stage:
         assert isinstance(question, Question)
         return question
 
-    async def record(self, question: Question, reply: Reply, *, attempt: int = 1) -> RunState:
+    async def record(
+        self, question: Question, reply: ModelResponse, *, attempt: int = 1
+    ) -> RunState:
         recorded = await self.store.steps.record(
             question,
             plan_of(question, reply),
@@ -141,7 +143,7 @@ class Stage:
         )
         return recorded.standing
 
-    async def think(self, ref: RunRef, reply: Reply) -> RunState:
+    async def think(self, ref: RunRef, reply: ModelResponse) -> RunState:
         """One whole step."""
         return await self.record(await self.ask(ref), reply)
 
@@ -245,7 +247,7 @@ class Stage:
             await write.execute(update(table).where(*where).values(**values))
 
 
-def plan_of(question: Question, reply: Reply) -> ParsedReply:
+def plan_of(question: Question, reply: ModelResponse) -> ParsedReply:
     """What the reply asks for, as a worker reads it."""
     schema = question.run.result_schema
     return parse_reply(

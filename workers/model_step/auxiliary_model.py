@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from orchestrator.llm.messages import Model, Reply
-from orchestrator.llm.model_names import ModelName, resolve_model, small_model
+from orchestrator.llm.messages import Model, ModelResponse
+from orchestrator.llm.model_names import ModelName, auxiliary_model, resolve_model
 from orchestrator.rules.pricing import PriceList
 from orchestrator.store.records import RunRecord
 from orchestrator.store.store import Store
 from workers.models import Models
 
 
-class SmallModels:
+class AuxiliaryModel:
     """The small model of a run's provider, or the one of the settings."""
 
     def __init__(
@@ -43,10 +43,10 @@ class SmallModels:
         if self._model is not None:
             name = resolve_model(self._model, policies=self._policies)
         else:
-            name = small_model(resolve_model(run.model, policies=self._policies))
+            name = auxiliary_model(resolve_model(run.model, policies=self._policies))
         return name, await self._models.get(name)
 
-    async def _counted(self, run: RunRecord, name: ModelName, reply: Reply) -> str:
+    async def _counted(self, run: RunRecord, name: ModelName, reply: ModelResponse) -> str:
         cost = self._prices.cost(str(name), reply.usage)
         model = reply.model or str(name)
         await self._store.side_usage.add(run.cluster_id, model, reply.usage, cost)

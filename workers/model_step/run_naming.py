@@ -7,17 +7,17 @@ import logging
 
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.messages import ModelError
-from orchestrator.llm.run_names import READ_CHARACTERS, name_in
+from orchestrator.llm.run_names import READ_CHARACTERS, parse_name
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.runs.naming import FROM_WORDS
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType
-from workers.model_step.auxiliary_model import SmallModels
+from workers.model_step.auxiliary_model import AuxiliaryModel
 
 _log = logging.getLogger(__name__)
 
-MAX_AT_ONCE = 4
+MAX_CONCURRENT = 4
 """Names that a worker asks for at the same time."""
 MAX_WAITING = 100
 """Runs that wait for a name; more keep their first words."""
@@ -25,16 +25,16 @@ SECONDS = 30.0
 """How long a model may think about a name."""
 
 
-class Namer:
+class RunNamer:
     """Names runs in the background."""
 
     def __init__(
-        self, store: Store, small_models: SmallModels, *, seconds: float = SECONDS
+        self, store: Store, small_models: AuxiliaryModel, *, seconds: float = SECONDS
     ) -> None:
         self._store = store
         self.small_models = small_models
         self._seconds = seconds
-        self._turnstile = asyncio.Semaphore(MAX_AT_ONCE)
+        self._turnstile = asyncio.Semaphore(MAX_CONCURRENT)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, question: Question, attempt: int) -> None:
@@ -56,7 +56,7 @@ class Namer:
         try:
             async with self._turnstile, asyncio.timeout(self._seconds):
                 said = await self.small_models.name(run, prompt[:READ_CHARACTERS])
-            name = None if said is None else name_in(said)
+            name = None if said is None else parse_name(said)
             if name is not None and name != run.name:
                 await self._store.names.rename(RunRef(run.cluster_id, run.id), name)
         except (ModelError, TimeoutError, NotFoundError) as error:
@@ -69,7 +69,7 @@ class Namer:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a run keeps its first words as its name", exc_info=error)
 
-    async def settle(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait until every name that was begun is there, or given up."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -77,4 +77,4 @@ class Namer:
         """Give up the names that are not there yet."""
         for task in self._tasks:
             task.cancel()
-        await self.settle()
+        await self.wait_idle()

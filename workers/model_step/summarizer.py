@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from orchestrator.llm.messages import ModelError, Posture
+from orchestrator.llm.messages import ErrorAction, ModelError
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import INLINE_RESULT_CHARACTERS
-from workers.model_step.auxiliary_model import SmallModels
+from workers.model_step.auxiliary_model import AuxiliaryModel
 
 SUMMARY_CHARACTERS = 2_000
 """About how long a summary may be."""
@@ -17,7 +17,7 @@ READ_CHARACTERS = 400_000
 class Summarizer:
     """Has oversized results summarized by the small model."""
 
-    def __init__(self, store: Store, small_models: SmallModels) -> None:
+    def __init__(self, store: Store, small_models: AuxiliaryModel) -> None:
         self._store = store
         self._small_models = small_models
 
@@ -27,7 +27,7 @@ class Summarizer:
         said = await self._small_models.summarize(run, _readable(content), SUMMARY_CHARACTERS)
         text = said.strip()
         if not text:
-            raise ModelError("The summary was empty", posture=Posture.FAIL)
+            raise ModelError("The summary was empty", action=ErrorAction.FAIL)
         return text[:INLINE_RESULT_CHARACTERS]
 
 

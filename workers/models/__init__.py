@@ -6,7 +6,7 @@ import asyncio
 import importlib
 from typing import TYPE_CHECKING
 
-from orchestrator.llm.messages import Model, ModelError, Posture
+from orchestrator.llm.messages import ErrorAction, Model, ModelError
 from orchestrator.llm.model_names import ANTHROPIC, SCRIPTED, ModelName, parse_policies
 from orchestrator.settings import Settings
 from workers.models.scripted.model import ScriptedModel, load_policy
@@ -48,7 +48,9 @@ class Models:
         if name.provider == SCRIPTED:
             return ScriptedModel(name.model, load_policy(name.model, self._policies))
         if name.provider != ANTHROPIC:
-            raise ModelError(f"No model provider is called {name.provider!r}", posture=Posture.FAIL)
+            raise ModelError(
+                f"No model provider is called {name.provider!r}", action=ErrorAction.FAIL
+            )
         if self._anthropic is None:
             self._anthropic = await self._open_anthropic()
         return self._anthropic.model(name.model)
@@ -59,7 +61,7 @@ class Models:
             raise ModelError(
                 "Claude needs a key: set ANTHROPIC_API_KEY for the Temporal workers and start them again, "
                 "or choose a scripted model",
-                posture=Posture.FAIL,
+                action=ErrorAction.FAIL,
             )
         # In a thread: the provider's package takes more than a second to import, and other runs go on meanwhile.
         await asyncio.to_thread(importlib.import_module, "workers.models.anthropic.client")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from orchestrator.llm.messages import Posture
+from orchestrator.llm.messages import ErrorAction
 
 _PASSES = frozenset(
     {
@@ -16,10 +16,10 @@ _PASSES = frozenset(
 )
 
 
-def posture_of(status: int) -> Posture:
+def action_for_status(status: int) -> ErrorAction:
     """Retry what passes by itself (408, 409, 425, 429, 5xx), pause for money (402), fail on the rest."""
     if status == HTTPStatus.PAYMENT_REQUIRED:
-        return Posture.PAUSE
+        return ErrorAction.PAUSE
     if status in _PASSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Posture.RETRY
-    return Posture.FAIL
+        return ErrorAction.RETRY
+    return ErrorAction.FAIL

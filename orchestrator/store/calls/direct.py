@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.llm.messages import ToolCall
-from orchestrator.llm.tools import OfferedFunction
+from orchestrator.llm.tools import AvailableFunction
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.rules.model_reply import RequestedCall
 from orchestrator.store import tables
@@ -34,12 +34,14 @@ class DirectCallStore:
 
     async def function(
         self, cluster_id: str, reference: FunctionReference
-    ) -> OfferedFunction | None:
+    ) -> AvailableFunction | None:
         """A registered function as it can be called, private or not."""
         async with self._database.read() as read:
             return await offer_of(read, cluster_id, reference)
 
-    async def create(self, new: NewRun, function: OfferedFunction, values: JsonValue) -> str | None:
+    async def create(
+        self, new: NewRun, function: AvailableFunction, values: JsonValue
+    ) -> str | None:
         """Write the call, with its run under way; the call's id, None where the run's idempotency key is taken."""
         wanted = [RequestedCall(ToolCall(new.id, function.tool.name, values), function)]
         try:

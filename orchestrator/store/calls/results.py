@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from orchestrator.llm.transcript import cut, summarized as summarized_text
+from orchestrator.llm.transcript import summarized as summarized_text, truncate
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import find_call, show
@@ -43,7 +43,7 @@ class ResultStore:
 
     async def show_beginning(self, ref: RunRef, call_id: str, content: str) -> None:
         """Show the model the beginning of a result of which no summary could be had; once."""
-        await self._show_instead(ref, call_id, cut(content, call_id=call_id), summarized=False)
+        await self._show_instead(ref, call_id, truncate(content, call_id=call_id), summarized=False)
 
     async def _show_instead(
         self, ref: RunRef, call_id: str, text: str, *, summarized: bool

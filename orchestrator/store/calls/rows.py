@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from sqlalchemy import bindparam, func, insert, select, update
 
 from orchestrator.llm.messages import ToolResult
-from orchestrator.llm.transcript import cut, is_oversized, part, result_data
+from orchestrator.llm.transcript import is_oversized, result_data, slice_result, truncate
 from orchestrator.rules.approvals import edited_message
 from orchestrator.rules.lifecycle import Trigger, allows, is_final
 from orchestrator.rules.model_reply import RequestedCall, ResultReadRequest as ReadPart
@@ -224,7 +224,7 @@ async def answer(
     if run.record.kind == DIRECT:
         await _end_direct(run, call, kind, content)
     elif not summarize:
-        shown = cut(content, call_id=call.id) if too_long else content
+        shown = truncate(content, call_id=call.id) if too_long else content
         await _write_message(run, call, kind, shown, summarized=False)
     return summarize
 
@@ -274,7 +274,7 @@ async def keep_late(
     await _keep_result(run, call, kind, content, is_text=is_text, status=failed, shown=True)
     run.event(CallLate(call_id=call.id, result_type=kind.value, size=len(content)))
     if allows(run.status, Trigger.REVIVE) and run.record.kind != DIRECT:
-        late = cut(content, call_id=call.id) if is_oversized(content) else content
+        late = truncate(content, call_id=call.id) if is_oversized(content) else content
         unasked = kind is ResultType.INTERRUPT
         shown = ResultType.REJECTION if unasked else kind
         await _write_message(run, call, shown, _UNASKED if unasked else late, summarized=False)
@@ -347,7 +347,9 @@ async def read_part(read: Read, run_key: int, wanted: ReadPart) -> ToolResult:
             is_error=True,
         )
     content, size = row
-    return ToolResult(call.id, call.name, part(content, offset=wanted.offset, size=size or 0))
+    return ToolResult(
+        call.id, call.name, slice_result(content, offset=wanted.offset, size=size or 0)
+    )
 
 
 def exhausted(call: CallRecord) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, bindparam, func, insert, select
 
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
-from orchestrator.llm.transcript import Entry, words
+from orchestrator.llm.transcript import TranscriptEntry, text_data
 from orchestrator.rules.lifecycle import Trigger, allows, is_final
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, Read
@@ -35,11 +35,11 @@ _AFTER = once(
 )
 
 
-async def entries_after(read: Read, run_key: int, key: int) -> list[Entry]:
+async def entries_after(read: Read, run_key: int, key: int) -> list[TranscriptEntry]:
     """Transcript entries written after that key and not replaced, in the order they were written."""
     rows = await read.execute(_AFTER, {"of_run": run_key, "after": key})
     return [
-        Entry(key, MessageType(kind), load_object(data), characters=len(data))
+        TranscriptEntry(key, MessageType(kind), load_object(data), characters=len(data))
         for key, kind, data in rows
     ]
 
@@ -62,7 +62,7 @@ class MessageStore:
             run = await OpenRun.lock(write, ref)
             existing = await self._find(write, run.key, message_id)
             if existing is not None:
-                if load_object(existing.data) != words(text):
+                if load_object(existing.data) != text_data(text):
                     raise InvalidRequestError(
                         "This message id was used with another text before. Use a new one.",
                         pointer="/id",
@@ -77,7 +77,7 @@ class MessageStore:
                 "id": message_id,
                 "turn": run.turn,
                 "type": kind.value,
-                "data": dump(words(text)),
+                "data": dump(text_data(text)),
                 "created_at": run.now,
             }
             statement = insert(messages).values(**values).returning(messages)
@@ -118,7 +118,7 @@ class MessageStore:
                 code="too_many_queued",
             )
 
-    async def transcript(self, run_key: int) -> list[Entry]:
+    async def transcript(self, run_key: int) -> list[TranscriptEntry]:
         """All entries of a run's transcript, in the order they were written."""
         async with self._database.read() as read:
             return await entries_after(read, run_key, 0)

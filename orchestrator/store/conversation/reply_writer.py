@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import insert
 
 from orchestrator.llm.messages import ToolResult
-from orchestrator.llm.transcript import reply_data, result_data, words
+from orchestrator.llm.transcript import reply_data, result_data, text_data
 from orchestrator.rules.agent_loop import (
     Action,
     AwaitApproval,
@@ -52,7 +52,7 @@ class ReplyWriter:
         return await self._write(
             new_id(),
             MessageType.AGENT,
-            dump(reply_data(plan.reply, seen=self._seen, offered=plan.selected_tools)),
+            dump(reply_data(plan.reply, seen=self._seen, selected_tools=plan.selected_tools)),
         )
 
     async def write_answer(self, answer: ToolResult) -> None:
@@ -85,7 +85,7 @@ class ReplyWriter:
         if plan.final_call is not None:
             await self._close(plan, problem, is_error=True)
         elif not plan.reply.calls:
-            await self._write(new_id(), MessageType.SUPERVISOR, dump(words(problem)))
+            await self._write(new_id(), MessageType.SUPERVISOR, dump(text_data(problem)))
 
     async def _close(self, plan: ParsedReply, text: str, *, is_error: bool = False) -> None:
         """Answer the call by which the result came: providers want every tool call answered."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, func, insert, or_, select, true, update
 
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.llm.transcript import seen_key, words
+from orchestrator.llm.transcript import last_seen_key, text_data
 from orchestrator.rules.lifecycle import Trigger, allows, is_final
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
@@ -59,7 +59,7 @@ class RewindStore:
             message = await _find(write, run.key, message_id)
             _check_run(run.record)
             _check_message(message)
-            if load_object(message.data) == words(text):
+            if load_object(message.data) == text_data(text):
                 return message, False
             replaced = await _go_back(run, message)
             edited = await _replace(run, message, text)
@@ -168,7 +168,7 @@ async def _cut_behind(read: Read, message: MessageRecord) -> _Cut:
         .limit(1)
     )
     row = (await read.execute(statement)).one_or_none()
-    if row is None or seen_key(load_object(row.data)) >= message.key:
+    if row is None or last_seen_key(load_object(row.data)) >= message.key:
         return _Cut(message.key, await _last_step(read, message))
     return _Cut(message.key, row.step)
 
@@ -239,7 +239,7 @@ async def _replace(run: OpenRun, message: MessageRecord, text: str) -> MessageRe
         "id": message.id,
         "turn": run.turn,
         "type": message.type,
-        "data": dump(words(text)),
+        "data": dump(text_data(text)),
         "created_at": run.now,
     }
     statement = insert(messages).values(**edited).returning(messages)

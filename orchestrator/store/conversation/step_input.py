@@ -9,10 +9,10 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from sqlalchemy import bindparam, select
 
-from orchestrator.llm.builtin_tools import LIBRARY, library_tools
+from orchestrator.llm.builtin_tools import BUILT_IN_TOOLS, built_in_tools
 from orchestrator.llm.messages import Tool
-from orchestrator.llm.tools import OfferedFunction
-from orchestrator.llm.transcript import Entry
+from orchestrator.llm.tools import AvailableFunction
+from orchestrator.llm.transcript import TranscriptEntry
 from orchestrator.store import tables
 from orchestrator.store.conversation.messages import entries_after
 from orchestrator.store.conversation.mocks import mocked_outputs
@@ -38,7 +38,7 @@ _PRIVATE = select(tables.functions.c.service + "_" + tables.functions.c.name).wh
     tables.functions.c.cluster_id == bindparam("of_cluster"), tables.functions.c.private.is_(True)
 )
 
-_LIBRARY_TOOLS = {tool.name: tool for tool in library_tools(LIBRARY)}
+_LIBRARY_TOOLS = {tool.name: tool for tool in built_in_tools(BUILT_IN_TOOLS)}
 _OPEN_OBJECT: dict[str, JsonValue] = {"type": "object", "properties": {}}
 
 
@@ -67,11 +67,11 @@ class Question:
 
     run: RunRecord
     step: int
-    functions: tuple[OfferedFunction, ...]
+    functions: tuple[AvailableFunction, ...]
     """All that the run may call, ordered by tool name."""
     after: int
-    entries: tuple[Entry, ...]
-    library: frozenset[str] = LIBRARY
+    entries: tuple[TranscriptEntry, ...]
+    library: frozenset[str] = BUILT_IN_TOOLS
     """Tools of the standard library that the run may call."""
     context: str | None = None
     """What the operator tells every run of the cluster."""
@@ -113,17 +113,17 @@ def _attached(run: RunRecord) -> list[FunctionReference] | None:
 
 def _library(attached: Collection[FunctionReference] | None) -> frozenset[str]:
     if attached is None:
-        return LIBRARY
+        return BUILT_IN_TOOLS
     named = (f"{reference.service}_{reference.function}" for reference in attached)
-    return LIBRARY.intersection(named)
+    return BUILT_IN_TOOLS.intersection(named)
 
 
 async def _with_mocks(
     read: Read,
     run: RunRecord,
-    functions: tuple[OfferedFunction, ...],
+    functions: tuple[AvailableFunction, ...],
     attached: Collection[FunctionReference] | None,
-) -> tuple[OfferedFunction, ...]:
+) -> tuple[AvailableFunction, ...]:
     """The functions and those that exist only as mocks, in one order. A mock makes nothing private known."""
     names = set(mocked_outputs(run))
     if attached is not None:
@@ -136,10 +136,10 @@ async def _with_mocks(
     return tuple(sorted((*functions, *mocks), key=lambda function: function.tool.name))
 
 
-def _mocks(names: Iterable[str]) -> Iterator[OfferedFunction]:
+def _mocks(names: Iterable[str]) -> Iterator[AvailableFunction]:
     for name in names:
         service, _, function = name.partition("_")
-        yield OfferedFunction(
+        yield AvailableFunction(
             service=service,
             name=function,
             tool=_LIBRARY_TOOLS.get(name) or Tool(tool_name(service, function), "", _OPEN_OBJECT),

@@ -119,7 +119,7 @@ class StepStore:
     ) -> Question | RunState:
         """Ask what the model is to be asked; a `RunState` where it is not the model's turn.
 
-        `step` 0 means the next one. `known` is what the caller has of the transcript.
+        `step` 0 means the next one. `cursor` is what the caller has of the transcript.
         """
         question = None
         if not lost and attempt == 1:
@@ -188,7 +188,7 @@ class StepStore:
         """Record a reply with all it asks for, and decide what it means; or drop it, if it came too late.
 
         `requests` is the key of the last message the model was shown, `cost_micros` the reply's price in micro-dollars.
-        The calls are given to the `maker` at once, if it has room for them all; it must begin them then.
+        The calls are given to the `executor` at once, if it has room for them all; it must begin them then.
         """
         async with self._database.write() as write:
             run = await OpenRun.lock(write, RunRef(question.run.cluster_id, question.run.id))

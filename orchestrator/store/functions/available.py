@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import and_, bindparam, select, tuple_
 
 from orchestrator.llm.messages import Tool
-from orchestrator.llm.prompts import with_note
-from orchestrator.llm.tools import OfferedFunction
+from orchestrator.llm.prompts import with_function_note
+from orchestrator.llm.tools import AvailableFunction
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import load_object
@@ -97,7 +97,7 @@ async def find_function(
     return None if row is None else FunctionRecord(**row)
 
 
-async def offer_of(read: Read, cluster_id: str, ref: FunctionReference) -> OfferedFunction | None:
+async def offer_of(read: Read, cluster_id: str, ref: FunctionReference) -> AvailableFunction | None:
     """One function as it can be called, private or not; None where it is not registered."""
     record = await find_function(read, cluster_id, ref)
     return None if record is None else _offer(None, **asdict(record))
@@ -105,7 +105,7 @@ async def offer_of(read: Read, cluster_id: str, ref: FunctionReference) -> Offer
 
 async def offered(
     read: Read, cluster_id: str, attached: Sequence[FunctionReference] | None
-) -> tuple[OfferedFunction, ...]:
+) -> tuple[AvailableFunction, ...]:
     """What a run may call, ordered by tool name so that the model's prompt never changes by order alone."""
     wanted: dict[str, object] = {"of_cluster": cluster_id}
     if attached is not None:
@@ -115,13 +115,13 @@ async def offered(
 
 
 @lru_cache(maxsize=4_096)  # every step asks for all of them, and they seldom change
-def _offer(additional_context: str | None, **columns: Any) -> OfferedFunction:
+def _offer(additional_context: str | None, **columns: Any) -> AvailableFunction:
     record = FunctionRecord(**columns)
     config = config_of(record.config)
     settings = _settings(config, heartbeats=record.heartbeats)
-    description = with_note(record.description or "", additional_context)
+    description = with_function_note(record.description or "", additional_context)
     schema = record.input_schema or _OPEN_OBJECT
-    return OfferedFunction(
+    return AvailableFunction(
         service=record.service,
         name=record.name,
         tool=Tool(

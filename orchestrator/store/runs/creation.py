@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 from sqlalchemy import insert
 
-from orchestrator.llm.transcript import words
+from orchestrator.llm.transcript import text_data
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
@@ -53,7 +53,7 @@ class NewRun:
     kind: str = "run"
     """`run`, or one of the hidden kinds: `call` (a direct call) and `structured` (structured output)."""
     name_source: str = "given"
-    """`given` by the caller, or the first `words` of the prompt until the `model` names it."""
+    """`given` by the caller, or the first `text_data` of the prompt until the `model` names it."""
     test: bool = False
     mocks: Mapping[str, JsonValue] | None = None
     """Outputs of mocked functions by full name."""
@@ -156,7 +156,7 @@ def _object(value: Mapping[str, object] | None) -> str | None:
 async def _insert_prompt(write: Write, key: int, message_id: str, prompt: str, now: int) -> None:
     message = {"run_key": key, "id": message_id, "turn": 1, "type": MessageType.HUMAN.value}
     await write.execute(
-        _INSERT_MESSAGE, {**message, "data": dump(words(prompt)), "created_at": now}
+        _INSERT_MESSAGE, {**message, "data": dump(text_data(prompt)), "created_at": now}
     )
 
 

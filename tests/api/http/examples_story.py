@@ -18,8 +18,8 @@ from api.app import create_app
 from api.auth.rate_limits import Lane, Throttle
 from api.http.errors import install_error_handlers
 from orchestrator.errors import UnavailableError
-from orchestrator.llm.messages import Reply, Stop, ToolCall
-from orchestrator.llm.prompts import REASONING
+from orchestrator.llm.messages import ModelResponse, StopReason, ToolCall
+from orchestrator.llm.prompts import REASON_PARAMETER
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.migrations.runner import migrate
@@ -182,8 +182,10 @@ async def _run(story: Story) -> RunRef:
 
 async def _calls(story: Story, ref: RunRef) -> None:
     stage = story.stage
-    asked = {REASONING: "To see who grew.", "sql": "SELECT customer, SUM(total) FROM orders"}
-    orders = (await stage.think(ref, Reply("", Stop.CALLS, (_call("query_orders", asked),)))).orders
+    asked = {REASON_PARAMETER: "To see who grew.", "sql": "SELECT customer, SUM(total) FROM orders"}
+    orders = (
+        await stage.think(ref, ModelResponse("", StopReason.CALLS, (_call("query_orders", asked),)))
+    ).orders
     call_id = orders[0].call_id
     given = await stage.hand_out(ref, call_id, machine="worker-1")
     polled = given.model_dump(mode="json", by_alias=True)
@@ -199,7 +201,7 @@ async def _calls(story: Story, ref: RunRef) -> None:
     await story.ask("get_call", "GET", f"/calls/{call_id}")
     await story.ask("get_call_result", "GET", f"/calls/{call_id}/result")
     await story.ask("list_references", "GET", f"/runs/{RUN}/references", token="Maple Row")
-    await stage.think(ref, Reply("", Stop.CALLS, (_call("refund", {}),)))
+    await stage.think(ref, ModelResponse("", StopReason.CALLS, (_call("refund", {}),)))
     waiting = await _waiting_call(story)
     await story.ask("list_approvals", "GET", "/approvals")
     decision = {"approved": False, "reason": "Not this quarter."}

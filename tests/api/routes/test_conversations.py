@@ -11,8 +11,8 @@ import pytest
 
 from api.dependencies import ApiServices
 from api.routes.long_poll import wait_for_change, wait_for_end
-from orchestrator.llm.messages import Reply, Stop, ToolCall
-from orchestrator.llm.prompts import REASONING
+from orchestrator.llm.messages import ModelResponse, StopReason, ToolCall
+from orchestrator.llm.prompts import REASON_PARAMETER
 from orchestrator.workflows.interface import RunRef
 from tests.support.stage import Stage, calls_for, text_of
 
@@ -260,8 +260,8 @@ async def test_a_timeline_tells_why_a_call_is_made(
 ) -> None:
     await stage.register("query")
     ref = RunRef(stage.cluster_id, await new_run())
-    asked = ToolCall("t1", "sales_query", {REASONING: "To count them."})
-    await stage.think(ref, Reply("", Stop.CALLS, (asked,)))
+    asked = ToolCall("t1", "sales_query", {REASON_PARAMETER: "To count them."})
+    await stage.think(ref, ModelResponse("", StopReason.CALLS, (asked,)))
     shown = (await client.get(f"{runs}/{ref.run_id}/timeline")).json()
     assert [call["reasoning"] for call in shown["calls"]] == ["To count them."]
 

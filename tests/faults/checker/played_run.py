@@ -18,7 +18,7 @@ from perdure.contract import FunctionReference, StatusChangeTarget
 from tests.faults.checker.evidence import Evidence, Execution, Row, of_store
 from tests.faults.ground.diary import lines_of
 from tests.support.stage import Stage, new_run
-from workers.model_step.model_step import Thinker
+from workers.model_step.model_step import ModelStepRunner
 from workers.models import open_models
 
 POLICIES = "plan=tests.faults.ground.policies:plan"
@@ -41,9 +41,9 @@ class Played:
     def store(self) -> Store:
         return self.stage.store
 
-    def thinker(self) -> Thinker:
+    def thinker(self) -> ModelStepRunner:
         models = open_models(Settings(scripted_policies=POLICIES))
-        return Thinker(self.store, models, max_output_tokens=1_000, policies=["plan"])
+        return ModelStepRunner(self.store, models, max_output_tokens=1_000, policies=["plan"])
 
     async def accept(self, name: str, *, steps: int = 2) -> RunRef:
         """A run is created and its caller is told so."""
@@ -69,11 +69,11 @@ class Played:
             standing = await self.think(thinker, ref, standing.step + 1)
         await self.deliver(ref)
 
-    async def think(self, thinker: Thinker, ref: RunRef, step: int) -> RunState:
+    async def think(self, thinker: ModelStepRunner, ref: RunRef, step: int) -> RunState:
         begun = await thinker.begin(ModelStepInput(ref, step), 1)
         if not isinstance(begun, Question):
             return begun
-        return (await thinker.think(begun, attempt=1, progress=lambda: None)).standing
+        return (await thinker.run(begun, attempt=1, on_progress=lambda: None)).standing
 
     async def answer(self, ref: RunRef, call_id: str) -> None:
         """A machine takes a call and answers it."""

@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import JsonValue
 
-from orchestrator.llm.builtin_tools import LIBRARY, library_answer, library_tools
+from orchestrator.llm.builtin_tools import BUILT_IN_TOOLS, built_in_tools, run_built_in_tool
 from orchestrator.llm.messages import ToolCall, ToolResult
 from orchestrator.llm.prompts import CALCULATE_TOOL, OWN_TOOLS, TIME_TOOL
 from orchestrator.schema import compile_schema
@@ -17,7 +17,7 @@ NOON = 1_790_424_000_123
 
 
 def _answer(name: str, value: JsonValue) -> ToolResult:
-    return library_answer(ToolCall("t1", name, value), NOON)
+    return run_built_in_tool(ToolCall("t1", name, value), NOON)
 
 
 def _time(value: JsonValue) -> dict[str, str]:
@@ -65,12 +65,12 @@ def test_what_has_no_value_is_an_error_the_model_reads(value: JsonValue) -> None
 
 
 def test_only_what_is_wanted_is_offered_in_one_order() -> None:
-    assert [tool.name for tool in library_tools(LIBRARY)] == [CALCULATE_TOOL, TIME_TOOL]
-    assert [tool.name for tool in library_tools({TIME_TOOL, "sales_query"})] == [TIME_TOOL]
-    assert library_tools(()) == ()
+    assert [tool.name for tool in built_in_tools(BUILT_IN_TOOLS)] == [CALCULATE_TOOL, TIME_TOOL]
+    assert [tool.name for tool in built_in_tools({TIME_TOOL, "sales_query"})] == [TIME_TOOL]
+    assert built_in_tools(()) == ()
 
 
 def test_the_schemas_are_schemas_and_the_names_are_reserved() -> None:
-    for tool in library_tools(LIBRARY):
+    for tool in built_in_tools(BUILT_IN_TOOLS):
         assert compile_schema(json.dumps(tool.schema)).problems({"unknown": 1})
         assert tool.name in OWN_TOOLS

@@ -9,19 +9,26 @@ from typing import cast
 import pytest
 from pydantic import JsonValue
 
-from orchestrator.llm.messages import AssistantTurn, Reply, Stop, Tool, ToolCall, ToolResult
+from orchestrator.llm.messages import (
+    AssistantTurn,
+    ModelResponse,
+    StopReason,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 from orchestrator.llm.prompts import (
     MAX_CONTEXT_CHARACTERS,
     READ_TOOL,
-    REASONING,
+    REASON_PARAMETER,
     SEARCH_TOOL,
     own_tools,
     system_prompt,
-    with_note,
-    with_reasoning,
+    with_function_note,
+    with_reason_parameter,
 )
-from orchestrator.llm.tools import OfferedFunction
-from orchestrator.llm.transcript import Entry, public_data, reply_data, turns, words
+from orchestrator.llm.tools import AvailableFunction
+from orchestrator.llm.transcript import TranscriptEntry, public_data, reply_data, text_data, turns
 from orchestrator.rules.model_reply import ParsedReply, parse_reply
 from orchestrator.store.database.json_columns import dump, load, load_object
 from perdure.contract import MessageType
@@ -32,7 +39,7 @@ SCHEMA: dict[str, JsonValue] = {
     "required": ["sql"],
     "additionalProperties": False,
 }
-QUERY = OfferedFunction(
+QUERY = AvailableFunction(
     service="sales",
     name="query",
     tool=Tool("sales_query", "Query.", SCHEMA),
@@ -42,18 +49,22 @@ QUERY = OfferedFunction(
     heartbeats=True,
 )
 OWN_WORD = replace(
-    QUERY, name="own", tool=Tool("sales_own", "", {"properties": {REASONING: {"type": "string"}}})
+    QUERY,
+    name="own",
+    tool=Tool("sales_own", "", {"properties": {REASON_PARAMETER: {"type": "string"}}}),
 )
 
 
-def _check(function: OfferedFunction, value: JsonValue) -> Sequence[str]:
+def _check(function: AvailableFunction, value: JsonValue) -> Sequence[str]:
     assert isinstance(value, dict)
-    return () if REASONING not in value or function is OWN_WORD else ("it was not taken out",)
+    return (
+        () if REASON_PARAMETER not in value or function is OWN_WORD else ("it was not taken out",)
+    )
 
 
 def _read(*calls: ToolCall, text: str = "") -> ParsedReply:
     return parse_reply(
-        Reply(text, Stop.CALLS, calls),
+        ModelResponse(text, StopReason.CALLS, calls),
         {QUERY.tool.name: QUERY, OWN_WORD.tool.name: OWN_WORD},
         check_input=_check,
         check_result=None,
@@ -64,32 +75,32 @@ def _read(*calls: ToolCall, text: str = "") -> ParsedReply:
 
 
 def test_the_reasoning_is_the_first_parameter_and_everything_else_stays() -> None:
-    schema = with_reasoning(QUERY.tool).schema
+    schema = with_reason_parameter(QUERY.tool).schema
     properties = cast("dict[str, JsonValue]", schema["properties"])
-    assert list(properties) == [REASONING, "sql"]
-    assert schema["required"] == [REASONING, "sql"]
+    assert list(properties) == [REASON_PARAMETER, "sql"]
+    assert schema["required"] == [REASON_PARAMETER, "sql"]
     assert schema["additionalProperties"] is False
     assert SCHEMA["properties"] == {"sql": {"type": "string"}}, "the user's schema is not touched"
-    assert dump(with_reasoning(QUERY.tool).schema) == dump(schema), "the prompt cache holds"
+    assert dump(with_reason_parameter(QUERY.tool).schema) == dump(schema), "the prompt cache holds"
 
 
 @pytest.mark.parametrize("schema", [{}, {"type": "object"}, {"properties": {}}])
 def test_a_function_without_parameters_has_one_to_reason_in(schema: dict[str, JsonValue]) -> None:
-    assert REASONING in cast(
-        "dict[str, JsonValue]", with_reasoning(Tool("f", "", schema)).schema["properties"]
+    assert REASON_PARAMETER in cast(
+        "dict[str, JsonValue]", with_reason_parameter(Tool("f", "", schema)).schema["properties"]
     )
 
 
 @pytest.mark.parametrize(
     "schema",
-    [{"properties": {REASONING: {}}}, {"properties": ["odd"]}, {"required": "odd"}],
+    [{"properties": {REASON_PARAMETER: {}}}, {"properties": ["odd"]}, {"required": "odd"}],
 )
 def test_a_schema_that_has_no_room_for_it_stays_as_it_is(schema: dict[str, JsonValue]) -> None:
-    assert with_reasoning(Tool("f", "", schema)).schema == schema
+    assert with_reason_parameter(Tool("f", "", schema)).schema == schema
 
 
 def test_it_is_taken_out_before_anybody_looks_at_the_input() -> None:
-    plan = _read(ToolCall("t1", "sales_query", {REASONING: "To see.", "sql": "select 1"}))
+    plan = _read(ToolCall("t1", "sales_query", {REASON_PARAMETER: "To see.", "sql": "select 1"}))
     (call,) = plan.calls
     assert call.tool_call == ToolCall("t1", "sales_query", {"sql": "select 1"}, "To see.")
     assert plan.reply.calls == (call.tool_call,)
@@ -102,23 +113,23 @@ def test_a_call_without_it_is_as_good() -> None:
 
 @pytest.mark.parametrize("odd", [None, 7, ["because"], {}])
 def test_reasons_that_are_no_text_are_taken_out_and_dropped(odd: JsonValue) -> None:
-    (call,) = _read(ToolCall("t1", "sales_query", {REASONING: odd, "sql": ""})).calls
+    (call,) = _read(ToolCall("t1", "sales_query", {REASON_PARAMETER: odd, "sql": ""})).calls
     assert call.tool_call == ToolCall("t1", "sales_query", {"sql": ""})
 
 
 def test_a_parameter_of_the_function_itself_is_passed_on() -> None:
-    (call,) = _read(ToolCall("t1", "sales_own", {REASONING: "mine"})).calls
-    assert call.tool_call == ToolCall("t1", "sales_own", {REASONING: "mine"})
+    (call,) = _read(ToolCall("t1", "sales_own", {REASON_PARAMETER: "mine"})).calls
+    assert call.tool_call == ToolCall("t1", "sales_own", {REASON_PARAMETER: "mine"})
 
 
 def test_our_own_tools_have_no_reasons() -> None:
-    asked = ToolCall("t1", READ_TOOL, {"callId": "c", REASONING: "x"})
+    asked = ToolCall("t1", READ_TOOL, {"callId": "c", REASON_PARAMETER: "x"})
     assert _read(asked).reads[0].tool_call == asked
 
 
 def test_it_is_shown_to_people_and_to_the_model_again() -> None:
-    plan = _read(ToolCall("t1", "sales_query", {REASONING: "To see.", "sql": "select 1"}))
-    row = load_object(dump(reply_data(plan.reply, seen=1, offered=plan.selected_tools)))
+    plan = _read(ToolCall("t1", "sales_query", {REASON_PARAMETER: "To see.", "sql": "select 1"}))
+    row = load_object(dump(reply_data(plan.reply, seen=1, selected_tools=plan.selected_tools)))
     assert public_data(row)["invocations"] == [
         {
             "id": "t1",
@@ -127,9 +138,14 @@ def test_it_is_shown_to_people_and_to_the_model_again() -> None:
             "reasoning": "To see.",
         }
     ]
-    (_, said) = turns([Entry(1, MessageType.HUMAN, words("go")), Entry(2, MessageType.AGENT, row)])
+    (_, said) = turns(
+        [
+            TranscriptEntry(1, MessageType.HUMAN, text_data("go")),
+            TranscriptEntry(2, MessageType.AGENT, row),
+        ]
+    )
     assert isinstance(said, AssistantTurn)
-    assert said.reply.calls[0].input == {REASONING: "To see.", "sql": "select 1"}
+    assert said.reply.calls[0].input == {REASON_PARAMETER: "To see.", "sql": "select 1"}
 
 
 def test_a_tool_that_is_answered_at_once_is_no_call() -> None:
@@ -142,7 +158,7 @@ def test_a_tool_that_is_answered_at_once_is_no_call() -> None:
 def test_an_unknown_function_is_told_some_of_the_names_not_thousands() -> None:
     many = {f"s_{n:04}": replace(QUERY, tool=Tool(f"s_{n:04}", "", {})) for n in range(3_000)}
     plan = parse_reply(
-        Reply("", Stop.CALLS, (ToolCall("t1", "nothing", {}),)),
+        ModelResponse("", StopReason.CALLS, (ToolCall("t1", "nothing", {}),)),
         many,
         check_input=_check,
         check_result=None,
@@ -168,7 +184,7 @@ def test_the_clusters_context_stands_between_our_words_and_the_runs() -> None:
 
 
 def test_an_operators_note_stands_behind_the_description() -> None:
-    assert with_note("Query.", "Slow on Mondays.") == "Query.\nSlow on Mondays."
-    assert with_note("Query.", None) == "Query."
-    assert with_note("", "Slow.") == "Slow."
-    assert len(with_note("", "x" * 10_000)) == MAX_CONTEXT_CHARACTERS
+    assert with_function_note("Query.", "Slow on Mondays.") == "Query.\nSlow on Mondays."
+    assert with_function_note("Query.", None) == "Query."
+    assert with_function_note("", "Slow.") == "Slow."
+    assert len(with_function_note("", "x" * 10_000)) == MAX_CONTEXT_CHARACTERS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.llm.run_names import MAX_NAME_CHARACTERS, MAX_NAME_WORDS, first_words, name_in
+from orchestrator.llm.run_names import MAX_NAME_CHARACTERS, MAX_NAME_WORDS, first_words, parse_name
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_the_first_words_are_a_name(prompt: str, name: str) -> None:
     ],
 )
 def test_a_name_is_found_in_what_the_model_said(said: str, name: str | None) -> None:
-    assert name_in(said) == name
+    assert parse_name(said) == name

@@ -9,25 +9,25 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import JsonValue
 
-from orchestrator.llm.messages import Reply, Stop, Tool, ToolCall
+from orchestrator.llm.messages import ModelResponse, StopReason, Tool, ToolCall
 from orchestrator.llm.prompts import MAX_FOUND, SEARCH_TOOL
 from orchestrator.llm.tool_selection import (
-    MAX_GROWN,
-    MAX_OFFERED,
-    MAX_OFFERED_CHARACTERS,
-    Offer,
-    Offering,
+    MAX_FOUND_TOOLS,
+    MAX_TOOL_CHARACTERS,
+    MAX_TOOLS,
+    ToolSelection,
+    ToolSelector,
     search_answer,
 )
-from orchestrator.llm.tools import OfferedFunction
-from orchestrator.llm.transcript import Entry, reply_data, result_data, words
+from orchestrator.llm.tools import AvailableFunction
+from orchestrator.llm.transcript import TranscriptEntry, reply_data, result_data, text_data
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 
 TOPICS = ["invoice", "customer", "weather", "ticket", "parcel", "salary", "garden", "engine"]
 
 
-def _function(name: str, description: str = "", characters: int = 100) -> OfferedFunction:
-    return OfferedFunction(
+def _function(name: str, description: str = "", characters: int = 100) -> AvailableFunction:
+    return AvailableFunction(
         service="s",
         name=name,
         tool=Tool(f"s_{name}", description, {"type": "object", "properties": {"a": {}}}),
@@ -50,44 +50,46 @@ class Played:
     """A run's transcript, written as the store writes it."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.offering = Offering()
+        self.entries: list[TranscriptEntry] = []
+        self.offering = ToolSelector()
 
     def _add(self, kind: MessageType, data: dict[str, JsonValue]) -> None:
-        entry = Entry(len(self.entries) + 1, kind, data)
+        entry = TranscriptEntry(len(self.entries) + 1, kind, data)
         self.entries.append(entry)
         self.offering.add(entry)
 
     def says(self, text: str) -> None:
-        self._add(MessageType.HUMAN, words(text))
+        self._add(MessageType.HUMAN, text_data(text))
 
-    def step(self, functions: Sequence[OfferedFunction], *, search: str | None = None) -> Offer:
+    def step(
+        self, functions: Sequence[AvailableFunction], *, search: str | None = None
+    ) -> ToolSelection:
         """The model is offered what there is, and answers; it may search."""
-        offer, seen = self.offering.offer(functions), len(self.entries)
+        offer, seen = self.offering.select(functions), len(self.entries)
         call = ToolCall(f"t{seen}", SEARCH_TOOL, {"query": search, "limit": MAX_FOUND})
-        reply = Reply("", Stop.CALLS, (call,) if search else ())
-        self._add(MessageType.AGENT, reply_data(reply, seen=seen, offered=offer.names))
+        reply = ModelResponse("", StopReason.CALLS, (call,) if search else ())
+        self._add(MessageType.AGENT, reply_data(reply, seen=seen, selected_tools=offer.names))
         if search:
             self._add(MessageType.INVOCATION_RESULT, result_data(search_answer(call, functions)))
         return offer
 
-    def elsewhere(self) -> Offering:
+    def elsewhere(self) -> ToolSelector:
         """What another worker makes of the same transcript."""
-        offering = Offering()
+        offering = ToolSelector()
         for entry in self.entries:
             offering.add(entry)
         return offering
 
 
-def _names(offer: Offer) -> list[str]:
+def _names(offer: ToolSelection) -> list[str]:
     return [function.tool.name for function in offer.functions]
 
 
 def test_where_all_fit_all_are_offered_and_nothing_is_kept() -> None:
     played = Played()
     played.says("anything")
-    offer = played.step(MANY[:MAX_OFFERED])
-    assert offer == Offer(tuple(MANY[:MAX_OFFERED]))
+    offer = played.step(MANY[:MAX_TOOLS])
+    assert offer == ToolSelection(tuple(MANY[:MAX_TOOLS]))
     assert "offered" not in json.dumps(played.entries[-1].data)
 
 
@@ -97,7 +99,7 @@ def test_of_too_many_the_best_matches_for_the_words_are_offered() -> None:
     offer = played.step(MANY)
     names = _names(offer)
     assert offer.searchable
-    assert len(names) == MAX_OFFERED
+    assert len(names) == MAX_TOOLS
     assert names == sorted(names)
     for topic in ("invoice", "customer", "parcel"):
         assert sum(topic in name for name in names) == 20
@@ -110,8 +112,8 @@ def test_schemas_that_are_too_long_together_are_too_many() -> None:
     offer = played.step(big)
     assert offer.searchable
     assert "s_f7" in _names(offer)
-    assert sum(function.characters for function in offer.functions) <= MAX_OFFERED_CHARACTERS
-    huge = [_function("f", "", MAX_OFFERED_CHARACTERS + 1)]
+    assert sum(function.characters for function in offer.functions) <= MAX_TOOL_CHARACTERS
+    huge = [_function("f", "", MAX_TOOL_CHARACTERS + 1)]
     assert _names(Played().step(huge)) == ["s_f"], "the best one is always offered"
 
 
@@ -141,11 +143,14 @@ def test_a_later_message_brings_in_what_it_is_about() -> None:
 def test_a_message_that_the_model_has_not_seen_is_not_forgotten() -> None:
     played = Played()
     played.says("invoice")
-    offer = played.offering.offer(MANY)
+    offer = played.offering.select(MANY)
     played.says("And now the garden.")
-    played._add(MessageType.AGENT, reply_data(Reply("", Stop.END), seen=1, offered=offer.names))
+    played._add(
+        MessageType.AGENT,
+        reply_data(ModelResponse("", StopReason.END), seen=1, selected_tools=offer.names),
+    )
     second = _names(played.step(MANY))
-    assert any("garden" in name for name in second[MAX_OFFERED:])
+    assert any("garden" in name for name in second[MAX_TOOLS:])
 
 
 def test_a_function_that_went_away_is_not_offered_and_has_its_place_when_it_comes_back() -> None:
@@ -189,14 +194,14 @@ def test_the_list_only_grows_and_is_the_same_for_every_worker(
         if action == "says":
             played.says(words_said)
             continue
-        assert played.elsewhere().offer(MANY) == played.offering.offer(MANY)
+        assert played.elsewhere().select(MANY) == played.offering.select(MANY)
         names = _names(played.step(MANY, search=words_said if action == "search" else None))
         assert names[: len(before)] == before
-        assert len(names) == len(set(names)) <= MAX_GROWN
+        assert len(names) == len(set(names)) <= MAX_FOUND_TOOLS
         before = names
 
 
-def _search(value: JsonValue, functions: Sequence[OfferedFunction] = MANY) -> tuple[str, bool]:
+def _search(value: JsonValue, functions: Sequence[AvailableFunction] = MANY) -> tuple[str, bool]:
     answer = search_answer(ToolCall("t1", SEARCH_TOOL, value), functions)
     assert (answer.id, answer.name) == ("t1", SEARCH_TOOL)
     return answer.content, answer.is_error
@@ -240,7 +245,7 @@ def test_a_search_that_cannot_be_is_refused(value: JsonValue) -> None:
 def test_an_answer_is_never_longer_than_any_result_that_is_shown() -> None:
     wide: dict[str, JsonValue] = {f"property_{n}": {"type": "string"} for n in range(100)}
     long = [
-        OfferedFunction(
+        AvailableFunction(
             "s", f"f{n}", Tool(f"s_f{n}", "weather " * 400, {"properties": wide}), 1, 1, 1, True
         )
         for n in range(MAX_FOUND)

@@ -11,8 +11,8 @@ from pydantic import JsonValue
 
 from orchestrator.llm.messages import (
     AssistantTurn,
-    Reply,
-    Stop,
+    ModelResponse,
+    StopReason,
     ToolCall,
     ToolResult,
     Turn,
@@ -21,16 +21,16 @@ from orchestrator.llm.messages import (
 )
 from orchestrator.llm.transcript import (
     Conversation,
-    Entry,
-    cut,
+    TranscriptEntry,
     is_oversized,
-    part,
     public_data,
     reply_data,
     result_data,
+    slice_result,
     summarized,
+    text_data,
+    truncate,
     turns,
-    words,
 )
 from orchestrator.store.database.json_columns import dump, load_object
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
@@ -42,21 +42,21 @@ Draw = st.DrawFn
 class History:
     """Rows as a run writes them, and the keys up to which the model had read at each of its replies."""
 
-    entries: list[Entry] = field(default_factory=list[Entry])
+    entries: list[TranscriptEntry] = field(default_factory=list[TranscriptEntry])
     read_up_to: list[int] = field(default_factory=list[int])
 
     def write(self, kind: MessageType, data: dict[str, JsonValue]) -> None:
         key = self.entries[-1].key + 2 if self.entries else 7
-        self.entries.append(Entry(key, kind, load_object(dump(data))))
+        self.entries.append(TranscriptEntry(key, kind, load_object(dump(data))))
 
     def says_somebody(self, draw: Draw, *, least: int = 0) -> None:
         for _ in range(draw(st.integers(least, 2))):
             kind = draw(st.sampled_from([MessageType.HUMAN, MessageType.SUPERVISOR]))
-            self.write(kind, words(f"words {len(self.entries)}"))
+            self.write(kind, text_data(f"words {len(self.entries)}"))
 
     def says_the_model(self, seen: int, calls: tuple[ToolCall, ...]) -> None:
-        stop = Stop.CALLS if calls else Stop.END
-        reply = Reply(f"reply {len(self.entries)}", stop, calls)
+        stop = StopReason.CALLS if calls else StopReason.END
+        reply = ModelResponse(f"reply {len(self.entries)}", stop, calls)
         self.write(MessageType.AGENT, reply_data(reply, seen=seen))
         self.read_up_to.append(seen)
 
@@ -158,9 +158,9 @@ inputs: st.SearchStrategy[JsonValue] = st.recursive(
     max_leaves=6,
 )
 replies = st.builds(
-    Reply,
+    ModelResponse,
     text=texts,
-    stop=st.sampled_from(Stop),
+    stop=st.sampled_from(StopReason),
     calls=st.lists(
         st.builds(ToolCall, st.uuids().map(str), st.text(min_size=1), inputs), max_size=3
     ).map(tuple),
@@ -171,30 +171,30 @@ replies = st.builds(
 
 @given(reply=replies)
 @settings(max_examples=200)
-def test_a_reply_comes_back_from_its_row_as_it_was(reply: Reply) -> None:
+def test_a_reply_comes_back_from_its_row_as_it_was(reply: ModelResponse) -> None:
     """Blocks go back to the provider verbatim, lone surrogates and NUL included."""
     row = dump(reply_data(reply, seen=7))
     row.encode("utf-8")
     assert "\0" not in row
     entries = [
-        Entry(7, MessageType.HUMAN, words("hi")),
-        Entry(8, MessageType.AGENT, load_object(row)),
+        TranscriptEntry(7, MessageType.HUMAN, text_data("hi")),
+        TranscriptEntry(8, MessageType.AGENT, load_object(row)),
     ]
     (_, said) = turns(entries)
     assert said == AssistantTurn(replace(reply, usage=Usage()))
 
 
 def test_what_only_the_provider_reads_is_not_shown_to_people() -> None:
-    data = reply_data(Reply("hi", Stop.END, blocks=({"signature": "s"},)), seen=1)
+    data = reply_data(ModelResponse("hi", StopReason.END, blocks=({"signature": "s"},)), seen=1)
     assert public_data(data) == {"message": "hi"}
 
 
 def test_a_row_of_another_shape_is_named_instead_of_guessed_at() -> None:
     with pytest.raises(TypeError, match="str where an object belongs"):
-        turns([Entry(1, MessageType.AGENT, {"reply": "hi"})])
-    broken = reply_data(Reply("", Stop.END), seen=0)
+        turns([TranscriptEntry(1, MessageType.AGENT, {"reply": "hi"})])
+    broken = reply_data(ModelResponse("", StopReason.END), seen=0)
     with pytest.raises(TypeError, match="str where a list belongs"):
-        turns([Entry(1, MessageType.AGENT, {**broken, "invocations": "f"})])
+        turns([TranscriptEntry(1, MessageType.AGENT, {**broken, "invocations": "f"})])
 
 
 def test_a_result_is_too_long_from_one_character_over_the_limit() -> None:
@@ -204,7 +204,7 @@ def test_a_result_is_too_long_from_one_character_over_the_limit() -> None:
 
 def test_what_is_cut_says_how_to_read_the_rest() -> None:
     content = "a" * INLINE_RESULT_CHARACTERS + "b" * 5
-    shown = cut(content, call_id="c1")
+    shown = truncate(content, call_id="c1")
     assert shown.startswith("a" * INLINE_RESULT_CHARACTERS + "\n")
     assert "10000 of 10005 characters" in shown
     assert 'perdure_read_result, callId "c1", offset 10000' in shown
@@ -226,4 +226,4 @@ def test_a_summary_says_how_to_read_the_original() -> None:
     ],
 )
 def test_a_part_says_where_it_stands(offset: int, content: str, marker: str) -> None:
-    assert part(content, offset=offset, size=9) == f"{content}\n{marker}"
+    assert slice_result(content, offset=offset, size=9) == f"{content}\n{marker}"

@@ -8,7 +8,7 @@ from typing import get_args
 from hypothesis import given, strategies as st
 from pydantic import JsonValue
 
-from orchestrator.llm.messages import Stop
+from orchestrator.llm.messages import StopReason
 from orchestrator.rules.agent_loop import (
     MAX_CORRECTIONS,
     MAX_STEPS_PER_TURN,
@@ -35,7 +35,7 @@ results = st.none() | st.integers() | st.dictionaries(st.text(max_size=3), st.in
 offers = st.builds(ProposedResult, results, st.sampled_from([(), ("/a: is missing",)]))
 words = st.builds(
     ModelOutput,
-    st.sampled_from(Stop),
+    st.sampled_from(StopReason),
     texts,
     st.sampled_from(["", "It is against the rules."]),
     st.none() | offers,
@@ -67,7 +67,7 @@ running = situations.map(
     )
 )
 
-SAID = ModelOutput(Stop.END, "the answer")
+SAID = ModelOutput(StopReason.END, "the answer")
 RUNNING = LoopState(RunStatus.RUNNING, output=SAID, steps=1)
 
 
@@ -164,7 +164,7 @@ def test_a_turn_that_goes_in_circles_fails(now: LoopState) -> None:
 def test_a_result_that_breaks_its_schema_is_never_the_result(
     now: LoopState, offered: ProposedResult
 ) -> None:
-    said = ModelOutput(Stop.CALLS, proposed=offered, answered=True)
+    said = ModelOutput(StopReason.CALLS, proposed=offered, answered=True)
     step = next_action(replace(now, said=said))
     if isinstance(step, Finish) and offered.problems:
         assert step.result is None
@@ -188,13 +188,13 @@ def test_a_message_that_the_model_has_not_seen_brings_it_back() -> None:
 def test_a_result_that_is_right_ends_the_turn_even_when_it_is_null() -> None:
     values: list[JsonValue] = [{"a": 1}, None, False, 0, ""]
     for result in values:
-        said = ModelOutput(Stop.CALLS, proposed=ProposedResult(result), answered=True)
+        said = ModelOutput(StopReason.CALLS, proposed=ProposedResult(result), answered=True)
         assert next_action(replace(RUNNING, said=said, wants_schema=True)) == Finish(result)
 
 
 def test_wrong_results_are_sent_back_with_the_exact_errors_then_given_up() -> None:
     said = ModelOutput(
-        Stop.CALLS, proposed=ProposedResult({}, ("/a: is missing", "/b: no integer"))
+        StopReason.CALLS, proposed=ProposedResult({}, ("/a: is missing", "/b: no integer"))
     )
     now = replace(RUNNING, said=said, wants_schema=True)
     for corrections in range(MAX_CORRECTIONS):
@@ -209,37 +209,39 @@ def test_wrong_results_are_sent_back_with_the_exact_errors_then_given_up() -> No
 
 
 def test_without_a_schema_a_model_that_says_nothing_fails_the_run() -> None:
-    now = replace(RUNNING, said=ModelOutput(Stop.END, " "), corrections=MAX_CORRECTIONS)
+    now = replace(RUNNING, said=ModelOutput(StopReason.END, " "), corrections=MAX_CORRECTIONS)
     step = next_action(now)
     assert isinstance(step, Fail)
     assert "empty" in step.reason
 
 
 def test_a_model_that_gives_up_ends_the_turn_with_its_reason() -> None:
-    said = ModelOutput(Stop.CALLS, gave_up="no such table", answered=True)
+    said = ModelOutput(StopReason.CALLS, gave_up="no such table", answered=True)
     step = next_action(replace(RUNNING, said=said, wants_schema=True))
     assert step == Finish(None, "The model gave up: no such table")
 
 
 def test_a_refusal_and_a_full_window_fail_with_a_reason_for_people() -> None:
     refused = next_action(
-        replace(RUNNING, said=ModelOutput(Stop.REFUSAL, detail="Against the rules."))
+        replace(RUNNING, said=ModelOutput(StopReason.REFUSAL, detail="Against the rules."))
     )
     assert refused == Fail("The model refused to answer. Against the rules.")
-    full = next_action(replace(RUNNING, said=ModelOutput(Stop.CONTEXT, "half an ans")))
+    full = next_action(replace(RUNNING, said=ModelOutput(StopReason.CONTEXT, "half an ans")))
     assert isinstance(full, Fail)
     assert "context window" in full.reason
 
 
 def test_a_reply_that_was_cut_off_is_never_an_answer() -> None:
-    step = next_action(replace(RUNNING, said=ModelOutput(Stop.LENGTH, "the answ")))
+    step = next_action(replace(RUNNING, said=ModelOutput(StopReason.LENGTH, "the answ")))
     assert isinstance(step, RequestCorrection)
     assert "cut off" in step.problem
 
 
 def test_it_is_the_models_turn_again_after_a_pause_and_after_answers_given_at_once() -> None:
-    assert next_action(replace(RUNNING, said=ModelOutput(Stop.PAUSE, "so far"))) == CallModel()
     assert (
-        next_action(replace(RUNNING, said=ModelOutput(Stop.CALLS, "", answered=True)))
+        next_action(replace(RUNNING, said=ModelOutput(StopReason.PAUSE, "so far"))) == CallModel()
+    )
+    assert (
+        next_action(replace(RUNNING, said=ModelOutput(StopReason.CALLS, "", answered=True)))
         == CallModel()
     )

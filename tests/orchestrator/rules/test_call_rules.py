@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from hypothesis import given, strategies as st
 
-from orchestrator.llm.messages import Reply, Stop, Tool, ToolCall
-from orchestrator.llm.tools import OfferedFunction
+from orchestrator.llm.messages import ModelResponse, StopReason, Tool, ToolCall
+from orchestrator.llm.tools import AvailableFunction
 from orchestrator.rules.model_reply import ParsedReply, parse_reply
 from orchestrator.store.calls.attempts import retry_delay
 from orchestrator.store.database.json_columns import load
 from perdure.contract import RetryPolicy
 
-QUERY = OfferedFunction(
+QUERY = AvailableFunction(
     service="sales",
     name="query",
     tool=Tool("sales_query", "", {"type": "object"}),
@@ -29,7 +29,7 @@ def _read(names: list[str], fan_out: int | None) -> ParsedReply:
     calls = tuple(ToolCall(f"t{n}", name, {}) for n, name in enumerate(names))
     limited = replace(QUERY, fan_out=fan_out)
     return parse_reply(
-        Reply("", Stop.CALLS, calls),
+        ModelResponse("", StopReason.CALLS, calls),
         {limited.tool.name: limited, COUNT.tool.name: COUNT},
         check_input=lambda function, value: (),
         check_result=None,

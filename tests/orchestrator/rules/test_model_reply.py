@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import JsonValue
 
-from orchestrator.llm.messages import Reply, Stop, Tool, ToolCall
+from orchestrator.llm.messages import ModelResponse, StopReason, Tool, ToolCall
 from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL, own_tools, system_prompt
-from orchestrator.llm.tools import OfferedFunction
+from orchestrator.llm.tools import AvailableFunction
 from orchestrator.rules.agent_loop import ProposedResult
 from orchestrator.rules.model_reply import Check, ParsedReply, parse_reply
 from orchestrator.store.database.json_columns import load
 from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
 
-QUERY = OfferedFunction(
+QUERY = AvailableFunction(
     service="sales",
     name="query",
     tool=Tool("sales_query", "", {"type": "object"}),
@@ -26,10 +26,10 @@ QUERY = OfferedFunction(
     deadline_ms=60_000,
     heartbeats=True,
 )
-BROKEN_OFF = (Stop.LENGTH, Stop.CONTEXT, Stop.REFUSAL)
+BROKEN_OFF = (StopReason.LENGTH, StopReason.CONTEXT, StopReason.REFUSAL)
 
 
-def _check_input(function: OfferedFunction, value: JsonValue) -> Sequence[str]:
+def _check_input(function: AvailableFunction, value: JsonValue) -> Sequence[str]:
     return () if isinstance(value, dict) and "sql" in value else ("sql is missing",)
 
 
@@ -37,7 +37,7 @@ def _whole_number(value: JsonValue) -> Sequence[str]:
     return () if type(value) is int else (f"{value!r} is not a whole number",)
 
 
-def _read(reply: Reply, check_result: Check | None = None) -> ParsedReply:
+def _read(reply: ModelResponse, check_result: Check | None = None) -> ParsedReply:
     return parse_reply(
         reply,
         {QUERY.tool.name: QUERY},
@@ -47,9 +47,9 @@ def _read(reply: Reply, check_result: Check | None = None) -> ParsedReply:
     )
 
 
-def _asked(*calls: tuple[str, Any], stop: Stop = Stop.CALLS) -> Reply:
+def _asked(*calls: tuple[str, Any], stop: StopReason = StopReason.CALLS) -> ModelResponse:
     made = [ToolCall(f"t{n}", name, value) for n, (name, value) in enumerate(calls)]
-    return Reply("", stop, tuple(made))
+    return ModelResponse("", stop, tuple(made))
 
 
 names = st.sampled_from(["sales_query", "unknown", READ_TOOL, RESULT_TOOL, GIVE_UP_TOOL])
@@ -71,11 +71,11 @@ values: st.SearchStrategy[JsonValue] = st.sampled_from(
 
 @given(
     calls=st.lists(st.tuples(names, values), max_size=6),
-    stop=st.sampled_from(Stop),
+    stop=st.sampled_from(StopReason),
     with_schema=st.booleans(),
 )
 def test_every_tool_call_lands_in_exactly_one_place(
-    calls: list[tuple[str, JsonValue]], stop: Stop, with_schema: bool
+    calls: list[tuple[str, JsonValue]], stop: StopReason, with_schema: bool
 ) -> None:
     plan = _read(_asked(*calls, stop=stop), _whole_number if with_schema else None)
     places = [
@@ -88,7 +88,7 @@ def test_every_tool_call_lands_in_exactly_one_place(
 
 
 @pytest.mark.parametrize("stop", BROKEN_OFF)
-def test_a_reply_that_was_broken_off_calls_nothing(stop: Stop) -> None:
+def test_a_reply_that_was_broken_off_calls_nothing(stop: StopReason) -> None:
     reply = _asked(
         ("sales_query", {"sql": "select"}),
         (RESULT_TOOL, {"result": 1}),
@@ -189,7 +189,7 @@ def test_giving_up_needs_no_reason(value: JsonValue) -> None:
 def test_with_a_schema_text_that_is_json_is_taken_as_the_result(
     text: str, result: JsonValue
 ) -> None:
-    offered = _read(Reply(text, Stop.END), _whole_number).output.proposed
+    offered = _read(ModelResponse(text, StopReason.END), _whole_number).output.proposed
     assert offered is not None
     assert offered.result == result
     assert bool(offered.problems) == (result is None)
@@ -201,18 +201,20 @@ def test_with_a_schema_text_that_is_json_is_taken_as_the_result(
 def test_what_json_does_not_have_is_no_result_even_where_the_schema_takes_anything(
     text: str,
 ) -> None:
-    offered = _read(Reply(text, Stop.END), lambda value: ()).output.proposed
+    offered = _read(ModelResponse(text, StopReason.END), lambda value: ()).output.proposed
     assert offered is not None
     assert offered.problems
 
 
 def test_without_a_schema_text_stays_text() -> None:
-    assert _read(Reply("7", Stop.END)).output.proposed is None
+    assert _read(ModelResponse("7", StopReason.END)).output.proposed is None
 
 
-@pytest.mark.parametrize("stop", [Stop.LENGTH, Stop.PAUSE, Stop.REFUSAL, Stop.CONTEXT])
-def test_half_a_text_is_never_taken_as_the_result(stop: Stop) -> None:
-    assert _read(Reply("7", stop), _whole_number).output.proposed is None
+@pytest.mark.parametrize(
+    "stop", [StopReason.LENGTH, StopReason.PAUSE, StopReason.REFUSAL, StopReason.CONTEXT]
+)
+def test_half_a_text_is_never_taken_as_the_result(stop: StopReason) -> None:
+    assert _read(ModelResponse("7", stop), _whole_number).output.proposed is None
 
 
 def test_our_own_tools_are_offered_under_the_names_that_are_read() -> None:

@@ -15,8 +15,8 @@ from perdure.hosting import Host
 from tests.support.stage import Stage
 from workers.activities import Activities
 from workers.hosting.host import Hosting
-from workers.model_step.auxiliary_model import SmallModels
-from workers.model_step.model_step import Thinker
+from workers.model_step.auxiliary_model import AuxiliaryModel
+from workers.model_step.model_step import ModelStepRunner
 from workers.model_step.summarizer import Summarizer
 from workers.models import open_models
 
@@ -36,8 +36,8 @@ def hosting_of(stage: Stage, service: Service, *, look_seconds: float = 4.0) -> 
 def activities_of(stage: Stage, hosting: Hosting | None) -> Activities:
     settings = Settings(anthropic_api_key=None, default_model="scripted/inline")
     models = open_models(settings)
-    small = SmallModels(stage.store, models, model=None)
-    thinker = Thinker(stage.store, models, max_output_tokens=1_000)
+    small = AuxiliaryModel(stage.store, models, model=None)
+    thinker = ModelStepRunner(stage.store, models, max_output_tokens=1_000)
     return Activities(stage.store, thinker, Summarizer(stage.store, small), hosting)
 
 

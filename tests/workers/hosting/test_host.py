@@ -35,7 +35,7 @@ from tests.workers.hosting.hosted import (
     think_with,
 )
 from workers.hosting.host import LONGEST_PAUSE, LONGEST_WITHIN_A_STEP
-from workers.model_step.model_step import Thinker
+from workers.model_step.model_step import ModelStepRunner
 from workers.models import open_models
 
 
@@ -271,12 +271,12 @@ async def test_a_step_that_somebody_else_recorded_makes_no_calls_here(
     """A worker that was frozen wakes up while another one drives the run."""
     began, go_on = asyncio.Event(), asyncio.Event()
 
-    class Frozen(Thinker):
+    class Frozen(ModelStepRunner):
         @override
-        async def think(self, question: Question, **more: Any) -> Recorded:
+        async def run(self, step_input: Question, **more: Any) -> Recorded:
             began.set()
             await go_on.wait()
-            return await super().think(question, **more)
+            return await super().run(step_input, **more)
 
     hosting = hosting_of(stage, service)
     activities = activities_of(stage, hosting)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from typing_extensions import override
 
-from orchestrator.llm.messages import Model, ModelRequest, Reply, Stop
+from orchestrator.llm.messages import Model, ModelRequest, ModelResponse, StopReason
 from orchestrator.llm.model_names import ModelName
 from orchestrator.settings import Settings
 from tests.support.stage import USAGE
@@ -25,15 +25,17 @@ class NamingModel(Model):
         self.busiest = 0
 
     @override
-    async def reply(self, request: ModelRequest, progress: Callable[[], None]) -> Reply:
-        return Reply("the answer", Stop.END)
+    async def generate(
+        self, request: ModelRequest, on_progress: Callable[[], None]
+    ) -> ModelResponse:
+        return ModelResponse("the answer", StopReason.END)
 
     @override
-    async def summarize(self, text: str, limit: int) -> Reply:
-        return Reply(text[:limit], Stop.END, usage=USAGE)
+    async def summarize(self, text: str, limit: int) -> ModelResponse:
+        return ModelResponse(text[:limit], StopReason.END, usage=USAGE)
 
     @override
-    async def name(self, prompt: str) -> Reply:
+    async def name(self, prompt: str) -> ModelResponse:
         self.prompts.append(prompt)
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)
@@ -43,7 +45,7 @@ class NamingModel(Model):
             self.busy -= 1
         if isinstance(self.answer, Exception):
             raise self.answer
-        return Reply(self.answer, Stop.END, usage=USAGE)
+        return ModelResponse(self.answer, StopReason.END, usage=USAGE)
 
 
 class NamingModels(Models):

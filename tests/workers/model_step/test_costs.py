@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from orchestrator.llm.messages import Reply, Stop, Usage
+from orchestrator.llm.messages import ModelResponse, StopReason, Usage
 from orchestrator.rules.pricing import PriceList, parse_prices
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import ModelStepInput
 from tests.support.stage import Stage
 from tests.workers.model_step.test_model_step import Parrot, ParrotModels
-from workers.model_step.model_step import Thinker
+from workers.model_step.model_step import ModelStepRunner
 
 _SET = parse_prices(
     '{"scripted/inline": {"input": 3, "output": 15, "cacheRead": 0.3, "cacheWrite": 3.75}}'
@@ -32,13 +32,17 @@ async def test_a_step_keeps_what_its_tokens_cost(
     stage: Stage, model: str, prices: PriceList, cost: int
 ) -> None:
     parrot = Parrot()
-    thinker = Thinker(stage.store, ParrotModels(parrot), max_output_tokens=1_000, prices=prices)
+    thinker = ModelStepRunner(
+        stage.store, ParrotModels(parrot), max_output_tokens=1_000, prices=prices
+    )
     ref = await stage.run(model=model)
     question = await thinker.begin(ModelStepInput(ref), 1)
     assert isinstance(question, Question)
-    thinking = asyncio.create_task(thinker.think(question, attempt=1, progress=lambda: None))
+    thinking = asyncio.create_task(thinker.run(question, attempt=1, on_progress=lambda: None))
     await parrot.was_asked(1)
-    parrot.replies[0].set_result(Reply("done", Stop.END, usage=Usage(1_000, 100, 10, 10)))
+    parrot.replies[0].set_result(
+        ModelResponse("done", StopReason.END, usage=Usage(1_000, 100, 10, 10))
+    )
     await thinking
 
     assert [row["cost_micros"] for row in await stage.rows(tables.steps)] == [cost]

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from orchestrator.llm.messages import ModelError, Posture, Reply, Stop
+from orchestrator.llm.messages import ErrorAction, ModelError, ModelResponse, StopReason
 from orchestrator.workflows.interface import (
     EndTurnInput,
     ModelStepInput,
@@ -18,8 +18,8 @@ from orchestrator.workflows.interface import (
 from tests.support.stage import Stage
 from tests.workers.model_step.test_model_step import Parrot, ParrotModels
 from workers.activities import Activities
-from workers.model_step.auxiliary_model import SmallModels
-from workers.model_step.model_step import Thinker
+from workers.model_step.auxiliary_model import AuxiliaryModel
+from workers.model_step.model_step import ModelStepRunner
 from workers.model_step.summarizer import Summarizer
 
 _GONE = RunState("cancelled")
@@ -33,8 +33,8 @@ def parrot() -> Parrot:
 @pytest.fixture
 def activities(stage: Stage, parrot: Parrot) -> Activities:
     models = ParrotModels(parrot)
-    thinker = Thinker(stage.store, models, max_output_tokens=1_000)
-    summarizer = Summarizer(stage.store, SmallModels(stage.store, models))
+    thinker = ModelStepRunner(stage.store, models, max_output_tokens=1_000)
+    summarizer = Summarizer(stage.store, AuxiliaryModel(stage.store, models))
     return Activities(stage.store, thinker, summarizer)
 
 
@@ -46,18 +46,18 @@ async def _asked(activities: Activities, parrot: Parrot, ref: RunRef) -> asyncio
     return task
 
 
-@pytest.mark.parametrize("posture", [None, *Posture])
+@pytest.mark.parametrize("posture", [None, *ErrorAction])
 async def test_a_model_step_of_a_deleted_run_ends_quietly(
-    stage: Stage, parrot: Parrot, activities: Activities, posture: Posture | None
+    stage: Stage, parrot: Parrot, activities: Activities, posture: ErrorAction | None
 ) -> None:
     """Whatever the model answers."""
     ref = await stage.run()
     task = await _asked(activities, parrot, ref)
     await stage.store.deletion.delete(ref)
     if posture is None:
-        parrot.replies[0].set_result(Reply("the answer", Stop.END))
+        parrot.replies[0].set_result(ModelResponse("the answer", StopReason.END))
     else:
-        parrot.replies[0].set_exception(ModelError("no", posture=posture))
+        parrot.replies[0].set_exception(ModelError("no", action=posture))
     assert await task == _GONE
 
 

@@ -12,8 +12,8 @@ from orchestrator.llm.messages import (
     AssistantTurn,
     Model,
     ModelRequest,
-    Reply,
-    Stop,
+    ModelResponse,
+    StopReason,
     ToolCall,
     UserTurn,
 )
@@ -23,7 +23,7 @@ from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.tables import runs
 from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from tests.support.stage import Stage
-from workers.model_step.model_step import Thinker
+from workers.model_step.model_step import ModelStepRunner
 from workers.models import Models
 
 
@@ -32,10 +32,12 @@ class Parrot:
 
     def __init__(self) -> None:
         self.requests: list[ModelRequest] = []
-        self.replies: list[asyncio.Future[Reply]] = []
+        self.replies: list[asyncio.Future[ModelResponse]] = []
         self.asked = asyncio.Condition()
 
-    async def reply(self, request: ModelRequest, progress: Callable[[], None]) -> Reply:
+    async def generate(
+        self, request: ModelRequest, on_progress: Callable[[], None]
+    ) -> ModelResponse:
         answer = asyncio.get_running_loop().create_future()
         async with self.asked:
             self.requests.append(request)
@@ -43,11 +45,11 @@ class Parrot:
             self.asked.notify_all()
         return await answer
 
-    async def summarize(self, text: str, limit: int) -> Reply:
-        return Reply(text[:limit], Stop.END)
+    async def summarize(self, text: str, limit: int) -> ModelResponse:
+        return ModelResponse(text[:limit], StopReason.END)
 
-    async def name(self, prompt: str) -> Reply:
-        return Reply("A name", Stop.END)
+    async def name(self, prompt: str) -> ModelResponse:
+        return ModelResponse("A name", StopReason.END)
 
     async def was_asked(self, times: int) -> None:
         async with self.asked, asyncio.timeout(10):
@@ -73,36 +75,40 @@ def parrot() -> Parrot:
 
 def _thinker(
     stage: Stage, parrot: Parrot, *, remembered_runs: int = 8, remembered_characters: int = 100_000
-) -> Thinker:
-    return Thinker(
+) -> ModelStepRunner:
+    return ModelStepRunner(
         stage.store,
         ParrotModels(parrot),
         max_output_tokens=1_000,
-        remembered_runs=remembered_runs,
-        remembered_characters=remembered_characters,
+        cached_runs=remembered_runs,
+        cached_characters=remembered_characters,
     )
 
 
-async def _ask(thinker: Thinker, ref: RunRef, step: int = 0, attempt: int = 1) -> Question:
+async def _ask(thinker: ModelStepRunner, ref: RunRef, step: int = 0, attempt: int = 1) -> Question:
     question = await thinker.begin(ModelStepInput(ref, step), attempt)
     assert isinstance(question, Question)
     return question
 
 
-def _think(thinker: Thinker, question: Question, attempt: int = 1) -> asyncio.Task[RunState]:
+def _think(
+    thinker: ModelStepRunner, question: Question, attempt: int = 1
+) -> asyncio.Task[RunState]:
     async def think() -> RunState:
-        return (await thinker.think(question, attempt=attempt, progress=lambda: None)).standing
+        return (await thinker.run(question, attempt=attempt, on_progress=lambda: None)).standing
 
     return asyncio.create_task(think())
 
 
-async def _first_step(stage: Stage, thinker: Thinker, parrot: Parrot) -> RunRef:
+async def _first_step(stage: Stage, thinker: ModelStepRunner, parrot: Parrot) -> RunRef:
     """A run that has taken one step: it called a function, which returned."""
     await stage.register("query")
     ref = await stage.run()
     task = _think(thinker, await _ask(thinker, ref))
     await parrot.was_asked(1)
-    parrot.replies[0].set_result(Reply("", Stop.CALLS, (ToolCall("t1", "sales_query", {}),)))
+    parrot.replies[0].set_result(
+        ModelResponse("", StopReason.CALLS, (ToolCall("t1", "sales_query", {}),))
+    )
     await stage.answer(ref, (await task).orders[0].call_id)
     return ref
 
@@ -120,7 +126,7 @@ async def test_the_model_is_sent_what_it_was_sent_before_and_what_is_new(
     assert second.turns[: len(first.turns)] == first.turns
     assert [type(turn) for turn in second.turns] == [UserTurn, AssistantTurn, UserTurn]
     assert (second.system, second.tools) == (first.system, first.tools)
-    parrot.replies[1].set_result(Reply("the answer", Stop.END))
+    parrot.replies[1].set_result(ModelResponse("the answer", StopReason.END))
     assert (await task).status == "done"
 
 
@@ -138,7 +144,7 @@ async def test_a_run_that_the_worker_forgot_meanwhile_is_read_again_from_its_beg
     assert [type(turn) for turn in parrot.requests[2].turns] == [UserTurn, AssistantTurn, UserTurn]
     assert parrot.requests[2].turns[0] == UserTurn((), ("go",))
     for answer in parrot.replies[1:]:
-        answer.set_result(Reply("the answer", Stop.END))
+        answer.set_result(ModelResponse("the answer", StopReason.END))
     assert [(await one).status for one in (other, task)] == ["done", "done"]
 
 
@@ -150,7 +156,7 @@ async def test_a_worker_forgets_the_oldest_conversations_where_they_are_long_tog
     for number, ref in enumerate(refs, start=1):
         task = _think(thinker, await _ask(thinker, ref))
         await parrot.was_asked(number)
-        parrot.replies[-1].set_result(Reply("the answer", Stop.END))
+        parrot.replies[-1].set_result(ModelResponse("the answer", StopReason.END))
         await task
         await stage.send(ref, "and then?")
     known = [(await _ask(thinker, ref)).after > 0 for ref in refs]
@@ -175,14 +181,14 @@ async def test_a_message_that_only_the_second_attempt_saw_is_not_taken_as_read_b
     await stage.send(ref, "one more thing")
     second = _think(thinker, await _ask(thinker, ref, 1, attempt=2), attempt=2)
     await parrot.was_asked(2)
-    parrot.replies[0].set_result(Reply("the answer", Stop.END))
+    parrot.replies[0].set_result(ModelResponse("the answer", StopReason.END))
     assert (await slow).status == "running", "the message would be lost"
-    parrot.replies[1].set_result(Reply("both answers", Stop.END))
+    parrot.replies[1].set_result(ModelResponse("both answers", StopReason.END))
     assert (await second).status == "running", "the second reply is dropped: the step is recorded"
     third = _think(thinker, await _ask(thinker, ref, 2))
     await parrot.was_asked(3)
     assert parrot.requests[2].turns[-1] == UserTurn((), ("one more thing",))
-    parrot.replies[2].set_result(Reply("both answers", Stop.END))
+    parrot.replies[2].set_result(ModelResponse("both answers", StopReason.END))
     assert (await third).status == "done"
 
 
@@ -202,7 +208,7 @@ async def test_a_conversation_that_went_back_is_read_again_from_its_beginning(
     task = _think(thinker, question)
     await parrot.was_asked(2)
     assert parrot.requests[1].turns == (UserTurn((), ("go slowly",)),)
-    parrot.replies[1].set_result(Reply("slowly, then", Stop.END))
+    parrot.replies[1].set_result(ModelResponse("slowly, then", StopReason.END))
     assert (await task).status == "done"
 
 
@@ -217,9 +223,9 @@ async def test_a_reply_to_what_was_replaced_is_dropped_and_the_new_text_asked(
     await _edit(stage, ref, "go slowly")
     current = _think(thinker, await _ask(thinker, ref))
     await parrot.was_asked(2)
-    parrot.replies[0].set_result(Reply("quickly", Stop.END))
+    parrot.replies[0].set_result(ModelResponse("quickly", StopReason.END))
     assert (await outdated).status == "running"
-    parrot.replies[1].set_result(Reply("slowly, then", Stop.END))
+    parrot.replies[1].set_result(ModelResponse("slowly, then", StopReason.END))
     assert (await current).status == "done"
     assert (await stage.look(ref)).result == '"slowly, then"'
     assert parrot.requests[1].turns == (UserTurn((), ("go slowly",)),)
@@ -238,5 +244,5 @@ async def test_a_run_of_the_same_id_as_a_deleted_one_is_not_taken_for_it(
     task = _think(thinker, await _ask(thinker, ref))
     await parrot.was_asked(2)
     assert parrot.requests[1].turns == (UserTurn((), ("something else",)),)
-    parrot.replies[1].set_result(Reply("else", Stop.END))
+    parrot.replies[1].set_result(ModelResponse("else", StopReason.END))
     assert (await task).status == "done"

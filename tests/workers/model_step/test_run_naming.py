@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.llm.messages import ModelError, Posture
+from orchestrator.llm.messages import ErrorAction, ModelError
 from orchestrator.llm.model_names import CLAUDE_HAIKU
 from orchestrator.rules.pricing import PriceList
 from orchestrator.store import tables
@@ -17,9 +17,9 @@ from orchestrator.store.conversation.step_input import Question
 from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from tests.support.stage import USAGE, Stage
 from tests.workers.model_step.naming_models import NamingModel, NamingModels
-from workers.model_step.auxiliary_model import SmallModels
-from workers.model_step.model_step import Thinker
-from workers.model_step.run_naming import MAX_AT_ONCE, Namer
+from workers.model_step.auxiliary_model import AuxiliaryModel
+from workers.model_step.model_step import ModelStepRunner
+from workers.model_step.run_naming import MAX_CONCURRENT, RunNamer
 
 
 @pytest.fixture
@@ -33,46 +33,50 @@ def models(model: NamingModel) -> NamingModels:
 
 
 @pytest.fixture
-async def namer(stage: Stage, models: NamingModels) -> AsyncGenerator[Namer]:
-    namer = Namer(stage.store, SmallModels(stage.store, models), seconds=5)
+async def namer(stage: Stage, models: NamingModels) -> AsyncGenerator[RunNamer]:
+    namer = RunNamer(stage.store, AuxiliaryModel(stage.store, models), seconds=5)
     yield namer
     await namer.aclose()
 
 
 @pytest.fixture
-def thinker(stage: Stage, models: NamingModels, namer: Namer) -> Thinker:
-    return Thinker(stage.store, models, namer, max_output_tokens=1_000)
+def thinker(stage: Stage, models: NamingModels, namer: RunNamer) -> ModelStepRunner:
+    return ModelStepRunner(stage.store, models, namer, max_output_tokens=1_000)
 
 
 async def _unnamed(stage: Stage, **changes: Any) -> RunRef:
     return await stage.run(**{"name": "go", "name_source": "words", "prompt": "go", **changes})
 
 
-async def _step(thinker: Thinker, ref: RunRef, *, attempt: int = 1) -> RunState:
+async def _step(thinker: ModelStepRunner, ref: RunRef, *, attempt: int = 1) -> RunState:
     question = await thinker.begin(ModelStepInput(ref, 0), attempt)
     assert isinstance(question, Question)
-    return (await thinker.think(question, attempt=attempt, progress=lambda: None)).standing
+    return (await thinker.run(question, attempt=attempt, on_progress=lambda: None)).standing
 
 
 async def test_the_first_step_begins_the_name_and_does_not_wait_for_it(
-    stage: Stage, thinker: Thinker, namer: Namer, model: NamingModel
+    stage: Stage, thinker: ModelStepRunner, namer: RunNamer, model: NamingModel
 ) -> None:
     ref = await _unnamed(stage)
     assert (await _step(thinker, ref)).status == "done", "the name is not there yet"
     assert (await stage.look(ref)).name == "go"
     model.allowed.set()
-    await namer.settle()
+    await namer.wait_idle()
     run = await stage.look(ref)
     assert (run.name, run.name_source) == ("A better name", "model")
     assert model.prompts == ["go"]
 
 
 async def test_the_small_model_of_the_runs_provider_is_asked(
-    stage: Stage, models: NamingModels, model: NamingModel, namer: Namer, thinker: Thinker
+    stage: Stage,
+    models: NamingModels,
+    model: NamingModel,
+    namer: RunNamer,
+    thinker: ModelStepRunner,
 ) -> None:
     model.allowed.set()
     await _step(thinker, await _unnamed(stage, model="anthropic/claude-opus-5-5"))
-    await namer.settle()
+    await namer.wait_idle()
     assert [name.model for name in models.asked] == ["claude-opus-5-5", CLAUDE_HAIKU]
 
 
@@ -80,7 +84,7 @@ async def test_the_settings_can_choose_another_model(
     stage: Stage, models: NamingModels, model: NamingModel
 ) -> None:
     model.allowed.set()
-    small = SmallModels(stage.store, models, model="claude-haiku-4-5")
+    small = AuxiliaryModel(stage.store, models, model="claude-haiku-4-5")
     assert await small.name(await stage.look(await stage.run()), "go") == "A better name"
     assert [name.model for name in models.asked] == ["claude-haiku-4-5"]
 
@@ -89,7 +93,7 @@ async def test_names_and_summaries_count_for_the_clusters_day(
     stage: Stage, models: NamingModels, model: NamingModel
 ) -> None:
     model.allowed.set()
-    small = SmallModels(stage.store, models, model="claude-haiku-4-5")
+    small = AuxiliaryModel(stage.store, models, model="claude-haiku-4-5")
     run = await stage.look(await stage.run())
     await asyncio.gather(*(small.name(run, "go") for _ in range(3)), small.summarize(run, "x", 9))
     (usage,) = await stage.rows(tables.usage_days)
@@ -101,53 +105,57 @@ async def test_names_and_summaries_count_for_the_clusters_day(
 
 @pytest.mark.parametrize("kind", ["call", "structured"])
 async def test_runs_that_nobody_sees_need_no_name(
-    stage: Stage, namer: Namer, model: NamingModel, kind: str
+    stage: Stage, namer: RunNamer, model: NamingModel, kind: str
 ) -> None:
     ref = await _unnamed(stage)
     question = await stage.ask(ref)
     namer.begin(replace(question, run=replace(question.run, kind=kind)), 1)
-    await namer.settle()
+    await namer.wait_idle()
     assert model.prompts == []
 
 
 async def test_a_name_that_was_given_is_not_asked_for(
-    stage: Stage, thinker: Thinker, namer: Namer, model: NamingModel
+    stage: Stage, thinker: ModelStepRunner, namer: RunNamer, model: NamingModel
 ) -> None:
     model.allowed.set()
     await _step(thinker, await stage.run(name="mine", name_source="given"))
-    await namer.settle()
+    await namer.wait_idle()
     assert model.prompts == []
 
 
 async def test_only_the_first_try_of_the_first_step_asks(
-    stage: Stage, thinker: Thinker, namer: Namer, model: NamingModel
+    stage: Stage, thinker: ModelStepRunner, namer: RunNamer, model: NamingModel
 ) -> None:
     model.allowed.set()
     ref = await _unnamed(stage)
     await _step(thinker, ref, attempt=2)
     await stage.send(ref, "and more")
     await _step(thinker, ref)
-    await namer.settle()
+    await namer.wait_idle()
     assert model.prompts == []
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        ModelError("no money", posture=Posture.PAUSE),
+        ModelError("no money", action=ErrorAction.PAUSE),
         RuntimeError("a bug"),
         "",
         "go",
     ],
 )
 async def test_where_that_fails_the_first_words_stay(
-    stage: Stage, thinker: Thinker, namer: Namer, model: NamingModel, answer: str | Exception
+    stage: Stage,
+    thinker: ModelStepRunner,
+    namer: RunNamer,
+    model: NamingModel,
+    answer: str | Exception,
 ) -> None:
     model.answer = answer
     model.allowed.set()
     ref = await _unnamed(stage)
     assert (await _step(thinker, ref)).status == "done"
-    await namer.settle()
+    await namer.wait_idle()
     run = await stage.look(ref)
     assert (run.name, run.name_source) == ("go", "words")
     assert await stage.events(ref, "run.named") == []
@@ -156,29 +164,29 @@ async def test_where_that_fails_the_first_words_stay(
 async def test_a_model_that_thinks_too_long_about_a_name_is_not_waited_for(
     stage: Stage, models: NamingModels, model: NamingModel
 ) -> None:
-    namer = Namer(stage.store, SmallModels(stage.store, models), seconds=0.01)
+    namer = RunNamer(stage.store, AuxiliaryModel(stage.store, models), seconds=0.01)
     ref = await _unnamed(stage)
     namer.begin(await stage.ask(ref), 1)
     async with asyncio.timeout(10):
-        await namer.settle()
+        await namer.wait_idle()
     assert model.busy == 0
     assert (await stage.look(ref)).name == "go"
 
 
 async def test_only_a_few_names_are_asked_for_at_once(
-    stage: Stage, namer: Namer, model: NamingModel
+    stage: Stage, namer: RunNamer, model: NamingModel
 ) -> None:
-    refs = [await _unnamed(stage) for _ in range(MAX_AT_ONCE + 3)]
+    refs = [await _unnamed(stage) for _ in range(MAX_CONCURRENT + 3)]
     for ref in refs:
         namer.begin(await stage.ask(ref), 1)
     model.allowed.set()
-    await namer.settle()
-    assert model.busiest <= MAX_AT_ONCE
+    await namer.wait_idle()
+    assert model.busiest <= MAX_CONCURRENT
     assert {(await stage.look(ref)).name for ref in refs} == {"A better name"}
 
 
 async def test_a_worker_that_stops_leaves_the_first_words(
-    stage: Stage, namer: Namer, model: NamingModel
+    stage: Stage, namer: RunNamer, model: NamingModel
 ) -> None:
     ref = await _unnamed(stage)
     namer.begin(await stage.ask(ref), 1)

@@ -14,12 +14,12 @@ from orchestrator.llm.model_names import ModelName
 from orchestrator.llm.prompts import (
     CALCULATE_TOOL,
     READ_TOOL,
-    REASONING,
+    REASON_PARAMETER,
     RESULT_TOOL,
     SEARCH_TOOL,
     TIME_TOOL,
 )
-from orchestrator.llm.tool_selection import MAX_OFFERED
+from orchestrator.llm.tool_selection import MAX_TOOLS
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import Question
@@ -27,7 +27,7 @@ from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from perdure.contract import FunctionDefinition
 from tests.support.anthropic_server import AnthropicServer, Body, Entry, serving
 from tests.support.stage import Stage
-from workers.model_step.model_step import Thinker
+from workers.model_step.model_step import ModelStepRunner
 from workers.models import Models
 from workers.models.anthropic.client import AnthropicModels
 
@@ -61,12 +61,12 @@ class Claude:
         self.models = ClaudeOnly(provider)
         self.thinker = self.worker()
 
-    def worker(self) -> Thinker:
+    def worker(self) -> ModelStepRunner:
         """Another worker, which knows nothing of any run."""
-        return Thinker(self.stage.store, self.models, max_output_tokens=1_000)
+        return ModelStepRunner(self.stage.store, self.models, max_output_tokens=1_000)
 
     async def step(
-        self, ref: RunRef, *answer: dict[str, Any], thinker: Thinker | None = None
+        self, ref: RunRef, *answer: dict[str, Any], thinker: ModelStepRunner | None = None
     ) -> tuple[Body, RunState]:
         """One step to which Claude answers these blocks; what it was sent, and where the run stands then."""
         entry = {"content": list(answer)}
@@ -74,7 +74,7 @@ class Claude:
         thinker = thinker or self.thinker
         question = await thinker.begin(ModelStepInput(ref, 0), 1)
         assert isinstance(question, Question)
-        standing, _ = await thinker.think(question, attempt=1, progress=lambda: None)
+        standing, _ = await thinker.run(question, attempt=1, on_progress=lambda: None)
         return self.server.requests[-1], standing
 
 
@@ -149,11 +149,11 @@ async def test_reasons_are_asked_for_taken_out_and_sent_back_as_they_were_said(
 ) -> None:
     await _register(stage, "query", schema=SCHEMA)
     ref = await stage.run(model=CLAUDE)
-    said = _use("sales_query", **{REASONING: "To see.", "sql": "select 1"})
+    said = _use("sales_query", **{REASON_PARAMETER: "To see.", "sql": "select 1"})
     first, standing = await claude.step(ref, said)
-    assert list(_tools(first)["sales_query"]["properties"]) == [REASONING, "sql"]
+    assert list(_tools(first)["sales_query"]["properties"]) == [REASON_PARAMETER, "sql"]
     for own in (READ_TOOL, RESULT_TOOL, CALCULATE_TOOL, TIME_TOOL):
-        assert REASONING not in _tools(first)[own]["properties"]
+        assert REASON_PARAMETER not in _tools(first)[own]["properties"]
     (order,) = standing.orders
     assert (await stage.call_row(order.call_id))["reasoning"] == "To see."
     assert (await stage.hand_out(ref, order.call_id)).input == {"sql": "select 1"}
@@ -169,7 +169,7 @@ async def test_without_reasoning_traces_nobody_is_asked_why(stage: Stage, claude
     body, _ = await claude.step(
         await stage.run(model=CLAUDE, reasoning_traces=False), _text("done")
     )
-    assert REASONING not in json.dumps(body)
+    assert REASON_PARAMETER not in json.dumps(body)
 
 
 async def test_the_standard_library_is_answered_in_the_step_itself(
@@ -217,7 +217,7 @@ async def test_of_a_thousand_functions_some_are_offered_and_the_rest_is_found(
     ref = await stage.run(model=CLAUDE, prompt="What does the weather do to sales?")
     first, _ = await claude.step(ref, _use(SEARCH_TOOL, query="garden 007", limit=3))
     offered = [name for name in _tools(first) if not name.startswith("perdure_")]
-    assert len(offered) == MAX_OFFERED
+    assert len(offered) == MAX_TOOLS
     assert not any("garden" in name for name in offered)
     second, standing = await claude.step(ref, _use("parcels_parcels_200"))
     assert json.loads(_results(second)[0])[0]["name"] == "garden_garden_007"

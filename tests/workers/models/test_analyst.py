@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from orchestrator.llm.messages import (
     AssistantTurn,
     ModelRequest,
-    Reply,
+    ModelResponse,
     Tool,
     ToolCall,
     ToolResult,
@@ -90,7 +90,7 @@ class Run:
         self.turns: list[Turn] = [UserTurn(texts=(prompt,))]
         self.queries: list[str] = []
 
-    async def finish(self) -> Reply:
+    async def finish(self) -> ModelResponse:
         model = ScriptedModel("analyst", analyst)
         for _ in range(20):
             request = ModelRequest(
@@ -100,7 +100,7 @@ class Run:
                 tools=self.tools,
                 result_tool=RESULT_TOOL,
             )
-            reply = await model.reply(request, lambda: None)
+            reply = await model.generate(request, lambda: None)
             self.turns.append(AssistantTurn(reply))
             if not reply.calls or reply.calls[0].name != QUERY_TOOL.name:
                 return reply
@@ -290,14 +290,16 @@ async def test_without_the_data_it_says_what_it_lacks(
 )
 async def test_answers_that_are_no_rows_are_named(content: str, lack: str) -> None:
     model = ScriptedModel("analyst", analyst)
-    asked = Reply(text="", stop=cast(Any, "calls"), calls=(ToolCall("a", QUERY_TOOL.name, {}),))
+    asked = ModelResponse(
+        text="", stop=cast(Any, "calls"), calls=(ToolCall("a", QUERY_TOOL.name, {}),)
+    )
     turns = (
         UserTurn(texts=("?",)),
         AssistantTurn(asked),
         UserTurn(results=(ToolResult("a", QUERY_TOOL.name, content),)),
     )
     request = ModelRequest(model="", system="", turns=turns, tools=(QUERY_TOOL,))
-    assert lack in (await model.reply(request, lambda: None)).text
+    assert lack in (await model.generate(request, lambda: None)).text
 
 
 async def test_a_query_that_fails_is_tried_again_and_then_reported(

@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.llm.messages import (
     AssistantTurn,
-    Reply,
-    Stop,
+    ModelResponse,
+    StopReason,
     ToolCall,
     ToolResult,
     Turn,
@@ -35,7 +35,7 @@ async def test_a_text_comes_back_with_its_usage_cache_tokens_included(
         "cache_creation_input_tokens": 40,
     }
     reply = await ask(provider, script({"text": "Good morning.", "usage": usage}))
-    assert (reply.text, reply.stop, reply.calls) == ("Good morning.", Stop.END, ())
+    assert (reply.text, reply.stop, reply.calls) == ("Good morning.", StopReason.END, ())
     assert reply.usage == Usage(7, 21, 300, 40)
     assert reply.model == "claude-sonnet-5-5"
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
@@ -54,7 +54,7 @@ async def test_calls_are_answered_first_and_blocks_go_back_verbatim(
     ]
     first = script({"content": blocks}, {"text": "Done."})
     asked = await ask(provider, first)
-    assert asked.stop is Stop.CALLS
+    assert asked.stop is StopReason.CALLS
     assert asked.calls == (
         ToolCall("toolu_1", "shop_prices", {"of": "tea – ü"}),
         ToolCall("toolu_2", "shop_stock", {}),
@@ -137,17 +137,17 @@ async def test_what_the_api_gives_but_does_not_take_is_left_out_of_what_goes_bac
 @pytest.mark.parametrize(
     ("reason", "stop"),
     [
-        ("end_turn", Stop.END),
-        ("stop_sequence", Stop.END),
-        ("max_tokens", Stop.LENGTH),
-        ("pause_turn", Stop.PAUSE),
-        ("refusal", Stop.REFUSAL),
-        ("model_context_window_exceeded", Stop.CONTEXT),
-        ("something_new", Stop.END),
+        ("end_turn", StopReason.END),
+        ("stop_sequence", StopReason.END),
+        ("max_tokens", StopReason.LENGTH),
+        ("pause_turn", StopReason.PAUSE),
+        ("refusal", StopReason.REFUSAL),
+        ("model_context_window_exceeded", StopReason.CONTEXT),
+        ("something_new", StopReason.END),
     ],
 )
 async def test_each_stop_reason_has_its_meaning(
-    provider: AnthropicModels, reason: str, stop: Stop
+    provider: AnthropicModels, reason: str, stop: StopReason
 ) -> None:
     reply = await ask(provider, script({"text": "So far", "stop_reason": reason}))
     assert (reply.stop, reply.text) == (stop, "So far")
@@ -157,7 +157,7 @@ async def test_a_refusal_keeps_the_providers_words(provider: AnthropicModels) ->
     details = {"type": "refusal", "category": "cyber", "explanation": "Not this."}
     entry: dict[str, Any] = {"content": [], "stop_reason": "refusal", "stop_details": details}
     reply = await ask(provider, script(entry))
-    assert (reply.stop, reply.detail, reply.blocks) == (Stop.REFUSAL, "Not this.", ())
+    assert (reply.stop, reply.detail, reply.blocks) == (StopReason.REFUSAL, "Not this.", ())
 
 
 async def test_a_call_that_the_output_limit_cut_off_is_neither_made_nor_sent_back(
@@ -172,7 +172,7 @@ async def test_a_call_that_the_output_limit_cut_off_is_neither_made_nor_sent_bac
     }
     first = script({"content": [cut], "stop_reason": "max_tokens"}, {"text": "Shorter."})
     reply = await ask(provider, first)
-    assert (reply.stop, reply.calls, reply.blocks) == (Stop.LENGTH, (), ())
+    assert (reply.stop, reply.calls, reply.blocks) == (StopReason.LENGTH, (), ())
     server.script = lambda body: {"text": "Shorter."}
     again = await ask(provider, first, AssistantTurn(reply), UserTurn(texts=("Be brief.",)))
     assert again.text == "Shorter."
@@ -200,10 +200,12 @@ async def test_another_models_reply_and_empty_words_make_a_valid_request(
     turns: list[Turn] = [
         UserTurn(texts=("  \n",)),
         AssistantTurn(
-            Reply("Looking.", Stop.CALLS, (ToolCall("call_0_0", "shop_stock", ["odd"]),))
+            ModelResponse(
+                "Looking.", StopReason.CALLS, (ToolCall("call_0_0", "shop_stock", ["odd"]),)
+            )
         ),
         UserTurn(results=(ToolResult("call_0_0", "shop_stock", "half a \ud83d and NUL \0"),)),
-        AssistantTurn(Reply("", Stop.END)),
+        AssistantTurn(ModelResponse("", StopReason.END)),
         UserTurn(),
     ]
     assert (await ask(provider, *turns, system=" ", tools=())).text == "Welcome."

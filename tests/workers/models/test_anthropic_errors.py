@@ -13,10 +13,10 @@ import pytest
 
 from orchestrator.llm.messages import (
     AssistantTurn,
+    ErrorAction,
     ModelError,
-    Posture,
-    Reply,
-    Stop,
+    ModelResponse,
+    StopReason,
     ToolCall,
     UserTurn,
 )
@@ -30,22 +30,22 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("status", "error", "posture"),
     [
-        (400, {"type": "invalid_request_error", "message": "bad"}, Posture.FAIL),
-        (403, {"type": "permission_error", "message": "no"}, Posture.FAIL),
-        (404, {"type": "not_found_error", "message": "model: claude-x"}, Posture.FAIL),
-        (413, {"type": "request_too_large", "message": "big"}, Posture.FAIL),
-        (422, {}, Posture.FAIL),
-        (408, {"type": "timeout_error", "message": "slow"}, Posture.RETRY),
-        (409, {"type": "conflict_error", "message": "busy"}, Posture.RETRY),
-        (429, {"type": "rate_limit_error", "message": "slow down"}, Posture.RETRY),
-        (500, {"type": "api_error", "message": "oops"}, Posture.RETRY),
-        (503, {}, Posture.RETRY),
-        (529, OVERLOADED, Posture.RETRY),
-        (402, {"type": "billing_error", "message": "pay"}, Posture.PAUSE),
-        (429, SPEND_LIMIT, Posture.PAUSE),
-        (400, {"message": "Your credit balance is too low to access the API."}, Posture.PAUSE),
-        (400, {"message": "You have reached your specified API usage limits."}, Posture.PAUSE),
-        (403, {"type": "billing_error", "message": "pay"}, Posture.PAUSE),
+        (400, {"type": "invalid_request_error", "message": "bad"}, ErrorAction.FAIL),
+        (403, {"type": "permission_error", "message": "no"}, ErrorAction.FAIL),
+        (404, {"type": "not_found_error", "message": "model: claude-x"}, ErrorAction.FAIL),
+        (413, {"type": "request_too_large", "message": "big"}, ErrorAction.FAIL),
+        (422, {}, ErrorAction.FAIL),
+        (408, {"type": "timeout_error", "message": "slow"}, ErrorAction.RETRY),
+        (409, {"type": "conflict_error", "message": "busy"}, ErrorAction.RETRY),
+        (429, {"type": "rate_limit_error", "message": "slow down"}, ErrorAction.RETRY),
+        (500, {"type": "api_error", "message": "oops"}, ErrorAction.RETRY),
+        (503, {}, ErrorAction.RETRY),
+        (529, OVERLOADED, ErrorAction.RETRY),
+        (402, {"type": "billing_error", "message": "pay"}, ErrorAction.PAUSE),
+        (429, SPEND_LIMIT, ErrorAction.PAUSE),
+        (400, {"message": "Your credit balance is too low to access the API."}, ErrorAction.PAUSE),
+        (400, {"message": "You have reached your specified API usage limits."}, ErrorAction.PAUSE),
+        (403, {"type": "billing_error", "message": "pay"}, ErrorAction.PAUSE),
     ],
 )
 async def test_each_refusal_has_its_posture_and_is_not_tried_again_here(
@@ -53,10 +53,10 @@ async def test_each_refusal_has_its_posture_and_is_not_tried_again_here(
     provider: AnthropicModels,
     status: int,
     error: dict[str, Any],
-    posture: Posture,
+    posture: ErrorAction,
 ) -> None:
     caught = await refused(provider, script({"status": status, "error": error}))
-    assert (caught.posture, caught.status) == (posture, status)
+    assert (caught.action, caught.status) == (posture, status)
     assert str(status) in caught.reason
     assert str(error.get("message", "")).rstrip(".") in caught.reason
     assert len(server.requests) == 1
@@ -79,7 +79,7 @@ async def test_the_wait_that_the_provider_asks_for_is_kept(
 ) -> None:
     entry = {"status": 429, "error": {"type": "rate_limit_error"}, "headers": headers}
     caught = await refused(provider, script(entry))
-    assert (caught.posture, caught.retry_after) == (Posture.RETRY, seconds)
+    assert (caught.action, caught.retry_after) == (ErrorAction.RETRY, seconds)
 
 
 @pytest.mark.parametrize("zone", ["GMT", "-0000"])
@@ -95,16 +95,16 @@ async def test_the_wait_may_be_a_date(provider: AnthropicModels, zone: str) -> N
 @pytest.mark.parametrize(
     ("status", "advice", "posture"),
     [
-        (409, "false", Posture.FAIL),
-        (400, "true", Posture.RETRY),
-        (529, "false", Posture.RETRY),
+        (409, "false", ErrorAction.FAIL),
+        (400, "true", ErrorAction.RETRY),
+        (529, "false", ErrorAction.RETRY),
     ],
 )
 async def test_the_providers_own_advice_on_trying_again_is_heard(
-    provider: AnthropicModels, status: int, advice: str, posture: Posture
+    provider: AnthropicModels, status: int, advice: str, posture: ErrorAction
 ) -> None:
     entry = {"status": status, "headers": {"x-should-retry": advice}, "error": {}}
-    assert (await refused(provider, script(entry))).posture is posture
+    assert (await refused(provider, script(entry))).action is posture
 
 
 async def test_a_wrong_key_says_what_to_do_and_is_never_shown(server: AnthropicServer) -> None:
@@ -112,7 +112,7 @@ async def test_a_wrong_key_says_what_to_do_and_is_never_shown(server: AnthropicS
         provider = AnthropicModels(key, base_url=server.url)
         caught = await refused(provider, script({"text": "hi"}))
         await provider.aclose()
-        assert (caught.posture, caught.status) == (Posture.FAIL, 401)
+        assert (caught.action, caught.status) == (ErrorAction.FAIL, 401)
         assert "check ANTHROPIC_API_KEY" in caught.reason
         assert key not in caught.reason
         assert "wrong" not in caught.reason
@@ -121,20 +121,20 @@ async def test_a_wrong_key_says_what_to_do_and_is_never_shown(server: AnthropicS
 @pytest.mark.parametrize(
     ("error", "posture", "status"),
     [
-        (OVERLOADED, Posture.RETRY, 529),
-        ({"type": "api_error", "message": "oops"}, Posture.RETRY, 500),
-        ({"type": "rate_limit_error", "message": "slow"}, Posture.RETRY, 429),
-        ({"type": "never_heard_of", "message": "?"}, Posture.RETRY, 500),
-        ({"type": "billing_error", "message": "pay"}, Posture.PAUSE, 402),
-        (SPEND_LIMIT, Posture.PAUSE, 429),
-        ({"type": "invalid_request_error", "message": "bad"}, Posture.FAIL, 400),
+        (OVERLOADED, ErrorAction.RETRY, 529),
+        ({"type": "api_error", "message": "oops"}, ErrorAction.RETRY, 500),
+        ({"type": "rate_limit_error", "message": "slow"}, ErrorAction.RETRY, 429),
+        ({"type": "never_heard_of", "message": "?"}, ErrorAction.RETRY, 500),
+        ({"type": "billing_error", "message": "pay"}, ErrorAction.PAUSE, 402),
+        (SPEND_LIMIT, ErrorAction.PAUSE, 429),
+        ({"type": "invalid_request_error", "message": "bad"}, ErrorAction.FAIL, 400),
     ],
 )
 async def test_an_error_inside_the_stream_is_sorted_like_any_other(
-    provider: AnthropicModels, error: dict[str, Any], posture: Posture, status: int
+    provider: AnthropicModels, error: dict[str, Any], posture: ErrorAction, status: int
 ) -> None:
     caught = await refused(provider, script({"text": "half an ans", "event_error": error}))
-    assert (caught.posture, caught.status) == (posture, status)
+    assert (caught.action, caught.status) == (posture, status)
 
 
 @pytest.mark.parametrize("where", [{"cut": n} for n in range(7)] + [{"end": n} for n in range(6)])
@@ -142,7 +142,7 @@ async def test_an_answer_that_breaks_off_is_tried_again(
     provider: AnthropicModels, where: dict[str, int]
 ) -> None:
     caught = await refused(provider, script({"text": "half an answer", **where}))
-    assert caught.posture is Posture.RETRY
+    assert caught.action is ErrorAction.RETRY
     assert "half" not in caught.reason
 
 
@@ -157,7 +157,7 @@ async def test_an_input_that_is_not_json_is_tried_again_without_being_quoted(
         "partial_json": '{"a": ]!',
     }
     caught = await refused(provider, script({"content": [block]}))
-    assert caught.posture is Posture.RETRY
+    assert caught.action is ErrorAction.RETRY
     assert "]!" not in caught.reason
 
 
@@ -179,9 +179,9 @@ async def test_silence_ends_at_the_read_timeout_and_pings_are_signs_of_life(
     signs: list[None] = []
     request = request_of(script({"silent": True, "pings": 5}))
     with pytest.raises(ModelError) as caught:
-        await provider.model("claude-sonnet-5-5").reply(request, lambda: signs.append(None))
+        await provider.model("claude-sonnet-5-5").generate(request, lambda: signs.append(None))
     await provider.aclose()
-    assert caught.value.posture is Posture.RETRY
+    assert caught.value.action is ErrorAction.RETRY
     assert "silent for too long" in caught.value.reason
     assert len(signs) >= 2
     await asyncio.wait_for(server.disconnected.wait(), 5)
@@ -201,16 +201,19 @@ async def test_a_cancel_reaches_the_provider(
 async def test_an_address_where_nobody_listens_is_tried_again_and_no_address_fails() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    for url, posture in ((f"http://127.0.0.1:{port}", Posture.RETRY), ("nowhere", Posture.FAIL)):
+    for url, posture in (
+        (f"http://127.0.0.1:{port}", ErrorAction.RETRY),
+        ("nowhere", ErrorAction.FAIL),
+    ):
         provider = AnthropicModels(KEY, base_url=url)
-        assert (await refused(provider, script({"text": "hi"}))).posture is posture
+        assert (await refused(provider, script({"text": "hi"}))).action is posture
         await provider.aclose()
 
 
 async def test_a_request_that_the_api_would_refuse_is_refused_by_the_server_too(
     provider: AnthropicModels,
 ) -> None:
-    asked = Reply("", Stop.CALLS, (ToolCall("t", "shop_stock", {}),))
+    asked = ModelResponse("", StopReason.CALLS, (ToolCall("t", "shop_stock", {}),))
     caught = await refused(
         provider, script({"text": "."}), AssistantTurn(asked), UserTurn(texts=("Well?",))
     )

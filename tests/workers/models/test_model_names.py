@@ -11,15 +11,15 @@ import pytest
 from anthropic.types.model import Model as ClaudeId
 from hypothesis import given, strategies as st
 
-from orchestrator.llm.messages import ModelError, Posture
+from orchestrator.llm.messages import ErrorAction, ModelError
 from orchestrator.llm.model_names import (
     CLAUDE_HAIKU,
     CLAUDE_MODELS,
     CLAUDE_SONNET,
     ModelName,
+    auxiliary_model,
     parse_policies,
     resolve_model,
-    small_model,
 )
 from orchestrator.settings import Settings
 from workers.models import open_models
@@ -86,8 +86,8 @@ def test_every_claude_id_of_the_table_is_known_to_the_installed_client() -> None
 
 
 def test_summaries_go_to_the_small_model_of_the_same_provider() -> None:
-    assert small_model(ModelName("anthropic", CLAUDE_SONNET)) == ("anthropic", CLAUDE_HAIKU)
-    assert small_model(ModelName("scripted", "inline")) == ("scripted", "inline")
+    assert auxiliary_model(ModelName("anthropic", CLAUDE_SONNET)) == ("anthropic", CLAUDE_HAIKU)
+    assert auxiliary_model(ModelName("scripted", "inline")) == ("scripted", "inline")
 
 
 def test_policies_are_read_from_one_line() -> None:
@@ -124,13 +124,13 @@ async def test_each_model_is_opened_once_and_the_default_name_of_the_settings_op
 async def test_claude_opens_with_a_key_and_without_one_says_what_to_do() -> None:
     name = ModelName("anthropic", CLAUDE_SONNET)
     models = open_models(settings_with(anthropic_api_key="key", anthropic_base_url="http://[::1]"))
-    sonnet, haiku = await models.get(name), await models.get(small_model(name))
+    sonnet, haiku = await models.get(name), await models.get(auxiliary_model(name))
     assert sonnet is not haiku
     await models.aclose()
     for key in (None, " "):
         with pytest.raises(ModelError, match="set ANTHROPIC_API_KEY") as caught:
             await open_models(settings_with(anthropic_api_key=key)).get(name)
-        assert caught.value.posture is Posture.FAIL
+        assert caught.value.action is ErrorAction.FAIL
 
 
 async def test_an_unknown_provider_or_policy_fails() -> None:
@@ -142,4 +142,4 @@ async def test_an_unknown_provider_or_policy_fails() -> None:
     ):
         with pytest.raises(ModelError, match=said) as caught:
             await models.get(name)
-        assert caught.value.posture is Posture.FAIL
+        assert caught.value.action is ErrorAction.FAIL

@@ -12,12 +12,12 @@ from pydantic import JsonValue
 
 from orchestrator.llm.messages import (
     AssistantTurn,
+    ErrorAction,
     Model,
     ModelError,
     ModelRequest,
-    Posture,
-    Reply,
-    Stop,
+    ModelResponse,
+    StopReason,
     Tool,
     ToolCall,
     ToolResult,
@@ -28,7 +28,7 @@ from orchestrator.llm.messages import (
 from orchestrator.llm.model_names import ModelName
 from orchestrator.settings import Settings
 from workers.models import open_models
-from workers.models.errors import posture_of
+from workers.models.errors import action_for_status
 from workers.models.scripted.model import ScriptedModel
 from workers.models.scripted.script import inline
 
@@ -37,7 +37,7 @@ TOOLS = (
     Tool("mail_send", "Send.", {"type": "object"}),
     Tool("give_result", "Result.", {"type": "object"}),
 )
-SPOKEN = AssistantTurn(Reply("said", Stop.END))
+SPOKEN = AssistantTurn(ModelResponse("said", StopReason.END))
 
 
 def request_of(*texts: object, answered: int = 0, **changes: Any) -> ModelRequest:
@@ -50,8 +50,8 @@ def request_of(*texts: object, answered: int = 0, **changes: Any) -> ModelReques
     return ModelRequest(model="scripted/inline", turns=tuple(turns), **{**values, **changes})
 
 
-async def ask(request: ModelRequest) -> Reply:
-    return await ScriptedModel("inline", inline).reply(request, lambda: None)
+async def ask(request: ModelRequest) -> ModelResponse:
+    return await ScriptedModel("inline", inline).generate(request, lambda: None)
 
 
 async def refused(request: ModelRequest) -> ModelError:
@@ -67,14 +67,14 @@ async def test_the_number_of_answers_so_far_selects_the_step() -> None:
     script = [{"text": "one"}, {"text": "two"}, {"text": "three"}]
     for number, word in enumerate(["one", "two", "three"]):
         reply = await ask(request_of(script, answered=number))
-        assert (reply.text, reply.stop, reply.model) == (word, Stop.END, "scripted/inline")
+        assert (reply.text, reply.stop, reply.model) == (word, StopReason.END, "scripted/inline")
 
 
 async def test_calls_have_ids_that_are_the_same_each_time() -> None:
     calls = [{"function": "sales_query", "input": {"sql": "…"}}, {"function": "mail_send"}]
     request = request_of([{"text": "first"}, {"calls": calls}], answered=1)
     reply = await ask(request)
-    assert reply.stop is Stop.CALLS
+    assert reply.stop is StopReason.CALLS
     assert reply.calls == (
         ToolCall("call_1_0", "sales_query", {"sql": "…"}),
         ToolCall("call_1_1", "mail_send", {}),
@@ -104,13 +104,13 @@ async def test_a_delay_is_waited_for_with_signs_of_life_and_can_be_cancelled() -
     model = ScriptedModel("inline", inline)
     quick = request_of([{"text": "slow", "delayMs": 20}])
     began = asyncio.get_running_loop().time()
-    assert (await model.reply(quick, lambda: signs.append(None))).text == "slow"
+    assert (await model.generate(quick, lambda: signs.append(None))).text == "slow"
     assert asyncio.get_running_loop().time() - began >= 0.019
     assert len(signs) >= 2
 
     alive = asyncio.Event()
     endless = request_of([{"text": "never", "delayMs": 3_600_000}])
-    call = asyncio.create_task(model.reply(endless, alive.set))
+    call = asyncio.create_task(model.generate(endless, alive.set))
     await alive.wait()
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -123,24 +123,24 @@ async def test_a_delay_is_waited_for_with_signs_of_life_and_can_be_cancelled() -
 @pytest.mark.parametrize(
     ("status", "posture"),
     [
-        (400, Posture.FAIL),
-        (401, Posture.FAIL),
-        (402, Posture.PAUSE),
-        (408, Posture.RETRY),
-        (409, Posture.RETRY),
-        (413, Posture.FAIL),
-        (429, Posture.RETRY),
-        (500, Posture.RETRY),
-        (529, Posture.RETRY),
+        (400, ErrorAction.FAIL),
+        (401, ErrorAction.FAIL),
+        (402, ErrorAction.PAUSE),
+        (408, ErrorAction.RETRY),
+        (409, ErrorAction.RETRY),
+        (413, ErrorAction.FAIL),
+        (429, ErrorAction.RETRY),
+        (500, ErrorAction.RETRY),
+        (529, ErrorAction.RETRY),
     ],
 )
 async def test_an_error_has_the_posture_it_would_have_of_a_provider(
-    status: int, posture: Posture
+    status: int, posture: ErrorAction
 ) -> None:
     error = await refused(request_of([{"error": {"status": status, "retryAfter": 2}}]))
-    assert (error.posture, error.status) == (posture, status)
-    assert error.retry_after == (2 if posture is Posture.RETRY else None)
-    assert posture_of(status) is posture
+    assert (error.action, error.status) == (posture, status)
+    assert error.retry_after == (2 if posture is ErrorAction.RETRY else None)
+    assert action_for_status(status) is posture
 
 
 @pytest.mark.parametrize(("times", "raised"), [(None, 1), (1, 1), (3, 3)])
@@ -155,7 +155,7 @@ async def test_an_error_passes_after_so_many_tries(times: int | None, raised: in
 async def test_an_error_alone_never_passes() -> None:
     for attempt in (1, 2, 50):
         error = await refused(request_of([{"error": {"status": 503}}], attempt=attempt))
-        assert error.posture is Posture.RETRY
+        assert error.action is ErrorAction.RETRY
 
 
 # -- what a script cannot do -----------------------------------------------------------------------
@@ -198,7 +198,7 @@ BAD_SCRIPTS: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("script", "reason"), BAD_SCRIPTS)
 async def test_what_is_no_script_fails_with_a_precise_reason(script: object, reason: str) -> None:
     error = await refused(request_of(script))
-    assert error.posture is Posture.FAIL
+    assert error.action is ErrorAction.FAIL
     assert error.reason.startswith("Scripted model: ")
     assert reason in error.reason
 
@@ -245,7 +245,7 @@ async def test_any_prompt_is_answered_or_refused_with_a_reason(script: object) -
     if isinstance(outcome, ModelError):
         assert outcome.reason.startswith("Scripted model: ")
     else:
-        assert outcome.stop is (Stop.CALLS if outcome.calls else Stop.END)
+        assert outcome.stop is (StopReason.CALLS if outcome.calls else StopReason.END)
 
 
 # -- policies --------------------------------------------------------------------------------------
@@ -260,9 +260,9 @@ def settings_with(policy: str) -> Settings:
 async def test_a_users_policy_is_found_by_name() -> None:
     models = open_models(settings_with("polite"))
     model = await models.get(ModelName("scripted", "mine"))
-    first = await model.reply(request_of("Hello"), lambda: None)
+    first = await model.generate(request_of("Hello"), lambda: None)
     assert first.calls == (ToolCall("call_0_0", "sales_query", {}),)
-    second = await model.reply(request_of("Hello", answered=1), lambda: None)
+    second = await model.generate(request_of("Hello", answered=1), lambda: None)
     assert (second.text, second.model) == ("Thank you.", "scripted/mine")
 
 
@@ -278,13 +278,13 @@ async def test_a_users_policy_is_found_by_name() -> None:
 async def test_a_policy_that_goes_wrong_fails_the_run_with_its_name(
     policy: str, reason: str
 ) -> None:
-    async def greet() -> Reply:
+    async def greet() -> ModelResponse:
         model = await open_models(settings_with(policy)).get(ModelName("scripted", "mine"))
-        return await model.reply(request_of("Hello"), lambda: None)
+        return await model.generate(request_of("Hello"), lambda: None)
 
     with pytest.raises(ModelError) as caught:
         await greet()
-    assert caught.value.posture is Posture.FAIL
+    assert caught.value.action is ErrorAction.FAIL
     assert reason in caught.value.reason
 
 

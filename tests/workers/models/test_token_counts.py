@@ -10,8 +10,8 @@ from typing_extensions import override
 
 from orchestrator.llm.messages import (
     AssistantTurn,
-    Reply,
-    Stop,
+    ModelResponse,
+    StopReason,
     ToolCall,
     ToolResult,
     Turn,
@@ -21,7 +21,9 @@ from workers.models.scripted.token_counts import Told
 
 _WORDS = st.text(max_size=12)
 _CALLS = st.builds(ToolCall, st.just("c"), _WORDS, st.dictionaries(_WORDS, _WORDS, max_size=2))
-_REPLIES = st.builds(Reply, _WORDS, st.just(Stop.CALLS), st.lists(_CALLS, max_size=2).map(tuple))
+_REPLIES = st.builds(
+    ModelResponse, _WORDS, st.just(StopReason.CALLS), st.lists(_CALLS, max_size=2).map(tuple)
+)
 _RESULTS = st.builds(ToolResult, st.just("c"), _WORDS, _WORDS)
 _USERS = st.builds(
     UserTurn, st.lists(_RESULTS, max_size=2).map(tuple), st.lists(_WORDS, max_size=2).map(tuple)

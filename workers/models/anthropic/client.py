@@ -15,7 +15,7 @@ import httpx2
 from anthropic.types import Message
 from typing_extensions import override
 
-from orchestrator.llm.messages import Model, ModelRequest, Reply, UserTurn
+from orchestrator.llm.messages import Model, ModelRequest, ModelResponse, UserTurn
 from orchestrator.llm.run_names import MAX_NAME_WORDS
 from workers.models.anthropic.errors import sort_error
 from workers.models.anthropic.messages import to_messages, to_reply, to_system, to_tools
@@ -42,7 +42,7 @@ _NAME_TOKENS = 256
 # At debug the client writes whole requests to the log: prompts and results belong to the user.
 logging.getLogger("anthropic").setLevel(logging.INFO)
 
-_progress: ContextVar[Callable[[], None] | None] = ContextVar("progress", default=None)
+_on_progress: ContextVar[Callable[[], None] | None] = ContextVar("on_progress", default=None)
 
 
 class AnthropicModels:
@@ -84,18 +84,20 @@ class ClaudeModel(Model):
         self._secret = secret
 
     @override
-    async def reply(self, request: ModelRequest, progress: Callable[[], None]) -> Reply:
-        token = _progress.set(progress)
+    async def generate(
+        self, request: ModelRequest, on_progress: Callable[[], None]
+    ) -> ModelResponse:
+        token = _on_progress.set(on_progress)
         try:
             return to_reply(await self._stream(request))
         except Exception as error:  # noqa: BLE001 - `ModelError` and nothing else is the promise
             # `from None`: the causes carry request and answer bodies, which belong in no log and no history.
             raise sort_error(error, secret=self._secret) from None
         finally:
-            _progress.reset(token)
+            _on_progress.reset(token)
 
     @override
-    async def summarize(self, text: str, limit: int) -> Reply:
+    async def summarize(self, text: str, limit: int) -> ModelResponse:
         asked = f"In at most {limit} characters, what does this call result contain?\n\n{_shortened(text)}"
         request = ModelRequest(
             model=self._model,
@@ -103,10 +105,10 @@ class ClaudeModel(Model):
             turns=(UserTurn(texts=(asked,)),),
             max_output_tokens=max(256, limit // 2),
         )
-        return await self.reply(request, _ignore)
+        return await self.generate(request, _ignore)
 
     @override
-    async def name(self, prompt: str) -> Reply:
+    async def name(self, prompt: str) -> ModelResponse:
         asked = f"Name the conversation that begins with this message.\n\n<message>\n{prompt}\n</message>"
         request = ModelRequest(
             model=self._model,
@@ -114,7 +116,7 @@ class ClaudeModel(Model):
             turns=(UserTurn(texts=(asked,)),),
             max_output_tokens=_NAME_TOKENS,
         )
-        return await self.reply(request, _ignore)
+        return await self.generate(request, _ignore)
 
     async def _stream(self, request: ModelRequest) -> Message:
         call: dict[str, Any] = {
@@ -136,14 +138,14 @@ class ClaudeModel(Model):
 class _Watched(httpx2.AsyncByteStream):
     """A response body that reports each arrival, pings included (the client's own events leave those out)."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream, progress: Callable[[], None]) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, on_progress: Callable[[], None]) -> None:
         self._stream = stream
-        self._progress = progress
+        self._on_progress = on_progress
 
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._stream:
-            self._progress()
+            self._on_progress()
             yield chunk
 
     @override
@@ -152,10 +154,10 @@ class _Watched(httpx2.AsyncByteStream):
 
 
 async def _watch(response: httpx2.Response) -> None:
-    progress = _progress.get()
-    if progress is not None and isinstance(response.stream, httpx2.AsyncByteStream):
-        progress()
-        response.stream = _Watched(response.stream, progress)
+    on_progress = _on_progress.get()
+    if on_progress is not None and isinstance(response.stream, httpx2.AsyncByteStream):
+        on_progress()
+        response.stream = _Watched(response.stream, on_progress)
 
 
 def _shortened(text: str) -> str:

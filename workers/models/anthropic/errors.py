@@ -11,8 +11,8 @@ from http import HTTPStatus
 import anthropic
 import httpx2
 
-from orchestrator.llm.messages import ModelError, Posture
-from workers.models.errors import posture_of
+from orchestrator.llm.messages import ErrorAction, ModelError
+from workers.models.errors import action_for_status
 
 _STATUS_OF_TYPE = {
     "invalid_request_error": 400,
@@ -46,19 +46,19 @@ _CURES = {
     404: "check the model's name",
     413: "the conversation is too large to send",
 }
-_WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], str, Posture], ...] = (
+_WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], str, ErrorAction], ...] = (
     (
         (httpx2.TimeoutException, anthropic.APITimeoutError),
         "Claude was silent for too long, so the call was given up",
-        Posture.RETRY,
+        ErrorAction.RETRY,
     ),
-    ((anthropic.APIConnectionError,), "Claude could not be reached", Posture.RETRY),
+    ((anthropic.APIConnectionError,), "Claude could not be reached", ErrorAction.RETRY),
     (
         (httpx2.HTTPError,),
         "The connection to Claude broke in the middle of an answer",
-        Posture.RETRY,
+        ErrorAction.RETRY,
     ),
-    ((anthropic.AnthropicError,), "Anthropic's client refused to make the call", Posture.FAIL),
+    ((anthropic.AnthropicError,), "Anthropic's client refused to make the call", ErrorAction.FAIL),
 )
 """Exceptions without a status, the narrower kinds first."""
 
@@ -75,12 +75,12 @@ def sort_error(error: Exception, *, secret: str = "") -> ModelError:
         return _refused(error, secret)
     if _is_bad_address(error):
         reason = "The address of the Anthropic API is not a URL: check ANTHROPIC_BASE_URL"
-        return ModelError(reason, posture=Posture.FAIL)
+        return ModelError(reason, action=ErrorAction.FAIL)
     for kinds, reason, posture in _WITHOUT_ANSWER:
         if isinstance(error, kinds):
-            return ModelError(reason, posture=posture)
+            return ModelError(reason, action=posture)
     return ModelError(
-        f"Claude's answer could not be read ({type(error).__name__})", posture=Posture.RETRY
+        f"Claude's answer could not be read ({type(error).__name__})", action=ErrorAction.RETRY
     )
 
 
@@ -89,15 +89,15 @@ def _refused(error: anthropic.APIStatusError, secret: str) -> ModelError:
     posture = _posture(error, status)
     kind = error.type if isinstance(error.type, str) else ""
     said = _said(error, secret)
-    cure = _CURES.get(status, "") if posture is Posture.FAIL else ""
-    if posture is Posture.PAUSE:
+    cure = _CURES.get(status, "") if posture is ErrorAction.FAIL else ""
+    if posture is ErrorAction.PAUSE:
         cure = "add credit or raise the limit in the Anthropic console, then resume the run"
     reason = f"Claude refused the call ({' '.join(filter(None, (str(status), kind)))})"
     return ModelError(
         reason + (f": {said}" if said else "") + (f" ({cure})" if cure else ""),
-        posture=posture,
+        action=posture,
         status=status,
-        retry_after=_retry_after(error.response.headers) if posture is Posture.RETRY else None,
+        retry_after=_retry_after(error.response.headers) if posture is ErrorAction.RETRY else None,
     )
 
 
@@ -107,15 +107,15 @@ def _status(error: anthropic.APIStatusError) -> int:
     return _STATUS_OF_TYPE.get(str(error.type), HTTPStatus.INTERNAL_SERVER_ERROR.value)
 
 
-def _posture(error: anthropic.APIStatusError, status: int) -> Posture:
+def _posture(error: anthropic.APIStatusError, status: int) -> ErrorAction:
     if _is_about_money(error, status):
-        return Posture.PAUSE
+        return ErrorAction.PAUSE
     advice = error.response.headers.get("x-should-retry")
     if advice == "false" and status == HTTPStatus.CONFLICT:
-        return Posture.FAIL
+        return ErrorAction.FAIL
     if advice == "true":
-        return Posture.RETRY
-    return posture_of(status)
+        return ErrorAction.RETRY
+    return action_for_status(status)
 
 
 def _is_about_money(error: anthropic.APIStatusError, status: int) -> bool:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.llm.messages import (
     AssistantTurn,
     ModelRequest,
-    Reply,
-    Stop,
+    ModelResponse,
+    StopReason,
     Tool,
     ToolCall,
     ToolResult,
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 Block = dict[str, Any]
 
 _STOPS = {
-    "end_turn": Stop.END,
-    "stop_sequence": Stop.END,
-    "tool_use": Stop.CALLS,
-    "max_tokens": Stop.LENGTH,
-    "pause_turn": Stop.PAUSE,
-    "refusal": Stop.REFUSAL,
-    "model_context_window_exceeded": Stop.CONTEXT,
+    "end_turn": StopReason.END,
+    "stop_sequence": StopReason.END,
+    "tool_use": StopReason.CALLS,
+    "max_tokens": StopReason.LENGTH,
+    "pause_turn": StopReason.PAUSE,
+    "refusal": StopReason.REFUSAL,
+    "model_context_window_exceeded": StopReason.CONTEXT,
 }
 
 _CACHED_USER_TURNS = 2
@@ -71,16 +71,16 @@ def to_messages(request: ModelRequest) -> list[dict[str, Any]]:
     return messages
 
 
-def to_reply(message: Message) -> Reply:
+def to_reply(message: Message) -> ModelResponse:
     """A finished message as our reply. Calls count only when the model stopped in order to make them:
 
     a tool use that a limit or a refusal cut off is incomplete and nobody will answer it, so it is left out of
     what is sent back as well.
     """
-    stop = _STOPS.get(message.stop_reason or "", Stop.END)
+    stop = _STOPS.get(message.stop_reason or "", StopReason.END)
     blocks = [_returnable(block.to_dict(mode="json")) for block in message.content]
     kept = [block for block in blocks if _is_answerable(block, stop)]
-    return Reply(
+    return ModelResponse(
         text="".join(block["text"] for block in kept if block["type"] == "text"),
         stop=stop,
         calls=tuple(
@@ -111,11 +111,11 @@ def _user(turn: UserTurn, before: Turn | None) -> list[Block]:
         return blocks
     if turn.texts:
         return [{"type": "text", "text": _NOTHING_SAID}]
-    paused = isinstance(before, AssistantTurn) and before.reply.stop is Stop.PAUSE
+    paused = isinstance(before, AssistantTurn) and before.reply.stop is StopReason.PAUSE
     return [] if paused else [{"type": "text", "text": _GO_ON}]
 
 
-def _assistant(reply: Reply) -> list[Block]:
+def _assistant(reply: ModelResponse) -> list[Block]:
     """What the provider said itself goes back as it came; another provider's reply is told in its words."""
     if reply.blocks:
         return [dict(block) for block in reply.blocks]
@@ -151,9 +151,9 @@ def _cached(blocks: list[Block]) -> list[Block]:
     return blocks
 
 
-def _is_answerable(block: Mapping[str, Any], stop: Stop) -> bool:
+def _is_answerable(block: Mapping[str, Any], stop: StopReason) -> bool:
     if block["type"] == "tool_use":
-        return stop is Stop.CALLS
+        return stop is StopReason.CALLS
     return block["type"] != "text" or bool(block["text"].strip())
 
 

@@ -16,17 +16,17 @@ from pydantic import ValidationError
 from typing_extensions import override
 
 from orchestrator.llm.messages import (
+    ErrorAction,
     Model,
     ModelError,
     ModelRequest,
-    Posture,
-    Reply,
-    Stop,
+    ModelResponse,
+    StopReason,
     ToolCall,
     Usage,
     UserTurn,
 )
-from workers.models.errors import posture_of
+from workers.models.errors import action_for_status
 from workers.models.scripted.script import Step, StepError
 from workers.models.scripted.token_counts import Told, written
 
@@ -54,17 +54,19 @@ class ScriptedModel(Model):
         self._told = Told()
 
     @override
-    async def reply(self, request: ModelRequest, progress: Callable[[], None]) -> Reply:
+    async def generate(
+        self, request: ModelRequest, on_progress: Callable[[], None]
+    ) -> ModelResponse:
         step = self._decide(request)
-        await _wait(step.delay_ms / 1000, progress)
+        await _wait(step.delay_ms / 1000, on_progress)
         if step.error is not None and (not step.actions or request.attempt <= step.error.times):
             raise _error(step.error)
         number = sum(not isinstance(turn, UserTurn) for turn in request.turns)
         calls = _calls(step, request, number)
         text = step.text or ""
-        return Reply(
+        return ModelResponse(
             text=text,
-            stop=Stop.CALLS if calls else Stop.END,
+            stop=StopReason.CALLS if calls else StopReason.END,
             calls=calls,
             usage=Usage(
                 input_tokens=_tokens(len(request.system) + self._told.characters(request.turns)),
@@ -74,11 +76,11 @@ class ScriptedModel(Model):
         )
 
     @override
-    async def summarize(self, text: str, limit: int) -> Reply:
+    async def summarize(self, text: str, limit: int) -> ModelResponse:
         summary = _summary(text, limit)
-        return Reply(
+        return ModelResponse(
             text=summary,
-            stop=Stop.END,
+            stop=StopReason.END,
             usage=Usage(input_tokens=_tokens(len(text)), output_tokens=_tokens(len(summary))),
             model=f"scripted/{self._name}",
         )
@@ -119,22 +121,22 @@ def load_policy(name: str, further: Mapping[str, str]) -> Policy:
     return cast(Policy, policy)
 
 
-async def _wait(seconds: float, progress: Callable[[], None]) -> None:
+async def _wait(seconds: float, on_progress: Callable[[], None]) -> None:
     if seconds > 0:  # without a wait there is no sign to give: each costs the server a write
-        progress()
+        on_progress()
     while seconds > 0:
         await asyncio.sleep(min(seconds, _SIGN_OF_LIFE_SECONDS))
         seconds -= _SIGN_OF_LIFE_SECONDS
-        progress()
+        on_progress()
 
 
 def _error(error: StepError) -> ModelError:
-    posture = posture_of(error.status)
+    posture = action_for_status(error.status)
     return ModelError(
         f"Scripted model: told to fail with status {error.status}",
-        posture=posture,
+        action=posture,
         status=error.status,
-        retry_after=error.retry_after if posture is Posture.RETRY else None,
+        retry_after=error.retry_after if posture is ErrorAction.RETRY else None,
     )
 
 
@@ -172,4 +174,4 @@ def _summary(text: str, limit: int) -> str:
 
 
 def _failure(reason: str) -> ModelError:
-    return ModelError(f"Scripted model: {reason}", posture=Posture.FAIL)
+    return ModelError(f"Scripted model: {reason}", action=ErrorAction.FAIL)

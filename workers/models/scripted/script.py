@@ -29,7 +29,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from orchestrator.llm.messages import AssistantTurn, ModelError, ModelRequest, Posture, UserTurn
+from orchestrator.llm.messages import AssistantTurn, ErrorAction, ModelError, ModelRequest, UserTurn
 
 MAX_DELAY_MS = 3_600_000
 MAX_STEPS = 10_000
@@ -53,7 +53,7 @@ class Call(_Part):
 
 
 class StepError(_Part):
-    """An error as a provider would answer: `status` decides what becomes of the run (`posture_of`)."""
+    """An error as a provider would answer: `status` decides what becomes of the run (`action_for_status`)."""
 
     status: Annotated[int, Field(ge=400, le=599)]
     retry_after: Annotated[float, Field(ge=0, le=86_400)] | None = None
@@ -169,4 +169,4 @@ def _problem(error: ValidationError, already: int) -> str:
 
 
 def _refusal(reason: str) -> ModelError:
-    return ModelError(f"Scripted model: {reason}", posture=Posture.FAIL)
+    return ModelError(f"Scripted model: {reason}", action=ErrorAction.FAIL)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
+from orchestrator.llm.messages import ModelResponse, StopReason, ToolCall, UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
 from orchestrator.workflows.interface import RunRef, RunState
@@ -21,8 +21,10 @@ async def _registered(stage: Stage, *, cache: CachePolicy | None = CACHE, **conf
     await stage.register("query", config=FunctionConfig(cache=cache, **config))
 
 
-def _ask(**values: Any) -> Reply:
-    return Reply("", Stop.CALLS, (ToolCall("tool", "sales_query", values),), usage=USAGE)
+def _ask(**values: Any) -> ModelResponse:
+    return ModelResponse(
+        "", StopReason.CALLS, (ToolCall("tool", "sales_query", values),), usage=USAGE
+    )
 
 
 async def _called(stage: Stage, ref: RunRef, **values: Any) -> RunState:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import JsonValue
 
 from orchestrator.errors import NotFoundError
-from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
+from orchestrator.llm.messages import ModelResponse, StopReason, ToolCall, UserTurn
 from orchestrator.llm.prompts import READ_TOOL
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Trigger
@@ -41,7 +41,7 @@ async def _read(stage: Stage, ref: RunRef, **values: JsonValue) -> tuple[bool, s
     """The model reads a part of a result; whether that failed, and what it is shown."""
     question = await stage.ask(ref)
     call = ToolCall(f"read-{question.step}", READ_TOOL, values)
-    await stage.record(question, Reply("", Stop.CALLS, (call,)))
+    await stage.record(question, ModelResponse("", StopReason.CALLS, (call,)))
     last = turns((await stage.ask(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     (result,) = last.results

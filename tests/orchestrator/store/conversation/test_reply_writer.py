@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert
 
-from orchestrator.llm.messages import Reply, Stop, ToolCall, UserTurn
+from orchestrator.llm.messages import ModelResponse, StopReason, ToolCall, UserTurn
 from orchestrator.llm.prompts import READ_TOOL, RESULT_TOOL
 from orchestrator.llm.transcript import turns
 from orchestrator.rules import agent_loop as agent
@@ -77,7 +77,7 @@ async def test_a_result_beside_calls_waits_for_their_results(stage: Stage) -> No
     ref = await stage.run()
     question = await stage.ask(ref)
     calls = calls_for("sales_query").calls + result_of(7).calls
-    standing = await stage.record(question, Reply("", Stop.CALLS, calls))
+    standing = await stage.record(question, ModelResponse("", StopReason.CALLS, calls))
     assert len(standing.orders) == 1
     await stage.answer(ref, standing.orders[0].call_id)
     last = turns((await stage.ask(ref)).entries)[-1]
@@ -99,7 +99,7 @@ async def test_every_call_of_a_reply_is_answered_before_the_model_speaks_again(
         ToolCall("r", READ_TOOL, {"callId": "nothing"}),
         ToolCall("bad", READ_TOOL, {}),
     ]
-    standing = await stage.record(question, Reply("", Stop.CALLS, tuple(asked)))
+    standing = await stage.record(question, ModelResponse("", StopReason.CALLS, tuple(asked)))
     await stage.answer(ref, standing.orders[0].call_id)
     last = turns((await stage.ask(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
@@ -112,7 +112,7 @@ async def test_a_reply_that_was_cut_off_is_answered_call_by_call(stage: Stage) -
     ref = await stage.run()
     question = await stage.ask(ref)
     reply = calls_for("sales_query", "sales_query")
-    standing = await stage.record(question, Reply("", Stop.LENGTH, reply.calls))
+    standing = await stage.record(question, ModelResponse("", StopReason.LENGTH, reply.calls))
     assert standing == RunState("running", 1)
     last = turns((await stage.ask(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
@@ -120,12 +120,12 @@ async def test_a_reply_that_was_cut_off_is_answered_call_by_call(stage: Stage) -
     assert last.texts == ()
 
 
-@pytest.mark.parametrize("stop", [Stop.REFUSAL, Stop.CONTEXT])
-async def test_a_refusal_fails_the_turn_whatever_it_called(stage: Stage, stop: Stop) -> None:
+@pytest.mark.parametrize("stop", [StopReason.REFUSAL, StopReason.CONTEXT])
+async def test_a_refusal_fails_the_turn_whatever_it_called(stage: Stage, stop: StopReason) -> None:
     await stage.register("query")
     ref = await stage.run()
     question = await stage.ask(ref)
-    standing = await stage.record(question, Reply("", stop, calls_for("sales_query").calls))
+    standing = await stage.record(question, ModelResponse("", stop, calls_for("sales_query").calls))
     assert (standing.status, standing.orders) == ("failed", [])
     await stage.send(ref, "go on")
     assert isinstance(turns((await stage.ask(ref)).entries)[-1], UserTurn)
@@ -170,11 +170,11 @@ async def test_a_turn_without_an_end_fails_and_a_new_turn_counts_from_one(stage:
     runs = tables.runs
     await stage.ask(ref)
     await stage.alter(runs, runs.c.id == ref.run_id, step=agent.MAX_STEPS_PER_TURN - 1)
-    assert (await stage.think(ref, Reply("so far", Stop.PAUSE))).status == "running"
+    assert (await stage.think(ref, ModelResponse("so far", StopReason.PAUSE))).status == "running"
     await _fill_turn(stage, ref)
-    assert (await stage.think(ref, Reply("so far", Stop.PAUSE))).status == "failed"
+    assert (await stage.think(ref, ModelResponse("so far", StopReason.PAUSE))).status == "failed"
     await stage.send(ref, "again")
-    assert (await stage.think(ref, Reply("so far", Stop.PAUSE))).status == "running"
+    assert (await stage.think(ref, ModelResponse("so far", StopReason.PAUSE))).status == "running"
 
 
 async def _fill_turn(stage: Stage, ref: RunRef) -> None:

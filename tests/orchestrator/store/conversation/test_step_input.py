@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import NotFoundError
-from orchestrator.llm.builtin_tools import LIBRARY
-from orchestrator.llm.messages import Reply, Stop, ToolCall
-from orchestrator.llm.prompts import CALCULATE_TOOL, GIVE_UP_TOOL, REASONING, RESULT_TOOL, TIME_TOOL
+from orchestrator.llm.builtin_tools import BUILT_IN_TOOLS
+from orchestrator.llm.messages import ModelResponse, StopReason, ToolCall
+from orchestrator.llm.prompts import (
+    CALCULATE_TOOL,
+    GIVE_UP_TOOL,
+    REASON_PARAMETER,
+    RESULT_TOOL,
+    TIME_TOOL,
+)
 from orchestrator.store import tables
 from orchestrator.store.database.json_columns import load
 from orchestrator.workflows.interface import RunRef
@@ -34,7 +40,7 @@ async def _offered(stage: Stage, **changes: Any) -> tuple[list[str], frozenset[s
 
 async def test_the_standard_library_is_there_unless_functions_are_named(stage: Stage) -> None:
     await stage.register("query", "count")
-    assert await _offered(stage) == (["sales_count", "sales_query"], LIBRARY)
+    assert await _offered(stage) == (["sales_count", "sales_query"], BUILT_IN_TOOLS)
     assert await _offered(stage, attached_functions=_functions("query")) == (
         ["sales_query"],
         frozenset(),
@@ -75,8 +81,8 @@ async def test_another_clusters_words_reach_nobody_here(stage: Stage) -> None:
 async def test_why_a_call_is_made_is_kept_on_it_and_never_passed_on(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
-    asked = ToolCall("t1", "sales_query", {REASONING: "To see \0 it.", "sql": "select 1"})
-    (order,) = (await stage.think(ref, Reply("", Stop.CALLS, (asked,)))).orders
+    asked = ToolCall("t1", "sales_query", {REASON_PARAMETER: "To see \0 it.", "sql": "select 1"})
+    (order,) = (await stage.think(ref, ModelResponse("", StopReason.CALLS, (asked,)))).orders
     row = await stage.call_row(order.call_id)
     assert row["reasoning"] == "To see \\u0000 it."
     assert load(row["input"]) == {"sql": "select 1"}
@@ -169,7 +175,7 @@ async def test_an_end_beside_a_mocked_call_was_given_without_its_result(
 ) -> None:
     ref = await _tested(stage, {"sales_query": 1}, result_schema='{"type":"integer"}')
     asked = (ToolCall("t1", "sales_query", {}), ToolCall("t2", tool, value))
-    standing = await stage.think(ref, Reply("", Stop.CALLS, asked))
+    standing = await stage.think(ref, ModelResponse("", StopReason.CALLS, asked))
     assert standing.status == "running"
     assert "other functions were called" in (await stage.messages(ref))[-1][1]["result"]
     await stage.ask(ref)

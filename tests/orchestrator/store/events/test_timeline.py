@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.errors import NotFoundError
-from orchestrator.llm.messages import Reply, Stop, ToolCall
-from orchestrator.llm.prompts import REASONING
+from orchestrator.llm.messages import ModelResponse, StopReason, ToolCall
+from orchestrator.llm.prompts import REASON_PARAMETER
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from tests.orchestrator.store.conversation.conversations import first_id, rows_of
@@ -127,7 +127,7 @@ async def test_a_reply_with_calls_brings_them_along(stage: Stage) -> None:
 async def test_why_a_call_is_made_is_in_the_timeline(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
-    asked = ToolCall("t1", "sales_query", {REASONING: "To count them.", "sql": "select 1"})
-    await stage.think(ref, Reply("", Stop.CALLS, (asked,)))
+    asked = ToolCall("t1", "sales_query", {REASON_PARAMETER: "To count them.", "sql": "select 1"})
+    await stage.think(ref, ModelResponse("", StopReason.CALLS, (asked,)))
     page = await stage.store.timeline.page(ref, after=0, limit=100)
     assert [shown.call.reasoning for shown in page.calls] == ["To count them."]

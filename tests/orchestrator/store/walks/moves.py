@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, SearchStrategy
 
-from orchestrator.llm.messages import Stop
+from orchestrator.llm.messages import StopReason
 from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms
@@ -95,7 +95,7 @@ _OF_PHASE: dict[Phase, _Moves] = {
         "reply": {
             "names": _replies,
             "text": st.sampled_from(["7", "words", ""]),
-            "stop": st.sampled_from([Stop.END] * 9 + [Stop.LENGTH, Stop.REFUSAL]),
+            "stop": st.sampled_from([StopReason.END] * 9 + [StopReason.LENGTH, StopReason.REFUSAL]),
         },
         "try_again": {},
         "break_off": {"move": st.sampled_from([Trigger.PAUSE, Trigger.FAIL]), "sure": _rarely},

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError, SupersededError
-from orchestrator.llm.messages import Reply, Stop, ToolCall
+from orchestrator.llm.messages import ModelResponse, StopReason, ToolCall
 from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL
 from orchestrator.rules.lifecycle import Trigger, is_final
 from orchestrator.runtime.clock import now_ms
@@ -117,7 +117,7 @@ class Walk:
             await self.engine.look()
             self.engine.go_on()
 
-    async def reply(self, names: Sequence[str], text: str, stop: Stop) -> None:
+    async def reply(self, names: Sequence[str], text: str, stop: StopReason) -> None:
         """The model answers what it was asked."""
         question = self.engine.question
         if question is not None:
@@ -128,13 +128,13 @@ class Walk:
         """A reply to what an earlier attempt asked: most are out of date. Nobody is told of the outcome."""
         if self.engine.stale:
             question = self.engine.stale.pop(pick % len(self.engine.stale))
-            await self.stage.record(question, await self._reply(names, "late", Stop.END))
+            await self.stage.record(question, await self._reply(names, "late", StopReason.END))
 
-    async def _reply(self, names: Sequence[str], text: str, stop: Stop) -> Reply:
+    async def _reply(self, names: Sequence[str], text: str, stop: StopReason) -> ModelResponse:
         asked = tuple([await self._tool_call(name) for name in names])
-        if asked and stop is Stop.END:
-            stop = Stop.CALLS
-        return Reply(text, stop, asked, usage=USAGE)
+        if asked and stop is StopReason.END:
+            stop = StopReason.CALLS
+        return ModelResponse(text, stop, asked, usage=USAGE)
 
     async def _tool_call(self, name: str) -> ToolCall:
         values: dict[str, Any] = {}
