@@ -343,7 +343,7 @@ async def _situation(
     run: OpenRun, plan: ParsedReply, waiting: Sequence[CallRecord], seen: int
 ) -> LoopState:
     # a result beside calls was given without their results, even where those are there at once
-    said = replace(plan.output, offered=None, gave_up=None) if plan.calls else plan.output
+    said = replace(plan.output, proposed=None, gave_up=None) if plan.calls else plan.output
     return LoopState(
         status=run.status,
         cancel_wanted=run.record.cancel_reason is not None,

@@ -50,7 +50,7 @@ situations = st.builds(
     unanswered=call_ids,
     oversized=call_ids,
     interrupted=call_ids,
-    said=st.none() | words,
+    output=st.none() | words,
     unread=st.booleans(),
     wants_schema=st.booleans(),
     corrections=st.integers(0, MAX_CORRECTIONS + 1),
@@ -165,7 +165,7 @@ def test_a_result_that_breaks_its_schema_is_never_the_result(
     now: LoopState, offered: ProposedResult
 ) -> None:
     said = ModelOutput(StopReason.CALLS, proposed=offered, answered=True)
-    step = next_action(replace(now, said=said))
+    step = next_action(replace(now, output=said))
     if isinstance(step, Finish) and offered.problems:
         assert step.result is None
         assert step.null_reason is not None
@@ -189,14 +189,14 @@ def test_a_result_that_is_right_ends_the_turn_even_when_it_is_null() -> None:
     values: list[JsonValue] = [{"a": 1}, None, False, 0, ""]
     for result in values:
         said = ModelOutput(StopReason.CALLS, proposed=ProposedResult(result), answered=True)
-        assert next_action(replace(RUNNING, said=said, wants_schema=True)) == Finish(result)
+        assert next_action(replace(RUNNING, output=said, wants_schema=True)) == Finish(result)
 
 
 def test_wrong_results_are_sent_back_with_the_exact_errors_then_given_up() -> None:
     said = ModelOutput(
         StopReason.CALLS, proposed=ProposedResult({}, ("/a: is missing", "/b: no integer"))
     )
-    now = replace(RUNNING, said=said, wants_schema=True)
+    now = replace(RUNNING, output=said, wants_schema=True)
     for corrections in range(MAX_CORRECTIONS):
         step = next_action(replace(now, corrections=corrections))
         assert isinstance(step, RequestCorrection)
@@ -209,7 +209,7 @@ def test_wrong_results_are_sent_back_with_the_exact_errors_then_given_up() -> No
 
 
 def test_without_a_schema_a_model_that_says_nothing_fails_the_run() -> None:
-    now = replace(RUNNING, said=ModelOutput(StopReason.END, " "), corrections=MAX_CORRECTIONS)
+    now = replace(RUNNING, output=ModelOutput(StopReason.END, " "), corrections=MAX_CORRECTIONS)
     step = next_action(now)
     assert isinstance(step, Fail)
     assert "empty" in step.reason
@@ -217,31 +217,31 @@ def test_without_a_schema_a_model_that_says_nothing_fails_the_run() -> None:
 
 def test_a_model_that_gives_up_ends_the_turn_with_its_reason() -> None:
     said = ModelOutput(StopReason.CALLS, gave_up="no such table", answered=True)
-    step = next_action(replace(RUNNING, said=said, wants_schema=True))
+    step = next_action(replace(RUNNING, output=said, wants_schema=True))
     assert step == Finish(None, "The model gave up: no such table")
 
 
 def test_a_refusal_and_a_full_window_fail_with_a_reason_for_people() -> None:
     refused = next_action(
-        replace(RUNNING, said=ModelOutput(StopReason.REFUSAL, detail="Against the rules."))
+        replace(RUNNING, output=ModelOutput(StopReason.REFUSAL, detail="Against the rules."))
     )
     assert refused == Fail("The model refused to answer. Against the rules.")
-    full = next_action(replace(RUNNING, said=ModelOutput(StopReason.CONTEXT, "half an ans")))
+    full = next_action(replace(RUNNING, output=ModelOutput(StopReason.CONTEXT, "half an ans")))
     assert isinstance(full, Fail)
     assert "context window" in full.reason
 
 
 def test_a_reply_that_was_cut_off_is_never_an_answer() -> None:
-    step = next_action(replace(RUNNING, said=ModelOutput(StopReason.LENGTH, "the answ")))
+    step = next_action(replace(RUNNING, output=ModelOutput(StopReason.LENGTH, "the answ")))
     assert isinstance(step, RequestCorrection)
     assert "cut off" in step.problem
 
 
 def test_it_is_the_models_turn_again_after_a_pause_and_after_answers_given_at_once() -> None:
     assert (
-        next_action(replace(RUNNING, said=ModelOutput(StopReason.PAUSE, "so far"))) == CallModel()
+        next_action(replace(RUNNING, output=ModelOutput(StopReason.PAUSE, "so far"))) == CallModel()
     )
     assert (
-        next_action(replace(RUNNING, said=ModelOutput(StopReason.CALLS, "", answered=True)))
+        next_action(replace(RUNNING, output=ModelOutput(StopReason.CALLS, "", answered=True)))
         == CallModel()
     )
