@@ -29,8 +29,8 @@ from api.auth.auth_function import AuthFunction
 from api.auth.custom_auth import CustomAuth
 from api.auth.rate_limits import Throttle
 from api.context import ApiServices
-from api.dispatch.dispatcher import CallDoor
-from api.dispatch.liveness import Presence
+from api.dispatch.dispatcher import CallDispatcher
+from api.dispatch.liveness import WorkerLiveness
 from api.http.protocol import Connection
 from api.keys import ensure
 from orchestrator.operations.calls import CallOperations
@@ -96,10 +96,10 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
         journal = InFlightJournal.from_settings(settings)
         queue = ActivityTaskClient(temporal, identity=journal.process)
         stack.callback(journal.close)
-        door = CallDoor(queue, store.calls, journal)
-        stack.push_async_callback(_close_door, door)
+        dispatcher = CallDispatcher(queue, store.calls, journal)
+        stack.push_async_callback(_close_dispatcher, dispatcher)
         lost = CrashRecovery(
-            settings.task_folder, journal_scope(settings), queue, store.lost_handouts
+            settings.task_folder, journal_scope(settings), queue, store.lost_leases
         )
         await stack.enter_async_context(_looking(lost))
         custom_auth = CustomAuth(AuthFunction(store, operations).ask)
@@ -112,8 +112,8 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
             temporal=temporal,
             operations=operations,
             calls=CallOperations(store, queue, temporal, journal),
-            door=door,
-            presence=Presence(store.functions),
+            dispatcher=dispatcher,
+            liveness=WorkerLiveness(store.functions),
             keyring=Keyring(store.keys),
             roster=Roster(store.clusters),
             custom_auth=custom_auth,
@@ -136,9 +136,9 @@ async def _looking(lost: CrashRecovery) -> AsyncGenerator[None]:
         await asyncio.gather(looking, return_exceptions=True)
 
 
-async def _close_door(door: CallDoor) -> None:
+async def _close_dispatcher(dispatcher: CallDispatcher) -> None:
     try:
-        await asyncio.wait_for(door.aclose(), _POLLS_RUN_OUT_SECONDS)
+        await asyncio.wait_for(dispatcher.aclose(), _POLLS_RUN_OUT_SECONDS)
     except TimeoutError:
         _log.debug("polls at Temporal are left open; the server ends them")
 

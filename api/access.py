@@ -71,7 +71,7 @@ async def admit(request: Request, operation: str) -> None:
         await _check_run(services, request, visitor)
     machine_id = request.headers.get("x-machine-id", "")
     if 0 < len(machine_id) <= MAX_MACHINE_ID:
-        services.presence.introduce(visitor.cluster_id, machine_id, *_whence(services, request))
+        services.liveness.set_info(visitor.cluster_id, machine_id, *_whence(services, request))
     request.state.key = visitor.key
     request.state.caller = visitor.caller
 

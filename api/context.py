@@ -11,8 +11,8 @@ from api.auth.api_key_cache import Keyring, Roster
 from api.auth.audit_writer import AuditTrail
 from api.auth.custom_auth import CustomAuth
 from api.auth.rate_limits import Throttle
-from api.dispatch.dispatcher import CallDoor
-from api.dispatch.liveness import Presence
+from api.dispatch.dispatcher import CallDispatcher
+from api.dispatch.liveness import WorkerLiveness
 from orchestrator.operations.calls import CallOperations
 from orchestrator.operations.runs import Operations
 from orchestrator.operations.webhooks import Webhooks
@@ -30,8 +30,8 @@ class ApiServices:
     temporal: Temporal
     operations: Operations
     calls: CallOperations
-    door: CallDoor
-    presence: Presence
+    dispatcher: CallDispatcher
+    liveness: WorkerLiveness
     keyring: Keyring
     roster: Roster
     custom_auth: CustomAuth

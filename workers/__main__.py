@@ -44,7 +44,7 @@ from orchestrator.temporal.signals import WakeupSender
 from orchestrator.workflows.interface import WEBHOOK_QUEUE
 from orchestrator.workflows.run_workflow import DeliveryWorkflow, RunWorkflow
 from workers.activities import Activities
-from workers.hosting.host import Hosting
+from workers.hosting.host import HostedFunctions
 from workers.hosting.task_queues import build_hosting_workers
 from workers.model_step.auxiliary_model import AuxiliaryModel
 from workers.model_step.model_step import ModelStepRunner
@@ -128,7 +128,7 @@ def _load_host(targets: str) -> Host:
         ) from error
 
 
-async def open_hosting(store: Store, settings: Settings) -> Hosting | None:
+async def open_hosted_functions(store: Store, settings: Settings) -> HostedFunctions | None:
     """The functions that the settings have this process host, if any.
 
     Raises `MisconfiguredError` for a cluster that is not there, and for services that are not or cannot be imported.
@@ -146,7 +146,7 @@ async def open_hosting(store: Store, settings: Settings) -> Hosting | None:
             f"PERDURE_HOSTED_CLUSTER: there is no cluster {cluster_id!r}. Give the id of one, or leave it unset."
         ) from error
     machine_id = f"{platform.node() or 'host'}-{os.getpid()}-hosted-{token_hex(4)}"
-    return Hosting(store, host, cluster_id=cluster_id, machine_id=machine_id)
+    return HostedFunctions(store, host, cluster_id=cluster_id, machine_id=machine_id)
 
 
 def build_activities(
@@ -155,7 +155,7 @@ def build_activities(
     namer: RunNamer,
     settings: Settings,
     *,
-    hosting: Hosting | None = None,
+    hosting: HostedFunctions | None = None,
 ) -> Activities:
     """The activities, composed from the settings."""
     thinker = ModelStepRunner(
@@ -188,7 +188,7 @@ def _retention(settings: Settings) -> timedelta | None:
 def build_lost_tasks(store: Store, temporal: Temporal, settings: Settings) -> CrashRecovery:
     """Who looks for what processes left behind that died on this machine."""
     queue = ActivityTaskClient(temporal, "lost-tasks")
-    return CrashRecovery(settings.task_folder, journal_scope(settings), queue, store.lost_handouts)
+    return CrashRecovery(settings.task_folder, journal_scope(settings), queue, store.lost_leases)
 
 
 async def _connected(parts: _Parts, stop: asyncio.Event) -> Client | None:
@@ -227,7 +227,7 @@ class _Parts:
 
     settings: Settings
     store: Store
-    hosting: Hosting | None
+    hosted_functions: HostedFunctions | None
     models: Models
     namer: RunNamer
     notes: InFlightInterceptor
@@ -236,7 +236,7 @@ class _Parts:
 
     def activities(self) -> Activities:
         return build_activities(
-            self.store, self.models, self.namer, self.settings, hosting=self.hosting
+            self.store, self.models, self.namer, self.settings, hosting=self.hosted_functions
         )
 
 
@@ -257,13 +257,13 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
     except (NewerDatabaseError, ValueError) as error:
         raise MisconfiguredError(str(error)) from error
     stack.push_async_callback(namer.aclose)
-    hosting = await open_hosting(store, settings)
+    hosting = await open_hosted_functions(store, settings)
     if hosting is not None:
         journal.machine = Machine(hosting.cluster_id, hosting.machine_id)
     return _Parts(
         settings=settings,
         store=store,
-        hosting=hosting,
+        hosted_functions=hosting,
         models=models,
         namer=namer,
         notes=InFlightInterceptor(journal),
@@ -282,7 +282,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
-    settings, store, hosting = parts.settings, parts.store, parts.hosting
+    settings, store, hosting = parts.settings, parts.store, parts.hosted_functions
     temporal = Temporal(settings, client)
     sweeper = Sweeper(
         store, temporal, seconds=settings.sweep_seconds, retention=_retention(settings)
@@ -301,7 +301,7 @@ async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
             await (
                 lost.recover_orphaned()
             )  # what a predecessor died of is known before anything is begun
-            await working.enter_async_context(hosting.attended())
+            await working.enter_async_context(hosting.registered())
             for worker in build_hosting_workers(client, hosting):
                 await working.enter_async_context(worker)
         delivery = WebhookDelivery(store, Webhooks(store, settings), sender)

@@ -17,7 +17,7 @@ from orchestrator.rules.agent_loop import CallFunctions, CallModel, next_action
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach, reaching
-from orchestrator.store.calls.outcomes import HandedOut
+from orchestrator.store.calls.outcomes import Leased
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.conversation.steps import Recorded
 from orchestrator.store.store import Store
@@ -33,7 +33,7 @@ from orchestrator.workflows.interface import (
     SummarizeInput,
 )
 from perdure.contract import RunStatus
-from workers.hosting.host import Hosting
+from workers.hosting.host import HostedFunctions
 from workers.model_step.model_step import ModelStepRunner
 from workers.model_step.summarizer import Summarizer
 from workers.recovery.heartbeat import heartbeating
@@ -54,7 +54,7 @@ class _StepResult(NamedTuple):
     """What one model step came to."""
 
     state: RunState
-    leased: tuple[HandedOut, ...] = ()
+    leased: tuple[Leased, ...] = ()
     """Calls that this process must make now."""
 
 
@@ -71,12 +71,12 @@ class Activities:
         store: Store,
         thinker: ModelStepRunner,
         summarizer: Summarizer,
-        hosting: Hosting | None = None,
+        hosted_functions: HostedFunctions | None = None,
     ) -> None:
         self._store = store
         self._thinker = thinker
         self._summarizer = summarizer
-        self._hosting = hosting
+        self._hosted_functions = hosted_functions
 
     @activity.defn(name=interface.MODEL_STEP)
     @heartbeating
@@ -91,30 +91,30 @@ class Activities:
         # attempts that end with their processes, one after the other, are held back more and more.
         until = asyncio.get_running_loop().time() + _MAX_ACTIVITY_SECONDS if attempt == 1 else 0
         step = await self._run_step(step_input, attempt, until)
-        if self._hosting is None:
+        if self._hosted_functions is None:
             return step.state
-        return await self._run_loop(self._hosting, step_input.run, step, until)
+        return await self._run_loop(self._hosted_functions, step_input.run, step, until)
 
     async def _run_loop(
-        self, hosting: Hosting, ref: RunRef, step: _StepResult, until: float
+        self, hosting: HostedFunctions, ref: RunRef, step: _StepResult, until: float
     ) -> RunState:
         """Calls and steps in turn, until something is the workflow's to do, somebody else drives the run, or it is time
         to let the workflow have a look. What was given to this process is made in any case."""
         made = True
         while step.leased or (made and self._continues(hosting, step.state, until)):
-            made = await hosting.make(ref, step.state.orders, step.leased)
+            made = await hosting.run(ref, step.state.orders, step.leased)
             question = ModelStepInput(ref, step.state.step + 1)
             step = await self._run_step(question, 1, until if made else 0)
         return step.state
 
     @staticmethod
-    def _continues(hosting: Hosting, state: RunState, until: float) -> bool:
+    def _continues(hosting: HostedFunctions, state: RunState, until: float) -> bool:
         """Whether this activity goes on with the run as it stands."""
         if state.late or not _may_continue(until):
             return False
         step = next_action(state.loop_state())
         if isinstance(step, CallFunctions):
-            return hosting.makes(state.orders)
+            return hosting.can_run(state.orders)
         return isinstance(step, CallModel)
 
     async def _run_step(self, question: ModelStepInput, attempt: int, until: float) -> _StepResult:
@@ -146,7 +146,7 @@ class Activities:
                 question,
                 attempt=attempt,
                 on_progress=reaching(Point.MODEL_CALL_IN_FLIGHT, activity.heartbeat),
-                executor=lambda: self._hosting if _may_continue(until) else None,
+                executor=lambda: self._hosted_functions if _may_continue(until) else None,
             )
         except ModelError as error:
             return Recorded(await self._handle_model_error(ref, question, error))
@@ -188,7 +188,7 @@ class Activities:
             if error.action is ErrorAction.RETRY and activity.info().attempt < _SUMMARY_ATTEMPTS:
                 raise ApplicationError(error.reason, type="ModelUnavailable") from error
             _log.warning("no summary for call %s: %s", summarize_input.call_id, error.reason)
-            await self._store.results.show_beginning(
+            await self._store.results.show_truncated(
                 summarize_input.run, summarize_input.call_id, content
             )
             return
@@ -200,7 +200,7 @@ class Activities:
     async def read_pending_requests(self, ref: RunRef) -> PendingRequests:
         """Read the wishes of a run whose workflow is waiting."""
         try:
-            return await self._store.calls.look(ref)
+            return await self._store.calls.read_pending_requests(ref)
         except NotFoundError:
             return PendingRequests(over=True)
 

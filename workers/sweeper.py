@@ -19,7 +19,7 @@ from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import ActivityTaskClient
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
-from workers.recovery.lost_leases import LostHandouts
+from workers.recovery.lost_leases import LostLeaseRecovery
 from workers.recovery.signal_backoff import SignalBackoff
 
 _log = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ class Sweeper:
         self._deadlines = store.deadlines
         self._clusters = store.clusters
         self._runs = store.runs
-        self._lost_handouts = LostHandouts(
-            store.lost_handouts, ActivityTaskClient(temporal, "sweeper")
+        self._lost_leases = LostLeaseRecovery(
+            store.lost_leases, ActivityTaskClient(temporal, "sweeper")
         )
         self._temporal = temporal
         self._unstarted_backoff, self._signal_backoff = SignalBackoff(), SignalBackoff()
@@ -79,7 +79,7 @@ class Sweeper:
         undelivered = await self._sweeps.undelivered_runs(before, after=self._delivered_up_to)
         self._delivered_up_to = undelivered.next_after
         await self._request_all(undelivered.refs, self._temporal.start_delivery)
-        await self._lost_handouts.sweep()
+        await self._lost_leases.sweep()
         await self._report_waiting_calls()
         await self._expire_approvals()
         await self._sweeps.park()

@@ -11,7 +11,7 @@ from api.auth.custom_auth import Refusal, Verdict
 from orchestrator.errors import InvalidRequestError, NotFoundError, UnavailableError
 from orchestrator.operations.runs import Operations
 from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
-from orchestrator.store.calls.queries import ShownCall
+from orchestrator.store.calls.queries import CallView
 from orchestrator.store.sealed_fields import opened_verdict
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
@@ -47,7 +47,7 @@ class AuthFunction:
             with contextlib.suppress(NotFoundError):
                 await self._operations.delete_run(RunRef(cluster_id, asked.run_id))
 
-    async def _answered(self, cluster_id: str, shown: ShownCall) -> ShownCall:
+    async def _answered(self, cluster_id: str, shown: CallView) -> CallView:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._seconds
         while shown.call.result_type is None:
@@ -58,7 +58,7 @@ class AuthFunction:
             shown = await self._store.call_queries.get(cluster_id, shown.call.id)
         return shown
 
-    def _verdict(self, cluster_id: str, shown: ShownCall) -> Verdict:
+    def _verdict(self, cluster_id: str, shown: CallView) -> Verdict:
         refused = _refusal(shown)
         if refused is not None:
             return refused
@@ -70,7 +70,7 @@ class AuthFunction:
         return Refusal(f"{_NAME} must return an object to let the token's owner in; it did not.")
 
 
-def _refusal(shown: ShownCall) -> Refusal | None:
+def _refusal(shown: CallView) -> Refusal | None:
     """Why it opens nothing, whatever is in it. Else the object is who the token's owner is."""
     if shown.call.result_type != ResultType.RESOLUTION.value:
         return Refusal("The token was refused.")

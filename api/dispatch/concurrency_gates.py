@@ -9,40 +9,40 @@ from __future__ import annotations
 import asyncio
 
 from orchestrator.store.calls.execution import CallStore
-from orchestrator.store.calls.rows import parts_of
+from orchestrator.store.calls.rows import parse_task_queue
 
-LOOK_AGAIN = 0.25
+RECHECK_DELAY = 0.25
 """Seconds after which a full function is looked at again: calls may end in other processes."""
 
 
-class Gates:
+class ConcurrencyGates:
     """What this process knows of functions' limits, learned from the calls that it hands out."""
 
     def __init__(self, calls: CallStore) -> None:
         self._calls = calls
         self._limits: dict[str, int] = {}
-        self._freed = asyncio.Event()
+        self._released = asyncio.Event()
 
-    def learn(self, queue: str, limit: int | None) -> None:
+    def set_limit(self, queue: str, limit: int | None) -> None:
         """The limit that the function's newest call came with; None: no limit."""
         if limit is None:
             self._limits.pop(queue, None)
         else:
             self._limits[queue] = limit
 
-    def free(self) -> None:
+    def release(self) -> None:
         """A call has ended here: whoever waits looks again."""
-        self._freed.set()
-        self._freed = asyncio.Event()
+        self._released.set()
+        self._released = asyncio.Event()
 
     async def is_open(self, queue: str) -> bool:
         """Whether a call of this function may be polled for."""
         limit = self._limits.get(queue)
-        return limit is None or await self._calls.at_work(*parts_of(queue)) < limit
+        return limit is None or await self._calls.count_running(*parse_task_queue(queue)) < limit
 
     async def wait(self) -> None:
         """Wait until it is worth while to look again."""
         try:
-            await asyncio.wait_for(self._freed.wait(), LOOK_AGAIN)
+            await asyncio.wait_for(self._released.wait(), RECHECK_DELAY)
         except TimeoutError:
             return

@@ -11,33 +11,33 @@ from orchestrator.rules.crash_loop import WARNING, CrashLoopBackoff
 
 _log = logging.getLogger(__name__)
 
-_REMEMBERED = 10_000
+_MAX_TRACKED_CALLS = 10_000
 """Calls at work of which is known here whose they are."""
 
 
-class CrashLoops:
+class CrashLoopTracker:
     """What this process saw of calls that came back without a result, by task queue."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._streaks: dict[str, CrashLoopBackoff] = {}
-        self._at_work: OrderedDict[str, str] = OrderedDict()
+        self._running: OrderedDict[str, str] = OrderedDict()
 
-    def handed_out(self, call_id: str, queue: str, attempt: int) -> None:
+    def record_lease(self, call_id: str, queue: str, attempt: int) -> None:
         """A machine has the call; at a later attempt, because the former one came back."""
-        self._at_work[call_id] = queue
-        if len(self._at_work) > _REMEMBERED:
-            self._at_work.popitem(last=False)
+        self._running[call_id] = queue
+        if len(self._running) > _MAX_TRACKED_CALLS:
+            self._running.popitem(last=False)
         if attempt > 1:
-            self.came_back(queue)
+            self.record_lost(queue)
 
-    def answered(self, call_id: str) -> None:
+    def record_result(self, call_id: str) -> None:
         """A result came, a failure or not: the function's process lives."""
-        queue = self._at_work.pop(call_id, None)
+        queue = self._running.pop(call_id, None)
         if queue is not None:
             self._streaks.pop(queue, None)
 
-    def came_back(self, queue: str) -> None:
+    def record_lost(self, queue: str) -> None:
         """A call came back without a result, as from a process that died."""
         now, known = self._clock(), self._streaks.get(queue, CrashLoopBackoff())
         self._streaks[queue] = streak = known.after_death(now)

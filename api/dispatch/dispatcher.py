@@ -12,12 +12,12 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from api.dispatch.concurrency_gates import LOOK_AGAIN, Gates
-from api.dispatch.crash_loops import CrashLoops
+from api.dispatch.concurrency_gates import RECHECK_DELAY, ConcurrencyGates
+from api.dispatch.crash_loops import CrashLoopTracker
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.calls.execution import CallStore
-from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
+from orchestrator.store.calls.outcomes import AtCapacity, Completed, Discarded, Leased
 from orchestrator.temporal.activity_tasks import (
     NOT_DELIVERED,
     UNWANTED,
@@ -29,138 +29,142 @@ from perdure.contract import FunctionCall
 
 _log = logging.getLogger(__name__)
 
-HOLD_SECONDS = 0.25
+HOLD_FOR_NEXT_POLL = 0.25
 """How long a call that came too late for its machine is held for the next one before it goes back to the queue."""
-BACK_SOON = 0.05
+REQUEUE_DELAY = 0.05
 """Seconds until a call that was not delivered is offered again."""
 _BACK_OFF = (0.2, 0.5, 1.0)
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _WaitingWorker:
     """A machine at the door."""
 
     machine_id: str
     queues: frozenset[str]
-    room: int
+    capacity: int
     pending: int = 0
     """Hand-outs to it that are being written."""
     calls: list[FunctionCall] = field(default_factory=list[FunctionCall])
     tokens: list[bytes] = field(default_factory=list[bytes])
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def wants(self, queue: str) -> bool:
-        return queue in self.queues and self.room > 0
+    def accepts(self, queue: str) -> bool:
+        return queue in self.queues and self.capacity > 0
 
 
-class CallDoor:
+class CallDispatcher:
     """Hands calls to waiting machines, first come first served, each only what it asked for and has room for."""
 
     def __init__(
-        self, queue: ActivityTaskClient, calls: CallStore, journal: InFlightJournal
+        self, activity_tasks: ActivityTaskClient, calls: CallStore, journal: InFlightJournal
     ) -> None:
-        self._queue = queue
+        self._activity_tasks = activity_tasks
         self._calls = calls
         self._journal = journal
-        self._gates = Gates(calls)
-        self._crash_loops = CrashLoops()
-        self._waiting: list[_Waiting] = []
-        self._somebody_came = asyncio.Event()
+        self._gates = ConcurrencyGates(calls)
+        self._crash_loops = CrashLoopTracker()
+        self._waiting_workers: list[_WaitingWorker] = []
+        self._worker_arrived = asyncio.Event()
         self._pollers: dict[str, asyncio.Task[None]] = {}
 
-    async def take(
+    async def poll(
         self,
         machine_id: str,
         queues: Iterable[str],
         *,
         limit: int,
         wait: float,
-        gone: asyncio.Event,
-        gather: float = 0.0,
+        disconnected: asyncio.Event,
+        batch_seconds: float = 0.0,
     ) -> list[FunctionCall]:
-        """Calls for this machine: as soon as there is one, none after `wait` seconds or when it is `gone`.
+        """Calls for this machine: as soon as there is one, none after `wait` seconds or when it is `disconnected`.
 
-        With `gather` further calls are awaited for that many seconds after the last one, up to `limit`: for clients
+        With `batch_seconds` further calls are awaited for that many seconds after the last one, up to `limit`: for clients
         that do not come back before everything they took is done. What was handed out to a machine that is gone goes
         back to its queue.
         """
-        me = _Waiting(machine_id, frozenset(queues), limit)
-        leaving = asyncio.create_task(_when(gone, me.changed))
-        self._enter(me)
+        worker = _WaitingWorker(machine_id, frozenset(queues), limit)
+        watcher = asyncio.create_task(_set_after(disconnected, worker.changed))
+        self._add_worker(worker)
         try:
-            await self._collect(me, wait, gather, gone)
+            await self._collect(worker, wait, batch_seconds, disconnected)
         finally:
-            me.room = 0
-            leaving.cancel()
-            while me.pending:  # what is being written as handed out to this machine must reach it
-                me.changed.clear()
-                await me.changed.wait()
-            self._waiting.remove(me)
-        if gone.is_set():
-            await self._give_back(me)
+            worker.capacity = 0
+            watcher.cancel()
+            while (
+                worker.pending
+            ):  # what is being written as handed out to this machine must reach it
+                worker.changed.clear()
+                await worker.changed.wait()
+            self._waiting_workers.remove(worker)
+        if disconnected.is_set():
+            await self._requeue(worker)
             return []
-        return me.calls
+        return worker.calls
 
     @staticmethod
-    async def _collect(me: _Waiting, wait: float, gather: float, gone: asyncio.Event) -> None:
+    async def _collect(
+        worker: _WaitingWorker, wait: float, batch_seconds: float, disconnected: asyncio.Event
+    ) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait
-        while me.room > 0 and not gone.is_set():
-            me.changed.clear()
-            if not await _within(deadline - loop.time(), me.changed):
-                if not (gather and me.pending):
+        while worker.capacity > 0 and not disconnected.is_set():
+            worker.changed.clear()
+            if not await _within(deadline - loop.time(), worker.changed):
+                if not (batch_seconds and worker.pending):
                     return
                 # one is on its way: what is slow is the store, not the caller
-                deadline = loop.time() + gather
-            elif me.calls:
-                deadline = loop.time() + gather
-                if not gather:
+                deadline = loop.time() + batch_seconds
+            elif worker.calls:
+                deadline = loop.time() + batch_seconds
+                if not batch_seconds:
                     return
 
-    async def _give_back(self, machine: _Waiting) -> None:
-        for token in machine.tokens:
-            await self._queue.fail(
-                token, NOT_DELIVERED, "the machine left before it was told", delay=BACK_SOON
+    async def _requeue(self, worker: _WaitingWorker) -> None:
+        for token in worker.tokens:
+            await self._activity_tasks.fail(
+                token, NOT_DELIVERED, "the machine left before it was told", delay=REQUEUE_DELAY
             )
 
-    def _enter(self, machine: _Waiting) -> None:
-        self._waiting.append(machine)
-        self._somebody_came.set()
-        for queue in machine.queues:
+    def _add_worker(self, worker: _WaitingWorker) -> None:
+        self._waiting_workers.append(worker)
+        self._worker_arrived.set()
+        for queue in worker.queues:
             if queue not in self._pollers:
-                poller = asyncio.create_task(self._poll(queue), name=queue)
+                poller = asyncio.create_task(self._poll_task_queue(queue), name=queue)
                 self._pollers[queue] = poller
-                poller.add_done_callback(self._forget)
+                poller.add_done_callback(self._remove_poller)
 
-    def _forget(self, poller: asyncio.Task[None]) -> None:
+    def _remove_poller(self, poller: asyncio.Task[None]) -> None:
         self._pollers.pop(poller.get_name(), None)
 
-    def free(self, call_id: str | None = None) -> None:
+    def release(self, call_id: str | None = None) -> None:
         """A call has ended: there may be room for another one of its function. `call_id`: of one that was answered."""
         if call_id is not None:
-            self._crash_loops.answered(call_id)
-        self._gates.free()
+            self._crash_loops.record_result(call_id)
+        self._gates.release()
 
     def is_waiting(self, machine_id: str) -> bool:
         """Whether this machine waits here for calls of any of its services."""
-        return any(machine.machine_id == machine_id for machine in self._waiting)
+        return any(machine.machine_id == machine_id for machine in self._waiting_workers)
 
-    def _is_wanted(self, queue: str) -> bool:
-        return any(machine.wants(queue) for machine in self._waiting)
+    def _has_demand(self, queue: str) -> bool:
+        return any(machine.accepts(queue) for machine in self._waiting_workers)
 
-    async def _poll(self, queue: str) -> None:
+    async def _poll_task_queue(self, queue: str) -> None:
         """Poll while anybody waits for this queue."""
         failures = 0
-        while self._is_wanted(queue):
+        while self._has_demand(queue):
             try:
                 if self._crash_loops.is_pausing(queue) or not await self._gates.is_open(queue):
                     await self._gates.wait()
                     continue
-                task = await self._queue.poll(queue)
+                task = await self._activity_tasks.poll(queue)
                 if task is not None:
                     with self._journal.record(InFlightTask(task.token, call=task.call)):
                         reach(Point.CALL_WAITING)
-                        await self._deliver(queue, task)
+                        await self._dispatch(queue, task)
                 failures = 0
             except Exception as error:  # noqa: BLE001 # whatever it was, machines still wait
                 level = logging.WARNING if isinstance(error, UnavailableError) else logging.ERROR
@@ -170,72 +174,74 @@ class CallDoor:
                 await asyncio.sleep(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
                 failures += 1
 
-    async def _deliver(self, queue: str, task: ActivityTask) -> None:
-        machine = await self._machine_for(queue)
-        if machine is None:
-            await self._queue.fail(
-                task.token, NOT_DELIVERED, "no machine was waiting", delay=BACK_SOON
+    async def _dispatch(self, queue: str, task: ActivityTask) -> None:
+        worker = await self._next_worker(queue)
+        if worker is None:
+            await self._activity_tasks.fail(
+                task.token, NOT_DELIVERED, "no machine was waiting", delay=REQUEUE_DELAY
             )
             return
-        machine.room -= 1
-        machine.pending += 1
+        worker.capacity -= 1
+        worker.pending += 1
         try:
-            await self._hand_out(queue, machine, task)
+            await self._lease(queue, worker, task)
         except Exception:
-            machine.room += 1
-            await self._queue.fail(task.token, NOT_DELIVERED, "it could not be written", delay=1.0)
+            worker.capacity += 1
+            await self._activity_tasks.fail(
+                task.token, NOT_DELIVERED, "it could not be written", delay=1.0
+            )
             raise
         finally:
-            machine.pending -= 1
-            machine.changed.set()
+            worker.pending -= 1
+            worker.changed.set()
 
-    async def _hand_out(self, queue: str, machine: _Waiting, task: ActivityTask) -> None:
-        answer = await self._calls.hand_out(task.call, machine.machine_id, task.token)
-        match answer:
-            case HandedOut(call, limit):
-                self._gates.learn(queue, limit)
-                self._crash_loops.handed_out(call.id, queue, call.attempt)
-                machine.calls.append(call)
-                machine.tokens.append(task.token)
-            case Full(limit):
-                machine.room += 1
-                self._gates.learn(queue, limit)
-                await self._queue.fail(
-                    task.token, NOT_DELIVERED, "as many are at work as may be", delay=LOOK_AGAIN
+    async def _lease(self, queue: str, worker: _WaitingWorker, task: ActivityTask) -> None:
+        outcome = await self._calls.lease(task.call, worker.machine_id, task.token)
+        match outcome:
+            case Leased(call, limit):
+                self._gates.set_limit(queue, limit)
+                self._crash_loops.record_lease(call.id, queue, call.attempt)
+                worker.calls.append(call)
+                worker.tokens.append(task.token)
+            case AtCapacity(limit):
+                worker.capacity += 1
+                self._gates.set_limit(queue, limit)
+                await self._activity_tasks.fail(
+                    task.token, NOT_DELIVERED, "as many are at work as may be", delay=RECHECK_DELAY
                 )
-            case Settled(outcome):
-                machine.room += 1
-                self._crash_loops.came_back(queue)
-                await self._queue.complete(task.token, outcome)
-            case Unwanted(reason):
-                machine.room += 1
-                await self._queue.fail(task.token, UNWANTED, reason, delay=None)
+            case Completed(outcome):
+                worker.capacity += 1
+                self._crash_loops.record_lost(queue)
+                await self._activity_tasks.complete(task.token, outcome)
+            case Discarded(reason):
+                worker.capacity += 1
+                await self._activity_tasks.fail(task.token, UNWANTED, reason, delay=None)
 
-    async def _machine_for(self, queue: str) -> _Waiting | None:
+    async def _next_worker(self, queue: str) -> _WaitingWorker | None:
         """The machine that has waited longest for this queue; a short while, for one that is just coming back."""
-        deadline = asyncio.get_running_loop().time() + HOLD_SECONDS
+        deadline = asyncio.get_running_loop().time() + HOLD_FOR_NEXT_POLL
         while True:
-            for machine in self._waiting:
-                if machine.wants(queue):
+            for machine in self._waiting_workers:
+                if machine.accepts(queue):
                     return machine
-            self._somebody_came.clear()
+            self._worker_arrived.clear()
             left = deadline - asyncio.get_running_loop().time()
-            if left <= 0 or not await _within(left, self._somebody_came):
+            if left <= 0 or not await _within(left, self._worker_arrived):
                 return None
 
     async def aclose(self) -> None:
         """End the open polls; what they bring meanwhile goes back to its queue."""
-        for machine in list(self._waiting):
-            machine.room = 0
+        for machine in list(self._waiting_workers):
+            machine.capacity = 0
             machine.changed.set()
         pollers = dict(self._pollers)
         if pollers:
-            await asyncio.gather(*map(self._queue.shutdown_polls, pollers))
+            await asyncio.gather(*map(self._activity_tasks.shutdown_polls, pollers))
             await asyncio.wait(pollers.values())
 
 
-async def _when(gone: asyncio.Event, wake: asyncio.Event) -> None:
-    await gone.wait()
+async def _set_after(disconnected: asyncio.Event, wake: asyncio.Event) -> None:
+    await disconnected.wait()
     wake.set()
 
 

@@ -5,36 +5,36 @@ from __future__ import annotations
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.functions.registry import FunctionStore
 
-_MOST_KNOWN = 50_000
+_MAX_TRACKED_WORKERS = 50_000
 _MARGIN_MS = 10_000
 """A machine's row is written again when what it says will run out within this time."""
 
 
-class Presence:
+class WorkerLiveness:
     """Keeps the rows of machines fresh. A machine is alive until the time that its row says."""
 
     def __init__(self, functions: FunctionStore) -> None:
         self._functions = functions
         self._alive_until: dict[tuple[str, str], int] = {}
-        self._whence: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+        self._info: dict[tuple[str, str], tuple[str | None, str | None]] = {}
 
-    def introduce(self, cluster_id: str, machine_id: str, ip: str | None, sdk: str | None) -> None:
+    def set_info(self, cluster_id: str, machine_id: str, ip: str | None, sdk: str | None) -> None:
         """Where the machine is and what it runs: kept here, and written when its row is written next."""
         machine = (cluster_id, machine_id)
-        self._whence.pop(machine, None)
-        while len(self._whence) >= _MOST_KNOWN:
-            self._whence.pop(next(iter(self._whence)))
-        self._whence[machine] = (ip, sdk)
+        self._info.pop(machine, None)
+        while len(self._info) >= _MAX_TRACKED_WORKERS:
+            self._info.pop(next(iter(self._info)))
+        self._info[machine] = (ip, sdk)
 
-    def whence(self, cluster_id: str, machine_id: str) -> tuple[str | None, str | None]:
+    def info(self, cluster_id: str, machine_id: str) -> tuple[str | None, str | None]:
         """Address and client of a machine, as far as it introduced itself."""
-        return self._whence.get((cluster_id, machine_id), (None, None))
+        return self._info.get((cluster_id, machine_id), (None, None))
 
     def knows(self, cluster_id: str, machine_id: str) -> bool:
         """Whether the machine asked for calls here since it last registered."""
         return (cluster_id, machine_id) in self._alive_until
 
-    async def note(
+    async def touch(
         self, cluster_id: str, machine_id: str, *, heartbeats: bool, seconds: float
     ) -> None:
         """The machine is there, and will be heard of again within so many seconds."""
@@ -43,38 +43,38 @@ class Presence:
         known = self._alive_until.get(machine, 0)
         if until <= known or known - now > _MARGIN_MS:
             return
-        self._remember(machine, until)
+        self._cache(machine, until)
         await self._write(cluster_id, machine_id, heartbeats=heartbeats, alive_until=until)
 
-    async def hold(
+    async def extend(
         self, cluster_id: str, machine_id: str, *, heartbeats: bool, seconds: float
     ) -> None:
         """The machine is busy: it is there for so many seconds, although it may not be heard of."""
         machine, until = (cluster_id, machine_id), now_ms() + int(seconds * 1000)
         if until > self._alive_until.get(machine, 0):
-            self._remember(machine, until)
+            self._cache(machine, until)
             await self._write(cluster_id, machine_id, heartbeats=heartbeats, alive_until=until)
 
-    async def drop(self, cluster_id: str, machine_id: str, *, heartbeats: bool) -> None:
+    async def mark_offline(self, cluster_id: str, machine_id: str, *, heartbeats: bool) -> None:
         """The machine has gone: its connection closed."""
         self._alive_until.pop((cluster_id, machine_id), None)
         await self._write(cluster_id, machine_id, heartbeats=heartbeats, alive_until=now_ms())
 
-    def _remember(self, machine: tuple[str, str], until: int) -> None:
+    def _cache(self, machine: tuple[str, str], until: int) -> None:
         """Of too many names those are forgotten that came first: all that is lost is when their rows were written."""
         self._alive_until.pop(machine, None)
-        while len(self._alive_until) >= _MOST_KNOWN:
+        while len(self._alive_until) >= _MAX_TRACKED_WORKERS:
             self._alive_until.pop(next(iter(self._alive_until)))
         self._alive_until[machine] = until
 
     async def _write(
         self, cluster_id: str, machine_id: str, *, heartbeats: bool, alive_until: int
     ) -> None:
-        ip, sdk = self.whence(cluster_id, machine_id)
+        ip, sdk = self.info(cluster_id, machine_id)
         await self._functions.touch(
             cluster_id, machine_id, heartbeats=heartbeats, alive_until=alive_until, ip=ip, sdk=sdk
         )
 
-    def forget(self, cluster_id: str, machine_id: str) -> None:
+    def invalidate(self, cluster_id: str, machine_id: str) -> None:
         """Its row was written by somebody else."""
         self._alive_until.pop((cluster_id, machine_id), None)

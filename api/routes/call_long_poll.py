@@ -7,11 +7,11 @@ import asyncio
 from api.context import ApiServices
 from api.routes.long_poll import next_version
 from orchestrator.rules.lifecycle import is_final
-from orchestrator.store.calls.queries import ShownCall
+from orchestrator.store.calls.queries import CallView
 from perdure.contract import RunStatus
 
 
-async def wait_for_result(services: ApiServices, shown: ShownCall, *, seconds: float) -> ShownCall:
+async def wait_for_result(services: ApiServices, shown: CallView, *, seconds: float) -> CallView:
     """The call with its result, or as it stands when the time is over or the process is to end.
 
     A call whose run has ended gets no result any more. Raises `NotFoundError` where the run is deleted meanwhile.
@@ -27,5 +27,5 @@ async def wait_for_result(services: ApiServices, shown: ShownCall, *, seconds: f
     return shown
 
 
-def _is_over(shown: ShownCall) -> bool:
+def _is_over(shown: CallView) -> bool:
     return shown.call.result_type is not None or is_final(RunStatus(shown.run_status))

@@ -8,7 +8,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from orchestrator.llm.transcript import public_data
 from orchestrator.runtime.clock import to_datetime
-from orchestrator.store.calls.queries import ShownCall
+from orchestrator.store.calls.queries import CallView
 from orchestrator.store.database.json_columns import load, load_object, load_optional
 from orchestrator.store.records import BlobRecord, CallRecord, EventRecord, MessageRecord, RunRecord
 from perdure.contract import (
@@ -130,7 +130,7 @@ def present_approval(call: CallRecord, requested_at: int) -> CallApproval:
     )
 
 
-def present_call(shown: ShownCall) -> Call:
+def present_call(shown: CallView) -> Call:
     """A call with its result, where that is there and not too long."""
     call = shown.call
     requested_at = call.approval_requested_at
@@ -156,7 +156,7 @@ def present_call(shown: ShownCall) -> Call:
     )
 
 
-def _result(shown: ShownCall) -> JsonValue:
+def _result(shown: CallView) -> JsonValue:
     if shown.content is None:
         return None
     return shown.content if shown.call.result_is_text else load(shown.content)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from orchestrator.errors import SupersededError, UnavailableError
 from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.failpoints import Point, reach
-from orchestrator.store.calls.outcomes import Finished, Settled, content_of
+from orchestrator.store.calls.outcomes import Completed, ResultRecorded, to_result_content
 from orchestrator.store.recovery.lost_leases import AT_ONCE
 from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import (
@@ -28,10 +28,14 @@ class CallOperations:
     """Heartbeats and results of machines."""
 
     def __init__(
-        self, store: Store, queue: ActivityTaskClient, temporal: Temporal, journal: InFlightJournal
+        self,
+        store: Store,
+        activity_tasks: ActivityTaskClient,
+        temporal: Temporal,
+        journal: InFlightJournal,
     ) -> None:
         self._store = store
-        self._queue = queue
+        self._activity_tasks = activity_tasks
         self._temporal = temporal
         self._journal = journal
 
@@ -44,25 +48,27 @@ class CallOperations:
         """
         if await self._store.calls.acknowledge(cluster_id, call_id, machine_id, attempt):
             return False  # the lease began with the hand-out, a moment ago
-        token, unwanted = await self._store.calls.lease(cluster_id, call_id, machine_id, attempt)
+        token, cancelled = await self._store.calls.get_lease(
+            cluster_id, call_id, machine_id, attempt
+        )
         if not token:
             return True
-        lease = await self._queue.heartbeat(token)
-        if lease is TaskState.LOST and not unwanted:
+        lease = await self._activity_tasks.heartbeat(token)
+        if lease is TaskState.LOST and not cancelled:
             raise SupersededError(
                 "The call was taken from this machine: it was silent for too long."
             )
-        return unwanted or lease is not TaskState.HELD
+        return cancelled or lease is not TaskState.HELD
 
     async def post_result(
         self, cluster_id: str, call_id: str, machine_id: str, posted: PostResult
     ) -> None:
         """Take a result. Raises `NotFoundError`, `SupersededError` for one that is late, stale or a second."""
         if posted.result_type is ResultType.INTERRUPT:
-            await self._ask_a_person(cluster_id, call_id, machine_id, posted)
+            await self._request_approval(cluster_id, call_id, machine_id, posted)
             return
-        content = content_of(posted.result_type, posted.result)
-        finished = await self._store.calls.finish(
+        content = to_result_content(posted.result_type, posted.result)
+        recorded = await self._store.calls.accept_result(
             cluster_id,
             call_id,
             machine_id,
@@ -71,60 +77,62 @@ class CallOperations:
             content=content.text,
             is_text=content.is_text,
         )
-        await self._accept(finished)
+        await self._complete_in_flight(recorded)
 
-    async def _ask_a_person(
+    async def _request_approval(
         self, cluster_id: str, call_id: str, machine_id: str, posted: PostResult
     ) -> None:
-        finished = await self._store.approvals.request(
+        recorded = await self._store.approvals.request(
             cluster_id, call_id, machine_id, posted.attempt, read_request(posted.result)
         )
-        await self._accept(finished)
+        await self._complete_in_flight(recorded)
 
-    async def refuse_result(self, cluster_id: str, call_id: str, machine_id: str, why: str) -> None:
+    async def reject_result(self, cluster_id: str, call_id: str, machine_id: str, why: str) -> None:
         """A result that could not be taken counts as a failed attempt, and the model is told why."""
-        finished = await self._store.calls.finish(
+        recorded = await self._store.calls.accept_result(
             cluster_id, call_id, machine_id, None, kind=ResultType.REJECTION, content=why
         )
-        await self._tell(finished)
+        await self._complete_activity(recorded)
 
-    async def _accept(self, finished: Finished) -> None:
-        ticket = CallRef(finished.run, finished.call.id)
-        with self._journal.record(InFlightTask(finished.token, call=ticket)):
+    async def _complete_in_flight(self, recorded: ResultRecorded) -> None:
+        ticket = CallRef(recorded.run, recorded.call.id)
+        with self._journal.record(InFlightTask(recorded.token, call=ticket)):
             reach(Point.RESULT_ACCEPTED)
-            await self._tell(finished)
+            await self._complete_activity(recorded)
 
-    async def machine_lost(self, cluster_id: str, machine_id: str) -> None:
+    async def release_lost_worker(self, cluster_id: str, machine_id: str) -> None:
         """Have others make what a machine had that is dead. Harmless to say twice. Raises `UnavailableError`."""
-        for token in await self._store.lost_handouts.take_from(cluster_id, machine_id):
-            await self._queue.fail(token, PROCESS_LOST, "the function worker died", delay=AT_ONCE)
+        for token in await self._store.lost_leases.release_all_of(cluster_id, machine_id):
+            await self._activity_tasks.fail(
+                token, PROCESS_LOST, "the function worker died", delay=AT_ONCE
+            )
 
-    async def _tell(self, finished: Finished) -> None:
+    async def _complete_activity(self, recorded: ResultRecorded) -> None:
         """Tell the activity. What is in the store is true already."""
         try:
-            known = await self._answer(finished)
-            if known or not isinstance(finished.verdict, Settled):
+            known = await self._send_completion(recorded)
+            if known or not isinstance(recorded.attempt_outcome, Completed):
                 return
-            if finished.verdict.outcome.interrupted:
+            if recorded.attempt_outcome.outcome.interrupted:
                 return  # the next hand-out, or a look, finds that the call waits for a person
-            handler = finished.call.kind == "handler"
-            workflow_id = (delivery_workflow_id if handler else run_workflow_id)(finished.run)
-            waiting = activity_id(finished.call.id, finished.call.interruptions)
-            refused = await self._temporal.is_call_pending(workflow_id, waiting)
+            handler = recorded.call.kind == "handler"
+            workflow_id = (delivery_workflow_id if handler else run_workflow_id)(recorded.run)
+            waiting = activity_id(recorded.call.id, recorded.call.interruptions)
+            still_pending = await self._temporal.is_call_pending(workflow_id, waiting)
         except UnavailableError:
-            await self._store.runs.wish(finished.run)
+            await self._store.runs.wish(recorded.run)
             return
         # was the call given to somebody else in the meantime? Then that one's result will count
-        if refused and await self._store.calls.supersede(finished.call):
+        if still_pending and await self._store.calls.supersede(recorded.call):
             raise SupersededError(
                 "The call was taken from this machine: it was silent for too long."
             )
 
-    async def _answer(self, finished: Finished) -> bool:
-        match finished.verdict:
-            case Settled(outcome):
-                return await self._queue.complete(finished.token, outcome)
+    async def _send_completion(self, recorded: ResultRecorded) -> bool:
+        match recorded.attempt_outcome:
+            case Completed(outcome):
+                return await self._activity_tasks.complete(recorded.token, outcome)
             case again:
-                return await self._queue.fail(
-                    finished.token, FUNCTION_FAILED, "the function failed", delay=again.delay
+                return await self._activity_tasks.fail(
+                    recorded.token, FUNCTION_FAILED, "the function failed", delay=again.delay
                 )

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
-from orchestrator.store.calls.outcomes import Again, Settled, Unwanted
-from orchestrator.store.recovery.lost_leases import AT_ONCE, LostHandoutStore
+from orchestrator.store.calls.outcomes import Completed, Discarded, Retry
+from orchestrator.store.recovery.lost_leases import AT_ONCE, LostLeaseStore
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED, PROCESS_LOST, ActivityTaskClient
 from orchestrator.temporal.client import run_workflow_id
 from orchestrator.temporal.in_flight_journal import InFlightTask, claim, journals, remove_old
@@ -35,12 +35,12 @@ class CrashRecovery:
     """What the dead of this machine worked on. Harmless to look for in several processes at once."""
 
     def __init__(
-        self, folder: Path | None, scope: str, queue: ActivityTaskClient, handouts: LostHandoutStore
+        self, folder: Path | None, scope: str, queue: ActivityTaskClient, leases: LostLeaseStore
     ) -> None:
         self._folder = folder
         self._scope = scope
         self._queue = queue
-        self._handouts = handouts
+        self._leases = leases
 
     async def run(self) -> None:
         """Look until cancelled; nothing that goes wrong ends it."""
@@ -70,7 +70,7 @@ class CrashRecovery:
                     continue
                 if dead.machine is not None:
                     # the activities of what it had are among the tasks
-                    await self._handouts.take_from(*dead.machine, hosted=True)
+                    await self._leases.release_all_of(*dead.machine, hosted=True)
                 for first in range(0, len(dead.tasks), _AT_A_TIME):
                     some = dead.tasks[first : first + _AT_A_TIME]
                     given_back = await asyncio.gather(*map(self._retry, some))
@@ -82,7 +82,7 @@ class CrashRecovery:
 
     async def _recover_undelivered(self, process: str) -> None:
         """Give back what the server had given to the process, and it had not begun."""
-        runs = await self._handouts.at_work(_LOOKED_AT)
+        runs = await self._leases.active_runs(_LOOKED_AT)
         for first in range(0, len(runs), _AT_A_TIME):
             some = runs[first : first + _AT_A_TIME]
             found = await asyncio.gather(*(self._undelivered(process, run) for run in some))
@@ -98,7 +98,7 @@ class CrashRecovery:
                 given_back += await self._queue.fail_by_id(
                     task, PROCESS_LOST, "its process died", delay=_delay(task.attempt)
                 )
-            elif await self._handouts.is_nobodys(run.cluster_id, call_id):
+            elif await self._leases.is_unassigned(run.cluster_id, call_id):
                 given_back += await self._queue.fail_by_id(
                     task, NOT_DELIVERED, "no machine was told", delay=AT_ONCE
                 )
@@ -110,12 +110,12 @@ class CrashRecovery:
             return await self._queue.fail(
                 task.token, PROCESS_LOST, "its process died", delay=_delay(task.attempt)
             )
-        match await self._handouts.reclaim(task.call, task.token):
-            case Settled(outcome):
+        match await self._leases.recover(task.call, task.token):
+            case Completed(outcome):
                 return await self._queue.complete(task.token, outcome)
-            case Again(reason, delay):
+            case Retry(reason, delay):
                 return await self._queue.fail(task.token, NOT_DELIVERED, reason, delay=delay)
-            case Unwanted():
+            case Discarded():
                 return False
 
 

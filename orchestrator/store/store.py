@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store.calls.approvals import ApprovalStore
 from orchestrator.store.calls.blobs import BlobStore
-from orchestrator.store.calls.crash_loops import CrashStreakStore
+from orchestrator.store.calls.crash_loops import CrashLoopStore
 from orchestrator.store.calls.direct import DirectCallStore
 from orchestrator.store.calls.execution import CallStore
 from orchestrator.store.calls.queries import CallQueries
@@ -23,7 +23,7 @@ from orchestrator.store.functions.notes import NoteStore
 from orchestrator.store.functions.registry import FunctionStore
 from orchestrator.store.migrations.runner import migrate
 from orchestrator.store.recovery.deadlines import DeadlineStore
-from orchestrator.store.recovery.lost_leases import LostHandoutStore
+from orchestrator.store.recovery.lost_leases import LostLeaseStore
 from orchestrator.store.recovery.stalled_runs import SweepStore
 from orchestrator.store.runs.configs import RunConfigStore
 from orchestrator.store.runs.deletion import DeletionStore
@@ -64,8 +64,8 @@ class Store:
         self.call_queries = CallQueries(database)
         self.direct_calls = DirectCallStore(database)
         self.blobs = BlobStore(database)
-        self.lost_handouts = LostHandoutStore(database)
-        self.crash_streaks = CrashStreakStore(database)
+        self.lost_leases = LostLeaseStore(database)
+        self.crash_loops = CrashLoopStore(database)
         self.deliveries = DeliveryStore(database)
         self.functions = FunctionStore(database)
         self.machines = MachineStore(database)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.dispatch.dispatcher import CallDoor
+from api.dispatch.dispatcher import CallDispatcher
 from orchestrator.store.store import Store, open_store
 from orchestrator.temporal.activity_tasks import POLL_TIMEOUT, ActivityTaskClient
 from orchestrator.temporal.client import Temporal
@@ -34,7 +34,7 @@ async def test_a_door_that_closes_ends_its_polls_at_once_and_loses_no_call(tmp_p
     async with laid_out(tmp_path, parts=("api", "functions", "workers")) as ground:
         store = await open_store(ground.database_url)
         temporal = Temporal(ground.settings())
-        door = CallDoor(
+        door = CallDispatcher(
             ActivityTaskClient(temporal, "closing"), store.calls, InFlightJournal(None, "")
         )
         try:
@@ -49,11 +49,11 @@ async def test_a_door_that_closes_ends_its_polls_at_once_and_loses_no_call(tmp_p
             await store.aclose()
 
 
-async def _close_under_a_machine(cluster_id: str, door: CallDoor, store: Store) -> None:
+async def _close_under_a_machine(cluster_id: str, door: CallDispatcher, store: Store) -> None:
     """A machine waits at the door for calls of `work`; it leaves, and the door closes."""
     gone = asyncio.Event()
     queue = f"{cluster_id}/faults/work"
-    machine = asyncio.create_task(door.take("m1", [queue], limit=1, wait=20, gone=gone))
+    machine = asyncio.create_task(door.poll("m1", [queue], limit=1, wait=20, disconnected=gone))
     await until(lambda: door.is_waiting("m1"))
     gone.set()
     assert await machine == []

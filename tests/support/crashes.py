@@ -6,8 +6,8 @@ import itertools
 
 from orchestrator.rules.crash_loop import SAME_CRASH_SECONDS, CrashLoopBackoff
 from orchestrator.store import tables
-from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
-from orchestrator.store.calls.rows import queue_name
+from orchestrator.store.calls.outcomes import AtCapacity, Completed, Discarded, Leased
+from orchestrator.store.calls.rows import task_queue_name
 from orchestrator.workflows.interface import CallRef
 from tests.support.stage import Stage
 
@@ -32,17 +32,17 @@ async def taken(
     *,
     token: bytes | None = b"token",
     suspected: bool = False,
-) -> HandedOut | Full | Settled | Unwanted:
+) -> Leased | AtCapacity | Completed | Discarded:
     """A process that hosts the function takes the call."""
-    return await stage.store.calls.hand_out(ticket, machine, token, begun=True, suspected=suspected)
+    return await stage.store.calls.lease(ticket, machine, token, started=True, suspected=suspected)
 
 
 async def die(stage: Stage, *calls: CallRef) -> None:
     """A process dies in these calls, and another one of its machine notices."""
     machine = new_machine()
     for ticket in calls:
-        assert isinstance(await taken(stage, ticket, machine), HandedOut)
-    await stage.store.lost_handouts.take_from(stage.cluster_id, machine, hosted=True)
+        assert isinstance(await taken(stage, ticket, machine), Leased)
+    await stage.store.lost_leases.release_all_of(stage.cluster_id, machine, hosted=True)
 
 
 async def go_by(stage: Stage, seconds: float = SAME_CRASH_SECONDS) -> None:
@@ -66,5 +66,5 @@ async def die_often(stage: Stage, tool: str, times: int) -> None:
 
 async def known(stage: Stage, function: str = "query", service: str = "sales") -> CrashLoopBackoff:
     """What the store knows of the function."""
-    all_known = await stage.store.crash_streaks.of(stage.cluster_id)
-    return all_known.get(queue_name(stage.cluster_id, service, function), CrashLoopBackoff())
+    all_known = await stage.store.crash_loops.load_all(stage.cluster_id)
+    return all_known.get(task_queue_name(stage.cluster_id, service, function), CrashLoopBackoff())

@@ -16,7 +16,7 @@ from orchestrator.rules.model_reply import ParsedReply, parse_reply
 from orchestrator.runtime.clock import now_ms
 from orchestrator.schema import compile_schema
 from orchestrator.store import tables
-from orchestrator.store.calls.outcomes import Finished, HandedOut
+from orchestrator.store.calls.outcomes import Leased, ResultRecorded
 from orchestrator.store.conversation.step_input import Known, Question
 from orchestrator.store.database.json_columns import dump, load, load_object
 from orchestrator.store.records import MessageRecord, RunRecord
@@ -183,8 +183,8 @@ class Stage:
         self, ref: RunRef, call_id: str, machine: str = "m1", token: bytes = b"token"
     ) -> FunctionCall:
         """Give the call to a machine, which takes it."""
-        given = await self.store.calls.hand_out(CallRef(ref, call_id), machine, token)
-        assert isinstance(given, HandedOut)
+        given = await self.store.calls.lease(CallRef(ref, call_id), machine, token)
+        assert isinstance(given, Leased)
         return given.call
 
     async def acknowledge(
@@ -195,7 +195,7 @@ class Stage:
     async def lease(
         self, call_id: str, machine: str = "m1", attempt: int | None = None
     ) -> tuple[bytes, bool]:
-        return await self.store.calls.lease(self.cluster_id, call_id, machine, attempt)
+        return await self.store.calls.get_lease(self.cluster_id, call_id, machine, attempt)
 
     async def finish(
         self,
@@ -205,12 +205,12 @@ class Stage:
         machine: str = "m1",
         attempt: int | None = None,
         kind: ResultType = ResultType.RESOLUTION,
-    ) -> Finished:
-        return await self.store.calls.finish(
+    ) -> ResultRecorded:
+        return await self.store.calls.accept_result(
             self.cluster_id, call_id, machine, attempt, kind=kind, content=content
         )
 
-    async def answer(self, ref: RunRef, call_id: str, content: str = '"ok"') -> Finished:
+    async def answer(self, ref: RunRef, call_id: str, content: str = '"ok"') -> ResultRecorded:
         """Hand the call out and take its result."""
         await self.hand_out(ref, call_id)
         return await self.finish(call_id, content)

@@ -98,7 +98,7 @@ async def test_a_paused_run_whose_other_call_nobody_takes_says_so_and_rests(
     await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 500)
     await sweeper.sweep()
     assert (await stage.look(ref)).parked
-    assert (await stage.store.calls.look(ref)).parked, "the execution may close"
+    assert (await stage.store.calls.read_pending_requests(ref)).parked, "the execution may close"
     await stage.register("look", machine="m3", service="other")
     await sweeper.sweep()
     assert not (await stage.look(ref)).parked

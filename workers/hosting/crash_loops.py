@@ -7,32 +7,32 @@ import logging
 
 from orchestrator.rules.crash_loop import CrashLoopBackoff
 from orchestrator.runtime.clock import now_ms
-from orchestrator.store.calls.crash_loops import CrashStreakStore
+from orchestrator.store.calls.crash_loops import CrashLoopStore
 
 _log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
 """How long a death that somebody else noticed may be unknown here. Calls that it took are looked up in any case."""
 
 
-class CrashLoops:
+class CrashLoopCache:
     """The hosted functions of a cluster that are under suspicion, by their task queues."""
 
-    def __init__(self, store: CrashStreakStore, cluster_id: str) -> None:
+    def __init__(self, store: CrashLoopStore, cluster_id: str) -> None:
         self._store = store
         self._cluster_id = cluster_id
         self._streaks: dict[str, CrashLoopBackoff] = {}
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Read what the store knows."""
-        self._streaks = await self._store.of(self._cluster_id)
+        self._streaks = await self._store.load_all(self._cluster_id)
 
     async def run(self) -> None:
         """Look until cancelled; nothing that goes wrong ends it."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(REFRESH_SECONDS)
             try:
-                await self.look()
+                await self.refresh()
             except Exception:  # noqa: BLE001 # a store that is away comes back
                 _log.warning("it is not known which hosted functions pause", exc_info=True)
 
@@ -45,11 +45,11 @@ class CrashLoops:
         streak = self._streaks.get(queue)
         return streak is not None and streak.pause_left(now_ms() / 1000) > 0
 
-    async def answered(self, queue: str) -> None:
+    async def record_result(self, queue: str) -> None:
         """A result came, which is committed: what goes wrong here must not undo it, and the next one says it again."""
         if self._streaks.pop(queue, None) is None:
             return
         try:
-            await self._store.end(queue)
+            await self._store.clear(queue)
         except Exception:  # noqa: BLE001 # the result is committed: this must not undo it
             _log.warning("the crashes of %s could not be forgotten", queue, exc_info=True)

@@ -25,15 +25,15 @@ from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.calls.outcomes import (
-    Again,
-    Finished,
-    Full,
-    HandedOut,
-    Settled,
-    Unwanted,
-    content_of,
+    AtCapacity,
+    Completed,
+    Discarded,
+    Leased,
+    ResultRecorded,
+    Retry,
+    to_result_content,
 )
-from orchestrator.store.calls.rows import queue_name
+from orchestrator.store.calls.rows import task_queue_name
 from orchestrator.store.database.json_columns import is_too_deep
 from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import FUNCTION_FAILED
@@ -46,24 +46,24 @@ from perdure.contract import (
     RegisterMachine,
     ResultType,
 )
-from workers.hosting.crash_loops import CrashLoops
+from workers.hosting.crash_loops import CrashLoopCache
 
 _log = logging.getLogger(__name__)
 
-LONGEST_WITHIN_A_STEP = 310.0
+MAX_IN_PROCESS_SECONDS = 310.0
 """Seconds. A call that may take longer has an activity of its own, and with it a time limit of its own."""
 LONGEST_PAUSE = 60.0
 """Seconds between two attempts that are waited for within a step."""
-SUPERSEDED_PAUSE = 1.0
+SUPERSEDED_RETRY_DELAY = 1.0
 """Seconds until it is looked what came of a call that another machine holds."""
 _ALIVE_MS = 12_000
 """A process of which nothing is heard for so long makes no call any more, as far as others know: as long as a heartbeat."""
-_ATTEND_SECONDS = 4.0
+_KEEP_ALIVE_SECONDS = 4.0
 
-Verdict = Settled | Again | Full | Unwanted
+AttemptOutcome = Completed | Retry | AtCapacity | Discarded
 
 
-class Result(Protocol):
+class ExecutionResult(Protocol):
     """What came of a call."""
 
     @property
@@ -80,7 +80,9 @@ class FunctionHost(Protocol):
     def concurrency(self, service: str, function: str) -> int: ...
     def free(self, service: str, function: str) -> int: ...
     def slot(self, service: str, function: str) -> AbstractAsyncContextManager[None]: ...
-    async def perform(self, call: FunctionCall, unwanted: asyncio.Event) -> Result | None: ...
+    async def perform(
+        self, call: FunctionCall, cancelled: asyncio.Event
+    ) -> ExecutionResult | None: ...
 
 
 class HostedFunction(NamedTuple):
@@ -92,7 +94,7 @@ class HostedFunction(NamedTuple):
     concurrency: int
 
 
-class Hosting:
+class HostedFunctions:
     """The functions of one cluster that this process hosts, as the machine `machine_id`."""
 
     def __init__(
@@ -102,22 +104,22 @@ class Hosting:
         *,
         cluster_id: str,
         machine_id: str,
-        look_seconds: float = HEARTBEAT_SECONDS,
+        watch_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._store = store
         self._host = host
         self.cluster_id = cluster_id
         self.machine_id = machine_id
-        self._look_seconds = look_seconds
-        self._crash_loops = CrashLoops(store.crash_streaks, cluster_id)
+        self._watch_seconds = watch_seconds
+        self._crash_loops = CrashLoopCache(store.crash_loops, cluster_id)
         self.functions: dict[str, HostedFunction] = {
-            function.queue: function for function in self._named()
+            function.queue: function for function in self._hosted_functions()
         }
 
-    def _named(self) -> list[HostedFunction]:
+    def _hosted_functions(self) -> list[HostedFunction]:
         return [
             HostedFunction(
-                queue_name(self.cluster_id, service, definition.name),
+                task_queue_name(self.cluster_id, service, definition.name),
                 service,
                 definition.name,
                 self._host.concurrency(service, definition.name),
@@ -128,7 +130,7 @@ class Hosting:
         ]
 
     @asynccontextmanager
-    async def attended(self) -> AsyncGenerator[None]:
+    async def registered(self) -> AsyncGenerator[None]:
         """Registered, and known to be alive while the body runs. Raises `InvalidRequestError` and its kin."""
         for registration in self._host.definitions:
             await self._store.functions.register(
@@ -139,26 +141,26 @@ class Hosting:
                 heartbeats=True,
                 alive_until=now_ms() + _ALIVE_MS,
             )
-        await self._crash_loops.look()
-        attending = [
-            asyncio.create_task(loop) for loop in (self._attend(), self._crash_loops.run())
+        await self._crash_loops.refresh()
+        loops = [
+            asyncio.create_task(loop) for loop in (self._keep_alive(), self._crash_loops.run())
         ]
         try:
             yield
         finally:
-            for loop in attending:
+            for loop in loops:
                 loop.cancel()
-            await self._be_alive(0)
+            await self._touch(0)
 
-    async def _attend(self) -> None:
+    async def _keep_alive(self) -> None:
         while True:
-            await asyncio.sleep(_ATTEND_SECONDS)
+            await asyncio.sleep(_KEEP_ALIVE_SECONDS)
             try:
-                await self._be_alive(_ALIVE_MS)
+                await self._touch(_ALIVE_MS)
             except Exception:  # noqa: BLE001 # a store that is away comes back
                 _log.warning("hosted functions could not be said to be here", exc_info=True)
 
-    async def _be_alive(self, milliseconds: int) -> None:
+    async def _touch(self, milliseconds: int) -> None:
         await self._store.functions.touch(
             self.cluster_id,
             self.machine_id,
@@ -166,106 +168,112 @@ class Hosting:
             alive_until=now_ms() + milliseconds,
         )
 
-    def makes(self, orders: Sequence[CallSchedule]) -> bool:
+    def can_run(self, calls: Sequence[CallSchedule]) -> bool:
         """Whether all of these calls can be made here within a step, as things are."""
         return all(
             order.queue in self.functions
-            and order.timeout <= LONGEST_WITHIN_A_STEP
+            and order.timeout <= MAX_IN_PROCESS_SECONDS
             and not self._crash_loops.is_pausing(order.queue)
-            for order in orders
+            for order in calls
         )
 
-    def has_room(self, orders: Sequence[CallSchedule]) -> bool:
+    def has_capacity(self, calls: Sequence[CallSchedule]) -> bool:
         """Whether all of these calls would begin here at once."""
-        if not self.makes(orders):
+        if not self.can_run(calls):
             return False
-        wanted = Counter(order.queue for order in orders)
-        hosted = {queue: self.functions[queue] for queue in wanted}
+        needed = Counter(order.queue for order in calls)
+        hosted = {queue: self.functions[queue] for queue in needed}
         return all(
             self._host.free(hosted[queue].service, hosted[queue].name) >= number
-            for queue, number in wanted.items()
+            for queue, number in needed.items()
         )
 
-    async def make(
-        self, ref: RunRef, orders: Sequence[CallSchedule], handed: Sequence[HandedOut] = ()
+    async def run(
+        self, ref: RunRef, calls: Sequence[CallSchedule], leased: Sequence[Leased] = ()
     ) -> bool:
         """Make calls, all at once; True if each has its result, or is interrupted.
 
         `leased`: those that were given to this process already. On the others nobody may work. Raises `ApplicationError`
         where a function is to be tried again much later.
         """
-        given = {each.call.id: each.call for each in handed}
-        makings = (self._make(ref, order, given.get(order.call_id)) for order in orders)
-        verdicts = await asyncio.gather(*makings)
-        for verdict in verdicts:
-            if isinstance(verdict, Again):
+        leased_calls = {each.call.id: each.call for each in leased}
+        runs = (self._run_call(ref, order, leased_calls.get(order.call_id)) for order in calls)
+        outcomes = await asyncio.gather(*runs)
+        for verdict in outcomes:
+            if isinstance(verdict, Retry):
                 raise ApplicationError(
                     "the function failed",
                     type=FUNCTION_FAILED,
                     next_retry_delay=timedelta(seconds=verdict.delay),
                 )
-        return all(isinstance(verdict, Settled) for verdict in verdicts)
+        return all(isinstance(verdict, Completed) for verdict in outcomes)
 
-    async def _make(self, ref: RunRef, order: CallSchedule, given: FunctionCall | None) -> Verdict:
+    async def _run_call(
+        self, ref: RunRef, schedule: CallSchedule, leased: FunctionCall | None
+    ) -> AttemptOutcome:
         while True:
-            if given is not None:
-                async with self._slot(order.queue):
-                    verdict, given = await self._work(given), None
+            if leased is not None:
+                async with self._slot(schedule.queue):
+                    outcome, leased = await self._execute(leased), None
             else:
-                verdict = await self.call(CallRef(ref, order.call_id), order.queue, None)
-            if not isinstance(verdict, Again) or verdict.delay > LONGEST_PAUSE:
-                return verdict
-            await asyncio.sleep(verdict.delay)
+                outcome = await self.run_attempt(
+                    CallRef(ref, schedule.call_id), schedule.queue, None
+                )
+            if not isinstance(outcome, Retry) or outcome.delay > LONGEST_PAUSE:
+                return outcome
+            await asyncio.sleep(outcome.delay)
 
-    async def call(self, ticket: CallRef, queue: str, token: bytes | None) -> Verdict:
+    async def run_attempt(self, ticket: CallRef, queue: str, token: bytes | None) -> AttemptOutcome:
         """One attempt of a call. `token`: of its own activity, if it has one."""
         async with self._slot(queue):
-            answer = await self._store.calls.hand_out(
+            outcome = await self._store.calls.lease(
                 ticket,
                 self.machine_id,
                 token,
-                begun=True,
+                started=True,
                 suspected=self._crash_loops.is_suspect(queue),
             )
-            if not isinstance(answer, HandedOut):
-                return answer
-            return await self._work(answer.call)
+            if not isinstance(outcome, Leased):
+                return outcome
+            return await self._execute(outcome.call)
 
     def _slot(self, queue: str) -> AbstractAsyncContextManager[None]:
         function = self.functions[queue]
         return self._host.slot(function.service, function.name)
 
-    async def _work(self, call: FunctionCall) -> Verdict:
-        unwanted = asyncio.Event()
-        watch = asyncio.create_task(self._watch(call, unwanted))
+    async def _execute(self, call: FunctionCall) -> AttemptOutcome:
+        cancelled = asyncio.Event()
+        watch = asyncio.create_task(self._watch(call, cancelled))
         try:
-            performed = await self._host.perform(call, unwanted)
+            performed = await self._host.perform(call, cancelled)
             if performed is None:
-                return Unwanted("the call was cancelled")
-            return await self._keep(call, performed)
+                return Discarded("the call was cancelled")
+            return await self._record_outcome(call, performed)
         except NotFoundError as error:
-            return Unwanted(str(error))
+            return Discarded(str(error))
         except SupersededError as error:  # its result comes from elsewhere, and is there soon
-            return Again(str(error), SUPERSEDED_PAUSE)
+            return Retry(str(error), SUPERSEDED_RETRY_DELAY)
         finally:
             watch.cancel()
 
-    async def _watch(self, call: FunctionCall, unwanted: asyncio.Event) -> None:
+    async def _watch(self, call: FunctionCall, cancelled: asyncio.Event) -> None:
         """Hear that a call was cancelled, as soon as a function worker would."""
-        gone = False
-        while not gone:
-            await asyncio.sleep(self._look_seconds)
+        lost = False
+        while not lost:
+            await asyncio.sleep(self._watch_seconds)
             try:
-                _, gone = await self._store.calls.lease(
+                _, lost = await self._store.calls.get_lease(
                     self.cluster_id, call.id, self.machine_id, call.attempt
                 )
             except (NotFoundError, SupersededError):
-                gone = True
+                lost = True
             except Exception:  # noqa: BLE001 # a store that is away comes back
                 _log.warning("could not look after call %s", call.id, exc_info=True)
-        unwanted.set()
+        cancelled.set()
 
-    async def _keep(self, call: FunctionCall, performed: Result) -> Verdict:
+    async def _record_outcome(
+        self, call: FunctionCall, performed: ExecutionResult
+    ) -> AttemptOutcome:
         try:
             for blob in performed.blobs:
                 await self._store.blobs.add(
@@ -276,14 +284,16 @@ class Hosting:
                     type_=blob.type,
                     content=base64.b64decode(blob.data),
                 )
-            finished = await self._finish(call, performed.result)
+            recorded = await self._record_result(call, performed.result)
         except TooLargeError as error:
-            finished = await self._reject(call, str(error))
+            recorded = await self._record_rejection(call, str(error))
         reach(Point.RESULT_ACCEPTED)
-        await self._crash_loops.answered(queue_name(self.cluster_id, call.service, call.function))
-        return finished.verdict
+        await self._crash_loops.record_result(
+            task_queue_name(self.cluster_id, call.service, call.function)
+        )
+        return recorded.attempt_outcome
 
-    async def _finish(self, call: FunctionCall, posted: PostResult) -> Finished:
+    async def _record_result(self, call: FunctionCall, posted: PostResult) -> ResultRecorded:
         if posted.result_type is ResultType.INTERRUPT:
             return await self._store.approvals.request(
                 self.cluster_id,
@@ -293,9 +303,9 @@ class Hosting:
                 read_request(posted.result),
             )
         if is_too_deep(posted.result):
-            return await self._reject(call, "The result is nested too deeply.")
-        content = content_of(posted.result_type, posted.result)
-        return await self._store.calls.finish(
+            return await self._record_rejection(call, "The result is nested too deeply.")
+        content = to_result_content(posted.result_type, posted.result)
+        return await self._store.calls.accept_result(
             self.cluster_id,
             call.id,
             self.machine_id,
@@ -305,8 +315,8 @@ class Hosting:
             is_text=content.is_text,
         )
 
-    async def _reject(self, call: FunctionCall, why: str) -> Finished:
-        return await self._store.calls.finish(
+    async def _record_rejection(self, call: FunctionCall, why: str) -> ResultRecorded:
+        return await self._store.calls.accept_result(
             self.cluster_id,
             call.id,
             self.machine_id,

@@ -16,58 +16,58 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from orchestrator.runtime.clock import now_ms
-from orchestrator.store.calls.outcomes import Again, Full, Settled
+from orchestrator.store.calls.outcomes import AtCapacity, Completed, Retry
 from orchestrator.temporal.activity_tasks import FRESH_MS, FUNCTION_FAILED, NOT_DELIVERED, UNWANTED
 from orchestrator.temporal.client import BUILD_ID
 from orchestrator.workflows.interface import CallOutcome, CallRef
-from workers.hosting.host import HostedFunction, Hosting
+from workers.hosting.host import HostedFunction, HostedFunctions
 from workers.recovery.heartbeat import heartbeating
 
-_LOOK_AGAIN = timedelta(seconds=0.25)
+_RECHECK_DELAY = timedelta(seconds=0.25)
 _POLLERS = 2
 _GRACE = timedelta(seconds=20)
 
 
-class HostedCalls:
+class HostedFunctionActivity:
     """The activities of the calls of one function."""
 
-    def __init__(self, hosting: Hosting, queue: str) -> None:
-        self._hosting = hosting
+    def __init__(self, functions: HostedFunctions, queue: str) -> None:
+        self._functions = functions
         self._queue = queue
 
     @activity.defn(dynamic=True)
     @heartbeating
     async def call(self, tickets: Sequence[RawValue]) -> CallOutcome:
         """One attempt of a call."""
-        if not await _is_held():
+        if not await _still_holds_task():
             raise ApplicationError("it was another's turn meanwhile", type=NOT_DELIVERED)
         ticket = activity.payload_converter().from_payload(tickets[0].payload, CallRef)
-        verdict = await self._hosting.call(ticket, self._queue, activity.info().task_token)
+        verdict = await self._functions.run_attempt(ticket, self._queue, activity.info().task_token)
         match verdict:
-            case Settled(outcome):
+            case Completed(outcome):
                 return outcome
-            case Again(_, delay):
+            case Retry(_, delay):
                 raise ApplicationError(
                     "the function failed",
                     type=FUNCTION_FAILED,
                     next_retry_delay=timedelta(seconds=delay),
                 )
-            case Full(_, seconds):
-                raise _not_now(seconds)
+            case AtCapacity(_, seconds):
+                raise _not_delivered(seconds)
             case unwanted:
                 raise ApplicationError(unwanted.reason, type=UNWANTED, non_retryable=True)
 
 
-def _not_now(seconds: float | None) -> ApplicationError:
+def _not_delivered(seconds: float | None) -> ApplicationError:
     """`seconds`: of the pause of a function that ended its processes."""
     if seconds is None:
-        reason, delay = "as many are at work as may be", _LOOK_AGAIN
+        reason, delay = "as many are at work as may be", _RECHECK_DELAY
     else:
         reason, delay = "its process died too often in a row", timedelta(seconds=seconds)
     return ApplicationError(reason, type=NOT_DELIVERED, next_retry_delay=delay)
 
 
-async def _is_held() -> bool:
+async def _still_holds_task() -> bool:
     """Whether the task is still this process's: not where it stood still for so long that another one has it."""
     info = activity.info()
     if now_ms() - info.started_time.timestamp() * 1000 < FRESH_MS:
@@ -82,16 +82,16 @@ async def _is_held() -> bool:
     return True
 
 
-def build_hosting_workers(client: Client, hosting: Hosting) -> list[Worker]:
+def build_hosting_workers(client: Client, functions: HostedFunctions) -> list[Worker]:
     """A Temporal worker for each hosted function: its queue is its own."""
-    return [_worker(client, hosting, function) for function in hosting.functions.values()]
+    return [_worker(client, functions, function) for function in functions.functions.values()]
 
 
-def _worker(client: Client, hosting: Hosting, function: HostedFunction) -> Worker:
+def _worker(client: Client, functions: HostedFunctions, function: HostedFunction) -> Worker:
     return Worker(
         client,
         task_queue=function.queue,
-        activities=[HostedCalls(hosting, function.queue).call],
+        activities=[HostedFunctionActivity(functions, function.queue).call],
         build_id=BUILD_ID,
         max_concurrent_activities=function.concurrency,
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(

@@ -28,7 +28,7 @@ from orchestrator.rules.pricing import PriceList
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.schema import compile_schema, embed
-from orchestrator.store.calls.leases import Maker
+from orchestrator.store.calls.leases import CallExecutor
 from orchestrator.store.conversation.step_input import Known, Question
 from orchestrator.store.conversation.steps import Recorded
 from orchestrator.store.database.json_columns import dump, load
@@ -106,7 +106,7 @@ class ModelStepRunner:
         *,
         attempt: int,
         on_progress: Callable[[], None],
-        executor: Callable[[], Maker | None] = lambda: None,
+        executor: Callable[[], CallExecutor | None] = lambda: None,
     ) -> Recorded:
         """Ask the model, and record what it says in the second transaction. Raises `ModelError`.
 

@@ -5,30 +5,30 @@ from __future__ import annotations
 import logging
 
 from orchestrator.errors import UnavailableError
-from orchestrator.store.recovery.lost_leases import LostHandoutStore
+from orchestrator.store.recovery.lost_leases import LostLeaseStore
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED, ActivityTaskClient
 
 _log = logging.getLogger(__name__)
 
-_BACK_SOON = 0.05
+_REQUEUE_DELAY = 0.05
 """Seconds until the call is offered again."""
 
 
-class LostHandouts:
+class LostLeaseRecovery:
     """One part of a sweep."""
 
-    def __init__(self, lost: LostHandoutStore, queue: ActivityTaskClient) -> None:
-        self._lost = lost
-        self._queue = queue
+    def __init__(self, leases: LostLeaseStore, activity_tasks: ActivityTaskClient) -> None:
+        self._leases = leases
+        self._activity_tasks = activity_tasks
 
     async def sweep(self) -> None:
         """Offer again what was lost, and note that nobody has it. While Temporal is away all stays as it is."""
-        for lost in await self._lost.find():
+        for lost in await self._leases.find_unconfirmed():
             try:
-                await self._queue.fail(
-                    lost.token, NOT_DELIVERED, "no machine was told", delay=_BACK_SOON
+                await self._activity_tasks.fail(
+                    lost.token, NOT_DELIVERED, "no machine was told", delay=_REQUEUE_DELAY
                 )
             except UnavailableError as error:
                 _log.warning("lost hand-outs wait for Temporal: %s", error)
                 return
-            await self._lost.take_back(lost)
+            await self._leases.release(lost)

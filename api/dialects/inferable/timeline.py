@@ -18,7 +18,7 @@ from api.dialects.inferable.translation import Body, Operation, reword
 from api.http.dialect import Question
 from api.routes.long_poll import next_version
 from api.routes.serializers import present_call, present_event, present_message, present_run
-from orchestrator.store.calls.queries import ShownCall
+from orchestrator.store.calls.queries import CallView
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_CALL_WAIT_SECONDS
 
@@ -93,7 +93,7 @@ async def _look(question: Question, services: ApiServices, ref: RunRef) -> Body:
     }
 
 
-def _together(some: Sequence[ShownCall], others: Sequence[ShownCall]) -> list[ShownCall]:
+def _together(some: Sequence[CallView], others: Sequence[CallView]) -> list[CallView]:
     both = {one.call.key: one for one in (*some, *others)}
     return [both[key] for key in sorted(both)]
 

@@ -14,7 +14,7 @@ from api.http.pagination import PageQuery, page_of, to_cursor
 from api.http.responses import reply
 from api.routes.serializers import present_approval
 from orchestrator.runtime.clock import to_datetime
-from orchestrator.store.calls.approvals import Pending
+from orchestrator.store.calls.approvals import PendingCall
 from orchestrator.store.database.json_columns import load
 from perdure.contract import ApprovalPage, CallApproval, DecideCall, PendingApproval
 
@@ -85,7 +85,7 @@ async def decide_call(
     return reply(present_approval(call, call.approval_requested_at or 0))
 
 
-def _present_pending(pending: Pending) -> PendingApproval:
+def _present_pending(pending: PendingCall) -> PendingApproval:
     call = pending.call
     return PendingApproval(
         call_id=call.id,

@@ -167,7 +167,7 @@ async def cancel_call(
     """
     reason = None if request is None else request.reason
     await services.operations.cancel_call(cluster_id, call_id, reason)
-    services.door.free()
+    services.dispatcher.release()
     return reply(present_call(await services.store.call_queries.get(cluster_id, call_id)))
 
 

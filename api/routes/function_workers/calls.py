@@ -27,7 +27,7 @@ from api.http.errors import ApiError
 from api.http.openapi import problems
 from api.http.responses import reply
 from orchestrator.errors import OrchestratorError, SupersededError, UnknownServiceError
-from orchestrator.store.calls.rows import queue_name
+from orchestrator.store.calls.rows import task_queue_name
 from orchestrator.store.records import KeyRecord
 from perdure.contract import (
     MAX_FUNCTIONS_PER_SERVICE,
@@ -68,7 +68,7 @@ class _ResultRoute(KeyedRoute):
             try:
                 return await handle(request)
             except ApiError as error:
-                await _refuse(request, error)
+                await _reject_result(request, error)
                 raise
 
         return handle_result
@@ -79,12 +79,12 @@ results = APIRouter(
 )
 
 
-async def _refuse(request: Request, error: ApiError) -> None:
+async def _reject_result(request: Request, error: ApiError) -> None:
     key: KeyRecord | None = getattr(request.state, "key", None)
     machine_id = request.headers.get("x-machine-id")
     if key is not None and machine_id:
         with contextlib.suppress(OrchestratorError):  # not this machine's call: nothing to tell
-            await services_of(request).calls.refuse_result(
+            await services_of(request).calls.reject_result(
                 key.cluster_id,
                 request.path_params["callId"],
                 machine_id,
@@ -110,7 +110,7 @@ class PollCalls(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Machine:
+class _PollingWorker:
     """A machine at the door."""
 
     cluster_id: str
@@ -118,8 +118,10 @@ class _Machine:
     manner: Manner
 
 
-async def _machine_of(cluster_id: Cluster, machine_id: MachineId, manner: ClientManner) -> _Machine:
-    return _Machine(cluster_id, machine_id, manner)
+async def _polling_worker_of(
+    cluster_id: Cluster, machine_id: MachineId, manner: ClientManner
+) -> _PollingWorker:
+    return _PollingWorker(cluster_id, machine_id, manner)
 
 
 @router.get(
@@ -133,7 +135,7 @@ async def _machine_of(cluster_id: Cluster, machine_id: MachineId, manner: Client
     },
 )
 async def poll_calls(
-    machine: Annotated[_Machine, Depends(_machine_of)],
+    machine: Annotated[_PollingWorker, Depends(_polling_worker_of)],
     wanted: Annotated[PollCalls, Query()],
     services: Services,
     request: Request,
@@ -143,30 +145,30 @@ async def poll_calls(
     Acknowledge each call by a heartbeat at once, then go on with one every few seconds. A machine must have
     registered what it asks for (410 otherwise).
     """
-    names = await _registered(services, machine, wanted)
+    names = await _registered_functions(services, machine, wanted)
     wait = min(wanted.wait, services.settings.max_wait_seconds)
     heartbeats = machine.manner.heartbeats
-    if machine.manner.learns_pace and not services.presence.knows(machine.cluster_id, machine.id):
+    if machine.manner.learns_pace and not services.liveness.knows(machine.cluster_id, machine.id):
         wait = 0
-    await services.presence.note(
+    await services.liveness.touch(
         machine.cluster_id, machine.id, heartbeats=heartbeats, seconds=wait + _SILENCE
     )
-    gone = asyncio.Event()
-    watch = asyncio.create_task(_watch(request, services, gone))
+    disconnected = asyncio.Event()
+    watch = asyncio.create_task(_watch(request, services, disconnected))
     try:
-        calls = await services.door.take(
+        calls = await services.dispatcher.poll(
             machine.id,
-            [queue_name(machine.cluster_id, wanted.service, name) for name in names],
+            [task_queue_name(machine.cluster_id, wanted.service, name) for name in names],
             limit=wanted.limit,
             wait=wait,
-            gone=gone,
-            gather=machine.manner.gather,
+            disconnected=disconnected,
+            batch_seconds=machine.manner.gather,
         )
     finally:
         watch.cancel()
     stopping = services.stopping.is_set()
-    if gone.is_set() and not stopping and not services.door.is_waiting(machine.id):
-        await services.presence.drop(machine.cluster_id, machine.id, heartbeats=heartbeats)
+    if disconnected.is_set() and not stopping and not services.dispatcher.is_waiting(machine.id):
+        await services.liveness.mark_offline(machine.cluster_id, machine.id, heartbeats=heartbeats)
     response = reply(calls, headers={"Retry-After": "1" if stopping else "0"})
     if calls and not heartbeats:
         response.background = BackgroundTask(_acknowledge, services, machine, calls)
@@ -174,10 +176,10 @@ async def poll_calls(
 
 
 async def _acknowledge(
-    services: ApiServices, machine: _Machine, calls: Sequence[FunctionCall]
+    services: ApiServices, machine: _PollingWorker, calls: Sequence[FunctionCall]
 ) -> None:
     """Calls that reached a machine which cannot acknowledge them, and which need not be heard of until it is done."""
-    await services.presence.hold(
+    await services.liveness.extend(
         machine.cluster_id,
         machine.id,
         heartbeats=False,
@@ -189,8 +191,8 @@ async def _acknowledge(
         )
 
 
-async def _registered(
-    services: ApiServices, machine: _Machine, wanted: PollCalls
+async def _registered_functions(
+    services: ApiServices, machine: _PollingWorker, wanted: PollCalls
 ) -> frozenset[str]:
     """Names of the functions to wait for. Raises `UnknownServiceError` for one that is not registered."""
     known = await services.store.functions.registered(
@@ -205,19 +207,19 @@ async def _registered(
     return names
 
 
-async def _watch(request: Request, services: ApiServices, gone: asyncio.Event) -> None:
+async def _watch(request: Request, services: ApiServices, disconnected: asyncio.Event) -> None:
     """Notice that nobody waits for the answer any more: the connection was closed, or this process is to end."""
     stop = asyncio.ensure_future(services.stopping.wait())
-    left = asyncio.ensure_future(_disconnect(request))
+    left = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
         await asyncio.wait({stop, left}, return_when=asyncio.FIRST_COMPLETED)
-        gone.set()
+        disconnected.set()
     finally:
         stop.cancel()
         left.cancel()
 
 
-async def _disconnect(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -234,7 +236,7 @@ async def keep_call(held: Held, services: Services, request: Heartbeat | None = 
 
     The answer says whether to stop. 409: the call is not this machine's any more.
     """
-    await services.presence.note(
+    await services.liveness.touch(
         held.cluster_id, held.machine_id, heartbeats=True, seconds=_SILENCE
     )
     attempt = request.attempt if request is not None else None
@@ -262,6 +264,6 @@ async def post_result(
     except SupersededError:
         if manner.hears_conflicts:
             raise
-        await services.store.calls.note_superseded(held.cluster_id, held.call_id, held.machine_id)
-    services.door.free(held.call_id)
+        await services.store.calls.log_superseded(held.cluster_id, held.call_id, held.machine_id)
+    services.dispatcher.release(held.call_id)
     return Response(status_code=204)

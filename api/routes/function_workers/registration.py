@@ -48,7 +48,7 @@ async def register_machine(
         heartbeats=manner.heartbeats,
         alive_until=now_ms() + _FIRST_POLL_MS,
     )
-    services.presence.forget(key.cluster_id, machine_id)
+    services.liveness.invalidate(key.cluster_id, machine_id)
     return reply(Registered(cluster_id=key.cluster_id))
 
 
@@ -72,7 +72,7 @@ async def report_lost_machine(
     is refused.
     """
     await services.store.machines.end(cluster_id, machine_id)
-    services.presence.forget(cluster_id, machine_id)
-    await services.calls.machine_lost(cluster_id, machine_id)
-    services.door.free()
+    services.liveness.invalidate(cluster_id, machine_id)
+    await services.calls.release_lost_worker(cluster_id, machine_id)
+    services.dispatcher.release()
     return Response(status_code=204)

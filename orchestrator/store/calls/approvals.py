@@ -14,16 +14,16 @@ from orchestrator.rules.approvals import denied_message, expired_message
 from orchestrator.rules.lifecycle import EXECUTING, is_final
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
-from orchestrator.store.calls.attempts import end_attempt
+from orchestrator.store.calls.attempts import finish_attempt
 from orchestrator.store.calls.interruptions import (
     DEFAULT_APPROVAL_SECONDS,
     MAX_INTERRUPTIONS,
     interrupt,
-    pause_for_people,
-    resume_when_decided,
+    pause_for_approval,
+    resume_if_decided,
 )
-from orchestrator.store.calls.outcomes import Again, Finished, Settled, held
-from orchestrator.store.calls.rows import UPDATE_CALL, answer, find_call, keep_late
+from orchestrator.store.calls.outcomes import Completed, ResultRecorded, Retry, require_lease
+from orchestrator.store.calls.rows import UPDATE_CALL, find_call, record_late_result, record_result
 from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import dump, load_object, storable
 from orchestrator.store.functions.available import find_function
@@ -59,7 +59,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingCall:
     """A call that waits for a person."""
 
     call: CallRecord
@@ -67,17 +67,17 @@ class Pending:
     run_name: str
 
 
-async def ask_first(run: OpenRun, waiting: Sequence[CallRecord]) -> bool:
+async def require_approvals(run: OpenRun, open_calls: Sequence[CallRecord]) -> bool:
     """Interrupt those new calls whose function is marked: a person is asked before they are made. True if any."""
-    marked = [call for call in waiting if _is_marked(call)]
-    for call in marked:
+    gated = [call for call in open_calls if _needs_approval(call)]
+    for call in gated:
         await interrupt(run, call, message=None, seconds=_seconds(call), attempts=0)
-    return bool(marked)
+    return bool(gated)
 
 
-def _is_marked(call: CallRecord) -> bool:
-    untouched = call.result_type is None and not call.interruptions
-    return untouched and _config(call).requires_approval
+def _needs_approval(call: CallRecord) -> bool:
+    is_new = call.result_type is None and not call.interruptions
+    return is_new and _config(call).requires_approval
 
 
 def _config(call: CallRecord) -> FunctionConfig:
@@ -100,8 +100,8 @@ class ApprovalStore:
         call_id: str,
         machine_id: str,
         attempt: int | None,
-        asked: ApprovalRequest | str,
-    ) -> Finished:
+        request: ApprovalRequest | str,
+    ) -> ResultRecorded:
         """Take a function's request instead of its result, from the machine that holds the call.
 
         Words instead of a request say what is wrong with it: that is a failed attempt. Raises `NotFoundError`,
@@ -110,15 +110,15 @@ class ApprovalStore:
         async with self._database.write() as write:
             run = await OpenRun.lock_call(write, cluster_id, call_id)
             current = await find_call(write, cluster_id, call_id)
-            call, token = held(current, call_id, machine_id, attempt)
+            call, token = require_lease(current, call_id, machine_id, attempt)
             late = call.kind == "function" and is_final(run.status)
             if late:
-                await keep_late(run, call, ResultType.INTERRUPT, "")
-            verdict = None if late else await _ask(run, call, asked)
+                await record_late_result(run, call, ResultType.INTERRUPT, "")
+            outcome = None if late else await _interrupt_for_approval(run, call, request)
             await run.save()
-        if verdict is None:
+        if outcome is None:
             raise SupersededError(f"The run is {run.status.value}; nobody is asked any more.")
-        return Finished(run.ref, call, token, verdict)
+        return ResultRecorded(run.ref, call, token, outcome)
 
     async def decide(self, cluster_id: str, call_id: str, decision: Decision) -> CallRecord:
         """Write down what a person decided, once: an approved call is made, a denied one is answered.
@@ -131,7 +131,7 @@ class ApprovalStore:
             call = await find_call(write, cluster_id, call_id)
             if call is None:
                 raise NotFoundError(f"There is no call {call_id!r}.")
-            _check(run, call)
+            _require_decidable(run, call)
             if decision.approved:
                 await _approve(run, call, decision)
             else:
@@ -157,7 +157,7 @@ class ApprovalStore:
             )
         return function.input_schema or _OPEN_SCHEMA
 
-    async def page(self, cluster_id: str, *, after: int, limit: int) -> list[Pending]:
+    async def page(self, cluster_id: str, *, after: int, limit: int) -> list[PendingCall]:
         """Calls that wait, in the order in which they were made; `next_status` is the key of the last one seen."""
         statement = (
             select(calls, runs.c.id.label("of_run"), runs.c.name.label("of_name"))
@@ -209,29 +209,31 @@ class ApprovalStore:
         return True
 
 
-def _pending(*, of_run: str, of_name: str, **columns: Any) -> Pending:
-    return Pending(CallRecord(**columns), of_run, of_name)
+def _pending(*, of_run: str, of_name: str, **columns: Any) -> PendingCall:
+    return PendingCall(CallRecord(**columns), of_run, of_name)
 
 
-async def _ask(run: OpenRun, call: CallRecord, asked: ApprovalRequest | str) -> Settled | Again:
-    problem = _problem(call, asked)
-    if problem is not None or isinstance(asked, str):
-        return await end_attempt(run, call, ResultType.REJECTION, problem or str(asked))
+async def _interrupt_for_approval(
+    run: OpenRun, call: CallRecord, request: ApprovalRequest | str
+) -> Completed | Retry:
+    problem = _problem(call, request)
+    if problem is not None or isinstance(request, str):
+        return await finish_attempt(run, call, ResultType.REJECTION, problem or str(request))
     await interrupt(
         run,
         call,
-        message=None if asked.message is None else storable(asked.message),
-        seconds=asked.expires_seconds or _seconds(call),
+        message=None if request.message is None else storable(request.message),
+        seconds=request.expires_seconds or _seconds(call),
         attempts=call.attempts - int(call.acknowledged),  # to ask costs no attempt
     )
-    await pause_for_people(run)
-    return Settled(CallOutcome(call.id, interrupted=True))
+    await pause_for_approval(run)
+    return Completed(CallOutcome(call.id, interrupted=True))
 
 
-def _problem(call: CallRecord, asked: ApprovalRequest | str) -> str | None:
+def _problem(call: CallRecord, request: ApprovalRequest | str) -> str | None:
     """Why nobody is asked, if that is so."""
-    if isinstance(asked, str):
-        return asked
+    if isinstance(request, str):
+        return request
     if call.kind != "function":
         return "A status-change handler cannot ask for an approval."
     if call.interruptions >= MAX_INTERRUPTIONS:
@@ -239,14 +241,14 @@ def _problem(call: CallRecord, asked: ApprovalRequest | str) -> str | None:
     return None
 
 
-def _check(run: OpenRun, call: CallRecord) -> None:
+def _require_decidable(run: OpenRun, call: CallRecord) -> None:
     """Raises `ConflictError` where there is nothing to decide (any more)."""
     if not call.interruptions:
         raise ConflictError("The call asks for no approval.", code="approval_not_requested")
     if call.decided_at is not None:
-        _refuse_decided(call)
+        _raise_already_decided(call)
     if is_final(run.status) or run.record.cancel_reason is not None:
-        raise ConflictError(f"The run is {_end_of(run)} already.", code="run_is_final")
+        raise ConflictError(f"The run is {_end_description(run)} already.", code="run_is_final")
     if call.status != CallStatus.INTERRUPTED.value:
         raise ConflictError(
             "The call was given up before anybody decided on it.", code="approval_closed"
@@ -255,17 +257,17 @@ def _check(run: OpenRun, call: CallRecord) -> None:
         raise ConflictError("The approval request has expired.", code="approval_expired")
 
 
-def _end_of(run: OpenRun) -> str:
+def _end_description(run: OpenRun) -> str:
     return run.status.value if is_final(run.status) else "being cancelled"
 
 
-def _refuse_decided(call: CallRecord) -> None:
+def _raise_already_decided(call: CallRecord) -> None:
     if call.decided_by == EXPIRY:
         raise ConflictError("The approval request has expired.", code="approval_expired")
-    word = "approved" if call.approved else "denied"
+    decision = "approved" if call.approved else "denied"
     when = to_datetime(call.decided_at or 0).isoformat(timespec="seconds")
     raise ConflictError(
-        f"The call was {word} by {call.decided_by} at {when} already.", code="already_decided"
+        f"The call was {decision} by {call.decided_by} at {when} already.", code="already_decided"
     )
 
 
@@ -280,34 +282,40 @@ async def _approve(run: OpenRun, call: CallRecord, decision: Decision) -> None:
     changes: dict[str, object] = {"status": CallStatus.PENDING.value, "approval_expires_at": None}
     if edited is not None and edited != call.input:
         changes |= {"input": edited, "original_input": call.original_input or call.input}
-    await _note(run, call, decision, **changes)
+    await _record_decision(run, call, decision, **changes)
     run.event(
         CallApproved(
             call_id=call.id,
             decided_by=decision.by,
-            reason=_stored(decision.reason),
+            reason=_storable_or_none(decision.reason),
             edited="input" in changes,
         )
     )
-    await resume_when_decided(run)
+    await resume_if_decided(run)
 
 
 async def _deny(run: OpenRun, call: CallRecord, content: str, decision: Decision) -> None:
-    await _note(run, call, decision)
-    run.event(CallDenied(call_id=call.id, decided_by=decision.by, reason=_stored(decision.reason)))
-    await answer(run, call, ResultType.REJECTION, storable(content))
+    await _record_decision(run, call, decision)
+    run.event(
+        CallDenied(
+            call_id=call.id, decided_by=decision.by, reason=_storable_or_none(decision.reason)
+        )
+    )
+    await record_result(run, call, ResultType.REJECTION, storable(content))
 
 
-async def _note(run: OpenRun, call: CallRecord, decision: Decision, **changes: object) -> None:
-    noted = {
+async def _record_decision(
+    run: OpenRun, call: CallRecord, decision: Decision, **changes: object
+) -> None:
+    columns = {
         "of_key": call.key,
         "approved": decision.approved,
         "decided_at": run.now,
         "decided_by": storable(decision.by),
-        "decision_reason": _stored(decision.reason),
+        "decision_reason": _storable_or_none(decision.reason),
     }
-    await run.write.execute(UPDATE_CALL, noted | changes)
+    await run.write.execute(UPDATE_CALL, columns | changes)
 
 
-def _stored(text: str | None) -> str | None:
+def _storable_or_none(text: str | None) -> str | None:
     return None if text is None else storable(text)

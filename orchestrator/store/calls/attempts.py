@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.rules.lifecycle import is_final
-from orchestrator.store.calls.outcomes import Again, Settled
-from orchestrator.store.calls.rows import UPDATE_CALL, answer
+from orchestrator.store.calls.outcomes import Completed, Retry
+from orchestrator.store.calls.rows import UPDATE_CALL, record_result
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.functions.available import config_of
 from orchestrator.store.records import CallRecord
@@ -15,16 +15,18 @@ from perdure.contract import CallStatus, ResultType, RetryPolicy
 from perdure.contract.event_types import CallLost, CallRetried
 
 
-async def end_attempt(
+async def finish_attempt(
     run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, is_text: bool | None = None
-) -> Settled | Again:
+) -> Completed | Retry:
     """Take the result; a rejection with attempts left is not one yet."""
     attempts = call.attempts + int(not call.acknowledged)
-    if not (kind is ResultType.REJECTION and _may_try_again(call, attempts)):
+    if not (kind is ResultType.REJECTION and _has_attempts_left(call, attempts)):
         if call.kind == "handler":
             await mark_delivered(run.write, call, run.now)
-        oversized = await answer(run, call, kind, content, is_text=is_text, attempts=attempts)
-        return Settled(CallOutcome(call.id, oversized))
+        oversized = await record_result(
+            run, call, kind, content, is_text=is_text, attempts=attempts
+        )
+        return Completed(CallOutcome(call.id, oversized))
     delay = retry_delay(config_of(call.config).retry or RetryPolicy(), attempts)
     reason = storable(content)[:2_000]
     await run.write.execute(
@@ -40,10 +42,10 @@ async def end_attempt(
     )
     if call.kind == "function":
         run.event(CallRetried(call_id=call.id, attempt=call.handouts, error=reason, delay=delay))
-    return Again(reason, delay)
+    return Retry(reason, delay)
 
 
-async def end_lost(run: OpenRun, call: CallRecord) -> None:
+async def fail_lost_attempt(run: OpenRun, call: CallRecord) -> None:
     """The machine that has the call is dead: it waits for another one. An attempt that was acknowledged stays counted.
 
     The token stays: whoever takes the call back may die before the server knows.
@@ -63,7 +65,7 @@ def retry_delay(policy: RetryPolicy, attempts: int) -> float:
     return min(delay, policy.maximum_seconds)
 
 
-def _may_try_again(call: CallRecord, attempts: int) -> bool:
+def _has_attempts_left(call: CallRecord, attempts: int) -> bool:
     """Whether a call whose function raised is handed out once more. A handler's always is, until its deadline.
 
     A function may be tried again when it was lost (`retryCountOnStall`) but not when it raised (`retries`).

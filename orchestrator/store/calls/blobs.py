@@ -61,7 +61,7 @@ class BlobStore:
                 raise NotFoundError(f"There is no call {call_id!r}.")
             if call.machine_id != machine_id:
                 raise SupersededError("The call was never this machine's, or was given to another.")
-            await _check_room(write, run.key, len(content))
+            await _check_capacity(write, run.key, len(content))
             blob_id = await _insert(run, call, name=storable(name), type_=type_, content=content)
             await run.save()
         return blob_id
@@ -87,7 +87,7 @@ class BlobStore:
             run_key = (await read.execute(key)).scalar_one_or_none()
             if run_key is None:
                 raise NotFoundError(f"There is no run {ref.run_id!r}.")
-            wanted = _listed().where(blobs.c.run_key == run_key)
+            wanted = _select_blobs().where(blobs.c.run_key == run_key)
             rows = await read.execute(wanted.offset(offset).limit(limit))
             return [BlobRecord(*row) for row in rows]
 
@@ -122,11 +122,11 @@ async def blobs_of(read: Read, call_keys: Sequence[int]) -> list[BlobRecord]:
     """Blobs of these calls, oldest first."""
     if not call_keys:
         return []
-    rows = await read.execute(_listed().where(blobs.c.call_key.in_(call_keys)))
+    rows = await read.execute(_select_blobs().where(blobs.c.call_key.in_(call_keys)))
     return [BlobRecord(*row) for row in rows]
 
 
-def _listed() -> Select[str, int, str, str, str, int, int]:
+def _select_blobs() -> Select[str, int, str, str, str, int, int]:
     return (
         select(*_COLUMNS)
         .join(calls, calls.c.key == blobs.c.call_key)
@@ -134,7 +134,7 @@ def _listed() -> Select[str, int, str, str, str, int, int]:
     )
 
 
-async def _check_room(read: Read, run_key: int, size: int) -> None:
+async def _check_capacity(read: Read, run_key: int, size: int) -> None:
     statement = select(func.count(), func.coalesce(func.sum(blobs.c.size), 0)).where(
         blobs.c.run_key == run_key
     )

@@ -10,7 +10,7 @@ from orchestrator.rules.cache_keys import cache_key
 from orchestrator.rules.model_reply import RequestedCall
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.calls.rows import UPDATE_CALL, answer, find_call
+from orchestrator.store.calls.rows import UPDATE_CALL, find_call, record_result
 from orchestrator.store.database.engine import Read
 from orchestrator.store.functions.available import config_of
 from orchestrator.store.records import RunRecord
@@ -37,17 +37,17 @@ _HIT = (
 )
 
 
-async def answer_cached(
-    run: OpenRun, call_ids: Sequence[str], wanted: Sequence[RequestedCall]
+async def use_cached_results(
+    run: OpenRun, call_ids: Sequence[str], requested: Sequence[RequestedCall]
 ) -> None:
     """Answer those new calls whose result is known, and have the others' results known to later ones.
 
     Test runs neither use nor fill the cache, and what a person must approve is made each time.
     """
-    for call_id, call in zip(call_ids, wanted, strict=True):
+    for call_id, call in zip(call_ids, requested, strict=True):
         policy = _policy(run.record, call)
         if policy is not None:
-            await _answer(run, call_id, call, policy)
+            await _apply_cache(run, call_id, call, policy)
 
 
 def _policy(run: RunRecord, call: RequestedCall) -> CachePolicy | None:
@@ -57,14 +57,16 @@ def _policy(run: RunRecord, call: RequestedCall) -> CachePolicy | None:
     return None if config.requires_approval else config.cache
 
 
-async def _answer(run: OpenRun, call_id: str, wanted: RequestedCall, policy: CachePolicy) -> None:
+async def _apply_cache(
+    run: OpenRun, call_id: str, requested: RequestedCall, policy: CachePolicy
+) -> None:
     record = run.record
-    asker = contexts_of(run.write.box, record)
+    contexts = contexts_of(run.write.box, record)
     key = cache_key(
-        (record.cluster_id, wanted.function.service, wanted.function.name),
+        (record.cluster_id, requested.function.service, requested.function.name),
         policy.key_path,
-        wanted.tool_call.input,
-        asker=asker,
+        requested.tool_call.input,
+        asker=contexts,
     )
     call = await find_call(run.write, record.cluster_id, call_id)
     if key is None or call is None or call.result_type is not None:
@@ -83,7 +85,7 @@ async def _answer(run: OpenRun, call_id: str, wanted: RequestedCall, policy: Cac
         )
     )
     await run.write.execute(UPDATE_CALL, {"of_key": call.key, "cached_from": original})
-    await answer(run, call, ResultType.RESOLUTION, content, is_text=is_text)
+    await record_result(run, call, ResultType.RESOLUTION, content, is_text=is_text)
 
 
 async def _find(

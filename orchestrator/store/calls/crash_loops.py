@@ -19,9 +19,9 @@ from orchestrator.rules.crash_loop import (
 )
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.calls.attempts import end_lost
-from orchestrator.store.calls.outcomes import Full
-from orchestrator.store.calls.rows import parts_of, queue_name
+from orchestrator.store.calls.attempts import fail_lost_attempt
+from orchestrator.store.calls.outcomes import AtCapacity
+from orchestrator.store.calls.rows import parse_task_queue, task_queue_name
 from orchestrator.store.database.engine import Database, Read, Write
 from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.locked_run import OpenRun
@@ -45,21 +45,21 @@ _OLD = delete(streaks).where(
 )
 
 
-class CrashStreakStore:
+class CrashLoopStore:
     """What is known of the hosted functions of a cluster."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def of(self, cluster_id: str) -> dict[str, CrashLoopBackoff]:
+    async def load_all(self, cluster_id: str) -> dict[str, CrashLoopBackoff]:
         """The streaks there are, by the functions' task queues. A time is in seconds since the epoch."""
         async with self._database.read() as read:
             rows = (await read.execute(_ALL, {"of_cluster": cluster_id})).mappings()
             return {_queue(row): _streak(row) for row in rows}
 
-    async def end(self, queue: str) -> None:
+    async def clear(self, queue: str) -> None:
         """A result came, a failure or not: the function does not end its process each time."""
-        cluster_id, service, function = parts_of(queue)
+        cluster_id, service, function = parse_task_queue(queue)
         statement = delete(streaks).where(
             streaks.c.cluster_id == cluster_id,
             streaks.c.service == service,
@@ -69,11 +69,11 @@ class CrashStreakStore:
             await write.execute(statement)
 
 
-async def note_death(write: Write, queues: Collection[str], machine_id: str) -> None:
+async def record_crash(write: Write, queues: Collection[str], machine_id: str) -> None:
     """A hosting process died, and with it calls of these functions. Said twice of one machine it is still one death."""
     if not queues:
         return
-    cluster_id, now = parts_of(min(queues))[0], now_ms()
+    cluster_id, now = parse_task_queue(min(queues))[0], now_ms()
     rows = (await write.execute(_LOCKED, {"of_cluster": cluster_id})).mappings()
     known = {_queue(row): (_streak(row), row["machine_id"]) for row in rows}
     after: dict[str, CrashLoopBackoff] = {}
@@ -90,7 +90,7 @@ async def note_death(write: Write, queues: Collection[str], machine_id: str) -> 
     await write.execute(_OLD, {"of_cluster": cluster_id, "before": long_ago})
 
 
-async def _pause_of(read: Read, call: CallRecord) -> CrashLoopBackoff | None:
+async def _backoff_of(read: Read, call: CallRecord) -> CrashLoopBackoff | None:
     function = {
         "of_cluster": call.cluster_id,
         "of_service": call.service,
@@ -101,13 +101,13 @@ async def _pause_of(read: Read, call: CallRecord) -> CrashLoopBackoff | None:
     return streak if streak is not None and streak.pause_left(now_ms() / 1000) else None
 
 
-async def hold_back(run: OpenRun, call: CallRecord) -> Full | None:
+async def apply_crash_backoff(run: OpenRun, call: CallRecord) -> AtCapacity | None:
     """Let the call wait, and say so on its run, while its function pauses. It costs no attempt."""
-    streak = await _pause_of(run.write, call)
+    streak = await _backoff_of(run.write, call)
     if streak is None:
         return None
     if call.status == CallStatus.RUNNING.value:
-        await end_lost(run, call)
+        await fail_lost_attempt(run, call)
     if call.kind == "function" and run.record.waiting_for is None:
         run.wait_for(
             "function",
@@ -115,11 +115,11 @@ async def hold_back(run: OpenRun, call: CallRecord) -> Full | None:
             call=call,
             retry_at=int(streak.paused_until * 1000),
         )
-    return Full(None, max(0.05, streak.pause_left(run.now / 1000)))
+    return AtCapacity(None, max(0.05, streak.pause_left(run.now / 1000)))
 
 
 async def _write(write: Write, queue: str, streak: CrashLoopBackoff, machine_id: str) -> None:
-    cluster_id, service, function = parts_of(queue)
+    cluster_id, service, function = parse_task_queue(queue)
     columns = {
         "deaths": streak.deaths,
         "machine_id": machine_id,
@@ -131,7 +131,7 @@ async def _write(write: Write, queue: str, streak: CrashLoopBackoff, machine_id:
 
 
 def _queue(row: RowMapping) -> str:
-    return queue_name(row["cluster_id"], row["service"], row["function"])
+    return task_queue_name(row["cluster_id"], row["service"], row["function"])
 
 
 def _streak(row: RowMapping) -> CrashLoopBackoff:

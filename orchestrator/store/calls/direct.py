@@ -11,9 +11,9 @@ from orchestrator.llm.tools import AvailableFunction
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.rules.model_reply import RequestedCall
 from orchestrator.store import tables
-from orchestrator.store.calls.approvals import ask_first
-from orchestrator.store.calls.cache import answer_cached
-from orchestrator.store.calls.interruptions import pause_for_people
+from orchestrator.store.calls.approvals import require_approvals
+from orchestrator.store.calls.cache import use_cached_results
+from orchestrator.store.calls.interruptions import pause_for_approval
 from orchestrator.store.calls.rows import insert_calls, open_calls
 from orchestrator.store.database.engine import Database
 from orchestrator.store.functions.available import offer_of
@@ -43,15 +43,15 @@ class DirectCallStore:
         self, new: NewRun, function: AvailableFunction, values: JsonValue
     ) -> str | None:
         """Write the call, with its run under way; the call's id, None where the run's idempotency key is taken."""
-        wanted = [RequestedCall(ToolCall(new.id, function.tool.name, values), function)]
+        requested = [RequestedCall(ToolCall(new.id, function.tool.name, values), function)]
         try:
             async with self._database.write() as write:
                 run = OpenRun(write, await insert_run(write, new))
                 await run.move(Trigger.BEGIN)
-                (call_id,) = call_ids = await insert_calls(run, _STEP, wanted)
-                await answer_cached(run, call_ids, wanted)
-                if await ask_first(run, await open_calls(write, run.key)):
-                    await pause_for_people(run)
+                (call_id,) = call_ids = await insert_calls(run, _STEP, requested)
+                await use_cached_results(run, call_ids, requested)
+                if await require_approvals(run, await open_calls(write, run.key)):
+                    await pause_for_approval(run)
                 await run.save()
         except IntegrityError:
             if new.idempotency_key is None:

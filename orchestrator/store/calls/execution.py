@@ -9,32 +9,32 @@ from sqlalchemy import Integer, bindparam, delete, exists, func, or_, select, up
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
-from orchestrator.store.calls.attempts import end_attempt
-from orchestrator.store.calls.crash_loops import hold_back, note_death
-from orchestrator.store.calls.interruptions import makes_calls
-from orchestrator.store.calls.leases import give, handed, is_made_within_a_step
+from orchestrator.store.calls.attempts import finish_attempt
+from orchestrator.store.calls.crash_loops import apply_crash_backoff, record_crash
+from orchestrator.store.calls.interruptions import can_run_calls
+from orchestrator.store.calls.leases import call_payload, grant_lease, runs_in_process
 from orchestrator.store.calls.outcomes import (
-    Finished,
-    Full,
-    HandedOut,
-    Settled,
-    Unwanted,
-    held,
-    outcome_of,
-    was_cancelled,
+    AtCapacity,
+    Completed,
+    Discarded,
+    Leased,
+    ResultRecorded,
+    is_cancelled_for,
+    require_lease,
+    to_call_outcome,
 )
 from orchestrator.store.calls.rows import (
     DIRECT,
     UPDATE_CALL,
-    answer,
-    exhausted,
+    attempts_exhausted,
+    call_schedule_in_run,
     find_call,
     is_replaced,
-    keep_late,
     open_calls,
-    order_in,
-    queue_name,
+    record_late_result,
+    record_result,
     result_message_id,
+    task_queue_name,
 )
 from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import storable
@@ -48,7 +48,7 @@ from perdure.contract.event_types import CallCancelled, CallSuperseded
 
 calls = tables.calls
 
-_IDLE = frozenset({CallStatus.PENDING.value, CallStatus.INTERRUPTED.value})
+_UNASSIGNED = frozenset({CallStatus.PENDING.value, CallStatus.INTERRUPTED.value})
 """Nobody works on a call that is so."""
 
 # Made once: building a statement costs more than sending it.
@@ -78,20 +78,20 @@ class CallStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def hand_out(
+    async def lease(
         self,
         ticket: CallRef,
         machine_id: str,
         token: bytes | None,
         *,
-        begun: bool = False,
+        started: bool = False,
         suspected: bool = False,
-    ) -> HandedOut | Full | Settled | Unwanted:
+    ) -> Leased | AtCapacity | Completed | Discarded:
         """Give the call to a machine: committed before anybody is told.
 
         A call with a recorded result is not given out again: its outcome comes back instead, and so it is when
-        the function's attempts are used up. `Full`: it must wait, because of its function's `concurrency`.
-        `begun`: the machine is this process and begins at once, so the attempt counts now, and a function that ended
+        the function's attempts are used up. `AtCapacity`: it must wait, because of its function's `concurrency`.
+        `started`: the machine is this process and begins at once, so the attempt counts now, and a function that ended
         its processes may pause: that is looked up where the call was given out before or its function is `suspected`.
         Without a token no activity stands for the call, and only one is given that nobody works on.
         """
@@ -99,22 +99,26 @@ class CallStore:
             try:
                 run = await OpenRun.lock(write, ticket.run)
             except NotFoundError:
-                return Unwanted("the run was deleted")
+                return Discarded("the run was deleted")
             call = await find_call(write, ticket.run.cluster_id, ticket.call_id)
             if call is None:
-                return Unwanted("the call was deleted")
-            verdict: HandedOut | Full | Settled | Unwanted | None = await _refused(run, call)
-            if verdict is None and token is None and call.status != CallStatus.PENDING.value:
-                verdict = Unwanted("another machine works on it")
-            if begun and not isinstance(verdict, Unwanted):
-                verdict = await _spared(run, call, machine_id, verdict, suspected=suspected)
-            if verdict is None:
-                verdict = HandedOut(handed(write.box, run.record, call), limit_of(call))
-                await give(run, call, machine_id, token or b"", begun=begun)
+                return Discarded("the call was deleted")
+            outcome: Leased | AtCapacity | Completed | Discarded | None = await _blocked_outcome(
+                run, call
+            )
+            if outcome is None and token is None and call.status != CallStatus.PENDING.value:
+                outcome = Discarded("another machine works on it")
+            if started and not isinstance(outcome, Discarded):
+                outcome = await _apply_crash_backoff(
+                    run, call, machine_id, outcome, suspected=suspected
+                )
+            if outcome is None:
+                outcome = Leased(call_payload(write.box, run.record, call), limit_of(call))
+                await grant_lease(run, call, machine_id, token or b"", started=started)
             await run.save()
-        return verdict
+        return outcome
 
-    async def at_work(self, cluster_id: str, service: str, function: str) -> int:
+    async def count_running(self, cluster_id: str, service: str, function: str) -> int:
         """How many calls of the function machines work on just now."""
         async with self._database.read() as read:
             return await at_work(read, cluster_id, service, function)
@@ -124,7 +128,7 @@ class CallStore:
     ) -> bool:
         """A machine says for the first time that it works on this hand-out: the function's attempt counts.
 
-        False where that is known already, or is not so, or the run is to be cancelled: look at the `lease`.
+        False where that is known already, or is not so, or the run is to be cancelled: look at the `get_lease`.
         """
         holder = {
             "of_call": call_id,
@@ -134,7 +138,7 @@ class CallStore:
         }
         return await self._database.write_one(_ACKNOWLEDGE, holder) == 1
 
-    async def lease(
+    async def get_lease(
         self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None
     ) -> tuple[bytes, bool]:
         """The token of a call that this machine holds, and whether its run wants it cancelled.
@@ -143,18 +147,18 @@ class CallStore:
         """
         async with self._database.read() as read:
             found = await find_call(read, cluster_id, call_id)
-        if found is not None and was_cancelled(found, machine_id, attempt):
+        if found is not None and is_cancelled_for(found, machine_id, attempt):
             return b"", True
-        call, token = held(found, call_id, machine_id, attempt)
-        return token, call.kind == "function" and await self._is_unwanted(call.run_key)
+        call, token = require_lease(found, call_id, machine_id, attempt)
+        return token, call.kind == "function" and await self._is_cancel_requested(call.run_key)
 
-    async def _is_unwanted(self, run_key: int) -> bool:
+    async def _is_cancel_requested(self, run_key: int) -> bool:
         statement = select(tables.runs.c.cancel_reason).where(tables.runs.c.key == run_key)
         async with self._database.read() as read:
             row = (await read.execute(statement)).one_or_none()
         return row is None or row[0] is not None  # none: the run was deleted
 
-    async def finish(
+    async def accept_result(
         self,
         cluster_id: str,
         call_id: str,
@@ -164,7 +168,7 @@ class CallStore:
         kind: ResultType,
         content: str,
         is_text: bool | None = None,
-    ) -> Finished:
+    ) -> ResultRecorded:
         """Take a result from the machine that holds the call, and from no other.
 
         A rejection with attempts left is not a result yet. Raises `NotFoundError`, `SupersededError`; a result that
@@ -173,18 +177,18 @@ class CallStore:
         async with self._database.write() as write:
             run = await OpenRun.lock_call(write, cluster_id, call_id)
             current = await find_call(write, cluster_id, call_id)
-            call, token = held(current, call_id, machine_id, attempt)
+            call, token = require_lease(current, call_id, machine_id, attempt)
             if call.kind == "function" and is_final(run.status):
-                await keep_late(run, call, kind, content, is_text=is_text)
-                verdict = None
+                await record_late_result(run, call, kind, content, is_text=is_text)
+                outcome = None
             else:
-                verdict = await end_attempt(run, call, kind, content, is_text=is_text)
+                outcome = await finish_attempt(run, call, kind, content, is_text=is_text)
             await run.save()
-        if verdict is None:
+        if outcome is None:
             raise SupersededError(
                 f"The run is {run.status.value}; the result is not wanted any more."
             )
-        return Finished(run.ref, call, token, verdict)
+        return ResultRecorded(run.ref, call, token, outcome)
 
     async def cancel(self, cluster_id: str, call_id: str, reason: str | None) -> None:
         """Give a call up: that is its result, the model goes on with it, and a direct call's run is cancelled.
@@ -198,10 +202,10 @@ class CallStore:
             if call is None:
                 raise NotFoundError(f"There is no call {call_id!r}.")
             _check_cancellable(run, call)
-            words = "The call was cancelled" + (f": {storable(reason)}" if reason else ".")
+            content = "The call was cancelled" + (f": {storable(reason)}" if reason else ".")
             await write.execute(UPDATE_CALL, {"of_key": call.key, "cancelled": True})
             run.event(CallCancelled(call_id=call_id, reason=reason))
-            await answer(run, replace(call, cancelled=True), ResultType.REJECTION, words)
+            await record_result(run, replace(call, cancelled=True), ResultType.REJECTION, content)
             run.wish()
             await run.save()
 
@@ -248,7 +252,7 @@ class CallStore:
             await run.save()
         return True
 
-    async def note_superseded(self, cluster_id: str, call_id: str, machine_id: str) -> None:
+    async def log_superseded(self, cluster_id: str, call_id: str, machine_id: str) -> None:
         """Say on a run that goes on that a result was not taken, where its poster cannot be told."""
         async with self._database.write() as write:
             run = await OpenRun.lock_call(write, cluster_id, call_id)
@@ -257,36 +261,36 @@ class CallStore:
                 run.event(CallSuperseded(call_id=call_id, machine_id=storable(machine_id)))
                 await run.save()
 
-    async def look(self, ref: RunRef) -> PendingRequests:
+    async def read_pending_requests(self, ref: RunRef) -> PendingRequests:
         """Read the wishes of a run: what its workflow must know while it waits for activities."""
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
             run.read_wishes()
             await run.save()
             waiting = await open_calls(write, run.key)
-        idle = all(call.status in _IDLE for call in waiting)
+        idle = all(call.status in _UNASSIGNED for call in waiting)
         return PendingRequests(
             cancel_wanted=run.record.cancel_reason is not None and not is_final(run.status),
             parked=run.record.parked and bool(waiting) and idle,
-            settled=await self._settled(run.key, run.record.step),
+            settled=await self._completed_calls(run.key, run.record.step),
             over=is_final(run.status),
             rewound=run.record.rewinds_read < run.record.rewinds,
-            orders=[order_in(run, call) for call in waiting if _is_approved(run, call)],
+            orders=[call_schedule_in_run(run, call) for call in waiting if _is_approved(run, call)],
         )
 
-    async def _settled(self, run_key: int, step: int) -> list[CallOutcome]:
+    async def _completed_calls(self, run_key: int, step: int) -> list[CallOutcome]:
         known = or_(
             calls.c.result_type.is_not(None), calls.c.status == CallStatus.INTERRUPTED.value
         )
         statement = select(calls).where(calls.c.run_key == run_key, calls.c.step == step, known)
         async with self._database.read() as read:
             rows = (await read.execute(statement)).mappings()
-            return [outcome_of(CallRecord(**row)) for row in rows]
+            return [to_call_outcome(CallRecord(**row)) for row in rows]
 
 
 def _is_approved(run: OpenRun, call: CallRecord) -> bool:
     """Whether a person's word made the call one to be made, which the workflow may not know yet."""
-    return makes_calls(run) and bool(call.approved) and call.status == CallStatus.PENDING.value
+    return can_run_calls(run) and bool(call.approved) and call.status == CallStatus.PENDING.value
 
 
 def _check_cancellable(run: OpenRun, call: CallRecord) -> None:
@@ -298,34 +302,36 @@ def _check_cancellable(run: OpenRun, call: CallRecord) -> None:
         raise ConflictError(f"The run is {run.status.value} already.", code="run_is_final")
 
 
-async def _spared(
+async def _apply_crash_backoff(
     run: OpenRun,
     call: CallRecord,
     machine_id: str,
-    verdict: HandedOut | Full | Settled | None,
+    outcome: Leased | AtCapacity | Completed | None,
     *,
     suspected: bool,
-) -> HandedOut | Full | Settled | None:
+) -> Leased | AtCapacity | Completed | None:
     """What becomes of a hosted call whose former process may be dead without anybody's having noticed."""
     was_lost = call.status == CallStatus.RUNNING.value and call.machine_id != machine_id
-    if was_lost and call.machine_id is not None and not isinstance(verdict, Full):
-        queue = queue_name(call.cluster_id, call.service, call.function)
-        await note_death(run.write, [queue], call.machine_id)
-    if verdict is None and (suspected or call.handouts):
-        return await hold_back(run, call)
-    return verdict
+    if was_lost and call.machine_id is not None and not isinstance(outcome, AtCapacity):
+        queue = task_queue_name(call.cluster_id, call.service, call.function)
+        await record_crash(run.write, [queue], call.machine_id)
+    if outcome is None and (suspected or call.handouts):
+        return await apply_crash_backoff(run, call)
+    return outcome
 
 
-async def _refused(run: OpenRun, call: CallRecord) -> Full | Settled | Unwanted | None:
+async def _blocked_outcome(
+    run: OpenRun, call: CallRecord
+) -> AtCapacity | Completed | Discarded | None:
     """Why the call is not handed out (any more), if that is so."""
     if call.result_type is not None or call.status == CallStatus.INTERRUPTED.value:
-        return Settled(outcome_of(call))
+        return Completed(to_call_outcome(call))
     if call.kind == "function" and is_final(run.status):
-        return Unwanted(f"the run is {run.status.value}")
-    if await is_made_within_a_step(run.write, call):
-        return Full(None)
-    reason = exhausted(call)
+        return Discarded(f"the run is {run.status.value}")
+    if await runs_in_process(run.write, call):
+        return AtCapacity(None)
+    reason = attempts_exhausted(call)
     if reason is not None and call.kind == "function":
-        oversized = await answer(run, call, ResultType.REJECTION, reason)
-        return Settled(CallOutcome(call.id, oversized))
-    return Full(limit_of(call) or 0) if await is_full(run.write, call) else None
+        oversized = await record_result(run, call, ResultType.REJECTION, reason)
+        return Completed(CallOutcome(call.id, oversized))
+    return AtCapacity(limit_of(call) or 0) if await is_full(run.write, call) else None

@@ -64,16 +64,16 @@ async def interrupt(
     )
 
 
-async def pause_for_people(run: OpenRun) -> None:
+async def pause_for_approval(run: OpenRun) -> None:
     """Pause the run where calls of it wait for a person; once for all of them, by their functions' names."""
-    if run.status not in APPROVABLE and not is_paused(run):
+    if run.status not in APPROVABLE and not is_paused_for_approval(run):
         return
     names = await _interrupted(run.write, run.key)
     if not names:
         return
     reason = f"Approval is asked for: {', '.join(names[:_MAX_NAMED])}"
     reason += f" and {len(names) - _MAX_NAMED} more." if len(names) > _MAX_NAMED else "."
-    if is_paused(run):
+    if is_paused_for_approval(run):
         run.set(paused_reason=reason)
         return
     if run.status is RunStatus.PENDING:
@@ -81,23 +81,23 @@ async def pause_for_people(run: OpenRun) -> None:
     await run.move(Trigger.PAUSE, reason=reason, paused_for=PausedFor.APPROVAL)
 
 
-async def resume_when_decided(run: OpenRun) -> None:
+async def resume_if_decided(run: OpenRun) -> None:
     """Let the run go on when no call of it waits for a person any more."""
-    if is_paused(run) and not await _interrupted(run.write, run.key):
+    if is_paused_for_approval(run) and not await _interrupted(run.write, run.key):
         await run.move(Trigger.RESUME)
 
 
-def is_paused(run: OpenRun) -> bool:
+def is_paused_for_approval(run: OpenRun) -> bool:
     """Whether it is an approval that the run waits for, and nothing else."""
     return run.status is RunStatus.PAUSED and run.paused_for is PausedFor.APPROVAL
 
 
-def makes_calls(run: OpenRun) -> bool:
+def can_run_calls(run: OpenRun) -> bool:
     """Whether calls of the run are made, those that wait for a person apart."""
-    return run.status is RunStatus.RUNNING or is_paused(run)
+    return run.status is RunStatus.RUNNING or is_paused_for_approval(run)
 
 
-def is_wanted(call: CallRecord) -> bool:
+def is_runnable(call: CallRecord) -> bool:
     """Whether the call has no result yet, and nobody needs to be asked (any more) before it is made."""
     return call.result_type is None and call.status != CallStatus.INTERRUPTED.value
 

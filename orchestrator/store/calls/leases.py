@@ -10,8 +10,8 @@ from sqlalchemy import bindparam, select
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.encryption import SecretBox
 from orchestrator.store import tables
-from orchestrator.store.calls.interruptions import is_wanted
-from orchestrator.store.calls.outcomes import HandedOut
+from orchestrator.store.calls.interruptions import is_runnable
+from orchestrator.store.calls.outcomes import Leased
 from orchestrator.store.calls.rows import UPDATE_CALL
 from orchestrator.store.database.engine import Write
 from orchestrator.store.database.prepared import quick
@@ -33,17 +33,17 @@ _ALIVE = quick(
 )
 
 
-class Maker(Protocol):
+class CallExecutor(Protocol):
     """A process that records replies and makes calls itself: a machine like any other."""
 
     @property
     def machine_id(self) -> str: ...
-    def has_room(self, orders: Sequence[CallSchedule]) -> bool:
+    def has_capacity(self, calls: Sequence[CallSchedule]) -> bool:
         """Whether it would begin all of these at once."""
         ...
 
 
-def handed(box: SecretBox, run: RunRecord, call: CallRecord) -> FunctionCall:
+def call_payload(box: SecretBox, run: RunRecord, call: CallRecord) -> FunctionCall:
     context, auth_context = contexts_of(box, run)
     return FunctionCall(
         id=call.id,
@@ -60,18 +60,18 @@ def handed(box: SecretBox, run: RunRecord, call: CallRecord) -> FunctionCall:
     )
 
 
-async def give(
-    run: OpenRun, call: CallRecord, machine_id: str, token: bytes, *, begun: bool
+async def grant_lease(
+    run: OpenRun, call: CallRecord, machine_id: str, token: bytes, *, started: bool
 ) -> None:
-    handout = call.handouts + 1
+    lease_number = call.handouts + 1
     await run.write.execute(
         UPDATE_CALL,
         {
             "of_key": call.key,
             "status": CallStatus.RUNNING.value,
-            "handouts": handout,
-            "acknowledged": begun,
-            "attempts": call.attempts + int(begun),
+            "handouts": lease_number,
+            "acknowledged": started,
+            "attempts": call.attempts + int(started),
             "machine_id": machine_id,
             "task_token": token,
             "handed_out_at": run.now,
@@ -79,10 +79,10 @@ async def give(
     )
     if call.kind == "function":
         run.stop_waiting()
-        run.event(CallStarted(call_id=call.id, machine_id=machine_id, attempt=handout))
+        run.event(CallStarted(call_id=call.id, machine_id=machine_id, attempt=lease_number))
 
 
-async def is_made_within_a_step(write: Write, call: CallRecord) -> bool:
+async def runs_in_process(write: Write, call: CallRecord) -> bool:
     """Whether a process that lives makes the call without an activity of the call's own.
 
     Two model steps of one run may be under way for a moment: of a workflow that has given the first one up, or does not
@@ -94,16 +94,16 @@ async def is_made_within_a_step(write: Write, call: CallRecord) -> bool:
     return (await write.execute(_ALIVE, holder)).first() is not None
 
 
-async def give_new(
+async def lease_new_calls(
     run: OpenRun, calls: Sequence[CallRecord], machine_id: str
-) -> tuple[HandedOut, ...]:
+) -> tuple[Leased, ...]:
     """Give all calls of a reply to whoever records it, in the same transaction; none where one of them may have to wait."""
-    wanted = [call for call in calls if is_wanted(call)]
-    if not all(_is_new(call) for call in wanted):
+    runnable = [call for call in calls if is_runnable(call)]
+    if not all(_is_new(call) for call in runnable):
         return ()
-    for call in wanted:
-        await give(run, call, machine_id, b"", begun=True)
-    return tuple(HandedOut(handed(run.write.box, run.record, call), None) for call in wanted)
+    for call in runnable:
+        await grant_lease(run, call, machine_id, b"", started=True)
+    return tuple(Leased(call_payload(run.write.box, run.record, call), None) for call in runnable)
 
 
 def _is_new(call: CallRecord) -> bool:

@@ -15,7 +15,7 @@ from perdure.contract import CallStatus, FunctionCall, ResultType
 
 
 @dataclass(frozen=True, slots=True)
-class HandedOut:
+class Leased:
     """The call is this machine's now. `limit`: calls of its function that may be at work at once."""
 
     call: FunctionCall
@@ -23,7 +23,7 @@ class HandedOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Full:
+class AtCapacity:
     """The call waits: as many of the function are at work as may be, or (no limit) this very one is, without an activity.
 
     `seconds`: for so long, because its function's processes died one after the other.
@@ -34,14 +34,14 @@ class Full:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Completed:
     """The call has its result, or waits for a person: complete its activity with the outcome."""
 
     outcome: CallOutcome
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Retry:
     """The attempt failed and another is allowed: fail the activity, to be retried after so many seconds."""
 
     reason: str
@@ -49,23 +49,23 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
-class Unwanted:
+class Discarded:
     """Nobody waits for this call any more."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class ResultRecorded:
     """What the poster of a result must see done: the activity's token, and what to tell Temporal."""
 
     run: RunRef
     call: CallRecord
     token: bytes
-    verdict: Settled | Again
+    attempt_outcome: Completed | Retry
 
 
-def held(
+def require_lease(
     call: CallRecord | None, call_id: str, machine_id: str, attempt: int | None
 ) -> tuple[CallRecord, bytes]:
     """The call and its activity's token, if this machine holds it now, by this hand-out."""
@@ -73,20 +73,20 @@ def held(
         raise NotFoundError(f"There is no call {call_id!r}.")
     if call.result_type is not None:
         raise SupersededError("The call has its result already; this one was not taken.")
-    held = call.status == CallStatus.RUNNING.value and call.machine_id == machine_id
-    if not held or call.task_token is None or attempt not in {None, call.handouts}:
+    is_held = call.status == CallStatus.RUNNING.value and call.machine_id == machine_id
+    if not is_held or call.task_token is None or attempt not in {None, call.handouts}:
         raise SupersededError(
             "The call is not this machine's (any more); the result was not taken."
         )
     return call, call.task_token
 
 
-def was_cancelled(call: CallRecord, machine_id: str, attempt: int | None) -> bool:
+def is_cancelled_for(call: CallRecord, machine_id: str, attempt: int | None) -> bool:
     """Whether the call was cancelled while this machine held it, by this hand-out."""
     return call.cancelled and call.machine_id == machine_id and attempt in {None, call.handouts}
 
 
-def outcome_of(call: CallRecord) -> CallOutcome:
+def to_call_outcome(call: CallRecord) -> CallOutcome:
     return CallOutcome(
         call.id,
         call.oversized and not call.shown,
@@ -94,18 +94,18 @@ def outcome_of(call: CallRecord) -> CallOutcome:
     )
 
 
-class Content(NamedTuple):
+class ResultContent(NamedTuple):
     """A result as it is kept: JSON text, or a plain string's characters."""
 
     text: str
     is_text: bool
 
 
-def content_of(kind: ResultType, result: JsonValue) -> Content:
+def to_result_content(kind: ResultType, result: JsonValue) -> ResultContent:
     """What the model reads of a result: a string's own characters, else its JSON text."""
     if isinstance(result, str):
-        return Content(storable(result), is_text=True)
+        return ResultContent(storable(result), is_text=True)
     if kind is ResultType.REJECTION and isinstance(result, dict) and "message" in result:
         name, message = result.get("name"), result["message"]
-        return Content(storable(f"{name}: {message}" if name else str(message)), is_text=True)
-    return Content(dump(result), is_text=False)
+        return ResultContent(storable(f"{name}: {message}" if name else str(message)), is_text=True)
+    return ResultContent(dump(result), is_text=False)

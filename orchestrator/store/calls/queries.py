@@ -19,13 +19,13 @@ from perdure.contract import MAX_INLINE_RESULT
 
 calls, runs, results = tables.calls, tables.runs, tables.call_results
 
-LISTED_RESULT = 10_000
+MAX_LISTED_RESULT = 10_000
 """Characters of a result that a list shows; a longer one is read with its call."""
 _KINDS = ("function", "handler")
 
 
 @dataclass(frozen=True, slots=True)
-class ShownCall:
+class CallView:
     """A call as it stands. `content` is its result, where that is there and not too long."""
 
     call: CallRecord
@@ -37,7 +37,7 @@ class ShownCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Original:
+class OriginalResult:
     """A result as it was given: JSON text, or a plain string's characters."""
 
     content: str
@@ -50,9 +50,9 @@ class CallQueries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def get(self, cluster_id: str, call_id: str) -> ShownCall:
+    async def get(self, cluster_id: str, call_id: str) -> CallView:
         """One call. Raises `NotFoundError`."""
-        wanted = _shown(MAX_INLINE_RESULT).where(
+        wanted = _select_views(MAX_INLINE_RESULT).where(
             calls.c.cluster_id == cluster_id, calls.c.id == call_id
         )
         async with self._database.read() as read:
@@ -61,7 +61,7 @@ class CallQueries:
             raise NotFoundError(f"There is no call {call_id!r}.")
         return found[0]
 
-    async def original(self, cluster_id: str, call_id: str) -> Original:
+    async def original(self, cluster_id: str, call_id: str) -> OriginalResult:
         """A call's whole result. Raises `NotFoundError`, `ConflictError` (`no_result`) where there is none yet."""
         statement = (
             select(results.c.content, calls.c.result_is_text)
@@ -75,24 +75,26 @@ class CallQueries:
             raise NotFoundError(f"There is no call {call_id!r}.")
         if row[0] is None:
             raise ConflictError("The call has no result yet.", code="no_result")
-        return Original(row[0], row[1])
+        return OriginalResult(row[0], row[1])
 
-    async def page(self, ref: RunRef, *, after: int, limit: int) -> list[ShownCall]:
+    async def page(self, ref: RunRef, *, after: int, limit: int) -> list[CallView]:
         """The calls that a run's model made, in that order. Raises `NotFoundError`."""
         async with self._database.read() as read:
             of_run = await _of_run(read, ref)
-            wanted = _shown(LISTED_RESULT).where(of_run, calls.c.key > after)
+            wanted = _select_views(MAX_LISTED_RESULT).where(of_run, calls.c.key > after)
             return await _read(read, wanted.order_by(calls.c.key).limit(limit))
 
     async def references(
         self, ref: RunRef, token: str, *, before: int | None, below: int | None, limit: int
-    ) -> list[ShownCall]:
+    ) -> list[CallView]:
         """The calls of a run whose result contains that text, exactly, newest first. Raises `NotFoundError`.
 
         `before` is a time (ms) at which they must have ended, `below` the key of the last one seen.
         """
         async with self._database.read() as read:
-            wanted = _shown(LISTED_RESULT).where(await _of_run(read, ref), _contains(token))
+            wanted = _select_views(MAX_LISTED_RESULT).where(
+                await _of_run(read, ref), _result_contains(token)
+            )
             if before is not None:
                 wanted = wanted.where(calls.c.finished_at < before)
             if below is not None:
@@ -100,18 +102,20 @@ class CallQueries:
             return await _read(read, wanted.order_by(calls.c.key.desc()).limit(limit))
 
 
-async def calls_named(read: Read, run_key: int, call_ids: Collection[str]) -> list[ShownCall]:
+async def calls_by_id(read: Read, run_key: int, call_ids: Collection[str]) -> list[CallView]:
     """Those of a run's calls, as a list shows them, in the order they were made."""
     if not call_ids:
         return []
-    wanted = _shown(LISTED_RESULT).where(calls.c.run_key == run_key, calls.c.kind == "function")
+    wanted = _select_views(MAX_LISTED_RESULT).where(
+        calls.c.run_key == run_key, calls.c.kind == "function"
+    )
     return await _read(read, wanted.where(calls.c.id.in_(call_ids)).order_by(calls.c.key))
 
 
-async def calls_behind(read: Read, run_key: int, call_id: str, *, limit: int) -> list[ShownCall]:
+async def calls_after(read: Read, run_key: int, call_id: str, *, limit: int) -> list[CallView]:
     """A run's calls that were made after that one; all of them where it is unknown."""
     known = select(calls.c.key).where(calls.c.run_key == run_key, calls.c.id == call_id)
-    wanted = _shown(LISTED_RESULT).where(
+    wanted = _select_views(MAX_LISTED_RESULT).where(
         calls.c.run_key == run_key,
         calls.c.kind == "function",
         calls.c.key > func.coalesce(known.scalar_subquery(), 0),
@@ -133,24 +137,26 @@ def _is_public() -> ColumnElement[bool]:
     return calls.c.kind.in_(_KINDS)
 
 
-def _contains(token: str) -> ColumnElement[bool]:
+def _result_contains(token: str) -> ColumnElement[bool]:
     """SQL: the result contains the text. LIKE knows wildcards, and on SQLite no case; taking the text out does not.
 
     In JSON a text stands with its escapes.
     """
     plain, escaped = storable(token), dump(token)[1:-1]
     return or_(
-        and_(calls.c.result_is_text.is_(True), _holds(plain)),
-        and_(calls.c.result_is_text.is_(False), or_(_holds(plain), _holds(escaped))),
+        and_(calls.c.result_is_text.is_(True), _contains_text(plain)),
+        and_(
+            calls.c.result_is_text.is_(False), or_(_contains_text(plain), _contains_text(escaped))
+        ),
     )
 
 
-def _holds(text: str) -> ColumnElement[bool]:
+def _contains_text(text: str) -> ColumnElement[bool]:
     content = results.c.content
     return func.length(func.replace(content, text, "")) != func.length(content)
 
 
-def _shown(characters: int) -> Select[Any]:
+def _select_views(characters: int) -> Select[Any]:
     """Calls with their run, and their result where it has at most so many characters."""
     return (
         select(
@@ -166,7 +172,7 @@ def _shown(characters: int) -> Select[Any]:
     )
 
 
-async def _read(read: Read, wanted: Select[Any]) -> list[ShownCall]:
+async def _read(read: Read, wanted: Select[Any]) -> list[CallView]:
     found = [_call(**row) for row in (await read.execute(wanted)).mappings()]
     attached = await blobs_of(read, [one.call.key for one in found])
     return [replace(one, blobs=_blobs(attached, one.call.key)) for one in found]
@@ -174,8 +180,8 @@ async def _read(read: Read, wanted: Select[Any]) -> list[ShownCall]:
 
 def _call(
     *, of_run: str, run_version: int, run_status: str, content: str | None, **columns: Any
-) -> ShownCall:
-    return ShownCall(CallRecord(**columns), of_run, run_version, run_status, content)
+) -> CallView:
+    return CallView(CallRecord(**columns), of_run, run_version, run_status, content)
 
 
 def _blobs(attached: Sequence[BlobRecord], call_key: int) -> tuple[BlobRecord, ...]:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from orchestrator.llm.transcript import summarized as summarized_text, truncate
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
-from orchestrator.store.calls.rows import find_call, show
+from orchestrator.store.calls.rows import find_call, show_to_model
 from orchestrator.store.database.engine import Database
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.runs.locked_run import OpenRun
@@ -39,13 +39,15 @@ class ResultStore:
     async def show_summary(self, ref: RunRef, call_id: str, summary: str, size: int) -> None:
         """Show the model a summary instead of the result; once."""
         text = summarized_text(storable(summary), size=size, call_id=call_id)
-        await self._show_instead(ref, call_id, text, summarized=True)
+        await self._show_replacement(ref, call_id, text, summarized=True)
 
-    async def show_beginning(self, ref: RunRef, call_id: str, content: str) -> None:
+    async def show_truncated(self, ref: RunRef, call_id: str, content: str) -> None:
         """Show the model the beginning of a result of which no summary could be had; once."""
-        await self._show_instead(ref, call_id, truncate(content, call_id=call_id), summarized=False)
+        await self._show_replacement(
+            ref, call_id, truncate(content, call_id=call_id), summarized=False
+        )
 
-    async def _show_instead(
+    async def _show_replacement(
         self, ref: RunRef, call_id: str, text: str, *, summarized: bool
     ) -> None:
         async with self._database.write() as write:
@@ -53,7 +55,9 @@ class ResultStore:
             call = await find_call(write, ref.cluster_id, call_id)
             if call is None or call.shown or call.result_type is None or is_final(run.status):
                 return  # a next turn asks for it again
-            await show(run, call, ResultType(call.result_type), text, summarized=summarized)
+            await show_to_model(
+                run, call, ResultType(call.result_type), text, summarized=summarized
+            )
             shortened = CallSummarized if summarized else CallCut
             run.event(shortened(call_id=call_id, size=call.result_size, shown_size=len(text)))
             await run.save()

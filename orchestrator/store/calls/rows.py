@@ -15,7 +15,7 @@ from orchestrator.rules.lifecycle import Trigger, allows, is_final
 from orchestrator.rules.model_reply import RequestedCall, ResultReadRequest as ReadPart
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
-from orchestrator.store.calls.interruptions import resume_when_decided
+from orchestrator.store.calls.interruptions import resume_if_decided
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import dump, storable
 from orchestrator.store.database.prepared import quick
@@ -45,7 +45,7 @@ DIRECT = "call"
 MAX_UNACKNOWLEDGED = 10
 """Hand-outs that no machine acknowledged: beyond that the call itself seems to kill who takes it."""
 
-_UNASKED = "The run had ended when the function asked for an approval: nobody was asked, and it did not return a result."
+_LATE_APPROVAL_REQUEST = "The run had ended when the function asked for an approval: nobody was asked, and it did not return a result."
 
 # Made once: building a statement costs more than sending it.
 _OPEN = quick(
@@ -69,12 +69,12 @@ _INSERT_RESULT = quick(insert(call_results))
 _INSERT_MESSAGE = quick(insert(tables.messages))
 
 
-def queue_name(cluster_id: str, service: str, function: str) -> str:
+def task_queue_name(cluster_id: str, service: str, function: str) -> str:
     """The Temporal task queue of a function. Names cannot contain a slash, so no two functions share one."""
     return f"{cluster_id}/{service}/{function}"
 
 
-def parts_of(queue: str) -> tuple[str, str, str]:
+def parse_task_queue(queue: str) -> tuple[str, str, str]:
     """Cluster, service and function of a task queue."""
     cluster_id, service, function = queue.split("/")
     return cluster_id, service, function
@@ -85,13 +85,13 @@ def result_message_id(call: CallRecord) -> str:
     return f"{call.id}:result"
 
 
-def order_of(call: CallRecord, now: int) -> CallSchedule:
+def call_schedule(call: CallRecord, now: int) -> CallSchedule:
     """How the workflow schedules the call."""
     if call.kind == WEBHOOK:
-        return _webhook_order(call, now)
+        return _webhook_schedule(call, now)
     return CallSchedule(
         call_id=call.id,
-        queue=queue_name(call.cluster_id, call.service, call.function),
+        queue=task_queue_name(call.cluster_id, call.service, call.function),
         name=f"{call.service}_{call.function}",
         timeout=call.timeout_ms / 1000 + LOCAL_TIMEOUT_SLACK,
         deadline=max(1.0, ((call.decided_at or call.created_at) + call.deadline_ms - now) / 1000),
@@ -100,14 +100,16 @@ def order_of(call: CallRecord, now: int) -> CallSchedule:
     )
 
 
-def order_in(run: OpenRun, call: CallRecord) -> CallSchedule:
+def call_schedule_in_run(run: OpenRun, call: CallRecord) -> CallSchedule:
     """The same for a call of the run's model: as urgent as the run, and never beyond the run's deadline."""
-    order, deadline = order_of(call, run.now), run.record.deadline_at
-    left = order.deadline if deadline is None else max(1.0, (deadline - run.now) / 1000)
-    return replace(order, priority=priority_of(run.record), deadline=min(order.deadline, left))
+    schedule, deadline = call_schedule(call, run.now), run.record.deadline_at
+    remaining = schedule.deadline if deadline is None else max(1.0, (deadline - run.now) / 1000)
+    return replace(
+        schedule, priority=priority_of(run.record), deadline=min(schedule.deadline, remaining)
+    )
 
 
-def _webhook_order(call: CallRecord, now: int) -> CallSchedule:
+def _webhook_schedule(call: CallRecord, now: int) -> CallSchedule:
     """One whole attempt is made even where the time is up, spent in waiting for the transitions before."""
     attempt = call.timeout_ms / 1000 + LOCAL_TIMEOUT_SLACK
     return CallSchedule(
@@ -132,7 +134,9 @@ async def find_call(read: Read, cluster_id: str, call_id: str) -> CallRecord | N
     return None if row is None else CallRecord(**row)
 
 
-async def insert_calls(run: OpenRun, step: int, wanted: Sequence[RequestedCall]) -> tuple[str, ...]:
+async def insert_calls(
+    run: OpenRun, step: int, requested: Sequence[RequestedCall]
+) -> tuple[str, ...]:
     """Write the calls of a reply; their ids in the order the model asked."""
     rows = [
         {
@@ -142,7 +146,7 @@ async def insert_calls(run: OpenRun, step: int, wanted: Sequence[RequestedCall])
             "kind": "function",
             "service": call.function.service,
             "function": call.function.name,
-            "input": dump(_kept_input(run, call)),
+            "input": dump(_input_column(run, call)),
             "step": step,
             "tool_call_id": call.tool_call.id,
             "tool_name": call.tool_call.name,
@@ -157,7 +161,7 @@ async def insert_calls(run: OpenRun, step: int, wanted: Sequence[RequestedCall])
             "status": CallStatus.PENDING.value,
             "created_at": run.now,
         }
-        for call in wanted
+        for call in requested
     ]
     if rows:
         await run.write.execute(_INSERT_CALLS, rows)
@@ -173,12 +177,12 @@ async def insert_calls(run: OpenRun, step: int, wanted: Sequence[RequestedCall])
     return tuple(str(row["id"]) for row in rows)
 
 
-def _kept_input(run: OpenRun, call: RequestedCall) -> JsonValue:
+def _input_column(run: OpenRun, call: RequestedCall) -> JsonValue:
     function = (call.function.service, call.function.name)
     return sealed_input(run.write.box, run.record.cluster_id, function, call.tool_call.input)
 
 
-async def answer(
+async def record_result(
     run: OpenRun,
     call: CallRecord,
     kind: ResultType,
@@ -196,7 +200,7 @@ async def answer(
     too_long = is_oversized(content)
     for_model = call.kind == "function" and run.record.kind != DIRECT
     summarize = for_model and too_long and not rejected and run.record.call_summarization
-    await _keep_result(
+    await _store_result(
         run,
         call,
         kind,
@@ -209,7 +213,7 @@ async def answer(
         approval_expires_at=None,
     )
     if call.status == CallStatus.INTERRUPTED.value:
-        await resume_when_decided(run)
+        await resume_if_decided(run)
     if call.kind != "function":
         return False
     run.event(
@@ -222,14 +226,14 @@ async def answer(
         )
     )
     if run.record.kind == DIRECT:
-        await _end_direct(run, call, kind, content)
+        await _finish_direct_run(run, call, kind, content)
     elif not summarize:
         shown = truncate(content, call_id=call.id) if too_long else content
         await _write_message(run, call, kind, shown, summarized=False)
     return summarize
 
 
-async def _keep_result(
+async def _store_result(
     run: OpenRun,
     call: CallRecord,
     kind: ResultType,
@@ -240,9 +244,9 @@ async def _keep_result(
 ) -> None:
     if is_text is None:
         is_text = kind is not ResultType.RESOLUTION
-    kept = content if is_text else sealed_result(run.write.box, call, content)
-    await run.write.execute(_INSERT_RESULT, {"call_key": call.key, "content": kept})
-    ended: dict[str, object] = {
+    stored = content if is_text else sealed_result(run.write.box, call, content)
+    await run.write.execute(_INSERT_RESULT, {"call_key": call.key, "content": stored})
+    columns_set: dict[str, object] = {
         "of_key": call.key,
         "result_type": kind.value,
         "result_size": len(content),
@@ -250,10 +254,12 @@ async def _keep_result(
         "finished_at": run.now,
         "task_token": None,
     }
-    await run.write.execute(UPDATE_CALL, ended | columns)
+    await run.write.execute(UPDATE_CALL, columns_set | columns)
 
 
-async def _end_direct(run: OpenRun, call: CallRecord, kind: ResultType, content: str) -> None:
+async def _finish_direct_run(
+    run: OpenRun, call: CallRecord, kind: ResultType, content: str
+) -> None:
     """The hidden run of a direct call has no model: it ends when its call does."""
     if call.cancelled or run.record.cancel_reason is not None:
         await run.move(Trigger.CANCEL, reason=run.record.cancel_reason or content)
@@ -263,7 +269,7 @@ async def _end_direct(run: OpenRun, call: CallRecord, kind: ResultType, content:
         await run.move(Trigger.FINISH)
 
 
-async def keep_late(
+async def record_late_result(
     run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, is_text: bool | None = None
 ) -> None:
     """Keep a result that came after the run's end as evidence.
@@ -271,16 +277,18 @@ async def keep_late(
     The model sees it only where a run that failed goes on with another turn: every call it made must be answered.
     """
     failed = CallStatus.FAILURE.value
-    await _keep_result(run, call, kind, content, is_text=is_text, status=failed, shown=True)
+    await _store_result(run, call, kind, content, is_text=is_text, status=failed, shown=True)
     run.event(CallLate(call_id=call.id, result_type=kind.value, size=len(content)))
     if allows(run.status, Trigger.REVIVE) and run.record.kind != DIRECT:
         late = truncate(content, call_id=call.id) if is_oversized(content) else content
         unasked = kind is ResultType.INTERRUPT
         shown = ResultType.REJECTION if unasked else kind
-        await _write_message(run, call, shown, _UNASKED if unasked else late, summarized=False)
+        await _write_message(
+            run, call, shown, _LATE_APPROVAL_REQUEST if unasked else late, summarized=False
+        )
 
 
-async def show(
+async def show_to_model(
     run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, summarized: bool
 ) -> None:
     """Show the model something shorter than a call's result."""
@@ -311,7 +319,7 @@ async def _write_message(
     )
 
 
-async def answer_lost(run: OpenRun, lost: TimedOutCall) -> None:
+async def record_timeout(run: OpenRun, lost: TimedOutCall) -> None:
     """Give a call that Temporal gave up on a failure as its result, unless it has one.
 
     On a run that has ended it stays open: a next turn finds it, and its time is up.
@@ -322,37 +330,37 @@ async def answer_lost(run: OpenRun, lost: TimedOutCall) -> None:
     if call is None or call.run_key != run.key or call.interruptions != lost.interruptions:
         return  # deleted, or a person was asked since
     if call.result_type is None:
-        await answer(
+        await record_result(
             run, call, ResultType.REJECTION, f"The call did not finish in time: {lost.reason}"
         )
 
 
-async def read_part(read: Read, run_key: int, wanted: ReadPart) -> ToolResult:
+async def read_result_slice(read: Read, run_key: int, request: ReadPart) -> ToolResult:
     """Answer the model's wish to read a part of a result of its own run."""
     statement = (
         select(
-            func.substr(call_results.c.content, wanted.offset + 1, wanted.length),
+            func.substr(call_results.c.content, request.offset + 1, request.length),
             calls.c.result_size,
         )
         .join(calls, calls.c.key == call_results.c.call_key)
-        .where(calls.c.run_key == run_key, calls.c.id == storable(wanted.call_id))
+        .where(calls.c.run_key == run_key, calls.c.id == storable(request.call_id))
     )
     row = (await read.execute(statement)).one_or_none()
-    call = wanted.tool_call
+    call = request.tool_call
     if row is None:
         return ToolResult(
             call.id,
             call.name,
-            f"This run has no result of a call {wanted.call_id!r}.",
+            f"This run has no result of a call {request.call_id!r}.",
             is_error=True,
         )
     content, size = row
     return ToolResult(
-        call.id, call.name, slice_result(content, offset=wanted.offset, size=size or 0)
+        call.id, call.name, slice_result(content, offset=request.offset, size=size or 0)
     )
 
 
-def exhausted(call: CallRecord) -> str | None:
+def attempts_exhausted(call: CallRecord) -> str | None:
     """Why the call must not be handed out once more, if that is so."""
     if call.max_attempts and call.attempts >= call.max_attempts:
         last = call.last_error or "its function worker was lost, or it ran out of time"

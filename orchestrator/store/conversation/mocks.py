@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from orchestrator.rules.model_reply import RequestedCall
-from orchestrator.store.calls.rows import answer, find_call
+from orchestrator.store.calls.rows import find_call, record_result
 from orchestrator.store.database.json_columns import dump, load_object, storable
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.locked_run import OpenRun
@@ -20,7 +20,7 @@ def mocked_outputs(run: RunRecord) -> dict[str, JsonValue]:
     return load_object(run.mocks) if run.test and run.mocks is not None else {}
 
 
-async def answer_mocked(
+async def use_mocked_results(
     run: OpenRun, call_ids: Sequence[str], calls: Sequence[RequestedCall]
 ) -> None:
     """Answer those calls of a reply that have a mock; the others wait for their workers."""
@@ -36,4 +36,4 @@ async def answer_mocked(
         content = storable(output) if isinstance(output, str) else dump(output)
         run.event(CallMocked(call_id=call_id, service=record.service, function=record.function))
         is_text = isinstance(output, str)
-        await answer(run, record, ResultType.RESOLUTION, content, is_text=is_text)
+        await record_result(run, record, ResultType.RESOLUTION, content, is_text=is_text)

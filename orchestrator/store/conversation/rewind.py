@@ -16,7 +16,7 @@ from orchestrator.llm.transcript import last_seen_key, text_data
 from orchestrator.rules.lifecycle import Trigger, allows, is_final
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
-from orchestrator.store.calls.rows import UPDATE_CALL, answer, open_calls
+from orchestrator.store.calls.rows import UPDATE_CALL, open_calls, record_result
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.json_columns import dump, load_object
 from orchestrator.store.records import CallRecord, MessageRecord, RunRecord
@@ -215,7 +215,7 @@ async def _close_calls(run: OpenRun, cut: _Cut) -> list[CallRecord]:
         if first is None or call.step is None or call.step < first:
             kept.append(call)
         elif call.result_type is None:
-            await answer(run, call, ResultType.REJECTION, _REPLACED)
+            await record_result(run, call, ResultType.REJECTION, _REPLACED)
         else:  # a summary of its result would be read by nobody
             await run.write.execute(UPDATE_CALL, {"of_key": call.key, "shown": True})
     return kept

@@ -19,20 +19,24 @@ from orchestrator.rules.lifecycle import Trigger, is_final
 from orchestrator.rules.model_reply import ParsedReply
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.calls.approvals import ask_first
-from orchestrator.store.calls.cache import answer_cached
-from orchestrator.store.calls.interruptions import is_paused, is_wanted, pause_for_people
-from orchestrator.store.calls.leases import Maker, give_new
-from orchestrator.store.calls.outcomes import HandedOut
+from orchestrator.store.calls.approvals import require_approvals
+from orchestrator.store.calls.cache import use_cached_results
+from orchestrator.store.calls.interruptions import (
+    is_paused_for_approval,
+    is_runnable,
+    pause_for_approval,
+)
+from orchestrator.store.calls.leases import CallExecutor, lease_new_calls
+from orchestrator.store.calls.outcomes import Leased
 from orchestrator.store.calls.rows import (
     DIRECT,
-    answer_lost,
+    call_schedule_in_run,
     insert_calls,
     open_calls,
-    order_in,
-    read_part,
+    read_result_slice,
+    record_timeout,
 )
-from orchestrator.store.conversation.mocks import answer_mocked
+from orchestrator.store.conversation.mocks import use_mocked_results
 from orchestrator.store.conversation.reply_writer import ReplyWriter
 from orchestrator.store.conversation.step_input import Known, Question, cluster_context, question_of
 from orchestrator.store.database.engine import Database, Read
@@ -88,13 +92,13 @@ async def standing_of(
     where that is known.
     """
     step = run.record.step if step is None else step
-    if is_final(run.status) or (run.status is RunStatus.PAUSED and not is_paused(run)):
+    if is_final(run.status) or (run.status is RunStatus.PAUSED and not is_paused_for_approval(run)):
         return RunState(run.status.value, step)
     calls = await open_calls(run.write, run.key) if calls is None else calls
     return RunState(
         run.status.value,
         step,
-        [order_in(run, call) for call in calls if is_wanted(call)],
+        [call_schedule_in_run(run, call) for call in calls if is_runnable(call)],
         [call.id for call in calls if call.result_type is not None],
         [call.id for call in calls if call.status == CallStatus.INTERRUPTED.value],
         priority=priority_of(run.record),
@@ -105,7 +109,7 @@ class Recorded(NamedTuple):
     """Where the run stands after a reply, and the calls of it that were given to its recorder."""
 
     standing: RunState
-    handed: tuple[HandedOut, ...] = ()
+    handed: tuple[Leased, ...] = ()
 
 
 class StepStore:
@@ -151,14 +155,14 @@ class StepStore:
         async with self._database.write() as write:
             run = await OpenRun.lock(write, ref)
             for call in lost:
-                await answer_lost(run, call)
+                await record_timeout(run, call)
             run.read_wishes()
             if run.record.cancel_reason is not None and not is_final(run.status):
                 await run.move(Trigger.CANCEL, reason=run.record.cancel_reason)
             await fail_overdue(run)
             standing = await standing_of(run)
             if standing.interrupted and run.status is not RunStatus.PAUSED:
-                await pause_for_people(run)
+                await pause_for_approval(run)
                 standing = await standing_of(run)
             ask = agent.next_action(standing.loop_state()) == agent.CallModel()
             ask = ask and (step in {0, run.record.step + 1}) and run.record.kind != DIRECT
@@ -183,7 +187,7 @@ class StepStore:
         attempt: int,
         duration_ms: int,
         cost_micros: int = 0,
-        maker: Maker | None = None,
+        maker: CallExecutor | None = None,
     ) -> Recorded:
         """Record a reply with all it asks for, and decide what it means; or drop it, if it came too late.
 
@@ -202,26 +206,26 @@ class StepStore:
             await _write_step(run, question.step, plan, message_key, effort)
             call_ids = await insert_calls(run, question.step, plan.calls)
             await count_calls(run, len(call_ids))
-            await answer_mocked(run, call_ids, plan.calls)
-            await answer_cached(run, call_ids, plan.calls)
+            await use_mocked_results(run, call_ids, plan.calls)
+            await use_cached_results(run, call_ids, plan.calls)
             for answer in plan.answers:
                 await writer.write_answer(answer)
             for part in plan.reads:
-                await writer.write_answer(await read_part(write, run.key, part))
+                await writer.write_answer(await read_result_slice(write, run.key, part))
             waiting = await open_calls(write, run.key) if plan.calls else []
-            asked = await ask_first(run, waiting)
+            asked = await require_approvals(run, waiting)
             decision = agent.next_action(await _situation(run, plan, waiting, seen))
             await writer.apply(decision, plan)
             if asked:
-                await pause_for_people(run)
+                await pause_for_approval(run)
             run.stop_waiting()
             standing = await standing_of(
                 run, question.step, calls=None if asked or not plan.calls else waiting
             )
-            handed: tuple[HandedOut, ...] = ()
+            handed: tuple[Leased, ...] = ()
             to_call = isinstance(decision, agent.CallFunctions) and not asked
-            if to_call and maker is not None and maker.has_room(standing.orders):
-                handed = await give_new(run, waiting, maker.machine_id)
+            if to_call and maker is not None and maker.has_capacity(standing.orders):
+                handed = await lease_new_calls(run, waiting, maker.machine_id)
             await run.save()
             return Recorded(standing, handed)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Select, delete, select, update
 
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
-from orchestrator.store.calls.rows import UPDATE_CALL, answer, find_call, order_of
+from orchestrator.store.calls.rows import UPDATE_CALL, call_schedule, find_call, record_result
 from orchestrator.store.database.engine import Database, Read, Write
 from orchestrator.store.database.json_columns import storable
 from orchestrator.store.records import CallRecord, DeliveryRecord
@@ -59,7 +59,7 @@ class DeliveryStore:
             for call_id in dead:
                 await _bury(run, call_id)
             await run.save()
-            return [order_of(call, run.now) for call in await _waiting(write, run.key)]
+            return [call_schedule(call, run.now) for call in await _waiting(write, run.key)]
 
     async def begin_webhook(self, ref: RunRef, call_id: str) -> WebhookAttempt | None:
         """Count an attempt before it is made; None where nothing is to be sent (any more)."""
@@ -85,7 +85,7 @@ class DeliveryStore:
             if found is None:
                 return
             run, call = found
-            await answer(run, call, ResultType.RESOLUTION, "null")
+            await record_result(run, call, ResultType.RESOLUTION, "null")
             await mark_delivered(write, call, run.now)
             await run.save()
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, or_, select
 
 from orchestrator.errors import NotFoundError
 from orchestrator.store import tables
-from orchestrator.store.calls.queries import ShownCall, calls_behind, calls_named
+from orchestrator.store.calls.queries import CallView, calls_after, calls_by_id
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.records import EventRecord, MessageRecord, RunRecord
@@ -28,7 +28,7 @@ class TimelinePage:
     run: RunRecord
     events: Sequence[EventRecord]
     messages: Sequence[MessageRecord]
-    calls: Sequence[ShownCall]
+    calls: Sequence[CallView]
     more: bool
 
 
@@ -66,7 +66,7 @@ class TimelineStore:
                 run,
                 found[:limit],
                 await _messages(read, run.key, mentioned),
-                await calls_named(read, run.key, mentioned.call_ids),
+                await calls_by_id(read, run.key, mentioned.call_ids),
                 more=len(found) > limit,
             )
 
@@ -91,11 +91,11 @@ class TimelineStore:
             )
             return [MessageRecord(**row) for row in (await read.execute(statement)).mappings()]
 
-    async def calls_after(self, ref: RunRef, call_id: str, *, limit: int) -> list[ShownCall]:
+    async def calls_after(self, ref: RunRef, call_id: str, *, limit: int) -> list[CallView]:
         """Calls made after that one; from the first where it is unknown."""
         async with self._database.read() as read:
             run = await _run(read, ref)
-            return await calls_behind(read, run.key, call_id, limit=limit)
+            return await calls_after(read, run.key, call_id, limit=limit)
 
 
 async def _run(read: Read, ref: RunRef) -> RunRecord:

@@ -15,10 +15,10 @@ from orchestrator.errors import NotFoundError
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.calls.attempts import end_lost
-from orchestrator.store.calls.crash_loops import note_death
-from orchestrator.store.calls.outcomes import Again, Settled, Unwanted, outcome_of
-from orchestrator.store.calls.rows import find_call, queue_name
+from orchestrator.store.calls.attempts import fail_lost_attempt
+from orchestrator.store.calls.crash_loops import record_crash
+from orchestrator.store.calls.outcomes import Completed, Discarded, Retry, to_call_outcome
+from orchestrator.store.calls.rows import find_call, task_queue_name
 from orchestrator.store.database.engine import Database
 from orchestrator.store.records import CallRecord
 from orchestrator.store.recovery.stalled_runs import BATCH, LOST_AFTER_MS
@@ -31,7 +31,7 @@ calls = tables.calls
 
 AT_ONCE = 0.05
 """Seconds until a call is offered again of which it is certain that nobody works on it."""
-_HAD = select(
+_LEASES_OF_WORKER = select(
     calls.c.run_key, calls.c.cluster_id, calls.c.id, calls.c.handouts, calls.c.task_token
 ).where(
     tables.OPEN_CALLS,
@@ -40,7 +40,7 @@ _HAD = select(
     calls.c.task_token.is_not(None),
 )
 
-_MADE = (
+_FUNCTIONS_OF_WORKER = (
     select(calls.c.service, calls.c.function)
     .where(
         tables.OPEN_CALLS,
@@ -50,13 +50,13 @@ _MADE = (
     )
     .distinct()
 )
-_AT_WORK = (
+_ACTIVE_RUNS = (
     select(tables.runs.c.cluster_id, tables.runs.c.id)
-    .where(tables.AT_WORK)
+    .where(tables.ACTIVE_RUNS)
     .order_by(tables.runs.c.updated_at.desc())
     .limit(bindparam("at_most"))
 )
-_TAKE_BACK = (
+_RELEASE = (
     update(calls)
     .where(calls.c.key == bindparam("of_key"), calls.c.acknowledged.is_(False))
     .values(status=CallStatus.PENDING.value, task_token=None)
@@ -64,23 +64,23 @@ _TAKE_BACK = (
 
 
 @dataclass(frozen=True, slots=True)
-class LostHandout:
+class LostLease:
     """A hand-out that reached nobody, and its activity's token."""
 
     run_key: int
     cluster_id: str
     call_id: str
-    handouts: int
+    lease_number: int
     token: bytes
 
 
-class LostHandoutStore:
+class LostLeaseStore:
     """Finds what was handed out to nobody, and takes it back."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find(self) -> list[LostHandout]:
+    async def find_unconfirmed(self) -> list[LostLease]:
         """Hand-outs to machines without heartbeats that were not confirmed for `LOST_AFTER_MS`."""
         statement = (
             select(
@@ -101,20 +101,20 @@ class LostHandoutStore:
             .limit(BATCH)
         )
         async with self._database.read() as read:
-            return [LostHandout(*row) for row in await read.execute(statement)]
+            return [LostLease(*row) for row in await read.execute(statement)]
 
-    async def at_work(self, limit: int) -> list[RunRef]:
+    async def active_runs(self, limit: int) -> list[RunRef]:
         """Runs that somebody works on, those of which something was heard last first."""
         async with self._database.read() as read:
-            return [RunRef(*row) for row in await read.execute(_AT_WORK, {"at_most": limit})]
+            return [RunRef(*row) for row in await read.execute(_ACTIVE_RUNS, {"at_most": limit})]
 
-    async def is_nobodys(self, cluster_id: str, call_id: str) -> bool:
+    async def is_unassigned(self, cluster_id: str, call_id: str) -> bool:
         """Whether the call waits to be given to a machine."""
         async with self._database.read() as read:
             call = await find_call(read, cluster_id, call_id)
         return call is not None and call.status == CallStatus.PENDING.value
 
-    async def take_back(self, lost: LostHandout) -> bool:
+    async def release(self, lost: LostLease) -> bool:
         """Let the call wait for a machine again, unless one was heard of it meanwhile. It costs the function nothing."""
         async with self._database.write() as write:
             try:
@@ -124,13 +124,13 @@ class LostHandoutStore:
             call = await find_call(write, lost.cluster_id, lost.call_id)
             if call is None or call.status != CallStatus.RUNNING.value:
                 return False
-            if call.handouts != lost.handouts or not await _take_back(run, call):
+            if call.handouts != lost.lease_number or not await _release_unacknowledged(run, call):
                 return False
             await run.save()
         return True
 
-    async def reclaim(self, ticket: CallRef, token: bytes) -> Settled | Again | Unwanted:
-        """What is to become of an activity whose API died with it: `Unwanted` where a machine has the call, or may have.
+    async def recover(self, ticket: CallRef, token: bytes) -> Completed | Retry | Discarded:
+        """What is to become of an activity whose API died with it: `Discarded` where a machine has the call, or may have.
 
         A call that no machine said it has is taken back: one that says so later is refused, and begins nothing.
         """
@@ -138,19 +138,19 @@ class LostHandoutStore:
             try:
                 run = await OpenRun.lock(write, ticket.run)
             except NotFoundError:
-                return Unwanted("the run was deleted")
+                return Discarded("the run was deleted")
             call = await find_call(write, ticket.run.cluster_id, ticket.call_id)
             if call is None:
-                return Unwanted("the call was deleted")
+                return Discarded("the call was deleted")
             if call.result_type is not None or call.status == CallStatus.INTERRUPTED.value:
-                return Settled(outcome_of(call))
+                return Completed(to_call_outcome(call))
             if call.status == CallStatus.RUNNING.value and call.task_token == token:
-                if not call.heartbeats or not await _take_back(run, call):
-                    return Unwanted("a machine has the call")
+                if not call.heartbeats or not await _release_unacknowledged(run, call):
+                    return Discarded("a machine has the call")
                 await run.save()
-        return Again("no machine was told", AT_ONCE)
+        return Retry("no machine was told", AT_ONCE)
 
-    async def take_from(
+    async def release_all_of(
         self, cluster_id: str, machine_id: str, *, hosted: bool = False
     ) -> list[bytes]:
         """Take everything back that a machine had which is dead; the tokens of the activities that are to be failed.
@@ -160,39 +160,39 @@ class LostHandoutStore:
         """
         of_machine = {"of_cluster": cluster_id, "of_machine": machine_id}
         if hosted:
-            await self._note_death(cluster_id, machine_id)
+            await self._record_crash(cluster_id, machine_id)
         async with self._database.read() as read:
-            rows = (await read.execute(_HAD, of_machine)).all()
-        tokens = [await self._take_from(LostHandout(*row)) for row in rows]
+            rows = (await read.execute(_LEASES_OF_WORKER, of_machine)).all()
+        tokens = [await self._fail_attempt(LostLease(*row)) for row in rows]
         return [token for token in tokens if token]
 
-    async def _note_death(self, cluster_id: str, machine_id: str) -> None:
+    async def _record_crash(self, cluster_id: str, machine_id: str) -> None:
         """Before its calls are taken back: from then on somebody else may make them."""
         of_machine = {"of_cluster": cluster_id, "of_machine": machine_id}
         async with self._database.write() as write:
-            names = (await write.execute(_MADE, of_machine)).all()
-            queues = [queue_name(cluster_id, service, function) for service, function in names]
-            await note_death(write, queues, machine_id)
+            names = (await write.execute(_FUNCTIONS_OF_WORKER, of_machine)).all()
+            queues = [task_queue_name(cluster_id, service, function) for service, function in names]
+            await record_crash(write, queues, machine_id)
 
-    async def _take_from(self, lost: LostHandout) -> bytes | None:
+    async def _fail_attempt(self, lost: LostLease) -> bytes | None:
         async with self._database.write() as write:
             try:
                 run = await OpenRun.lock_key(write, lost.run_key)
             except NotFoundError:
                 return None
             call = await find_call(write, lost.cluster_id, lost.call_id)
-            if call is None or call.handouts != lost.handouts or call.task_token is None:
+            if call is None or call.handouts != lost.lease_number or call.task_token is None:
                 return None  # it was answered, or given to somebody else
             if call.status == CallStatus.RUNNING.value:
-                await end_lost(run, call)
+                await fail_lost_attempt(run, call)
                 await run.save()
             return call.task_token
 
 
-async def _take_back(run: OpenRun, call: CallRecord) -> bool:
+async def _release_unacknowledged(run: OpenRun, call: CallRecord) -> bool:
     """False where a machine said, a moment ago even, that it has the call."""
-    taken = await run.write.execute(_TAKE_BACK, {"of_key": call.key})
-    if taken.rowcount == 0:
+    released = await run.write.execute(_RELEASE, {"of_key": call.key})
+    if released.rowcount == 0:
         return False
     if call.kind == "function" and not is_final(run.status):
         run.event(CallUndelivered(call_id=call.id, attempt=call.handouts))

@@ -11,8 +11,8 @@ from orchestrator.errors import NotFoundError
 from orchestrator.rules.lifecycle import UNFINISHED, is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.calls.interruptions import makes_calls
-from orchestrator.store.calls.rows import answer, exhausted, find_call
+from orchestrator.store.calls.interruptions import can_run_calls
+from orchestrator.store.calls.rows import attempts_exhausted, find_call, record_result
 from orchestrator.store.database.engine import Database
 from orchestrator.store.functions.registry import has_live_machine
 from orchestrator.store.records import CallRecord
@@ -90,7 +90,7 @@ class SweepStore:
         statement = (
             select(runs.c.cluster_id, runs.c.id)
             .where(
-                tables.AT_WORK,
+                tables.ACTIVE_RUNS,
                 or_(
                     and_(
                         runs.c.status == RunStatus.PENDING.value,
@@ -182,9 +182,9 @@ class SweepStore:
                 return
             if call.handed_out_at is not None and run.now < call.handed_out_at + _patience(call):
                 return  # a machine came in between
-            reason = exhausted(call)
+            reason = attempts_exhausted(call)
             if reason is not None:
-                await answer(run, call, ResultType.REJECTION, reason)
+                await record_result(run, call, ResultType.REJECTION, reason)
                 run.wish()
             elif run.record.waiting_for is None:
                 run.wait_for(
@@ -223,7 +223,7 @@ class SweepStore:
             with suppress(NotFoundError):  # deleted since
                 async with self._database.write() as write:
                     run = await OpenRun.lock_key(write, key)
-                    if run.record.parked is parked or not makes_calls(run):
+                    if run.record.parked is parked or not can_run_calls(run):
                         continue
                     if parked:
                         run.set(parked=True)

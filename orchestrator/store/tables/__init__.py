@@ -34,7 +34,7 @@ from orchestrator.store.tables.clusters import (
     webhook_secrets,
 )
 from orchestrator.store.tables.runs import (
-    AT_WORK,
+    ACTIVE_RUNS,
     events,
     messages,
     run_config_versions,
@@ -46,7 +46,7 @@ from orchestrator.store.tables.runs import (
 )
 
 __all__ = [
-    "AT_WORK",
+    "ACTIVE_RUNS",
     "OPEN_CALLS",
     "UNSHOWN_CALLS",
     "api_keys",

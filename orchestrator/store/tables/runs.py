@@ -30,7 +30,7 @@ from orchestrator.store.tables.base import (
     run_key_column,
 )
 
-_AT_WORK = "status IN ('pending', 'running')"
+_ACTIVE_RUNS = "status IN ('pending', 'running')"
 
 runs = Table(
     "runs",
@@ -104,7 +104,7 @@ runs = Table(
     UniqueConstraint("cluster_id", "idempotency_key"),
     Index("ix_runs_cluster_created", "cluster_id", "created_at", "key"),
     Index("ix_runs_cluster_status", "cluster_id", "status", "created_at", "key"),
-    index_where(_AT_WORK, "ix_runs_at_work", "status"),
+    index_where(_ACTIVE_RUNS, "ix_runs_at_work", "status"),
     index_where("wake_wanted > wake_read", "ix_runs_unheard", "wake_at"),
     index_of_the_few("ix_runs_waiting", "waiting_since"),
     index_of_the_few("ix_runs_deadline", "deadline_at"),
@@ -112,7 +112,7 @@ runs = Table(
     index_of_the_few("ix_runs_config", "config_id", "cluster_id", "created_at"),
 )
 
-AT_WORK: ColumnElement[Any] = literal_column(f"runs.{_AT_WORK}")
+ACTIVE_RUNS: ColumnElement[Any] = literal_column(f"runs.{_ACTIVE_RUNS}")
 """SQL: runs that somebody works on, or should; the words of their index. Of those that are paused there may be many."""
 
 run_metadata = Table(

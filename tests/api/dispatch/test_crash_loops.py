@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.dispatch.crash_loops import CrashLoops
+from api.dispatch.crash_loops import CrashLoopTracker
 from orchestrator.rules.crash_loop import LONGEST_PAUSE, RESET_SECONDS, SAME_CRASH_SECONDS, SPARED
 
 
@@ -14,12 +14,12 @@ class _Clock:
         return self.now
 
 
-def _dying(loops: CrashLoops, clock: _Clock, times: int, queue: str = "bad") -> list[float]:
+def _dying(loops: CrashLoopTracker, clock: _Clock, times: int, queue: str = "bad") -> list[float]:
     """The pauses after so many deaths, one after the other."""
     pauses: list[float] = []
     for _ in range(times):
         clock.now += SAME_CRASH_SECONDS
-        loops.handed_out("a call", queue, attempt=2)
+        loops.record_lease("a call", queue, attempt=2)
         began = clock.now
         while loops.is_pausing(queue):
             clock.now += 0.5
@@ -29,51 +29,51 @@ def _dying(loops: CrashLoops, clock: _Clock, times: int, queue: str = "bad") -> 
 
 def test_pauses_grow_and_have_an_end() -> None:
     clock = _Clock()
-    pauses = _dying(CrashLoops(clock), clock, SPARED + 6)
+    pauses = _dying(CrashLoopTracker(clock), clock, SPARED + 6)
     assert pauses == [0, 0, 2, 4, 8, 16, LONGEST_PAUSE, LONGEST_PAUSE]
 
 
 def test_other_functions_are_offered_as_before() -> None:
     clock = _Clock()
-    loops = CrashLoops(clock)
+    loops = CrashLoopTracker(clock)
     for _ in range(SPARED + 1):
         clock.now += SAME_CRASH_SECONDS
-        loops.came_back("bad")
+        loops.record_lost("bad")
     assert loops.is_pausing("bad")
     assert not loops.is_pausing("good")
 
 
 def test_many_calls_lost_by_one_death_are_one_death() -> None:
     clock = _Clock()
-    loops = CrashLoops(clock)
+    loops = CrashLoopTracker(clock)
     for number in range(50):
-        loops.handed_out(str(number), "busy", attempt=2)
+        loops.record_lease(str(number), "busy", attempt=2)
     assert not loops.is_pausing("busy")
 
 
 def test_a_result_ends_the_streak() -> None:
     clock = _Clock()
-    loops = CrashLoops(clock)
+    loops = CrashLoopTracker(clock)
     for number in range(20):
         clock.now += SAME_CRASH_SECONDS
-        loops.handed_out(str(number), "shaky", attempt=2)
-        loops.answered(str(number))
+        loops.record_lease(str(number), "shaky", attempt=2)
+        loops.record_result(str(number))
     assert not loops.is_pausing("shaky")
 
 
 def test_a_first_attempt_says_nothing() -> None:
     clock = _Clock()
-    loops = CrashLoops(clock)
+    loops = CrashLoopTracker(clock)
     for number in range(20):
         clock.now += SAME_CRASH_SECONDS
-        loops.handed_out(str(number), "new", attempt=1)
+        loops.record_lease(str(number), "new", attempt=1)
     assert not loops.is_pausing("new")
 
 
 def test_a_death_long_ago_is_forgotten() -> None:
     clock = _Clock()
-    loops = CrashLoops(clock)
+    loops = CrashLoopTracker(clock)
     for _ in range(20):
         clock.now += RESET_SECONDS + 1
-        loops.came_back("old")
+        loops.record_lost("old")
     assert not loops.is_pausing("old")

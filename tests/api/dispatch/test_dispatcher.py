@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from api.dispatch.dispatcher import CallDoor
+from api.dispatch.dispatcher import CallDispatcher
 from orchestrator.store.calls.execution import CallStore
-from orchestrator.store.calls.outcomes import HandedOut
+from orchestrator.store.calls.outcomes import Leased
 from orchestrator.temporal.activity_tasks import ActivityTask, ActivityTaskClient
 from orchestrator.temporal.in_flight_journal import InFlightJournal
 from orchestrator.workflows.interface import CallRef, RunRef
@@ -44,7 +44,7 @@ class Store:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    async def hand_out(self, ticket: CallRef, machine_id: str, token: bytes) -> HandedOut:
+    async def hand_out(self, ticket: CallRef, machine_id: str, token: bytes) -> Leased:
         assert (machine_id, token) == ("machine", ticket.call_id.encode())
         await asyncio.sleep(self._seconds)
         call = FunctionCall(
@@ -56,7 +56,7 @@ class Store:
             attempt=1,
             timeout_seconds=30,
         )
-        return HandedOut(call, limit=None)
+        return Leased(call, limit=None)
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ async def test_what_is_there_at_once_is_handed_out_at_once(
     gather: float, seconds: float, handed_out: int
 ) -> None:
     queue = Queue()
-    door = CallDoor(
+    door = CallDispatcher(
         cast("ActivityTaskClient", queue),
         cast("CallStore", Store(seconds)),
         InFlightJournal(None, "test"),
     )
 
-    calls = await door.take(
-        "machine", [QUEUE], limit=4, wait=5, gone=asyncio.Event(), gather=gather
+    calls = await door.poll(
+        "machine", [QUEUE], limit=4, wait=5, disconnected=asyncio.Event(), batch_seconds=gather
     )
 
     assert [call.id for call in calls] == [f"{QUEUE}-{number}" for number in range(handed_out)]

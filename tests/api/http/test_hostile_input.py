@@ -183,9 +183,9 @@ async def test_the_name_of_a_machine_is_bounded_before_it_is_remembered(
             headers={"Authorization": ours.key, "x-machine-id": name},
         )
         assert refused(answer), (name[:10], answer.text)
-        assert services.presence.whence(ours.ids["clusterId"], name) == (None, None)
+        assert services.liveness.info(ours.ids["clusterId"], name) == (None, None)
     await client.get("/me", headers={"x-machine-id": "m" * 256})
-    assert services.presence.whence(cluster, "m" * 256) != (None, None)
+    assert services.liveness.info(cluster, "m" * 256) != (None, None)
 
 
 def test_a_cursor_holds_the_longest_name_that_a_machine_may_have() -> None:

@@ -211,7 +211,7 @@ async def test_the_inferable_manner_knows_approvals(
     ref, call_id = await _called(stage)
     machine = theirs.headers["x-machine-id"]
     token = CallRef(ref, call_id)
-    await CallStore(stage.store.database).hand_out(token, machine, b"token")
+    await CallStore(stage.store.database).lease(token, machine, b"token")
     body = {"result": {"type": "approval"}, "resultType": "interrupt", "meta": {}}
     await theirs.post(f"{calls}/{call_id}/result", json=body)
     assert (await theirs.get(f"{runs}/{ref.run_id}")).json()["status"] == "paused"

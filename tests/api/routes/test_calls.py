@@ -11,7 +11,7 @@ import pytest
 from pydantic import JsonValue
 
 from api.dependencies import ApiServices
-from orchestrator.store.calls.outcomes import HandedOut, content_of
+from orchestrator.store.calls.outcomes import Leased, to_result_content
 from orchestrator.workflows.interface import CallRef, RunRef
 from perdure.contract import MAX_BLOB_BYTES, ResultType
 
@@ -46,10 +46,10 @@ async def _create(client: httpx2.AsyncClient, calls: str, **fields: Any) -> dict
     return created
 
 
-async def _handed_out(services: ApiServices, cluster: str, call: dict[str, Any]) -> HandedOut:
+async def _handed_out(services: ApiServices, cluster: str, call: dict[str, Any]) -> Leased:
     ticket = CallRef(RunRef(cluster, call["runId"]), call["id"])
-    given = await services.store.calls.hand_out(ticket, "worker-1", b"token")
-    assert isinstance(given, HandedOut)
+    given = await services.store.calls.lease(ticket, "worker-1", b"token")
+    assert isinstance(given, Leased)
     return given
 
 
@@ -62,8 +62,8 @@ async def _post_result(client: httpx2.AsyncClient, path: str, **fields: Any) -> 
 
 async def _answer(services: ApiServices, cluster: str, call_id: str, result: JsonValue) -> None:
     """The same without asking for Temporal, which takes its time to be away."""
-    content = content_of(ResultType.RESOLUTION, result)
-    await services.store.calls.finish(
+    content = to_result_content(ResultType.RESOLUTION, result)
+    await services.store.calls.accept_result(
         cluster,
         call_id,
         "worker-1",

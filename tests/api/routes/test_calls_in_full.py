@@ -293,9 +293,9 @@ async def test_a_hand_out_that_died_with_its_replica_is_made_by_another_machine(
     )
     assert registered.status_code == 200
     made = await full.call(1)
-    door, gone = full.replicas[0].door, asyncio.Event()
-    (lost,) = await door.take(
-        "m1", [f"{full.cluster}/sales/query"], limit=1, wait=10, gone=gone
+    door, gone = full.replicas[0].dispatcher, asyncio.Event()
+    (lost,) = await door.poll(
+        "m1", [f"{full.cluster}/sales/query"], limit=1, wait=10, disconnected=gone
     )  # and the answer is never written
     assert lost.id == made["id"]
     calls = tables.calls

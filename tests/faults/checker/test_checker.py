@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from orchestrator.rules.model_reply import ParsedReply
 from orchestrator.store import tables
-from orchestrator.store.calls.execution import CallStore, Finished
+from orchestrator.store.calls.execution import CallStore, ResultRecorded
 from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
 from orchestrator.store.conversation.steps import Question, Recorded, StepStore
 from orchestrator.store.deliveries.deliveries import DeliveryStore
@@ -346,15 +346,15 @@ class _Uncounted(CallStore):
     """Hands a call out again although it was answered, and does not count it."""
 
     @override
-    async def finish(
+    async def accept_result(
         self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None, **options: Any
-    ) -> Finished:
-        finished = await super().finish(cluster_id, call_id, machine_id, attempt, **options)
+    ) -> ResultRecorded:
+        recorded = await super().accept_result(cluster_id, call_id, machine_id, attempt, **options)
         async with self._database.write() as write:
             await write.execute(
                 update(tables.calls).where(tables.calls.c.id == call_id).values(attempts=0)
             )
-        return finished
+        return recorded
 
 
 async def test_a_store_that_forgets_a_run_is_found(played: Played) -> None:

@@ -118,7 +118,7 @@ def left_behind(folder: Path, *tasks: InFlightTask, scope: str = SCOPE) -> str:
 
 
 def looking(stage: Stage, folder: Path | None, queue: Queue, scope: str = SCOPE) -> CrashRecovery:
-    return CrashRecovery(folder, scope, queue, stage.store.lost_handouts)
+    return CrashRecovery(folder, scope, queue, stage.store.lost_leases)
 
 
 @pytest.mark.parametrize(
@@ -265,10 +265,12 @@ async def test_what_was_deleted_is_let_go(stage: Stage, folder: Path, queue: Que
 async def test_a_dead_machines_calls_are_taken_from_it_and_its_attempt_counts(stage: Stage) -> None:
     ticket = await _given(stage, b"its token")
     await stage.acknowledge(ticket.call_id)
-    lost = stage.store.lost_handouts
-    assert await lost.take_from(stage.cluster_id, "another") == []
-    assert await lost.take_from(stage.cluster_id, "m1") == [b"its token"]
-    assert await lost.take_from(stage.cluster_id, "m1") == [b"its token"], "Temporal may not know"
+    lost = stage.store.lost_leases
+    assert await lost.release_all_of(stage.cluster_id, "another") == []
+    assert await lost.release_all_of(stage.cluster_id, "m1") == [b"its token"]
+    assert await lost.release_all_of(stage.cluster_id, "m1") == [b"its token"], (
+        "Temporal may not know"
+    )
     row = await stage.call_row(ticket.call_id)
     assert (row["status"], row["attempts"]) == ("pending", 1)
     assert await stage.events(ticket.run, "call.lost") == [
@@ -279,15 +281,15 @@ async def test_a_dead_machines_calls_are_taken_from_it_and_its_attempt_counts(st
 async def test_a_dead_machines_last_result_counts(stage: Stage) -> None:
     ticket = await _given(stage)
     await stage.finish(ticket.call_id)
-    assert await stage.store.lost_handouts.take_from(stage.cluster_id, "m1") == []
+    assert await stage.store.lost_leases.release_all_of(stage.cluster_id, "m1") == []
     assert (await stage.call_row(ticket.call_id))["result_type"] == ResultType.RESOLUTION.value
 
 
 async def test_a_call_that_was_given_to_another_machine_stays_there(stage: Stage) -> None:
     ticket = await _given(stage)
     await stage.hand_out(ticket.run, ticket.call_id, "m2", b"later")
-    assert await stage.store.lost_handouts.take_from(stage.cluster_id, "m1") == []
-    assert await stage.store.lost_handouts.take_from("another-cluster", "m2") == []
+    assert await stage.store.lost_leases.release_all_of(stage.cluster_id, "m1") == []
+    assert await stage.store.lost_leases.release_all_of("another-cluster", "m2") == []
     assert (await stage.call_row(ticket.call_id))["machine_id"] == "m2"
 
 
@@ -340,7 +342,7 @@ async def test_what_a_dead_process_hosted_is_nobodys_at_once(
         content = path.read_bytes()
     journal.close()
     path.write_bytes(content)
-    assert not await stage.store.lost_handouts.is_nobodys(stage.cluster_id, ticket.call_id)
+    assert not await stage.store.lost_leases.is_unassigned(stage.cluster_id, ticket.call_id)
     await looking(stage, folder, queue).sweep()
-    assert await stage.store.lost_handouts.is_nobodys(stage.cluster_id, ticket.call_id)
+    assert await stage.store.lost_leases.is_unassigned(stage.cluster_id, ticket.call_id)
     assert [token for token, *_ in queue.failed] == [b"token"]

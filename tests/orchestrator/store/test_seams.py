@@ -103,7 +103,7 @@ async def test_a_reply_to_a_result_that_was_taken_back_does_not_count(stage: Sta
     await stage.store.calls.supersede(finished.call)
     standing = await stage.record(question, text_of("the answer"))
     assert [one.call_id for one in standing.orders] == [order.call_id]
-    assert (await stage.store.calls.look(ref)).rewound
+    assert (await stage.store.calls.read_pending_requests(ref)).rewound
     await stage.answer(ref, order.call_id, "new")
     conversation = await asked(stage, ref)
     check(conversation)
@@ -151,6 +151,6 @@ async def test_a_hand_out_that_is_taken_back_after_the_end_is_no_event(stage: St
     await stage.hand_out(ref, order.call_id)
     await stage.alter(tables.calls, tables.calls.c.id == order.call_id, handed_out_at=1)
     await stage.store.runs.settle(ref, Trigger.FAIL, "the store was away")
-    (lost,) = await stage.store.lost_handouts.find()
-    assert await stage.store.lost_handouts.take_back(lost)
+    (lost,) = await stage.store.lost_leases.find_unconfirmed()
+    assert await stage.store.lost_leases.release(lost)
     assert (await stage.event_types(ref))[-1] == "run.status"

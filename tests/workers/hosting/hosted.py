@@ -14,7 +14,7 @@ from perdure import Service
 from perdure.hosting import Host
 from tests.support.stage import Stage
 from workers.activities import Activities
-from workers.hosting.host import Hosting
+from workers.hosting.host import HostedFunctions
 from workers.model_step.auxiliary_model import AuxiliaryModel
 from workers.model_step.model_step import ModelStepRunner
 from workers.model_step.summarizer import Summarizer
@@ -23,17 +23,17 @@ from workers.models import open_models
 MACHINE = "the-worker"
 
 
-def hosting_of(stage: Stage, service: Service, *, look_seconds: float = 4.0) -> Hosting:
-    return Hosting(
+def hosting_of(stage: Stage, service: Service, *, look_seconds: float = 4.0) -> HostedFunctions:
+    return HostedFunctions(
         stage.store,
         Host([service]),
         cluster_id=stage.cluster_id,
         machine_id=MACHINE,
-        look_seconds=look_seconds,
+        watch_seconds=look_seconds,
     )
 
 
-def activities_of(stage: Stage, hosting: Hosting | None) -> Activities:
+def activities_of(stage: Stage, hosting: HostedFunctions | None) -> Activities:
     settings = Settings(anthropic_api_key=None, default_model="scripted/inline")
     models = open_models(settings)
     small = AuxiliaryModel(stage.store, models, model=None)
@@ -51,7 +51,7 @@ def call(function: str, **given: JsonValue) -> dict[str, JsonValue]:
 
 async def think(
     stage: Stage,
-    hosting: Hosting | None,
+    hosting: HostedFunctions | None,
     ref: RunRef,
     environment: ActivityEnvironment | None = None,
 ) -> RunState:

@@ -16,9 +16,9 @@ from temporalio.testing import ActivityEnvironment
 from typing_extensions import override
 
 from orchestrator.rules.crash_loop import LONGEST_PAUSE, SPARED, CrashLoopBackoff
-from orchestrator.store.calls.crash_loops import CrashStreakStore
-from orchestrator.store.calls.outcomes import Settled
-from orchestrator.store.calls.rows import queue_name
+from orchestrator.store.calls.crash_loops import CrashLoopStore
+from orchestrator.store.calls.outcomes import Completed
+from orchestrator.store.calls.rows import task_queue_name
 from orchestrator.store.database.engine import Database
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED
 from orchestrator.workflows.interface import CallRef
@@ -26,9 +26,9 @@ from perdure import Service
 from tests.support.crashes import die_often, go_by, streaks, tickets
 from tests.support.stage import Stage
 from tests.workers.hosting.hosted import call, hosting_of, script, think
-from workers.hosting.crash_loops import CrashLoops
-from workers.hosting.host import Hosting
-from workers.hosting.task_queues import HostedCalls
+from workers.hosting.crash_loops import CrashLoopCache
+from workers.hosting.host import HostedFunctions
+from workers.hosting.task_queues import HostedFunctionActivity
 
 BAD = "here_bad"
 
@@ -51,29 +51,29 @@ def _service() -> Service:
     return service
 
 
-class _Away(CrashStreakStore):
+class _Away(CrashLoopStore):
     @override
-    async def end(self, queue: str) -> None:
+    async def clear(self, queue: str) -> None:
         raise OSError("the disk is full")
 
 
-class _Read(CrashStreakStore):
+class _Read(CrashLoopStore):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self.found = asyncio.Event()
 
     @override
-    async def of(self, cluster_id: str) -> dict[str, CrashLoopBackoff]:
-        known = await super().of(cluster_id)
+    async def load_all(self, cluster_id: str) -> dict[str, CrashLoopBackoff]:
+        known = await super().load_all(cluster_id)
         if known:
             self.found.set()
         return known
 
 
-async def _after_deaths(stage: Stage, deaths: int) -> Hosting:
+async def _after_deaths(stage: Stage, deaths: int) -> HostedFunctions:
     """The process that comes after those that died in the function."""
     hosting = hosting_of(stage, _service())
-    async with hosting.attended():
+    async with hosting.registered():
         await die_often(stage, BAD, deaths)
     return hosting_of(stage, _service())
 
@@ -82,7 +82,7 @@ async def test_a_pausing_function_is_left_to_its_queue_and_the_one_beside_it_is_
     stage: Stage,
 ) -> None:
     hosting = await _after_deaths(stage, SPARED + 3)
-    async with hosting.attended():
+    async with hosting.registered():
         held = await stage.run(prompt=script(call("bad"), {"text": "done"}))
         standing = await think(stage, hosting, held)
         assert (standing.status, len(standing.orders)) == ("running", 1)
@@ -91,14 +91,14 @@ async def test_a_pausing_function_is_left_to_its_queue_and_the_one_beside_it_is_
         other = await stage.run(prompt=script(call("good"), {"text": "done"}))
         assert (await think(stage, hosting, other)).status == "done"
         await go_by(stage, LONGEST_PAUSE)
-        await hosting._crash_loops.look()
+        await hosting._crash_loops.refresh()
         assert (await think(stage, hosting, held)).status == "done"
     assert await stage.rows(streaks) == []
 
 
 async def test_its_queue_has_it_come_again_when_the_pause_is_over(stage: Stage) -> None:
     hosting = await _after_deaths(stage, SPARED + 3)
-    async with hosting.attended():
+    async with hosting.registered():
         (ticket,) = await tickets(stage, BAD)
         with pytest.raises(ApplicationError) as raised:
             await _activity(hosting, ticket)
@@ -108,19 +108,19 @@ async def test_its_queue_has_it_come_again_when_the_pause_is_over(stage: Stage) 
         assert (await stage.look(ticket.run)).waiting_for is not None
 
 
-async def _activity(hosting: Hosting, ticket: CallRef) -> None:
+async def _activity(hosting: HostedFunctions, ticket: CallRef) -> None:
     """The call's own activity, as Temporal has this process carry it out."""
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, started_time=datetime.now(UTC))
     payload: Payload = PayloadConverter.default.to_payload(ticket)
-    calls = HostedCalls(hosting, queue_name(hosting.cluster_id, "here", "bad"))
+    calls = HostedFunctionActivity(hosting, task_queue_name(hosting.cluster_id, "here", "bad"))
     await environment.run(calls.call, [RawValue(payload)])
 
 
 @pytest.mark.parametrize("how", ["well", "ill"])
 async def test_any_result_ends_the_suspicion(stage: Stage, how: str) -> None:
     hosting = await _after_deaths(stage, SPARED)
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=script(call("bad", how=how), {"text": "done"}))
         assert (await think(stage, hosting, ref)).status == "done"
         assert await stage.rows(streaks) == []
@@ -128,19 +128,19 @@ async def test_any_result_ends_the_suspicion(stage: Stage, how: str) -> None:
 
 async def test_a_death_that_another_process_noticed_is_heard_of(stage: Stage) -> None:
     store = _Read(stage.store.database)
-    loops = CrashLoops(store, stage.cluster_id)
+    loops = CrashLoopCache(store, stage.cluster_id)
     looking = asyncio.create_task(loops.run())
     await _after_deaths(stage, 1)
     await asyncio.wait_for(store.found.wait(), 30)
     looking.cancel()
-    queue = queue_name(stage.cluster_id, "here", "bad")
+    queue = task_queue_name(stage.cluster_id, "here", "bad")
     assert loops.is_suspect(queue)
     assert not loops.is_pausing(queue), "one death is spared"
 
 
 async def test_who_is_under_no_suspicion_pays_nothing(stage: Stage) -> None:
     hosting, asked = hosting_of(stage, _service()), list[str]()
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=script(call("bad"), {"text": "done"}))
         engine = stage.store.database.engine.sync_engine
         event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
@@ -152,9 +152,9 @@ async def test_who_is_under_no_suspicion_pays_nothing(stage: Stage) -> None:
 
 async def test_a_store_that_is_away_undoes_no_result(stage: Stage) -> None:
     hosting = await _after_deaths(stage, SPARED)
-    async with hosting.attended():
+    async with hosting.registered():
         (ticket,) = await tickets(stage, BAD)
-        queue = queue_name(stage.cluster_id, "here", "bad")
+        queue = task_queue_name(stage.cluster_id, "here", "bad")
         hosting._crash_loops._store = _Away(stage.store.database)
-        assert isinstance(await hosting.call(ticket, queue, b"token"), Settled)
+        assert isinstance(await hosting.run_attempt(ticket, queue, b"token"), Completed)
     assert len(await stage.rows(streaks)) == 1

@@ -17,7 +17,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import Decision
-from orchestrator.store.calls.outcomes import Settled, Unwanted
+from orchestrator.store.calls.outcomes import Completed, Discarded
 from orchestrator.store.conversation.step_input import Question
 from orchestrator.store.conversation.steps import Recorded
 from orchestrator.workflows.interface import CallRef
@@ -34,7 +34,7 @@ from tests.workers.hosting.hosted import (
     think,
     think_with,
 )
-from workers.hosting.host import LONGEST_PAUSE, LONGEST_WITHIN_A_STEP
+from workers.hosting.host import LONGEST_PAUSE, MAX_IN_PROCESS_SECONDS
 from workers.model_step.model_step import ModelStepRunner
 from workers.models import open_models
 
@@ -56,7 +56,7 @@ async def test_steps_and_their_calls_are_made_within_one_activity(
 ) -> None:
     prompt = script(call("add", a=1, b=2), call("add", a=3, b=4), {"text": "done"})
     hosting = hosting_of(stage, service)
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=prompt)
         standing = await think(stage, hosting, ref)
     assert (standing.status, standing.step, standing.orders) == ("done", 3, [])
@@ -82,7 +82,7 @@ async def test_all_calls_of_a_reply_are_at_work_at_once(stage: Stage) -> None:
     twice: list[JsonValue] = [{"function": "here_meet"}, {"function": "here_meet"}]
     prompt = script({"calls": twice}, {"text": "done"})
     hosting = hosting_of(stage, service)
-    async with hosting.attended():
+    async with hosting.registered():
         assert (await think(stage, hosting, await stage.run(prompt=prompt))).status == "done"
     assert [row["status"] for row in await stage.rows(tables.calls)] == ["success"] * 2
 
@@ -104,7 +104,7 @@ async def test_calls_that_would_have_to_wait_are_given_to_nobody_yet(stage: Stag
     twice: list[JsonValue] = [{"function": "here_alone"}, {"function": "here_alone"}]
     prompt = script({"calls": twice}, call("alone"), {"text": "done"})
     hosting = hosting_of(stage, service)
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=prompt)
         assert (await think(stage, hosting, ref)).status == "done"
     assert await results(stage, ref) == ["0", "0", "0"]
@@ -129,7 +129,7 @@ async def test_a_function_is_tried_again_as_often_as_it_allows(stage: Stage) -> 
 
     prompt = script(call("flaky"), call("broken"), {"text": "done"})
     hosting = hosting_of(stage, service)
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=prompt)
         assert (await think(stage, hosting, ref)).status == "done"
     assert attempts == [1, 2, 3]
@@ -150,7 +150,7 @@ async def test_a_long_pause_between_attempts_is_temporals_to_wait(stage: Stage) 
         raise ValueError("never")
 
     hosting = hosting_of(stage, service)
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=script(call("broken"), {"text": "done"}))
         with pytest.raises(ApplicationError) as raised:
             await think(stage, hosting, ref)
@@ -167,7 +167,7 @@ async def test_a_call_that_asks_a_person_pauses_the_run(stage: Stage) -> None:
         return "paid" if context.approved else approval_request("Really?")
 
     hosting = hosting_of(stage, service)
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=script(call("pay"), {"text": "done"}))
         standing = await think(stage, hosting, ref)
         assert (standing.status, standing.orders) == ("paused", [])
@@ -189,7 +189,7 @@ async def test_blobs_are_kept(stage: Stage) -> None:
         return {"drawn": blob("note", "text/plain", "for people")}
 
     hosting = hosting_of(stage, service)
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=script(call("draw"), {"text": "done"}))
         assert (await think(stage, hosting, ref)).status == "done"
     (kept,) = await stage.rows(tables.blobs)
@@ -208,7 +208,7 @@ async def test_a_result_that_is_nested_too_deeply_is_a_failure(stage: Stage) -> 
         return value
 
     hosting = hosting_of(stage, service)
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=script(call("deep"), {"text": "done"}))
         assert (await think(stage, hosting, ref)).status == "done"
     (row,) = await stage.rows(tables.calls)
@@ -224,7 +224,7 @@ async def test_other_calls_are_left_to_the_workflow(stage: Stage, service: Servi
         ]
     }
     hosting = hosting_of(stage, service)
-    async with hosting.attended():
+    async with hosting.registered():
         standing = await think(stage, hosting, await stage.run(prompt=script(both)))
         assert (standing.status, len(standing.orders)) == ("running", 2)
         standing = await think(stage, None, await stage.run(prompt=script(call("add", a=1, b=2))))
@@ -234,13 +234,15 @@ async def test_other_calls_are_left_to_the_workflow(stage: Stage, service: Servi
 
 async def test_a_call_that_may_take_long_has_an_activity_of_its_own(stage: Stage) -> None:
     service = Service("here")
-    service.function(timeout=LONGEST_WITHIN_A_STEP + 1)(long)
+    service.function(timeout=MAX_IN_PROCESS_SECONDS + 1)(long)
     hosting = hosting_of(stage, service)
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=script(call("long"), {"text": "done"}))
         (order,) = (await think(stage, hosting, ref)).orders
-    ticket_made = await hosting.call(CallRef(ref, order.call_id), order.queue, b"its own token")
-    assert isinstance(ticket_made, Settled)
+    ticket_made = await hosting.run_attempt(
+        CallRef(ref, order.call_id), order.queue, b"its own token"
+    )
+    assert isinstance(ticket_made, Completed)
     assert (await think(stage, hosting, ref)).status == "done"
 
 
@@ -254,15 +256,15 @@ async def test_a_call_that_a_dead_process_had_is_the_workflows(
 ) -> None:
     """Only its own activity says that nobody works on it any more."""
     hosting = hosting_of(stage, service)
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
         (order,) = (await think(stage, None, ref)).orders
         await stage.hand_out(ref, order.call_id, machine="dead")
         standing = await think(stage, hosting, ref)
         assert [one.call_id for one in standing.orders] == [order.call_id]
         assert (await stage.call_row(order.call_id))["machine_id"] == "dead"
-        taken = await hosting.call(CallRef(ref, order.call_id), order.queue, b"token")
-        assert isinstance(taken, Settled)
+        taken = await hosting.run_attempt(CallRef(ref, order.call_id), order.queue, b"token")
+        assert isinstance(taken, Completed)
 
 
 async def test_a_step_that_somebody_else_recorded_makes_no_calls_here(
@@ -283,7 +285,7 @@ async def test_a_step_that_somebody_else_recorded_makes_no_calls_here(
     activities._thinker = Frozen(
         stage.store, open_models(Settings(anthropic_api_key=None)), max_output_tokens=1_000
     )
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
         frozen = asyncio.create_task(think_with(activities, ref))
         await began.wait()
@@ -311,7 +313,7 @@ async def test_a_cancelled_call_is_stopped_and_the_run_goes_on(stage: Stage) -> 
             stopped.set()
 
     hosting = hosting_of(stage, service, look_seconds=0.05)
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=script(call("wait"), {"text": "done"}))
         thinking = asyncio.create_task(think(stage, hosting, ref))
         await began.wait()
@@ -328,7 +330,7 @@ async def test_an_attempt_after_a_lost_one_takes_its_step_and_is_done(
     """So that attempts are not counted together which had nothing to do with each other."""
     hosting, environment = hosting_of(stage, service), ActivityEnvironment()
     environment.info = replace(environment.info, attempt=2)
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
         standing = await think(stage, hosting, ref, environment)
         assert (standing.step, len(standing.orders)) == (1, 1)
@@ -338,7 +340,7 @@ async def test_an_attempt_after_a_lost_one_takes_its_step_and_is_done(
 async def test_a_worker_that_is_to_end_begins_nothing_more(stage: Stage, service: Service) -> None:
     hosting, environment = hosting_of(stage, service), ActivityEnvironment()
     environment.worker_shutdown()
-    async with hosting.attended():
+    async with hosting.registered():
         ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
         standing = await think(stage, hosting, ref, environment)
     assert len(standing.orders) == 1
@@ -348,7 +350,7 @@ async def test_the_process_is_known_as_a_machine_while_it_hosts(
     stage: Stage, service: Service
 ) -> None:
     hosting = hosting_of(stage, service)
-    async with hosting.attended():
+    async with hosting.registered():
         (described,) = await stage.store.functions.services(stage.cluster_id)
         assert [(one.name, one.live_machines) for one in described.functions] == [("add", 1)]
     (machine,) = await stage.rows(tables.machines)
@@ -362,7 +364,7 @@ async def test_what_the_api_would_refuse_is_refused(stage: Stage) -> None:
     (registration,) = hosting._host.definitions
     registration.functions.append(FunctionDefinition(name="cached", config=config))
     with pytest.raises(InvalidRequestError) as raised:
-        async with hosting.attended():
+        async with hosting.registered():
             pass
     assert raised.value.pointer == "/functions/0/config/cache/keyPath"
 
@@ -371,4 +373,4 @@ async def test_a_deleted_call_is_unwanted(stage: Stage, service: Service) -> Non
     hosting = hosting_of(stage, service)
     ref = await stage.run()
     (queue,) = hosting.functions
-    assert isinstance(await hosting.call(CallRef(ref, "gone"), queue, None), Unwanted)
+    assert isinstance(await hosting.run_attempt(CallRef(ref, "gone"), queue, None), Discarded)

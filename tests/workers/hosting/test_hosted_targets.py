@@ -10,7 +10,7 @@ import pytest
 from orchestrator.runtime.process import MisconfiguredError
 from orchestrator.settings import Settings
 from tests.support.stage import Stage
-from workers.__main__ import open_hosting
+from workers.__main__ import open_hosted_functions
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ async def test_a_target_that_leads_nowhere(
     (tmp_path / "a_broken_module.py").write_text("1 / 0\n")
     monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
     with pytest.raises(MisconfiguredError) as raised:
-        await open_hosting(stage.store, Settings(hosted_functions=target))
+        await open_hosted_functions(stage.store, Settings(hosted_functions=target))
     assert "PERDURE_HOSTED_FUNCTIONS (`perdure dev --hosted`): " in str(raised.value)
     assert cause in str(raised.value)
     assert "Name services as `module:name`" in str(raised.value)
@@ -41,4 +41,4 @@ async def test_a_cluster_that_is_not_there(stage: Stage) -> None:
         hosted_functions="benchmarks.sides.hosted_functions:service", hosted_cluster="nowhere"
     )
     with pytest.raises(MisconfiguredError, match=r"PERDURE_HOSTED_CLUSTER: .* 'nowhere'"):
-        await open_hosting(stage.store, settings)
+        await open_hosted_functions(stage.store, settings)

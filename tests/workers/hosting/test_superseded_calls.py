@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.store.calls.outcomes import Again, Settled
+from orchestrator.store.calls.outcomes import Completed, Retry
 from orchestrator.workflows.interface import CallRef
 from perdure import Context, Service
 from perdure.hosting import Host
 from tests.support.stage import Stage, calls_for, plan_of
-from workers.hosting.host import SUPERSEDED_PAUSE, Hosting
+from workers.hosting.host import SUPERSEDED_RETRY_DELAY, HostedFunctions
 
 MACHINE = "the-worker"
 
@@ -29,8 +29,10 @@ async def test_a_call_that_was_given_away_is_not_lost(stage: Stage, finished: bo
             await stage.finish(context.call_id, machine="another")
         return "too late"
 
-    hosting = Hosting(stage.store, Host([service]), cluster_id=stage.cluster_id, machine_id=MACHINE)
-    async with hosting.attended():
+    hosting = HostedFunctions(
+        stage.store, Host([service]), cluster_id=stage.cluster_id, machine_id=MACHINE
+    )
+    async with hosting.registered():
         question = await stage.ask(ref)
         standing, _ = await stage.store.steps.record(
             question,
@@ -40,11 +42,11 @@ async def test_a_call_that_was_given_away_is_not_lost(stage: Stage, finished: bo
             duration_ms=7,
         )
         (order,) = standing.orders
-        verdict = await hosting.call(CallRef(ref, order.call_id), order.queue, b"own")
-    assert isinstance(verdict, Again)
-    assert verdict.delay == SUPERSEDED_PAUSE
+        verdict = await hosting.run_attempt(CallRef(ref, order.call_id), order.queue, b"own")
+    assert isinstance(verdict, Retry)
+    assert verdict.delay == SUPERSEDED_RETRY_DELAY
     row = await stage.call_row(order.call_id)
     assert row["machine_id"] == "another", "what is recorded is not this process's"
     if finished:
-        again = await hosting.call(CallRef(ref, order.call_id), order.queue, b"own, again")
-        assert isinstance(again, Settled)
+        again = await hosting.run_attempt(CallRef(ref, order.call_id), order.queue, b"own, again")
+        assert isinstance(again, Completed)

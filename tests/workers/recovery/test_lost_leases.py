@@ -15,7 +15,7 @@ from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig
 from tests.support.stage import Stage
-from workers.recovery.lost_leases import LostHandouts
+from workers.recovery.lost_leases import LostLeaseRecovery
 
 calls = tables.calls
 
@@ -56,7 +56,7 @@ async def _wait(stage: Stage, call_id: str) -> None:
 
 
 async def _sweep(stage: Stage, queue: Queue) -> None:
-    await LostHandouts(stage.store.lost_handouts, queue).sweep()
+    await LostLeaseRecovery(stage.store.lost_leases, queue).sweep()
 
 
 async def test_a_hand_out_that_reached_nobody_is_taken_back(stage: Stage, queue: Queue) -> None:
@@ -107,7 +107,7 @@ async def test_a_call_that_was_given_out_again_meanwhile_stays_with_its_machine(
     stage: Stage,
 ) -> None:
     ref, call_id = await _handed_out(stage)
-    (lost,) = await stage.store.lost_handouts.find()
+    (lost,) = await stage.store.lost_leases.find_unconfirmed()
     await stage.hand_out(ref, call_id, "m2", b"later")
-    assert not await stage.store.lost_handouts.take_back(lost)
+    assert not await stage.store.lost_leases.release(lost)
     assert (await stage.call_row(call_id))["machine_id"] == "m2"

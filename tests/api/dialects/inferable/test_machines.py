@@ -142,7 +142,7 @@ async def test_a_machine_that_holds_a_call_is_there_until_its_timeout_whatever_i
     theirs: httpx2.AsyncClient, services: ApiServices, cluster: str
 ) -> None:
     await register(theirs, QUERY)
-    await services.presence.hold(cluster, MACHINE, heartbeats=False, seconds=300)
+    await services.liveness.extend(cluster, MACHINE, heartbeats=False, seconds=300)
     await theirs.get(f"/clusters/{cluster}/calls", params=PENDING_POLL)
     assert await _alive_for(services) > 290
 
@@ -153,7 +153,7 @@ async def test_a_machine_is_there_as_long_as_one_of_its_services_asks(
     real.headers.update({"x-machine-id": MACHINE, **SDK})
     for service in ("sales", "orders"):
         await real.post("/machines", json={"service": service, "functions": [{"name": service}]})
-    await services.presence.note(cluster, MACHINE, heartbeats=False, seconds=60)
+    await services.liveness.touch(cluster, MACHINE, heartbeats=False, seconds=60)
     first, second = [
         asyncio.create_task(real.get(f"/clusters/{cluster}/calls", params=PENDING_POLL | asked))
         for asked in ({"service": "sales"}, {"service": "orders"})

@@ -9,7 +9,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import EXPIRY, Decision
 from orchestrator.store.calls.interruptions import MAX_INTERRUPTIONS
-from orchestrator.store.calls.outcomes import Again, Settled
+from orchestrator.store.calls.outcomes import Completed, Retry
 from orchestrator.workflows.interface import CallOutcome
 from perdure.contract import FunctionConfig, PausedFor, RunStatus
 from tests.orchestrator.store.calls.waiting_calls import (
@@ -42,7 +42,7 @@ async def test_a_function_that_asks_pauses_its_run_and_pays_no_attempt(stage: St
     finished = await ask(stage, order.call_id, message="Pay 100 €?", expires_seconds=60.0)
 
     assert finished.token == b"token"
-    assert finished.verdict == Settled(CallOutcome(order.call_id, interrupted=True))
+    assert finished.attempt_outcome == Completed(CallOutcome(order.call_id, interrupted=True))
     row = await stage.call_row(order.call_id)
     assert (row["status"], row["attempts"], row["interruptions"]) == ("interrupted", 0, 1)
     assert row["approval_expires_at"] - row["approval_requested_at"] == 60_000
@@ -118,10 +118,10 @@ async def test_a_run_is_paused_once_for_all_its_calls(stage: Stage) -> None:
 async def test_a_wrong_request_is_a_failed_attempt(stage: Stage) -> None:
     ref, orders = await called(stage, config=FunctionConfig(retries=1))
     store, call_id = stage.store.approvals, orders[0].call_id
-    for expected in (Again, Settled):
+    for expected in (Retry, Completed):
         await stage.hand_out(ref, call_id)
         finished = await store.request(stage.cluster_id, call_id, "m1", None, "That is wrong.")
-        assert isinstance(finished.verdict, expected)
+        assert isinstance(finished.attempt_outcome, expected)
     assert await shown(stage, ref) == [(True, "That is wrong.")]
     assert (await stage.look(ref)).run_status is RunStatus.RUNNING
 
@@ -133,7 +133,9 @@ async def test_a_handler_cannot_ask(stage: Stage) -> None:
     (call,) = await stage.rows(calls, calls.c.kind == "handler")
     await stage.hand_out(ref, call["id"])
     finished = await ask(stage, call["id"])
-    assert finished.verdict == Again("A status-change handler cannot ask for an approval.", 1.0)
+    assert finished.attempt_outcome == Retry(
+        "A status-change handler cannot ask for an approval.", 1.0
+    )
     assert (await stage.look(ref)).run_status is RunStatus.RUNNING
 
 
@@ -238,8 +240,8 @@ async def test_a_function_may_ask_again_and_needs_another_word(stage: Stage) -> 
     assert order.activity_id == f"{call_id}:{MAX_INTERRUPTIONS}"
     await stage.hand_out(ref, call_id)
     finished = await ask(stage, call_id)
-    assert isinstance(finished.verdict, Settled)
-    assert not finished.verdict.outcome.interrupted
+    assert isinstance(finished.attempt_outcome, Completed)
+    assert not finished.attempt_outcome.outcome.interrupted
     ((is_error, content),) = await shown(stage, ref)
     assert is_error
     assert "asks again" in content

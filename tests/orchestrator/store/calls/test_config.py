@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.store.calls.outcomes import Again, Settled
+from orchestrator.store.calls.outcomes import Completed, Retry
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig, ResultType, RetryPolicy
@@ -22,16 +22,16 @@ async def _called(stage: Stage, **config: Any) -> tuple[RunRef, str]:
     return ref, order.call_id
 
 
-async def _fails(stage: Stage, ref: RunRef, call_id: str) -> Settled | Again:
+async def _fails(stage: Stage, ref: RunRef, call_id: str) -> Completed | Retry:
     await stage.hand_out(ref, call_id)
-    return (await stage.finish(call_id, "no", kind=REJECTED)).verdict
+    return (await stage.finish(call_id, "no", kind=REJECTED)).attempt_outcome
 
 
 async def test_the_functions_policy_says_how_long_to_wait(stage: Stage) -> None:
     policy = RetryPolicy(initial_seconds=0.25, coefficient=4.0, maximum_seconds=3.0)
     ref, call_id = await _called(stage, retries=9, retry=policy)
     verdicts = [await _fails(stage, ref, call_id) for _ in range(3)]
-    assert verdicts == [Again("no", 0.25), Again("no", 1.0), Again("no", 3.0)]
+    assert verdicts == [Retry("no", 0.25), Retry("no", 1.0), Retry("no", 3.0)]
     assert [data["delay"] for data in await stage.events(ref, "call.retried")] == [0.25, 1.0, 3.0]
 
 
@@ -40,7 +40,7 @@ async def test_a_call_keeps_the_configuration_it_was_made_under(stage: Stage) ->
     ref, call_id = await _called(stage, retries=1, retry=policy, timeout_seconds=5.0)
     await stage.register("query", config=FunctionConfig(retries=0, timeout_seconds=50.0))
     assert (await stage.hand_out(ref, call_id)).timeout_seconds == 5
-    assert (await stage.finish(call_id, "no", kind=REJECTED)).verdict == Again("no", 7.0)
+    assert (await stage.finish(call_id, "no", kind=REJECTED)).attempt_outcome == Retry("no", 7.0)
     kept = load_object((await stage.call_row(call_id))["config"])
     assert kept["retry"] == {"initialSeconds": 7.0, "coefficient": 2.0, "maximumSeconds": 60.0}
 
@@ -48,7 +48,7 @@ async def test_a_call_keeps_the_configuration_it_was_made_under(stage: Stage) ->
 async def test_that_stalls_are_retried_is_kept_too(stage: Stage) -> None:
     ref, call_id = await _called(stage, retry_count_on_stall=3)
     await stage.register("query", config=FunctionConfig(retries=3))
-    assert isinstance(await _fails(stage, ref, call_id), Settled)  # it raised, it did not stall
+    assert isinstance(await _fails(stage, ref, call_id), Completed)  # it raised, it did not stall
 
 
 @pytest.mark.parametrize("kind", ["function", "handler"])

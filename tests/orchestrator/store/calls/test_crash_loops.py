@@ -14,8 +14,8 @@ from orchestrator.rules.crash_loop import (
     SPARED,
     CrashLoopBackoff,
 )
-from orchestrator.store.calls.outcomes import Full, HandedOut, Settled
-from orchestrator.store.calls.rows import queue_name
+from orchestrator.store.calls.outcomes import AtCapacity, Completed, Leased
+from orchestrator.store.calls.rows import task_queue_name
 from perdure.contract import FunctionConfig
 from tests.support.crashes import die, die_often, go_by, known, new_machine, streaks, taken, tickets
 from tests.support.stage import Stage
@@ -50,7 +50,7 @@ async def test_a_call_that_was_lost_waits_at_no_cost_and_its_run_says_why(stage:
     await die(stage, ticket)
     for token in (b"token", None):
         answer = await taken(stage, ticket, token=token)
-        assert isinstance(answer, Full)
+        assert isinstance(answer, AtCapacity)
         assert answer.seconds is not None
         assert 0 < answer.seconds <= LONGEST_PAUSE
     row = await stage.call_row(ticket.call_id)
@@ -60,24 +60,24 @@ async def test_a_call_that_was_lost_waits_at_no_cost_and_its_run_says_why(stage:
     assert (waiting["kind"], waiting["function"]) == ("function", "query")
     assert waiting["retryAt"] is not None
     await go_by(stage, LONGEST_PAUSE)
-    assert isinstance(await taken(stage, ticket), HandedOut)
+    assert isinstance(await taken(stage, ticket), Leased)
     assert (await stage.look(ticket.run)).waiting_for is None
 
 
 async def test_a_new_call_is_looked_into_where_its_function_is_suspected(stage: Stage) -> None:
     await die_often(stage, QUERY, SPARED + 3)
     (ticket,) = await tickets(stage, QUERY)
-    assert isinstance(await taken(stage, ticket, suspected=True), Full)
+    assert isinstance(await taken(stage, ticket, suspected=True), AtCapacity)
     other, _ = await tickets(stage, "sales_look", QUERY)
-    assert isinstance(await taken(stage, other, suspected=True), HandedOut)
-    assert isinstance(await taken(stage, ticket), HandedOut), "nothing more is asked by rule"
+    assert isinstance(await taken(stage, other, suspected=True), Leased)
+    assert isinstance(await taken(stage, ticket), Leased), "nothing more is asked by rule"
 
 
 async def test_function_workers_are_the_apis_to_count(stage: Stage) -> None:
     (ticket,) = await tickets(stage, QUERY)
     for _ in range(SPARED + 2):
         await stage.hand_out(ticket.run, ticket.call_id)
-        await stage.store.lost_handouts.take_from(stage.cluster_id, "m1")
+        await stage.store.lost_leases.release_all_of(stage.cluster_id, "m1")
     assert await stage.rows(streaks) == []
     await die_often(stage, QUERY, SPARED + 3)
     assert (await stage.hand_out(ticket.run, ticket.call_id)).attempt == SPARED + 3
@@ -103,9 +103,9 @@ async def test_a_death_that_only_a_silence_tells_is_counted_once(stage: Stage) -
         await taken(stage, ticket, machine)
     for ticket in calls:
         await go_by(stage)
-        assert isinstance(await taken(stage, ticket, "another"), HandedOut)
+        assert isinstance(await taken(stage, ticket, "another"), Leased)
     assert (await known(stage)).deaths == 1
-    assert isinstance(await taken(stage, calls[0], "another"), HandedOut)
+    assert isinstance(await taken(stage, calls[0], "another"), Leased)
     assert (await known(stage)).deaths == 1, "its own store was away, and it lives"
 
 
@@ -114,7 +114,7 @@ async def test_machines_that_die_together_are_noted_at_once(stage: Stage) -> Non
     for machine in machines:
         for ticket in await tickets(stage, QUERY, "sales_look"):
             await taken(stage, ticket, machine)
-    take_from = stage.store.lost_handouts.take_from
+    take_from = stage.store.lost_leases.release_all_of
     await asyncio.gather(*(take_from(stage.cluster_id, each, hosted=True) for each in machines))
     assert ((await known(stage)).deaths, (await known(stage, "look")).deaths) == (1, 1)
 
@@ -125,7 +125,7 @@ async def test_a_silent_death_can_be_one_too_many(stage: Stage) -> None:
     await go_by(stage, LONGEST_PAUSE)
     await taken(stage, ticket, "silent")
     await go_by(stage)
-    assert isinstance(await taken(stage, ticket, "another"), Full)
+    assert isinstance(await taken(stage, ticket, "another"), AtCapacity)
     row = await stage.call_row(ticket.call_id)
     assert (row["status"], row["attempts"]) == ("pending", 1)
     assert await stage.events(ticket.run, "call.lost") == [
@@ -139,15 +139,15 @@ async def test_a_call_without_attempts_left_tells_its_death_too(stage: Stage) ->
     await stage.register("once", service="other", machine="m2")
     (ticket,) = await tickets(stage, "other_once")
     await taken(stage, ticket, "silent")
-    assert isinstance(await taken(stage, ticket, "another"), Settled)
+    assert isinstance(await taken(stage, ticket, "another"), Completed)
     assert (await known(stage, "once", "other")).deaths == 1
 
 
 async def test_a_result_ends_it(stage: Stage) -> None:
     await die_often(stage, QUERY, SPARED + 3)
-    await stage.store.crash_streaks.end(queue_name(stage.cluster_id, "sales", "look"))
+    await stage.store.crash_loops.clear(task_queue_name(stage.cluster_id, "sales", "look"))
     assert (await known(stage)).deaths == SPARED + 3
-    await stage.store.crash_streaks.end(queue_name(stage.cluster_id, "sales", "query"))
+    await stage.store.crash_loops.clear(task_queue_name(stage.cluster_id, "sales", "query"))
     assert await known(stage) == CrashLoopBackoff()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.errors import ConflictError, SupersededError
 from orchestrator.store import tables
-from orchestrator.store.calls.outcomes import Settled, content_of
+from orchestrator.store.calls.outcomes import Completed, to_result_content
 from orchestrator.store.calls.rows import DIRECT
 from orchestrator.workflows.interface import CallOutcome, RunRef, RunState, TimedOutCall
 from perdure.contract import CachePolicy, FunctionConfig, FunctionReference, ResultType
@@ -66,7 +66,9 @@ async def test_its_result_ends_the_run_in_the_same_transaction(
     ref, call_id = await _create(stage)
     await stage.hand_out(ref, call_id)
     finished = await stage.finish(call_id, "x" * 20_000, kind=kind)
-    assert finished.verdict == Settled(CallOutcome(call_id))  # long as it is, nobody summarizes it
+    assert finished.attempt_outcome == Completed(
+        CallOutcome(call_id)
+    )  # long as it is, nobody summarizes it
     assert (await stage.look(ref)).status == status
     assert (await _standing(stage, ref)).status == status
     assert (await stage.messages(ref)) == []
@@ -147,7 +149,7 @@ async def test_a_cancelled_call_is_answered_and_the_model_goes_on(stage: Stage) 
     ref, call_id = await _called(stage)
     await stage.hand_out(ref, call_id)
     await stage.store.calls.cancel(stage.cluster_id, call_id, "too slow")
-    seen = await stage.store.calls.look(ref)
+    seen = await stage.store.calls.read_pending_requests(ref)
     assert (seen.settled, seen.cancel_wanted) == ([CallOutcome(call_id)], False)
     _, data = (await stage.messages(ref))[-1]
     assert (data["result"], data["resultType"]) == ("The call was cancelled: too slow", "rejection")
@@ -206,8 +208,8 @@ async def test_a_result_comes_back_as_what_it_was(stage: Stage, result: Any) -> 
     await stage.register("query")
     ref, call_id = await _create(stage)
     await stage.hand_out(ref, call_id)
-    content = content_of(ResultType.RESOLUTION, result)
-    await stage.store.calls.finish(
+    content = to_result_content(ResultType.RESOLUTION, result)
+    await stage.store.calls.accept_result(
         stage.cluster_id,
         call_id,
         "m1",

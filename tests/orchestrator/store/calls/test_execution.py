@@ -13,7 +13,7 @@ from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
-from orchestrator.store.calls.outcomes import Again, Finished, Settled, Unwanted
+from orchestrator.store.calls.outcomes import Completed, Discarded, ResultRecorded, Retry
 from orchestrator.store.calls.rows import MAX_UNACKNOWLEDGED
 from orchestrator.workflows.interface import CallOutcome, CallRef, RunRef
 from perdure.contract import FunctionCall, FunctionConfig, ResultType
@@ -65,8 +65,8 @@ async def test_a_machine_is_told_what_to_do_and_for_how_long(stage: Stage) -> No
 async def test_a_call_with_a_result_is_completed_instead_of_given_out_again(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.answer(ref, call_id)
-    again = await stage.store.calls.hand_out(CallRef(ref, call_id), "m2", b"later")
-    assert again == Settled(CallOutcome(call_id))
+    again = await stage.store.calls.lease(CallRef(ref, call_id), "m2", b"later")
+    assert again == Completed(CallOutcome(call_id))
     assert (await stage.call_row(call_id))["handouts"] == 1
 
 
@@ -74,15 +74,15 @@ async def test_nobody_is_given_a_call_of_a_run_that_has_ended(stage: Stage) -> N
     ref, call_id = await _called(stage)
     await stage.store.runs.cancel(ref, "enough")
     await stage.store.runs.settle(ref, Trigger.CANCEL, "")
-    given = await stage.store.calls.hand_out(CallRef(ref, call_id), "m1", b"t")
-    assert given == Unwanted("the run is cancelled")
+    given = await stage.store.calls.lease(CallRef(ref, call_id), "m1", b"t")
+    assert given == Discarded("the run is cancelled")
 
 
 async def test_a_call_that_is_no_more_is_unwanted(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     for ticket in (CallRef(ref, "gone"), CallRef(RunRef(ref.cluster_id, "gone"), call_id)):
-        given = await stage.store.calls.hand_out(ticket, "m1", b"t")
-        assert isinstance(given, Unwanted)
+        given = await stage.store.calls.lease(ticket, "m1", b"t")
+        assert isinstance(given, Discarded)
 
 
 # -- acknowledged ----------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ async def test_a_result_is_kept_shown_and_noted(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     finished = await stage.answer(ref, call_id, '{"rows":3}')
     assert finished.run == ref
-    assert (finished.token, finished.verdict) == (b"token", Settled(CallOutcome(call_id)))
+    assert (finished.token, finished.attempt_outcome) == (b"token", Completed(CallOutcome(call_id)))
     row = await stage.call_row(call_id)
     assert (row["status"], row["result_type"], row["result_size"]) == ("success", "resolution", 10)
     assert await _shown(stage, ref) == [(False, '{"rows":3}')]
@@ -163,7 +163,7 @@ async def test_a_function_that_fails_for_good_is_a_result_the_model_sees(stage: 
     ref, call_id = await _called(stage)
     await stage.hand_out(ref, call_id)
     finished = await stage.finish(call_id, "ValueError: no such table", kind=REJECTED)
-    assert isinstance(finished.verdict, Settled)
+    assert isinstance(finished.attempt_outcome, Completed)
     assert (await stage.look(ref)).status == "running"
     assert await _shown(stage, ref) == [(True, "ValueError: no such table")]
 
@@ -174,8 +174,8 @@ async def test_an_attempt_that_fails_is_repeated_with_growing_pauses(stage: Stag
     for attempt in range(1, 4):
         await stage.hand_out(ref, call_id)
         finished = await stage.finish(call_id, f"try {attempt}", kind=REJECTED)
-        assert isinstance(finished.verdict, Again)
-        delays.append(finished.verdict.delay)
+        assert isinstance(finished.attempt_outcome, Retry)
+        delays.append(finished.attempt_outcome.delay)
         row = await stage.call_row(call_id)
         assert (row["status"], row["attempts"], row["last_error"]) == (
             "pending",
@@ -185,7 +185,7 @@ async def test_an_attempt_that_fails_is_repeated_with_growing_pauses(stage: Stag
     assert delays == [1.0, 2.0, 4.0]
     await stage.hand_out(ref, call_id)
     last = await stage.finish(call_id, "try 4", kind=REJECTED)
-    assert last.verdict == Settled(CallOutcome(call_id))
+    assert last.attempt_outcome == Completed(CallOutcome(call_id))
     assert await _shown(stage, ref) == [(True, "try 4")]
     assert [event["delay"] for event in await stage.events(ref, "call.retried")] == delays
 
@@ -195,8 +195,8 @@ async def test_a_pause_between_attempts_is_never_longer_than_a_minute(stage: Sta
     await stage.alter(tables.calls, attempts=60)
     await stage.hand_out(ref, call_id)
     finished = await stage.finish(call_id, "again", kind=REJECTED)
-    assert isinstance(finished.verdict, Again)
-    assert finished.verdict.delay == 60.0
+    assert isinstance(finished.attempt_outcome, Retry)
+    assert finished.attempt_outcome.delay == 60.0
 
 
 async def test_an_attempt_whose_machine_was_lost_counts(stage: Stage) -> None:
@@ -204,8 +204,8 @@ async def test_an_attempt_whose_machine_was_lost_counts(stage: Stage) -> None:
     for machine in ("m1", "m2"):
         await stage.hand_out(ref, call_id, machine)
         await stage.acknowledge(call_id, machine)
-    given = await stage.store.calls.hand_out(CallRef(ref, call_id), "m3", b"t")
-    assert given == Settled(CallOutcome(call_id))
+    given = await stage.store.calls.lease(CallRef(ref, call_id), "m3", b"t")
+    assert given == Completed(CallOutcome(call_id))
     ((is_error, content),) = await _shown(stage, ref)
     assert is_error
     assert "did not return after 2 attempts" in content
@@ -216,8 +216,8 @@ async def test_a_hand_out_that_reached_no_machine_costs_the_function_nothing(sta
     for _ in range(MAX_UNACKNOWLEDGED):
         await stage.hand_out(ref, call_id)
     assert (await stage.call_row(call_id))["attempts"] == 0
-    given = await stage.store.calls.hand_out(CallRef(ref, call_id), "m1", b"t")
-    assert isinstance(given, Settled)
+    given = await stage.store.calls.lease(CallRef(ref, call_id), "m1", b"t")
+    assert isinstance(given, Completed)
     ((is_error, content),) = await _shown(stage, ref)
     assert is_error
     assert f"handed out {MAX_UNACKNOWLEDGED} times and no function worker took it" in content
@@ -244,7 +244,7 @@ async def test_of_many_results_at_once_one_counts(stage: Stage, elsewhere: Stage
         ),
         return_exceptions=True,
     )
-    assert len([one for one in outcomes if isinstance(one, Finished)]) == 1
+    assert len([one for one in outcomes if isinstance(one, ResultRecorded)]) == 1
     assert len([one for one in outcomes if isinstance(one, SupersededError)]) == 5
     assert len(await stage.rows(tables.call_results)) == 1
     assert len(await stage.events(ref, "call.finished")) == 1

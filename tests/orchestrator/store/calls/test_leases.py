@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import SupersededError
-from orchestrator.store.calls.outcomes import Full, HandedOut, Settled, Unwanted
+from orchestrator.store.calls.outcomes import AtCapacity, Completed, Discarded, Leased
 from orchestrator.store.conversation.steps import Recorded
 from orchestrator.workflows.interface import CallOutcome, CallRef, CallSchedule, RunRef
 from perdure.contract import FunctionConfig
@@ -56,8 +56,8 @@ async def test_calls_begin_with_the_reply_that_asks_for_them(stage: Stage) -> No
     assert await _calls(stage, recorded) == [("running", "the-worker", 1, 1)] * 2
     events = await stage.event_types(ref)
     assert events[-5:] == ["step.recorded", *["call.created"] * 2, *["call.started"] * 2]
-    refused = await stage.store.calls.hand_out(CallRef(ref, ids[0]), "another", None)
-    assert refused == Unwanted("another machine works on it")
+    refused = await stage.store.calls.lease(CallRef(ref, ids[0]), "another", None)
+    assert refused == Discarded("another machine works on it")
 
 
 async def test_a_result_counts_from_the_process_that_has_the_call(stage: Stage) -> None:
@@ -125,10 +125,10 @@ async def test_what_a_living_process_makes_within_a_step_waits_for_it(
     """Also where the function has no attempt left: its result is on the way."""
     ticket = await _made_within_a_step(stage, retries=retries)
     for token in (b"of an activity", None):
-        assert await stage.store.calls.hand_out(ticket, "another", token) == Full(None)
+        assert await stage.store.calls.lease(ticket, "another", token) == AtCapacity(None)
     await stage.finish(ticket.call_id, machine="the-worker")
-    settled = await stage.store.calls.hand_out(ticket, "another", b"of an activity")
-    assert settled == Settled(CallOutcome(ticket.call_id))
+    settled = await stage.store.calls.lease(ticket, "another", b"of an activity")
+    assert settled == Completed(CallOutcome(ticket.call_id))
 
 
 async def test_what_a_process_made_of_which_nothing_is_heard_goes_to_another_one(
@@ -136,8 +136,8 @@ async def test_what_a_process_made_of_which_nothing_is_heard_goes_to_another_one
 ) -> None:
     ticket = await _made_within_a_step(stage, retries=5)
     await stage.register("query", machine="the-worker", alive_for=-1)
-    given = await stage.store.calls.hand_out(ticket, "another", b"of an activity")
-    assert isinstance(given, HandedOut)
+    given = await stage.store.calls.lease(ticket, "another", b"of an activity")
+    assert isinstance(given, Leased)
     assert given.call.attempt == 2
     with pytest.raises(SupersededError):
         await stage.finish(ticket.call_id, machine="the-worker")
@@ -145,7 +145,7 @@ async def test_what_a_process_made_of_which_nothing_is_heard_goes_to_another_one
 
 async def test_what_a_process_made_that_is_dead_goes_to_another_one_at_once(stage: Stage) -> None:
     ticket = await _made_within_a_step(stage, retries=5)
-    await stage.store.lost_handouts.take_from(stage.cluster_id, "the-worker")
-    given = await stage.store.calls.hand_out(ticket, "another", None, begun=True)
-    assert isinstance(given, HandedOut)
+    await stage.store.lost_leases.release_all_of(stage.cluster_id, "the-worker")
+    given = await stage.store.calls.lease(ticket, "another", None, started=True)
+    assert isinstance(given, Leased)
     assert (await stage.call_row(ticket.call_id))["attempts"] == 2

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError, TooLargeError
 from orchestrator.store import tables
 from orchestrator.store.calls.blobs import MAX_RUN_BLOBS
-from orchestrator.store.calls.queries import LISTED_RESULT, ShownCall
+from orchestrator.store.calls.queries import MAX_LISTED_RESULT, CallView
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_INLINE_RESULT, MAX_RUN_BLOB_BYTES, BlobType
 from tests.support.stage import Stage
@@ -26,7 +26,7 @@ async def _answered(stage: Stage, *contents: str) -> tuple[RunRef, list[str]]:
     return ref, [order.call_id for order in orders]
 
 
-def _ids(found: Sequence[ShownCall]) -> list[str]:
+def _ids(found: Sequence[CallView]) -> list[str]:
     return [shown.call.id for shown in found]
 
 
@@ -64,7 +64,7 @@ async def test_a_call_without_a_result_has_no_original_yet(stage: Stage) -> None
 
 async def test_a_long_result_is_read_at_its_own_address(stage: Stage) -> None:
     ref, (long, listed, short) = await _answered(
-        stage, "x" * (MAX_INLINE_RESULT + 1), "y" * (LISTED_RESULT + 1), "z" * LISTED_RESULT
+        stage, "x" * (MAX_INLINE_RESULT + 1), "y" * (MAX_LISTED_RESULT + 1), "z" * MAX_LISTED_RESULT
     )
     queries = stage.store.call_queries
     whole = [(await queries.get(stage.cluster_id, one)).content for one in (long, listed, short)]

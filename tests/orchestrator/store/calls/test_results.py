@@ -11,7 +11,7 @@ from orchestrator.llm.prompts import READ_TOOL
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
-from orchestrator.store.calls.outcomes import Settled, content_of
+from orchestrator.store.calls.outcomes import Completed, to_result_content
 from orchestrator.store.database.json_columns import load
 from orchestrator.workflows.interface import CallOutcome, PendingRequests, RunRef
 from perdure.contract import INLINE_RESULT_CHARACTERS, ResultType
@@ -51,7 +51,7 @@ async def _read(stage: Stage, ref: RunRef, **values: JsonValue) -> tuple[bool, s
 async def test_a_result_that_is_too_long_waits_for_its_summary(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     finished = await stage.finish(call_id, LONG)
-    assert finished.verdict == Settled(CallOutcome(call_id, oversized=True))
+    assert finished.attempt_outcome == Completed(CallOutcome(call_id, oversized=True))
     standing = await stage.begin(ref)
     assert not isinstance(standing, tuple)
     assert getattr(standing, "oversized", None) == [call_id]
@@ -66,7 +66,7 @@ async def test_a_result_that_is_too_long_waits_for_its_summary(stage: Stage) -> 
 async def test_where_no_summary_can_be_had_the_beginning_is_shown_as_such(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.finish(call_id, LONG)
-    await stage.store.results.show_beginning(ref, call_id, LONG)
+    await stage.store.results.show_truncated(ref, call_id, LONG)
     shown = await _shown(stage, ref)
     assert shown.startswith(LONG[:INLINE_RESULT_CHARACTERS] + "\n[cut: 10000 of 14000")
     assert "summary" not in shown
@@ -86,7 +86,7 @@ async def test_a_summary_is_shown_once(stage: Stage) -> None:
 async def test_without_summaries_a_long_result_is_cut(stage: Stage) -> None:
     ref, call_id = await _called(stage, call_summarization=False)
     finished = await stage.finish(call_id, LONG)
-    assert finished.verdict == Settled(CallOutcome(call_id))
+    assert finished.attempt_outcome == Completed(CallOutcome(call_id))
     shown = await _shown(stage, ref)
     assert shown.startswith(LONG[:INLINE_RESULT_CHARACTERS] + "\n[cut: 10000 of 14000")
 
@@ -94,7 +94,7 @@ async def test_without_summaries_a_long_result_is_cut(stage: Stage) -> None:
 async def test_a_long_error_is_cut_and_not_summarized(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     finished = await stage.finish(call_id, LONG, kind=REJECTED)
-    assert finished.verdict == Settled(CallOutcome(call_id))
+    assert finished.attempt_outcome == Completed(CallOutcome(call_id))
     assert "[cut: 10000 of 14000" in await _shown(stage, ref)
 
 
@@ -176,7 +176,7 @@ async def test_a_part_of_an_id_that_no_database_takes_is_an_error_the_model_sees
 def test_the_model_reads_words_where_there_are_words_and_json_elsewhere(
     kind: ResultType, result: JsonValue, content: str
 ) -> None:
-    assert content_of(kind, result).text == content
+    assert to_result_content(kind, result).text == content
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ async def test_nul_and_lone_surrogates_are_stored_escaped_and_shown(
     stage: Stage, result: JsonValue, shown: str
 ) -> None:
     ref, call_id = await _called(stage)
-    await stage.finish(call_id, content_of(RESOLVED, result).text)
+    await stage.finish(call_id, to_result_content(RESOLVED, result).text)
     assert await _shown(stage, ref) == shown
     assert await stage.store.results.original(ref, call_id) == (shown, False)
     if not isinstance(result, str):
@@ -202,7 +202,7 @@ async def test_nul_and_lone_surrogates_are_stored_escaped_and_shown(
 async def test_odd_characters_in_an_error_fail_no_retry(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.alter(tables.calls, max_attempts=2)
-    error = content_of(REJECTED, {"message": "NUL \0 \ud800"}).text
+    error = to_result_content(REJECTED, {"message": "NUL \0 \ud800"}).text
     await stage.finish(call_id, error, kind=REJECTED)
     assert (await stage.call_row(call_id))["last_error"] == "NUL \\u0000 \\ud800"
     assert (await stage.events(ref, "call.retried"))[0]["error"] == "NUL \\u0000 \\ud800"
@@ -217,13 +217,13 @@ async def test_a_look_reads_the_wishes_and_finds_what_is_settled(stage: Stage) -
     first, _ = await stage.called(ref, "sales_query", "sales_query")
     await stage.answer(ref, first.call_id, LONG)
     await stage.send(ref, "hurry")
-    assert await stage.store.calls.look(ref) == PendingRequests(
+    assert await stage.store.calls.read_pending_requests(ref) == PendingRequests(
         settled=[CallOutcome(first.call_id, True)]
     )
     run = await stage.look(ref)
     assert run.wake_read == run.wake_wanted
     await stage.store.runs.cancel(ref, "enough")
-    assert (await stage.store.calls.look(ref)).cancel_wanted
+    assert (await stage.store.calls.read_pending_requests(ref)).cancel_wanted
 
 
 async def test_results_of_earlier_steps_are_not_told_again(stage: Stage) -> None:
@@ -232,7 +232,7 @@ async def test_results_of_earlier_steps_are_not_told_again(stage: Stage) -> None
     (order,) = await stage.called(ref)
     await stage.answer(ref, order.call_id)
     await stage.record(await stage.ask(ref), calls_for("sales_query"))
-    assert (await stage.store.calls.look(ref)).settled == []
+    assert (await stage.store.calls.read_pending_requests(ref)).settled == []
 
 
 async def test_a_run_that_has_ended_is_not_to_be_cancelled(stage: Stage) -> None:
@@ -240,7 +240,7 @@ async def test_a_run_that_has_ended_is_not_to_be_cancelled(stage: Stage) -> None
     await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
     await stage.store.runs.settle(ref, Trigger.CANCEL, "")
-    assert await stage.store.calls.look(ref) == PendingRequests(over=True)
+    assert await stage.store.calls.read_pending_requests(ref) == PendingRequests(over=True)
 
 
 async def test_a_parked_run_whose_call_is_at_work_goes_on(stage: Stage) -> None:
@@ -249,9 +249,9 @@ async def test_a_parked_run_whose_call_is_at_work_goes_on(stage: Stage) -> None:
     (order,) = await stage.called(ref)
     runs = tables.runs
     await stage.alter(runs, runs.c.id == ref.run_id, parked=True)
-    assert (await stage.store.calls.look(ref)).parked
+    assert (await stage.store.calls.read_pending_requests(ref)).parked
     await stage.hand_out(ref, order.call_id)
-    assert not (await stage.store.calls.look(ref)).parked
+    assert not (await stage.store.calls.read_pending_requests(ref)).parked
     assert not (await stage.look(ref)).parked
 
 

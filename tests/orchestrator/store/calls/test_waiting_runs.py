@@ -13,7 +13,7 @@ from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.calls.outcomes import Settled
+from orchestrator.store.calls.outcomes import Completed
 from orchestrator.store.records import CallRecord
 from orchestrator.workflows.interface import CallOutcome, CallRef, TimedOutCall
 from perdure.contract import PausedFor, ResultType, RunStatus
@@ -99,16 +99,16 @@ async def test_a_look_brings_what_was_approved_and_nothing_else(stage: Stage) ->
     ref, orders = await called(stage, *TWO_CALLS)
     await stage.hand_out(ref, orders[0].call_id)
     await stage.hand_out(ref, orders[1].call_id, "m2")
-    assert (await stage.store.calls.look(ref)).orders == []
+    assert (await stage.store.calls.read_pending_requests(ref)).orders == []
     await ask(stage, orders[0].call_id)
-    seen = await stage.store.calls.look(ref)
+    seen = await stage.store.calls.read_pending_requests(ref)
     assert seen.settled == [CallOutcome(orders[0].call_id, interrupted=True)]
     assert seen.orders == []
     await decide(stage, orders[0].call_id)
-    (order,) = (await stage.store.calls.look(ref)).orders
+    (order,) = (await stage.store.calls.read_pending_requests(ref)).orders
     assert order.activity_id == f"{orders[0].call_id}:1"
     await stage.hand_out(ref, orders[0].call_id)
-    assert (await stage.store.calls.look(ref)).orders == []
+    assert (await stage.store.calls.read_pending_requests(ref)).orders == []
 
 
 async def test_a_cancel_of_a_waiting_call_lets_the_run_go_on(stage: Stage) -> None:
@@ -129,17 +129,17 @@ async def test_an_edit_closes_what_waits(stage: Stage) -> None:
 
 async def test_a_look_at_a_run_that_has_ended_says_so(stage: Stage) -> None:
     ref, _ = await waiting_call(stage)
-    assert not (await stage.store.calls.look(ref)).over
+    assert not (await stage.store.calls.read_pending_requests(ref)).over
     await stage.store.runs.cancel(ref, "enough")
-    seen = await stage.store.calls.look(ref)
+    seen = await stage.store.calls.read_pending_requests(ref)
     assert (seen.over, seen.cancel_wanted) == (True, False)
 
 
 async def test_a_hand_out_that_comes_before_the_decision_ends_its_activity(stage: Stage) -> None:
     """The process that took the request died before it told Temporal, which offers the call again."""
     ref, call_id = await waiting_call(stage)
-    given = await stage.store.calls.hand_out(CallRef(ref, call_id), "m2", b"other")
-    assert given == Settled(CallOutcome(call_id, interrupted=True))
+    given = await stage.store.calls.lease(CallRef(ref, call_id), "m2", b"other")
+    assert given == Completed(CallOutcome(call_id, interrupted=True))
 
 
 async def test_what_temporal_gave_up_before_the_decision_counts_no_more(stage: Stage) -> None:
@@ -219,7 +219,7 @@ async def test_a_decision_does_not_end_a_pause_for_another_reason(stage: Stage) 
     await stage.alter(runs, of_run, paused_for=PausedFor.BUDGET.value)
     await decide(stage, call_id)
     assert (await stage.look(ref)).run_status is RunStatus.PAUSED
-    assert (await stage.store.calls.look(ref)).orders == []
+    assert (await stage.store.calls.read_pending_requests(ref)).orders == []
     await stage.store.runs.resume(ref)
     (order,) = (await standing(stage, ref)).orders
     assert order.call_id == call_id

@@ -10,7 +10,7 @@ from orchestrator.errors import ConflictError
 from orchestrator.llm.messages import UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.store.calls.approvals import Decision
-from orchestrator.store.calls.outcomes import Finished
+from orchestrator.store.calls.outcomes import ResultRecorded
 from orchestrator.store.records import CallRecord
 from orchestrator.workflows.interface import CallSchedule, RunRef, RunState
 from perdure.contract import ApprovalRequest, FunctionConfig
@@ -32,7 +32,7 @@ async def called(
     return ref, await stage.called(ref, *(names or ONE_CALL))
 
 
-async def ask(stage: Stage, call_id: str, *, machine: str = "m1", **asked: Any) -> Finished:
+async def ask(stage: Stage, call_id: str, *, machine: str = "m1", **asked: Any) -> ResultRecorded:
     """The machine that holds the call returns a request for an approval."""
     request = ApprovalRequest(**asked)
     return await stage.store.approvals.request(stage.cluster_id, call_id, machine, None, request)

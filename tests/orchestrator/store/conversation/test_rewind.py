@@ -183,7 +183,7 @@ async def test_calls_of_a_replaced_reply_are_closed(stage: Stage) -> None:
     for order in (at_work, waiting):
         row = await stage.call_row(order.call_id)
         assert (row["status"], row["result_type"], row["shown"]) == ("failure", "rejection", True)
-    seen = await stage.store.calls.look(ref)
+    seen = await stage.store.calls.read_pending_requests(ref)
     assert {outcome.call_id for outcome in seen.settled} == {at_work.call_id, waiting.call_id}
     assert await asked(stage, ref) == (UserTurn((), ("go slowly",)),)
 
@@ -217,10 +217,13 @@ async def test_a_look_says_once_that_the_question_is_out_of_date(stage: Stage) -
     ref = await stage.run()
     await stage.ask(ref)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
-    assert [(await stage.store.calls.look(ref)).rewound for _ in range(2)] == [True, False]
+    assert [(await stage.store.calls.read_pending_requests(ref)).rewound for _ in range(2)] == [
+        True,
+        False,
+    ]
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go quickly")
     await stage.ask(ref)
-    assert not (await stage.store.calls.look(ref)).rewound
+    assert not (await stage.store.calls.read_pending_requests(ref)).rewound
 
 
 # -- retries ---------------------------------------------------------------------------------------

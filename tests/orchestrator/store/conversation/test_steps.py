@@ -284,7 +284,7 @@ async def test_trouble_with_the_model_does_not_undo_a_cancel(stage: Stage, move:
     ref = await stage.run()
     await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
-    assert (await stage.store.calls.look(ref)).cancel_wanted
+    assert (await stage.store.calls.read_pending_requests(ref)).cancel_wanted
     standing = await stage.store.steps.break_off(ref, 1, move, "no money", attempt=1)
     assert standing.status == "cancelled"
     run = await stage.look(ref)

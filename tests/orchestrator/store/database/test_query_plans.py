@@ -28,9 +28,9 @@ _PAGE = RunFilter(before=(_WAITING // 2, _WAITING // 2))
 QUESTIONS: Mapping[str, tuple[Question, str]] = {
     "unheard": (lambda store: store.sweeps.unheard_runs(_LATER), "ix_runs_unheard"),
     "stuck": (lambda store: store.sweeps.stuck_runs(), "ix_runs_at_work"),
-    "at work": (lambda store: store.lost_handouts.at_work(500), "ix_runs_at_work"),
+    "at work": (lambda store: store.lost_leases.active_runs(500), "ix_runs_at_work"),
     "untaken calls": (lambda store: store.sweeps.calls_without_machine(_LATER), "ix_calls_open"),
-    "lost hand-outs": (lambda store: store.lost_handouts.find(), "ix_calls_open"),
+    "lost hand-outs": (lambda store: store.lost_leases.find_unconfirmed(), "ix_calls_open"),
     "to be parked": (lambda store: store.sweeps.park(), "ix_runs_waiting"),
     "to be unparked": (lambda store: store.sweeps.unpark(), "ix_runs_waiting"),
     "deadlines": (lambda store: store.deadlines.overdue(), "ix_runs_deadline"),

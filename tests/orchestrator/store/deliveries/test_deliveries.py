@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
-from orchestrator.store.calls.outcomes import Again, Settled
+from orchestrator.store.calls.outcomes import Completed, Retry
 from orchestrator.store.database.json_columns import load_object
 from orchestrator.store.functions.available import DEFAULT_DEADLINE_MS
 from orchestrator.workflows.interface import CallSchedule, RunRef
@@ -66,7 +66,7 @@ async def test_what_was_delivered_is_not_delivered_again(stage: Stage) -> None:
     ref = await stage.finished(on_status_change=HANDLER)
     first, second = await _waiting(stage, ref)
     finished = await stage.answer(ref, first.call_id, "null")
-    assert isinstance(finished.verdict, Settled)
+    assert isinstance(finished.attempt_outcome, Completed)
     assert [order.call_id for order in await _waiting(stage, ref)] == [second.call_id]
     assert await stage.has_pending_deliveries(ref)
     await stage.answer(ref, second.call_id, "null")
@@ -83,7 +83,7 @@ async def test_a_handler_that_fails_is_called_again_and_again(stage: Stage) -> N
     for _ in range(12):
         await stage.hand_out(ref, first.call_id)
         again = await stage.finish(first.call_id, "no", kind=ResultType.REJECTION)
-        assert isinstance(again.verdict, Again)
+        assert isinstance(again.attempt_outcome, Retry)
     assert (await _waiting(stage, ref))[0].call_id == first.call_id
     await stage.answer(ref, first.call_id, "null")
     assert (await _waiting(stage, ref))[0].call_id != first.call_id
@@ -96,7 +96,7 @@ async def test_a_handler_works_on_after_its_run_has_ended(stage: Stage) -> None:
     (order,) = await _waiting(stage, ref)
     await stage.hand_out(ref, order.call_id)
     assert (await stage.lease(order.call_id))[1] is False
-    assert isinstance((await stage.finish(order.call_id, "null")).verdict, Settled)
+    assert isinstance((await stage.finish(order.call_id, "null")).attempt_outcome, Completed)
 
 
 async def test_a_delivery_that_is_given_up_is_dead_and_seen_to_be(stage: Stage) -> None:

@@ -89,7 +89,7 @@ async def test_a_result_that_comes_after_the_deadline_is_refused(stage: Stage) -
     await stage.hand_out(ref, order.call_id)
     await _overdue(stage, ref)
     await _swept(stage)
-    seen = await stage.store.calls.look(ref)
+    seen = await stage.store.calls.read_pending_requests(ref)
     assert seen.over
     with pytest.raises(SupersededError):
         await stage.finish(order.call_id)

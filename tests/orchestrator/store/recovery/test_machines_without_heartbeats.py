@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.calls.outcomes import Again
+from orchestrator.store.calls.outcomes import Retry
 from orchestrator.store.recovery.stalled_runs import LOST_AFTER_MS
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig, ResultType
@@ -63,7 +63,7 @@ async def test_retries_on_stall_are_for_functions_that_were_lost_not_for_those_t
 async def test_retries_are_for_functions_that_raised_too(stage: Stage) -> None:
     _, call_id = await _handed_out(stage, FunctionConfig(retries=2, retry_count_on_stall=1))
     finished = await stage.finish(call_id, "no", kind=REJECTED)
-    assert isinstance(finished.verdict, Again)
+    assert isinstance(finished.attempt_outcome, Retry)
 
 
 async def test_a_result_that_was_not_taken_is_an_event_of_a_run_that_goes_on(
@@ -71,7 +71,7 @@ async def test_a_result_that_was_not_taken_is_an_event_of_a_run_that_goes_on(
 ) -> None:
     ref, call_id = await _handed_out(stage, FunctionConfig())
     await stage.finish(call_id)
-    await stage.store.calls.note_superseded(stage.cluster_id, call_id, "m1")
+    await stage.store.calls.log_superseded(stage.cluster_id, call_id, "m1")
     noted = {"callId": call_id, "machineId": "m1"}
     assert await stage.events(ref, "call.superseded") == [noted]
 
@@ -82,5 +82,5 @@ async def test_nothing_is_noted_on_a_run_that_has_ended(stage: Stage) -> None:
     await stage.store.steps.break_off(ref, 2, Trigger.FAIL, "enough", attempt=1)
     version = (await stage.look(ref)).version
     assert (await stage.look(ref)).status == "failed"
-    await stage.store.calls.note_superseded(stage.cluster_id, call_id, "m1")
+    await stage.store.calls.log_superseded(stage.cluster_id, call_id, "m1")
     assert (await stage.look(ref)).version == version

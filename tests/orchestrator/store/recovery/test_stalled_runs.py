@@ -75,7 +75,7 @@ async def test_a_wish_that_no_workflow_read_is_found_until_one_does(
     assert await sweeps.unheard_runs(_soon()) == []
     await stage.send(ref, "more")
     assert await sweeps.unheard_runs(_soon()) == [ref]
-    await stage.store.calls.look(ref)
+    await stage.store.calls.read_pending_requests(ref)
     assert await sweeps.unheard_runs(_soon()) == []
 
 
@@ -273,7 +273,7 @@ async def test_a_run_that_waits_for_long_is_parked_once(stage: Stage, sweeps: Sw
     assert await stage.woken_by(sweeps.park()) == []
     run = await stage.look(ref)
     assert run.wake_wanted > run.wake_read
-    assert (await stage.store.calls.look(ref)).parked
+    assert (await stage.store.calls.read_pending_requests(ref)).parked
 
 
 async def test_a_parked_run_goes_on_when_a_machine_comes(stage: Stage, sweeps: SweepStore) -> None:
@@ -302,7 +302,7 @@ async def test_a_parked_run_goes_on_when_its_calls_time_is_up(
 
 async def test_a_parked_run_can_be_cancelled(stage: Stage, sweeps: SweepStore) -> None:
     ref, _ = await _parked(stage)
-    await stage.store.calls.look(ref)
+    await stage.store.calls.read_pending_requests(ref)
     await stage.store.runs.cancel(ref, "enough")
     assert await sweeps.unheard_runs(_soon()) == [ref]
     await stage.begin(ref)

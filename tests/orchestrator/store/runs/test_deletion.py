@@ -12,7 +12,7 @@ from orchestrator.errors import NotFoundError
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.calls.outcomes import Unwanted
+from orchestrator.store.calls.outcomes import Discarded
 from orchestrator.store.tenants.usage import DAY_MS
 from orchestrator.workflows.interface import CallRef, RunRef, RunState
 from tests.support.stage import HANDLER, Stage, calls_for, text_of
@@ -125,8 +125,8 @@ async def test_a_machine_that_holds_a_call_learns_that_it_is_gone(stage: Stage) 
 async def test_a_call_of_a_deleted_run_is_handed_to_nobody(stage: Stage) -> None:
     ref, call_id = await _busy(stage)
     await stage.store.deletion.delete(ref)
-    given = await stage.store.calls.hand_out(CallRef(ref, call_id), "m2", b"token")
-    assert isinstance(given, Unwanted)
+    given = await stage.store.calls.lease(CallRef(ref, call_id), "m2", b"token")
+    assert isinstance(given, Discarded)
 
 
 async def test_the_sweeper_finds_nothing_to_do_for_it(stage: Stage) -> None:
@@ -173,7 +173,7 @@ _MOVES: dict[str, _Move] = {
     "settle": lambda stage, ref, _: stage.store.runs.settle(ref, Trigger.FAIL, "why"),
     "finish": lambda stage, _, call_id: stage.finish(call_id),
     "lease": lambda stage, _, call_id: stage.lease(call_id),
-    "look": lambda stage, ref, _: stage.store.calls.look(ref),
+    "look": lambda stage, ref, _: stage.store.calls.read_pending_requests(ref),
     "feedback": lambda stage, ref, _: stage.store.feedback.set(ref, "good", 1.0),
     "delete": lambda stage, ref, _: stage.store.deletion.delete(ref),
     "outdated": lambda stage, ref, _: stage.store.deletion.delete_outdated(ref, 0),

@@ -132,7 +132,7 @@ class Engine:
     async def look(self) -> None:
         """A nudge came: read the wishes."""
         self.nudged = False
-        seen = await self.stage.store.calls.look(self.ref)
+        seen = await self.stage.store.calls.read_pending_requests(self.ref)
         self.looked = True
         if seen.cancel_wanted or seen.parked or seen.over:
             self.stop()

@@ -15,7 +15,7 @@ from orchestrator.rules.lifecycle import Trigger, is_final
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import Decision
-from orchestrator.store.calls.outcomes import Finished, HandedOut, Settled, Unwanted
+from orchestrator.store.calls.outcomes import Completed, Discarded, Leased, ResultRecorded
 from orchestrator.store.calls.rows import DIRECT
 from orchestrator.store.recovery.stalled_runs import WaitingCall
 from orchestrator.workflows.interface import CallRef, CallSchedule, RunRef, TimedOutCall
@@ -70,8 +70,8 @@ class Walk:
     stage: Stage
     engine: Engine
     held: list[Held] = field(default_factory=list[Held])
-    untold: list[tuple[Finished, CallSchedule]] = field(
-        default_factory=list[tuple[Finished, CallSchedule]]
+    untold: list[tuple[ResultRecorded, CallSchedule]] = field(
+        default_factory=list[tuple[ResultRecorded, CallSchedule]]
     )
     """Results in the store of which Temporal does not know."""
 
@@ -175,7 +175,7 @@ class Walk:
             if found is not None and found[1] and whole:
                 await results.show_summary(self.ref, call_id, "short", len(found[0]))
             elif found is not None and found[1]:
-                await results.show_beginning(self.ref, call_id, found[0])
+                await results.show_truncated(self.ref, call_id, found[0])
             self.engine.long.pop(0)
             self.engine.go_on()
 
@@ -190,18 +190,18 @@ class Walk:
     async def _give(self, order: CallSchedule) -> None:
         handed = [held for held in self.held if held.order == order]
         self.untold = [one for one in self.untold if one[1] != order]
-        given = await self.stage.store.calls.hand_out(self._ticket(order), "m1", b"token")
+        given = await self.stage.store.calls.lease(self._ticket(order), "m1", b"token")
         match given:
-            case HandedOut(call):
+            case Leased(call):
                 for held in handed:
                     self.held[self.held.index(held)] = replace(held, order=None)
                 self.held.append(Held(call.id, call.attempt, order))
                 run = await self.stage.look(self.ref)
                 assert not is_final(run.run_status)
                 assert run.paused_for in {None, "approval"}
-            case Settled(outcome):
+            case Completed(outcome):
                 self.engine.complete(order, outcome)
-            case Unwanted(reason):
+            case Discarded(reason):
                 self.engine.complete(order, self._lost(order, reason))
             case _:
                 return  # as many are at work as may be
@@ -244,13 +244,13 @@ class Walk:
                 )
                 await self._tell(held, await found, told)
 
-    async def _tell(self, held: Held, finished: Finished, told: bool) -> None:
-        if not isinstance(finished.verdict, Settled) or held.order is None:
+    async def _tell(self, held: Held, finished: ResultRecorded, told: bool) -> None:
+        if not isinstance(finished.attempt_outcome, Completed) or held.order is None:
             return
         if told:
-            self.engine.complete(held.order, finished.verdict.outcome)
+            self.engine.complete(held.order, finished.attempt_outcome.outcome)
             self.engine.go_on()
-        elif not finished.verdict.outcome.interrupted:
+        elif not finished.attempt_outcome.outcome.interrupted:
             self.untold.append((finished, held.order))
 
     async def supersede(self, pick: int) -> None:
