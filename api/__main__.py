@@ -37,7 +37,7 @@ from orchestrator.operations.calls import CallOperations
 from orchestrator.operations.crash_recovery import CrashRecovery
 from orchestrator.operations.runs import Operations
 from orchestrator.operations.webhooks import Webhooks
-from orchestrator.runtime.encryption import SecretBox
+from orchestrator.runtime.encryption import FieldCipher
 from orchestrator.runtime.logs import configure_logging
 from orchestrator.runtime.process import MisconfiguredError, collect_garbage_again, run_to_the_end
 from orchestrator.settings import Settings, read_settings
@@ -85,7 +85,7 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
         store = await open_store(
             settings.store_url,
             listen_url=settings.database_listen_url,
-            box=SecretBox.of(settings.payload_key),
+            cipher=FieldCipher.of(settings.payload_key),
         )
         stack.push_async_callback(store.aclose)
         temporal = Temporal(settings)

@@ -25,9 +25,9 @@ from api.http.errors import ApiError
 from orchestrator.errors import NotFoundError
 from orchestrator.operations.run_requests import ANYBODY, Caller
 from orchestrator.runtime.clock import now_ms
-from orchestrator.store.database.json_columns import storable
+from orchestrator.store.database.json_columns import to_storable_text
 from orchestrator.store.records import KeyRecord
-from orchestrator.store.tenants.audit_log import MAX_ACTOR, MAX_TARGET, AuditNote
+from orchestrator.store.tenants.audit_log import MAX_ACTOR, MAX_TARGET, AuditEntry
 from orchestrator.store.tenants.clusters import ClusterRecord
 from orchestrator.workflows.interface import RunRef
 
@@ -143,11 +143,11 @@ def _audit(services: ApiServices, request: Request, operation: str, visitor: _Vi
     def note(status: int) -> None:
         target = f"{inside}{getattr(request.state, 'made', '')}" or f"clusters/{visitor.cluster_id}"
         services.trail.note(
-            AuditNote(
+            AuditEntry(
                 cluster_id=visitor.cluster_id,
                 actor=actor,
                 operation=operation,
-                target=storable(target)[:MAX_TARGET],
+                target=to_storable_text(target)[:MAX_TARGET],
                 status=status,
                 created_at=at,
             )
@@ -193,4 +193,6 @@ def _whence(services: ApiServices, request: Request) -> tuple[str | None, str | 
     version = request.headers.get("x-machine-sdk-version")
     language = request.headers.get("x-machine-sdk-language", "")
     sdk = f"{language} {version}" if version else request.headers.get("user-agent")
-    return storable(ip)[:64] if ip else None, storable(sdk).strip()[:64] if sdk else None
+    return to_storable_text(ip)[:64] if ip else None, to_storable_text(sdk).strip()[
+        :64
+    ] if sdk else None

@@ -15,7 +15,7 @@ from pathlib import Path
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings
 from orchestrator.store.store import Store, open_store
-from orchestrator.store.tenants.api_keys import DEFAULT_SCOPES, hash_key, scopes_in
+from orchestrator.store.tenants.api_keys import DEFAULT_SCOPES, hash_key, parse_scopes
 from perdure.contract import Scope
 
 
@@ -26,8 +26,8 @@ async def ensure(store: Store, cluster: str, name: str, key_file: Path) -> dict[
     if record is None or record.cluster_id != cluster_id:
         record, key = await store.keys.create(cluster_id, name, scopes=Scope)
         _write_private(key_file, key)
-    if scopes_in(record.scopes) != frozenset(Scope):
-        await store.keys.give_scopes(record.id, Scope)
+    if parse_scopes(record.scopes) != frozenset(Scope):
+        await store.keys.grant_scopes(record.id, Scope)
     return {"clusterId": cluster_id, "keyFile": str(key_file)}
 
 

@@ -31,7 +31,7 @@ from orchestrator.llm.model_names import parse_policies
 from orchestrator.operations.crash_recovery import CrashRecovery
 from orchestrator.operations.webhooks import Webhooks
 from orchestrator.rules.pricing import parse_prices
-from orchestrator.runtime.encryption import SecretBox
+from orchestrator.runtime.encryption import FieldCipher
 from orchestrator.runtime.logs import configure_logging
 from orchestrator.runtime.process import MisconfiguredError, collect_garbage_again, run_to_the_end
 from orchestrator.settings import Settings, read_settings
@@ -248,7 +248,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
         store = await open_store(
             settings.store_url,
             listen_url=settings.database_listen_url,
-            box=SecretBox.of(settings.payload_key),
+            cipher=FieldCipher.of(settings.payload_key),
         )
         stack.push_async_callback(store.aclose)
         models = open_models(settings)

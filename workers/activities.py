@@ -18,8 +18,8 @@ from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach, reaching
 from orchestrator.store.calls.outcomes import Leased
-from orchestrator.store.conversation.step_input import Question
-from orchestrator.store.conversation.steps import Recorded
+from orchestrator.store.conversation.step_input import StepInput
+from orchestrator.store.conversation.steps import RecordedStep
 from orchestrator.store.store import Store
 from orchestrator.workflows import interface
 from orchestrator.workflows.interface import (
@@ -132,15 +132,15 @@ class Activities:
             reach(Point.WAITING_FOR_APPROVAL)
         return _StepResult(standing, handed)
 
-    async def _begin(self, question: ModelStepInput, attempt: int) -> Question | RunState:
+    async def _begin(self, question: ModelStepInput, attempt: int) -> StepInput | RunState:
         try:
             return await self._thinker.begin(question, attempt)
         except NotFoundError:
             return _DELETED
 
     async def _call_model(
-        self, ref: RunRef, question: Question, attempt: int, until: float
-    ) -> Recorded:
+        self, ref: RunRef, question: StepInput, attempt: int, until: float
+    ) -> RecordedStep:
         try:
             return await self._thinker.run(
                 question,
@@ -149,15 +149,15 @@ class Activities:
                 executor=lambda: self._hosted_functions if _may_continue(until) else None,
             )
         except ModelError as error:
-            return Recorded(await self._handle_model_error(ref, question, error))
+            return RecordedStep(await self._handle_model_error(ref, question, error))
 
     async def _handle_model_error(
-        self, ref: RunRef, question: Question, error: ModelError
+        self, ref: RunRef, question: StepInput, error: ModelError
     ) -> RunState:
         attempt = activity.info().attempt
         if error.action is not ErrorAction.RETRY:
             move = Trigger.PAUSE if error.action is ErrorAction.PAUSE else Trigger.FAIL
-            return await self._store.steps.break_off(
+            return await self._store.steps.abort_turn(
                 ref,
                 question.step,
                 move,
@@ -167,7 +167,7 @@ class Activities:
             )
         delay = error.retry_after
         retry_at = None if delay is None else now_ms() + int(delay * 1000)
-        await self._store.steps.note_retry(ref, question.step, error.reason, retry_at)
+        await self._store.steps.report_retry(ref, question.step, error.reason, retry_at)
         raise ApplicationError(
             error.reason,
             type="ModelUnavailable",
@@ -208,11 +208,13 @@ class Activities:
     async def end_turn(self, end_turn_input: EndTurnInput) -> None:
         """End a turn from outside the model loop."""
         with suppress(NotFoundError):  # deleted meanwhile
-            await self._store.runs.settle(
+            await self._store.runs.end_turn(
                 end_turn_input.run, Trigger(end_turn_input.move), end_turn_input.reason
             )
 
     @activity.defn(name=interface.LIST_DUE_DELIVERIES)
     async def list_due_deliveries(self, list_input: ListDueDeliveriesInput) -> DueDeliveries:
         """Handler calls that wait, in the order of their transitions."""
-        return DueDeliveries(await self._store.deliveries.waiting(list_input.run, list_input.dead))
+        return DueDeliveries(
+            await self._store.deliveries.list_pending(list_input.run, list_input.dead)
+        )

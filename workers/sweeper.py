@@ -82,9 +82,9 @@ class Sweeper:
         await self._lost_leases.sweep()
         await self._report_waiting_calls()
         await self._expire_approvals()
-        await self._sweeps.park()
-        await self._sweeps.unpark()
-        await self._request_all(await self._sweeps.stuck_runs(), self._temporal.start_run)
+        await self._sweeps.suspend()
+        await self._sweeps.resume_suspended()
+        await self._request_all(await self._sweeps.stalled_runs(), self._temporal.start_run)
         if self._retention is not None:
             await self._delete_outdated(now_ms() - int(self._retention / timedelta(milliseconds=1)))
 
@@ -102,15 +102,15 @@ class Sweeper:
     async def _end_overdue(self) -> None:
         for ref in await self._deadlines.overdue():
             with suppress(NotFoundError):  # deleted meanwhile
-                await self._deadlines.end(ref)
+                await self._deadlines.fail(ref)
 
     async def _expire_approvals(self) -> None:
         for cluster_id, call_id in await self._approvals.overdue():
             await self._approvals.expire(cluster_id, call_id)
 
     async def _report_waiting_calls(self) -> None:
-        for waiting in await self._sweeps.calls_without_machine(now_ms() - UNTAKEN_MS):
-            await self._sweeps.note_waiting(waiting)
+        for waiting in await self._sweeps.calls_without_worker(now_ms() - UNTAKEN_MS):
+            await self._sweeps.report_waiting(waiting)
 
     async def _signal_unread_requests(self, before: int) -> None:
         """What no workflow has worked on yet is started: that costs the engine nothing where it only has much to do."""
@@ -123,9 +123,9 @@ class Sweeper:
             await self._temporal.signal_run(ref)
             self._signal_backoff.record_signal(ref)
 
-        unheard = await self._sweeps.unheard_runs(before, begun=True)
+        unheard = await self._sweeps.runs_with_unread_requests(before, started=True)
         await self._request_all(self._signal_backoff.due(unheard)[:BATCH], nudge)
-        unbegun = await self._sweeps.unheard_runs(before, begun=False)
+        unbegun = await self._sweeps.runs_with_unread_requests(before, started=False)
         await self._request_all(self._unstarted_backoff.due(unbegun)[:BATCH], start)
 
     @staticmethod

@@ -7,7 +7,7 @@ import contextlib
 import logging
 
 from orchestrator.store.database.errors import OUTAGES
-from orchestrator.store.tenants.audit_log import AuditNote, AuditStore
+from orchestrator.store.tenants.audit_log import AuditEntry, AuditStore
 
 _log = logging.getLogger(__name__)
 
@@ -23,12 +23,12 @@ class AuditTrail:
 
     def __init__(self, audit: AuditStore) -> None:
         self._audit = audit
-        self._waiting: list[AuditNote] = []
+        self._waiting: list[AuditEntry] = []
         self._turn = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
 
-    def note(self, entry: AuditNote) -> None:
+    def note(self, entry: AuditEntry) -> None:
         """Have the entry written soon."""
         self._waiting.append(entry)
         if len(self._waiting) > MAX_WAITING:

@@ -12,7 +12,7 @@ from orchestrator.errors import InvalidRequestError, NotFoundError, UnavailableE
 from orchestrator.operations.runs import Operations
 from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
 from orchestrator.store.calls.queries import CallView
-from orchestrator.store.sealed_fields import opened_verdict
+from orchestrator.store.sealed_fields import open_auth_result
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_CONTEXT_BYTES, CreateCall, ResultType
@@ -64,7 +64,7 @@ class AuthFunction:
             return refused
         result: JsonValue = None
         if shown.content is not None and not shown.call.result_is_text:
-            result = opened_verdict(self._store.database.box, cluster_id, shown.content)
+            result = open_auth_result(self._store.database.cipher, cluster_id, shown.content)
         if isinstance(result, dict):
             return result
         return Refusal(f"{_NAME} must return an object to let the token's owner in; it did not.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orchestrator.store.records import KeyRecord
-from orchestrator.store.tenants.api_keys import scopes_in
+from orchestrator.store.tenants.api_keys import parse_scopes
 from perdure.contract import Scope
 
 USER = "custom"
@@ -69,7 +69,7 @@ def needed(operation: str) -> frozenset[str]:
 
 def held(key: KeyRecord, cluster_id: str) -> frozenset[str]:
     """What the key may do in that cluster. Management is admin and client everywhere, and a machine nowhere."""
-    own = scopes_in(key.scopes)
+    own = parse_scopes(key.scopes)
     may = set(own) if cluster_id == key.cluster_id else set[Scope]()
     if Scope.MANAGEMENT in own:
         may |= {Scope.MANAGEMENT, Scope.ADMIN, Scope.CLIENT}

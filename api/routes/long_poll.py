@@ -40,7 +40,7 @@ async def next_version(
     With `until_over` only a version counts at which the run's turn has ended.
     """
     change = asyncio.ensure_future(
-        services.store.feed.wait(run_key, after, seconds, until_over=until_over)
+        services.store.feed.wait(run_key, after, seconds, until_final=until_over)
     )
     stop = asyncio.ensure_future(services.stopping.wait())
     try:

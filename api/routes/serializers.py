@@ -9,7 +9,7 @@ from pydantic import JsonValue, TypeAdapter
 from orchestrator.llm.transcript import public_data
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.calls.queries import CallView
-from orchestrator.store.database.json_columns import load, load_object, load_optional
+from orchestrator.store.database.json_columns import from_json, object_from_json, optional_from_json
 from orchestrator.store.records import BlobRecord, CallRecord, EventRecord, MessageRecord, RunRecord
 from perdure.contract import (
     Blob,
@@ -46,7 +46,7 @@ def present_run(record: RunRecord) -> Run:
         turn=record.turn,
         version=record.version,
         transition=record.transition,
-        result=load_optional(record.result),
+        result=optional_from_json(record.result),
         result_null_reason=record.result_null_reason,
         failure_reason=record.failure_reason,
         paused_reason=record.paused_reason,
@@ -101,7 +101,7 @@ def _usage(record: RunRecord) -> Usage:
 def _waiting_for(record: RunRecord) -> WaitingFor | None:
     if record.waiting_for is None:
         return None
-    return WaitingFor.model_validate(load_object(record.waiting_for))
+    return WaitingFor.model_validate(object_from_json(record.waiting_for))
 
 
 def present_message(record: MessageRecord) -> Message:
@@ -109,7 +109,7 @@ def present_message(record: MessageRecord) -> Message:
     return Message(
         id=record.id,
         type=MessageType(record.type),
-        data=public_data(load_object(record.data)),
+        data=public_data(object_from_json(record.data)),
         turn=record.turn,
         created_at=to_datetime(record.created_at),
         replaced_by=record.replaced_by,
@@ -126,7 +126,7 @@ def present_approval(call: CallRecord, requested_at: int) -> CallApproval:
         decided_at=_time(call.decided_at),
         decided_by=call.decided_by,
         reason=call.decision_reason,
-        original_input=load_optional(call.original_input),
+        original_input=optional_from_json(call.original_input),
     )
 
 
@@ -140,7 +140,7 @@ def present_call(shown: CallView) -> Call:
         service=call.service,
         function=call.function,
         status=CallStatus(call.status),
-        input=load(call.input),
+        input=from_json(call.input),
         reasoning=call.reasoning,
         result=_result(shown),
         result_type=None if call.result_type is None else ResultType(call.result_type),
@@ -159,7 +159,7 @@ def present_call(shown: CallView) -> Call:
 def _result(shown: CallView) -> JsonValue:
     if shown.content is None:
         return None
-    return shown.content if shown.call.result_is_text else load(shown.content)
+    return shown.content if shown.call.result_is_text else from_json(shown.content)
 
 
 def present_blob(record: BlobRecord) -> Blob:
@@ -179,6 +179,6 @@ def present_event(record: EventRecord) -> Event:
     return Event(
         version=record.version,
         type=record.type,
-        data=load_object(record.data),
+        data=object_from_json(record.data),
         created_at=to_datetime(record.created_at),
     )

@@ -17,7 +17,7 @@ import uvloop
 from sqlalchemy import Insert, Select, Update, insert, select, update
 
 from orchestrator.store.database.engine import Database, open_database
-from orchestrator.store.database.prepared import quick
+from orchestrator.store.database.prepared import prepared_inline
 from orchestrator.store.migrations.runner import migrate
 from orchestrator.store.tables import clusters, events, runs
 
@@ -57,7 +57,7 @@ async def prepare(database: Database) -> None:
 _LOCK = select(runs.c.version).where(runs.c.key == 1).with_for_update()
 _NOTE = insert(events)
 _MOVE = update(runs).where(runs.c.key == 1)
-_MADE_ONCE = (quick(_LOCK), quick(_NOTE), quick(_MOVE))
+_MADE_ONCE = (prepared_inline(_LOCK), prepared_inline(_NOTE), prepared_inline(_MOVE))
 
 
 async def step(database: Database, statements: Statements = _MADE_ONCE) -> None:
@@ -68,7 +68,7 @@ async def step(database: Database, statements: Statements = _MADE_ONCE) -> None:
         event = {"type": "bench", "data": "x" * 200, "created_at": 0}
         await write.execute(note, {"run_key": 1, "version": version, **event})
         await write.execute(move, {"version": version})
-        write.touch(1)
+        write.mark_changed(1)
 
 
 async def look(database: Database) -> None:

@@ -11,7 +11,7 @@ from orchestrator.operations.run_requests import ANYBODY, Caller, check_context
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema
 from orchestrator.store.calls.rows import DIRECT
-from orchestrator.store.database.json_columns import dump
+from orchestrator.store.database.json_columns import to_json
 from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store
 from perdure.contract import CreateCall, FunctionReference
@@ -38,7 +38,7 @@ async def admit_call(
             pointer="/function",
             code="unknown_function",
         )
-    problems = compile_schema(dump(dict(function.tool.schema))).problems(request.input)
+    problems = compile_schema(to_json(dict(function.tool.schema))).problems(request.input)
     if problems:
         raise InvalidRequestError(
             "The input does not satisfy the function's schema: " + "; ".join(problems),

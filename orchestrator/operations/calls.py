@@ -120,7 +120,7 @@ class CallOperations:
             waiting = activity_id(recorded.call.id, recorded.call.interruptions)
             still_pending = await self._temporal.is_call_pending(workflow_id, waiting)
         except UnavailableError:
-            await self._store.runs.wish(recorded.run)
+            await self._store.runs.request_wakeup(recorded.run)
             return
         # was the call given to somebody else in the meantime? Then that one's result will count
         if still_pending and await self._store.calls.supersede(recorded.call):

@@ -8,7 +8,7 @@ from orchestrator.errors import InvalidRequestError
 from orchestrator.rules.cache_keys import check_key_path
 from orchestrator.rules.custom_auth import as_auth_function
 from orchestrator.schema import check_schema
-from orchestrator.store.database.json_columns import load
+from orchestrator.store.database.json_columns import from_json
 from perdure.contract import FunctionDefinition, RegisterMachine
 
 
@@ -29,7 +29,7 @@ def checked(definition: FunctionDefinition, index: int) -> FunctionDefinition:
     schema: JsonValue = definition.schema_
     if isinstance(schema, str):
         try:
-            schema = load(schema)
+            schema = from_json(schema)
         except ValueError as error:
             raise InvalidRequestError(
                 f"The schema of {definition.name!r} is not JSON.", pointer=pointer

@@ -13,7 +13,7 @@ from orchestrator.llm.prompt_template import append, fill, places
 from orchestrator.llm.tool_search import rank_tools
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import check_schema, compile_schema
-from orchestrator.store.database.json_columns import dump
+from orchestrator.store.database.json_columns import to_json
 from orchestrator.store.runs.configs import RunConfigRecord
 from orchestrator.store.store import Store
 from perdure.contract import (
@@ -171,7 +171,7 @@ def _prompt(
 def _check_input(config: PutRunConfig, inputs: Mapping[str, JsonValue]) -> None:
     if config.input_schema is None:
         return
-    found = compile_schema(dump(config.input_schema)).violations(dict(inputs))
+    found = compile_schema(to_json(config.input_schema)).violations(dict(inputs))
     if found:
         where, words = found[0]
         more = f" ({len(found)} things are wrong with it.)" if len(found) > 1 else ""
@@ -216,7 +216,7 @@ def _content(config: PutRunConfig) -> str:
     wanted = PutRunConfig.model_validate(
         config.model_dump(include=set(PutRunConfig.model_fields), exclude_unset=True)
     )
-    return dump(wanted.model_dump(mode="json", by_alias=True, exclude_unset=True))
+    return to_json(wanted.model_dump(mode="json", by_alias=True, exclude_unset=True))
 
 
 def _searchable(record: RunConfigRecord) -> Tool:

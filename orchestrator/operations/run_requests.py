@@ -21,7 +21,7 @@ from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import check_schema
 from orchestrator.settings import Settings
-from orchestrator.store.database.json_columns import dump, dump_optional
+from orchestrator.store.database.json_columns import optional_to_json, to_json
 from orchestrator.store.records import FunctionName
 from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store
@@ -75,7 +75,7 @@ class RunAdmission:
             name_source="words" if wanted.name is None else "given",
             model=model,
             system_prompt=wanted.system_prompt,
-            result_schema=dump_optional(wanted.result_schema),
+            result_schema=optional_to_json(wanted.result_schema),
             attached_functions=None
             if functions is None
             else attached(functions, known, configured.functions_pointer, mocks=mocks or ()),
@@ -110,7 +110,7 @@ class RunAdmission:
             name="structured output",
             model=self.model(request.model_id, pointer="/modelId"),
             system_prompt=None,
-            result_schema=dump(request.result_schema),
+            result_schema=to_json(request.result_schema),
             attached_functions=(),
             on_status_change=None,
             metadata={},
@@ -179,7 +179,7 @@ def _prompt_of(request: CreateRun) -> str:
 
 def check_context(context: dict[str, JsonValue] | None) -> None:
     """Raises `TooLargeError` for a context over the limit."""
-    if context is not None and len(dump(context)) > MAX_CONTEXT_BYTES:
+    if context is not None and len(to_json(context)) > MAX_CONTEXT_BYTES:
         raise TooLargeError(
             f"The context may have {MAX_CONTEXT_BYTES} characters as JSON. Pass a reference to larger data.",
             pointer="/context",

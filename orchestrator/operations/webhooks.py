@@ -6,7 +6,7 @@ import base64
 import secrets
 
 from orchestrator.errors import InvalidRequestError
-from orchestrator.runtime.encryption import SecretBox
+from orchestrator.runtime.encryption import FieldCipher
 from orchestrator.settings import Settings
 from orchestrator.store.records import WebhookSecretRecord
 from orchestrator.store.store import Store
@@ -22,7 +22,7 @@ class Webhooks:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._secrets = store.webhook_secrets
         self._rules = settings.webhook_rules
-        self._box = SecretBox.of(settings.payload_key)
+        self._cipher = FieldCipher.of(settings.payload_key)
 
     async def check(self, cluster_id: str, target: WebhookTarget) -> None:
         """Raises `InvalidRequestError` for a webhook that could never be delivered or signed."""
@@ -50,7 +50,7 @@ class Webhooks:
         Raises `ConflictError` where too many are valid.
         """
         secret = _PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
-        sealed = self._box.seal(secret, cluster_id)
+        sealed = self._cipher.seal(secret, cluster_id)
         record = await self._secrets.rotate(cluster_id, sealed, keep_ms=keep_seconds * 1000)
         return record, secret
 
@@ -59,4 +59,4 @@ class Webhooks:
         found = await self._secrets.valid(cluster_id)
         if not found:
             raise ValueError("the cluster has no webhook secret (any more)")
-        return [self._box.open(record.value, cluster_id) for record in found]
+        return [self._cipher.open(record.value, cluster_id) for record in found]

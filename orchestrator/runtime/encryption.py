@@ -35,7 +35,7 @@ def read_key(text: str) -> bytes:
     return key
 
 
-def cipher(key: bytes) -> AESGCM:
+def aes_gcm(key: bytes) -> AESGCM:
     """AES-256 in its authenticating mode."""
     # Only who has a key needs the package: 7 MB.
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - see above
@@ -43,14 +43,14 @@ def cipher(key: bytes) -> AESGCM:
     return AESGCM(key)
 
 
-class SecretBox:
+class FieldCipher:
     """AES-256-GCM with the payload key, or nothing. Secrets kept before the key was set stay readable."""
 
     def __init__(self, key: bytes | None) -> None:
-        self._cipher = None if key is None else cipher(key)
+        self._cipher = None if key is None else aes_gcm(key)
 
     @classmethod
-    def of(cls, payload_key: SecretStr | None) -> SecretBox:
+    def of(cls, payload_key: SecretStr | None) -> FieldCipher:
         """With the value of `PERDURE_PAYLOAD_KEY`. Raises `ValueError` if it is not 32 bytes in base64."""
         return cls(None if payload_key is None else read_key(payload_key.get_secret_value()))
 
@@ -61,15 +61,15 @@ class SecretBox:
         nonce = os.urandom(_NONCE_BYTES)
         return _SEALED + nonce + self._cipher.encrypt(nonce, secret.encode(), _bound_to(owner))
 
-    def open(self, kept: bytes, owner: str) -> str:
+    def open(self, stored: bytes, owner: str) -> str:
         """The secret again. Raises `ValueError` where the key is not the one it was sealed with."""
-        if kept.startswith(_PLAIN):
-            return kept.removeprefix(_PLAIN).decode()
+        if stored.startswith(_PLAIN):
+            return stored.removeprefix(_PLAIN).decode()
         if self._cipher is None:
             raise ValueError("A secret is sealed and PERDURE_PAYLOAD_KEY is not set.")
-        sealed = kept.removeprefix(_SEALED)
+        sealed = stored.removeprefix(_SEALED)
         nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - see `cipher`
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - see `aes_gcm`
 
         try:
             return self._cipher.decrypt(nonce, text, _bound_to(owner)).decode()
@@ -82,20 +82,20 @@ class SecretBox:
             return text
         return SEALED_TEXT + base64.b64encode(self.seal(text, owner)).decode()
 
-    def open_text(self, kept: str, owner: str) -> str:
+    def open_text(self, stored: str, owner: str) -> str:
         """The text again; what is not sealed as it is. Raises `ValueError` as `open` does."""
-        if not is_sealed(kept):
-            return kept
+        if not is_sealed(stored):
+            return stored
         try:
-            sealed = base64.b64decode(kept.removeprefix(SEALED_TEXT), validate=True)
+            sealed = base64.b64decode(stored.removeprefix(SEALED_TEXT), validate=True)
         except ValueError:
             sealed = b""
         return self.open(sealed, owner)
 
 
-def is_sealed(kept: str) -> bool:
-    """Whether text is what `SecretBox.seal_text` made with a key."""
-    return kept.startswith(SEALED_TEXT)
+def is_sealed(text: str) -> bool:
+    """Whether text is what `FieldCipher.seal_text` made with a key."""
+    return text.startswith(SEALED_TEXT)
 
 
 def _bound_to(owner: str) -> bytes:

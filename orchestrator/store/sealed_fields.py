@@ -17,37 +17,41 @@ from pydantic import JsonValue
 
 from orchestrator.errors import UnavailableError
 from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
-from orchestrator.runtime.encryption import SecretBox, is_sealed
-from orchestrator.store.database.json_columns import dump, load, load_object
+from orchestrator.runtime.encryption import FieldCipher, is_sealed
+from orchestrator.store.database.json_columns import from_json, object_from_json, to_json
 from orchestrator.store.records import CallRecord, RunRecord
 
 _TOKEN = "token"  # noqa: S105 - the name of a field
 Contexts = tuple[dict[str, JsonValue] | None, dict[str, JsonValue] | None]
 
 
-def sealed_context(
-    box: SecretBox, value: Mapping[str, object] | None, cluster_id: str, run_id: str
+def seal_context(
+    cipher: FieldCipher, value: Mapping[str, object] | None, cluster_id: str, run_id: str
 ) -> str | None:
     """A run's context or auth context as its column keeps it."""
-    return None if value is None else box.seal_text(dump(dict(value)), f"{cluster_id}/{run_id}")
+    return (
+        None if value is None else cipher.seal_text(to_json(dict(value)), f"{cluster_id}/{run_id}")
+    )
 
 
-def contexts_of(box: SecretBox, run: RunRecord) -> Contexts:
+def open_contexts(cipher: FieldCipher, run: RunRecord) -> Contexts:
     """A run's context and auth context. Raises `UnavailableError` where the key is missing or another one."""
-    return _context(box, run, run.context), _context(box, run, run.auth_context)
+    return _context(cipher, run, run.context), _context(cipher, run, run.auth_context)
 
 
-def _context(box: SecretBox, run: RunRecord, kept: str | None) -> dict[str, JsonValue] | None:
-    if kept is None:
+def _context(
+    cipher: FieldCipher, run: RunRecord, stored: str | None
+) -> dict[str, JsonValue] | None:
+    if stored is None:
         return None
     try:
-        return load_object(box.open_text(kept, f"{run.cluster_id}/{run.id}"))
+        return object_from_json(cipher.open_text(stored, f"{run.cluster_id}/{run.id}"))
     except ValueError as error:
         raise UnavailableError(f"The context of run {run.id!r} does not open: {error}") from error
 
 
-def sealed_input(
-    box: SecretBox, cluster_id: str, function: tuple[str, str], values: JsonValue
+def seal_input(
+    cipher: FieldCipher, cluster_id: str, function: tuple[str, str], values: JsonValue
 ) -> JsonValue:
     """A call's input as it is kept: of a call of the auth function, the token is sealed."""
     if function != (AUTH_SERVICE, AUTH_FUNCTION) or not isinstance(values, dict):
@@ -55,40 +59,40 @@ def sealed_input(
     token = values.get(_TOKEN)
     if not isinstance(token, str):
         return values
-    return {**values, _TOKEN: box.seal_text(token, _bound_to(cluster_id))}
+    return {**values, _TOKEN: cipher.seal_text(token, _owner(cluster_id))}
 
 
-def opened_input(box: SecretBox, call: CallRecord) -> JsonValue:
+def open_input(cipher: FieldCipher, call: CallRecord) -> JsonValue:
     """A call's input as its function gets it. A token that does not open stays as it is: it opens no door either."""
-    values = load(call.input)
+    values = from_json(call.input)
     if (call.service, call.function) != (AUTH_SERVICE, AUTH_FUNCTION):
         return values
     token = values.get(_TOKEN) if isinstance(values, dict) else None
     if not isinstance(values, dict) or not isinstance(token, str):
         return values
     with contextlib.suppress(ValueError):
-        values[_TOKEN] = box.open_text(token, _bound_to(call.cluster_id))
+        values[_TOKEN] = cipher.open_text(token, _owner(call.cluster_id))
     return values
 
 
-def sealed_result(box: SecretBox, call: CallRecord, content: str) -> str:
+def seal_result(cipher: FieldCipher, call: CallRecord, content: str) -> str:
     """JSON that a function returned, as it is kept: what the auth function says of somebody is sealed."""
     if (call.service, call.function) != (AUTH_SERVICE, AUTH_FUNCTION):
         return content
-    kept = box.seal_text(content, _bound_to(call.cluster_id))
-    return dump(kept) if is_sealed(kept) else content
+    stored = cipher.seal_text(content, _owner(call.cluster_id))
+    return to_json(stored) if is_sealed(stored) else content
 
 
-def opened_verdict(box: SecretBox, cluster_id: str, content: str) -> JsonValue:
+def open_auth_result(cipher: FieldCipher, cluster_id: str, content: str) -> JsonValue:
     """What the auth function returned. Raises `UnavailableError` where the key is missing or another one."""
-    value = load(content)
+    value = from_json(content)
     if not isinstance(value, str) or not is_sealed(value):
         return value
     try:
-        return load(box.open_text(value, _bound_to(cluster_id)))
+        return from_json(cipher.open_text(value, _owner(cluster_id)))
     except ValueError as error:
         raise UnavailableError(f"What the auth function returned does not open: {error}") from error
 
 
-def _bound_to(cluster_id: str) -> str:
+def _owner(cluster_id: str) -> str:
     return f"{cluster_id}/{AUTH_SERVICE}.{AUTH_FUNCTION}"

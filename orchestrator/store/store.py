@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.runtime.encryption import SecretBox
+from orchestrator.runtime.encryption import FieldCipher
 from orchestrator.store.calls.approvals import ApprovalStore
 from orchestrator.store.calls.blobs import BlobStore
 from orchestrator.store.calls.crash_loops import CrashLoopStore
@@ -79,13 +79,13 @@ class Store:
 
 
 async def open_store(
-    url: str, *, listen_url: str | None = None, box: SecretBox | None = None
+    url: str, *, listen_url: str | None = None, cipher: FieldCipher | None = None
 ) -> Store:
     """Open the store at `sqlite:///path` or `postgresql://…`, brought to the newest schema first.
 
-    What users give in confidence is sealed by `box`; without one it is kept as it is.
+    What users give in confidence is sealed by `cipher`; without one it is kept as it is.
     """
-    database = await open_database(url, listen_url=listen_url, box=box)
+    database = await open_database(url, listen_url=listen_url, cipher=cipher)
     try:
         await migrate(database)
     except BaseException:

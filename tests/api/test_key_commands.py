@@ -10,7 +10,7 @@ import pytest
 from api.keys import ensure, main
 from orchestrator.settings import Settings
 from orchestrator.store.store import open_store
-from orchestrator.store.tenants.api_keys import hash_key, scopes_in
+from orchestrator.store.tenants.api_keys import hash_key, parse_scopes
 from perdure.contract import Scope
 
 
@@ -69,12 +69,12 @@ async def test_the_local_stacks_key_has_every_scope_also_when_it_is_of_an_older_
         assert key_file.read_text() == secret, "whoever has the key keeps it"
         found = await store.keys.identify(hash_key(secret))
         assert found is not None
-        assert (found.id, scopes_in(found.scopes)) == (old.id, frozenset(Scope))
+        assert (found.id, parse_scopes(found.scopes)) == (old.id, frozenset(Scope))
         key_file.unlink()
         await ensure(store, "default", "dev", key_file)
         made = await store.keys.identify(hash_key(key_file.read_text().strip()))
         assert made is not None
-        assert scopes_in(made.scopes) == frozenset(Scope)
+        assert parse_scopes(made.scopes) == frozenset(Scope)
         assert key_file.stat().st_mode & 0o777 == 0o600
     finally:
         await store.aclose()

@@ -17,8 +17,8 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.schema import compile_schema
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Leased, ResultRecorded
-from orchestrator.store.conversation.step_input import Known, Question
-from orchestrator.store.database.json_columns import dump, load, load_object
+from orchestrator.store.conversation.step_input import StepInput, TranscriptCursor
+from orchestrator.store.database.json_columns import from_json, object_from_json, to_json
 from orchestrator.store.records import MessageRecord, RunRecord
 from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store
@@ -120,19 +120,19 @@ class Stage:
 
     async def begin(
         self, ref: RunRef, step: int = 0, *, attempt: int = 1, lost: Sequence[TimedOutCall] = ()
-    ) -> Question | RunState:
+    ) -> StepInput | RunState:
         return await self.store.steps.begin(
-            ref, step, lost=list(lost), attempt=attempt, known=Known()
+            ref, step, lost=list(lost), attempt=attempt, known=TranscriptCursor()
         )
 
-    async def ask(self, ref: RunRef, step: int = 0, *, attempt: int = 1) -> Question:
+    async def ask(self, ref: RunRef, step: int = 0, *, attempt: int = 1) -> StepInput:
         """Begin a step of which one knows that it is the model's turn."""
         question = await self.begin(ref, step, attempt=attempt)
-        assert isinstance(question, Question)
+        assert isinstance(question, StepInput)
         return question
 
     async def record(
-        self, question: Question, reply: ModelResponse, *, attempt: int = 1
+        self, question: StepInput, reply: ModelResponse, *, attempt: int = 1
     ) -> RunState:
         recorded = await self.store.steps.record(
             question,
@@ -141,7 +141,7 @@ class Stage:
             attempt=attempt,
             duration_ms=7,
         )
-        return recorded.standing
+        return recorded.state
 
     async def think(self, ref: RunRef, reply: ModelResponse) -> RunState:
         """One whole step."""
@@ -223,14 +223,14 @@ class Stage:
     async def events(self, ref: RunRef, kind: str = "") -> list[dict[str, Any]]:
         """The data of the run's events, of one type or all."""
         found = await self.store.runs.events(ref, after=0, limit=10_000)
-        return [load_object(event.data) for event in found if kind in {"", event.type}]
+        return [object_from_json(event.data) for event in found if kind in {"", event.type}]
 
     async def event_types(self, ref: RunRef) -> list[str]:
         return [event.type for event in await self.store.runs.events(ref, after=0, limit=10_000)]
 
     async def messages(self, ref: RunRef) -> list[tuple[str, dict[str, Any]]]:
         found = await self.store.messages.page(ref, after=0, limit=10_000)
-        return [(message.type, load_object(message.data)) for message in found]
+        return [(message.type, object_from_json(message.data)) for message in found]
 
     async def rows(self, table: Table, *where: ColumnElement[bool]) -> list[dict[str, Any]]:
         statement = select(table).where(*where).order_by(*table.primary_key.columns)
@@ -247,7 +247,7 @@ class Stage:
             await write.execute(update(table).where(*where).values(**values))
 
 
-def plan_of(question: Question, reply: ModelResponse) -> ParsedReply:
+def plan_of(question: StepInput, reply: ModelResponse) -> ParsedReply:
     """What the reply asks for, as a worker reads it."""
     schema = question.run.result_schema
     return parse_reply(
@@ -255,8 +255,8 @@ def plan_of(question: Question, reply: ModelResponse) -> ParsedReply:
         {function.tool.name: function for function in question.functions},
         check_input=lambda function, value: (),
         check_result=None if schema is None else compile_schema(schema).problems,
-        parse=load,
+        parse=from_json,
     )
 
 
-WHOLE_NUMBER = dump({"type": "integer"})
+WHOLE_NUMBER = to_json({"type": "integer"})

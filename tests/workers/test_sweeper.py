@@ -13,7 +13,7 @@ from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
 from orchestrator.store import tables
-from orchestrator.store.recovery.stalled_runs import PARK_AFTER_MS, STUCK_AFTER_MS
+from orchestrator.store.recovery.stalled_runs import STALLED_AFTER_MS, SUSPEND_AFTER_MS
 from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from orchestrator.workflows.wakeups import Wakeup
@@ -149,7 +149,7 @@ async def test_a_run_in_which_nothing_happens_is_started_again(
 ) -> None:
     ref = await stage.run()
     await stage.ask(ref)
-    await _age(stage, STUCK_AFTER_MS + 500)
+    await _age(stage, STALLED_AFTER_MS + 500)
     await sweeper.sweep()
     assert engine.requests == [("start run", ref.run_id)]
 
@@ -164,7 +164,7 @@ async def test_a_run_without_a_function_worker_says_so_then_rests_until_one_come
     await sweeper.sweep()
     assert (await stage.look(ref)).waiting_for is not None
     assert engine.requests == []
-    await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 500)
+    await stage.alter(runs, waiting_since=now_ms() - SUSPEND_AFTER_MS - 500)
     await sweeper.sweep()
     assert engine.requests == [("nudge run", ref.run_id)]
     await stage.register("query", machine="m2")

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import Decision
-from orchestrator.store.recovery.stalled_runs import PARK_AFTER_MS
+from orchestrator.store.recovery.stalled_runs import SUSPEND_AFTER_MS
 from perdure.contract import ApprovalRequest, FunctionConfig, RunStatus
 from tests.support.stage import HANDLER, Stage
 from tests.workers.test_sweeper import Engine, RecordedSweeper
@@ -95,7 +95,7 @@ async def test_a_paused_run_whose_other_call_nobody_takes_says_so_and_rests(
     run = await stage.look(ref)
     assert run.run_status is RunStatus.PAUSED
     assert "other.look" in (run.waiting_for or "")
-    await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 500)
+    await stage.alter(runs, waiting_since=now_ms() - SUSPEND_AFTER_MS - 500)
     await sweeper.sweep()
     assert (await stage.look(ref)).parked
     assert (await stage.store.calls.read_pending_requests(ref)).parked, "the execution may close"

@@ -29,9 +29,9 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.schema import compile_schema, embed
 from orchestrator.store.calls.leases import CallExecutor
-from orchestrator.store.conversation.step_input import Known, Question
-from orchestrator.store.conversation.steps import Recorded
-from orchestrator.store.database.json_columns import dump, load
+from orchestrator.store.conversation.step_input import StepInput, TranscriptCursor
+from orchestrator.store.conversation.steps import RecordedStep
+from orchestrator.store.database.json_columns import from_json, to_json
 from orchestrator.store.records import RunRecord
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
@@ -58,10 +58,10 @@ class CachedTranscript:
 
     def is_of(self, run: RunRecord) -> bool:
         """Whether this is the run's transcript as it was when its row was read, or its beginning."""
-        return self.cursor().is_of(run)
+        return self.cursor().matches(run)
 
-    def cursor(self) -> Known:
-        return Known(self.run_key, self.last_key, self.rewinds, self.created_at)
+    def cursor(self) -> TranscriptCursor:
+        return TranscriptCursor(self.run_key, self.last_key, self.rewinds, self.created_at)
 
 
 class ModelStepRunner:
@@ -89,7 +89,7 @@ class ModelStepRunner:
         self._cached_characters = cached_characters
         self._transcripts: OrderedDict[RunRef, CachedTranscript] = OrderedDict()
 
-    async def begin(self, step_input: ModelStepInput, attempt: int) -> Question | RunState:
+    async def begin(self, step_input: ModelStepInput, attempt: int) -> StepInput | RunState:
         """The first transaction: what is to be asked, if it is the model's turn. Raises `NotFoundError`."""
         transcript = self._transcripts.get(step_input.run)
         return await self._store.steps.begin(
@@ -97,17 +97,17 @@ class ModelStepRunner:
             step_input.step,
             lost=step_input.lost,
             attempt=attempt,
-            known=Known() if transcript is None else transcript.cursor(),
+            known=TranscriptCursor() if transcript is None else transcript.cursor(),
         )
 
     async def run(
         self,
-        step_input: Question,
+        step_input: StepInput,
         *,
         attempt: int,
         on_progress: Callable[[], None],
         executor: Callable[[], CallExecutor | None] = lambda: None,
-    ) -> Recorded:
+    ) -> RecordedStep:
         """Ask the model, and record what it says in the second transaction. Raises `ModelError`.
 
         `executor`: who begins the calls of the reply at once, as it is when the reply is there.
@@ -129,10 +129,10 @@ class ModelStepRunner:
             attempt=attempt,
             duration_ms=int(duration * 1000),
             cost_micros=self._prices.cost(step_input.run.model, reply.usage),
-            maker=executor(),
+            executor=executor(),
         )
 
-    async def _reload_if_evicted(self, step_input: Question) -> Question:
+    async def _reload_if_evicted(self, step_input: StepInput) -> StepInput:
         """The question with all entries, where the memory of the earlier ones was given up since it was asked."""
         transcript = self._transcripts.get(RunRef(step_input.run.cluster_id, step_input.run.id))
         if step_input.after == 0 or (transcript is not None and transcript.is_of(step_input.run)):
@@ -140,7 +140,7 @@ class ModelStepRunner:
         entries = await self._store.messages.transcript(step_input.run.key)
         return replace(step_input, after=0, entries=tuple(entries))
 
-    def _update_transcript(self, step_input: Question) -> CachedTranscript:
+    def _update_transcript(self, step_input: StepInput) -> CachedTranscript:
         """The run's conversation with what is new in it. Two attempts of one step may both come here."""
         ref = RunRef(step_input.run.cluster_id, step_input.run.id)
         transcript = self._transcripts.get(ref)
@@ -166,7 +166,7 @@ class ModelStepRunner:
 
     def _request(
         self,
-        step_input: Question,
+        step_input: StepInput,
         transcript: CachedTranscript,
         selection: ToolSelection,
         attempt: int,
@@ -185,7 +185,7 @@ class ModelStepRunner:
             turns=transcript.conversation.turns(),
             tools=(
                 *functions,
-                *built_in_tools(step_input.library),
+                *built_in_tools(step_input.builtin_tools),
                 *_own_tools(run.result_schema, searchable=selection.searchable),
             ),
             result_tool=RESULT_TOOL,
@@ -199,27 +199,27 @@ def _own_tools(result_schema: str | None, *, searchable: bool) -> tuple[Tool, ..
     if result_schema is None:
         anything: dict[str, JsonValue] = {"description": "The result, any JSON value."}
         return own_tools(embed(anything), wants_schema=False, searchable=searchable)
-    schema = load(result_schema)
+    schema = from_json(result_schema)
     return own_tools(
         embed(schema if isinstance(schema, dict) else {}), wants_schema=True, searchable=searchable
     )
 
 
-def _inline_tools(step_input: Question) -> InlineTools:
+def _inline_tools(step_input: StepInput) -> InlineTools:
     """Tools that are answered here: the standard library, and the search, also where nothing is left to be found."""
     library = partial(run_built_in_tool, now=now_ms())
     search = partial(search_answer, functions=step_input.functions)
-    return {**dict.fromkeys(step_input.library, library), SEARCH_TOOL: search}
+    return {**dict.fromkeys(step_input.builtin_tools, library), SEARCH_TOOL: search}
 
 
-def _parse(step_input: Question, selection: ToolSelection, reply: ModelResponse) -> ParsedReply:
+def _parse(step_input: StepInput, selection: ToolSelection, reply: ModelResponse) -> ParsedReply:
     schema = step_input.run.result_schema
     return parse_reply(
         reply,
         {function.tool.name: function for function in step_input.functions},
         check_input=_check_input,
         check_result=None if schema is None else compile_schema(schema).problems,
-        parse=load,
+        parse=from_json,
         inline_tools=_inline_tools(step_input),
         selected_tools=selection.names,
     )
@@ -228,4 +228,4 @@ def _parse(step_input: Question, selection: ToolSelection, reply: ModelResponse)
 def _check_input(function: AvailableFunction, value: JsonValue) -> Sequence[str]:
     if not isinstance(value, dict):
         return ("the input must be an object",)
-    return compile_schema(dump(dict(function.tool.schema))).problems(value)
+    return compile_schema(to_json(dict(function.tool.schema))).problems(value)

@@ -8,8 +8,8 @@ import logging
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.messages import ModelError
 from orchestrator.llm.run_names import READ_CHARACTERS, parse_name
-from orchestrator.store.conversation.step_input import Question
-from orchestrator.store.runs.naming import FROM_WORDS
+from orchestrator.store.conversation.step_input import StepInput
+from orchestrator.store.runs.naming import FROM_PROMPT
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType
@@ -37,10 +37,10 @@ class RunNamer:
         self._turnstile = asyncio.Semaphore(MAX_CONCURRENT)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, question: Question, attempt: int) -> None:
+    def begin(self, question: StepInput, attempt: int) -> None:
         """See that the run gets a name, if this is its first step and nobody gave it one. Returns at once."""
         run = question.run
-        unnamed = run.name_source == FROM_WORDS and run.kind == "run"
+        unnamed = run.name_source == FROM_PROMPT and run.kind == "run"
         if not unnamed or (question.step, attempt) != (1, 1) or len(self._tasks) >= MAX_WAITING:
             return
         prompt = next(
@@ -51,7 +51,7 @@ class RunNamer:
             self._tasks.add(task)
             task.add_done_callback(self._end)
 
-    async def _name(self, question: Question, prompt: str) -> None:
+    async def _name(self, question: StepInput, prompt: str) -> None:
         run = question.run
         try:
             async with self._turnstile, asyncio.timeout(self._seconds):

@@ -40,9 +40,7 @@ class WebhookDelivery:
             await self._deliveries.webhook_delivered(ticket.run, ticket.call_id)
             return outcome
         gone = answer.verdict is Verdict.GONE
-        await self._deliveries.webhook_failed(
-            ticket.run, ticket.call_id, answer.reason, give_up=gone
-        )
+        await self._deliveries.webhook_failed(ticket.run, ticket.call_id, answer.reason, final=gone)
         if gone:
             return outcome
         # The reason is the receiver's words: it stands in the store and not in Temporal's history.

@@ -24,8 +24,8 @@ from api.dialects.inferable.translation import (
     reword,
 )
 from api.http.dialect import Question
-from orchestrator.store.database.json_columns import load
-from orchestrator.store.sealed_fields import contexts_of
+from orchestrator.store.database.json_columns import from_json
+from orchestrator.store.sealed_fields import open_contexts
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_INLINE_RESULT
 
@@ -111,7 +111,7 @@ async def _get_call(question: Question) -> Response:
     call["result"] = await _whole_result(question, call)
     ref = RunRef(question.request.path_params["clusterId"], call["runId"])
     run = await services_of(question.request).store.runs.get(ref)
-    context, auth_context = contexts_of(services_of(question.request).store.database.box, run)
+    context, auth_context = open_contexts(services_of(question.request).store.database.cipher, run)
     contexts: Body = {"runContext": context, "authContext": auth_context}
     return reword(native, {**job_with_result(call), **contexts})
 
@@ -122,7 +122,7 @@ async def _whole_result(question: Question, call: Body) -> object:
         return call["result"]
     queries = services_of(question.request).store.call_queries
     original = await queries.original(question.request.path_params["clusterId"], call["id"])
-    return original.content if original.is_text else load(original.content)
+    return original.content if original.is_text else from_json(original.content)
 
 
 async def _list_references(question: Question) -> Response:

@@ -11,7 +11,7 @@ from api.context import services_of
 from api.dialects.inferable.translation import Body, Operation, all_pages, object_of, read, reword
 from api.http.dialect import Question
 from orchestrator.errors import NotFoundError
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 
 _TEXTS = frozenset({"initialPrompt", "systemPrompt"})
 _ANY_OBJECT = {"type": "object"}
@@ -66,7 +66,7 @@ async def _kept(question: Question) -> Body:
         record = await store.run_configs.get(path["clusterId"], path["configId"])
     except NotFoundError:
         return {"name": path["configId"]}
-    return load_object(record.content)
+    return object_from_json(record.content)
 
 
 async def _get(question: Question) -> Response:

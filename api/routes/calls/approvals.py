@@ -15,7 +15,7 @@ from api.http.responses import reply
 from api.routes.serializers import present_approval
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.calls.approvals import PendingCall
-from orchestrator.store.database.json_columns import load
+from orchestrator.store.database.json_columns import from_json
 from perdure.contract import ApprovalPage, CallApproval, DecideCall, PendingApproval
 
 router = APIRouter(prefix="/clusters/{clusterId}", tags=["approvals"], route_class=KeyedRoute)
@@ -93,7 +93,7 @@ def _present_pending(pending: PendingCall) -> PendingApproval:
         run_name=pending.run_name,
         service=call.service,
         function=call.function,
-        input=load(call.input),
+        input=from_json(call.input),
         reasoning=call.reasoning,
         message=call.approval_message,
         requested_at=to_datetime(call.approval_requested_at or 0),

@@ -14,7 +14,7 @@ from api.http.pagination import PageQuery, page_of, to_cursor
 from api.http.responses import reply
 from api.routes.call_long_poll import wait_for_result
 from api.routes.serializers import present_call
-from orchestrator.store.database.json_columns import dump
+from orchestrator.store.database.json_columns import to_json
 from perdure.contract import (
     MAX_CALL_WAIT_SECONDS,
     MAX_TOKEN,
@@ -146,7 +146,7 @@ async def get_call(
 async def get_call_result(cluster_id: Cluster, call_id: CallId, services: Services) -> Response:
     """The original, however long, as JSON. 409 (`no_result`) while there is none."""
     original = await services.store.call_queries.original(cluster_id, call_id)
-    text = dump(original.content) if original.is_text else original.content
+    text = to_json(original.content) if original.is_text else original.content
     return Response(text, media_type="application/json")
 
 

@@ -14,7 +14,7 @@ from api.http.pagination import TextPageQuery, page_of, to_text_cursor
 from api.http.responses import reply
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.records import KeyRecord
-from orchestrator.store.tenants.api_keys import DEFAULT_SCOPES, scopes_in
+from orchestrator.store.tenants.api_keys import DEFAULT_SCOPES, parse_scopes
 from perdure.contract import ApiKey, ApiKeyPage, CreateApiKey, CreatedApiKey, Scope
 
 router = APIRouter(
@@ -26,7 +26,7 @@ def _present(record: KeyRecord) -> ApiKey:
     return ApiKey(
         id=record.id,
         name=record.name,
-        scopes=sorted(scopes_in(record.scopes)),
+        scopes=sorted(parse_scopes(record.scopes)),
         created_by=record.created_by,
         created_at=to_datetime(record.created_at),
         revoked_at=None if record.revoked_at is None else to_datetime(record.revoked_at),

@@ -71,7 +71,7 @@ async def report_lost_machine(
     An attempt that it had acknowledged stays counted. A machine that lives after all loses its calls: what it returns
     is refused.
     """
-    await services.store.machines.end(cluster_id, machine_id)
+    await services.store.machines.mark_offline(cluster_id, machine_id)
     services.liveness.invalidate(cluster_id, machine_id)
     await services.calls.release_lost_worker(cluster_id, machine_id)
     services.dispatcher.release()

@@ -91,7 +91,7 @@ async def stream_events(
     position = wanted.after if last_event_id is None else last_event_id
     patience = min(MAX_WAIT_SECONDS, services.settings.max_wait_seconds)
     while not services.stopping.is_set():
-        news = await services.store.events.news(run.key, after=position, limit=_BATCH)
+        news = await services.store.events.new_events(run.key, after=position, limit=_BATCH)
         if news is None:  # deleted meanwhile: nothing more will come
             return
         for record in news.events:
@@ -99,7 +99,7 @@ async def stream_events(
             yield ServerSentEvent(raw_data=encode(present_event(record)).decode(), id=str(position))
         if position < news.version:
             continue
-        if news.over and not wanted.follow:
+        if news.is_final and not wanted.follow:
             return
         await next_version(services, run.key, position, patience)
     yield ServerSentEvent(comment="the server stops; connect again", retry=_RECONNECT_MS)

@@ -16,7 +16,7 @@ from api.http.openapi import problems
 from api.http.responses import reply
 from api.routes.long_poll import wait_for_end
 from orchestrator.rules.lifecycle import is_final
-from orchestrator.store.database.json_columns import load_optional
+from orchestrator.store.database.json_columns import optional_from_json
 from orchestrator.store.records import RunRecord
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import (
@@ -91,5 +91,5 @@ def _present(record: RunRecord) -> StructuredOutput | NoStructuredOutput:
     reasons = (record.failure_reason, record.paused_reason, record.result_null_reason)
     reason = next((one for one in reasons if one is not None), None)
     if record.run_status is RunStatus.DONE and reason is None:
-        return StructuredOutput(data=load_optional(record.result))
+        return StructuredOutput(data=optional_from_json(record.result))
     return NoStructuredOutput(error=reason or f"The run is {record.status}.")

@@ -25,10 +25,10 @@ from orchestrator.store.calls.interruptions import (
 from orchestrator.store.calls.outcomes import Completed, ResultRecorded, Retry, require_lease
 from orchestrator.store.calls.rows import UPDATE_CALL, find_call, record_late_result, record_result
 from orchestrator.store.database.engine import Database
-from orchestrator.store.database.json_columns import dump, load_object, storable
+from orchestrator.store.database.json_columns import object_from_json, to_json, to_storable_text
 from orchestrator.store.functions.available import find_function
 from orchestrator.store.records import CallRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import CallOutcome
 from perdure.contract import (
     ApprovalRequest,
@@ -67,7 +67,7 @@ class PendingCall:
     run_name: str
 
 
-async def require_approvals(run: OpenRun, open_calls: Sequence[CallRecord]) -> bool:
+async def require_approvals(run: LockedRun, open_calls: Sequence[CallRecord]) -> bool:
     """Interrupt those new calls whose function is marked: a person is asked before they are made. True if any."""
     gated = [call for call in open_calls if _needs_approval(call)]
     for call in gated:
@@ -81,7 +81,7 @@ def _needs_approval(call: CallRecord) -> bool:
 
 
 def _config(call: CallRecord) -> FunctionConfig:
-    return FunctionConfig.model_validate(load_object(call.config))
+    return FunctionConfig.model_validate(object_from_json(call.config))
 
 
 def _seconds(call: CallRecord) -> float:
@@ -108,7 +108,7 @@ class ApprovalStore:
         `SupersededError`.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock_call(write, cluster_id, call_id)
+            run = await LockedRun.lock_call(write, cluster_id, call_id)
             current = await find_call(write, cluster_id, call_id)
             call, token = require_lease(current, call_id, machine_id, attempt)
             late = call.kind == "function" and is_final(run.status)
@@ -127,7 +127,7 @@ class ApprovalStore:
         `approval_expired`, `approval_closed` or `run_is_final`.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock_call(write, cluster_id, call_id)
+            run = await LockedRun.lock_call(write, cluster_id, call_id)
             call = await find_call(write, cluster_id, call_id)
             if call is None:
                 raise NotFoundError(f"There is no call {call_id!r}.")
@@ -136,7 +136,7 @@ class ApprovalStore:
                 await _approve(run, call, decision)
             else:
                 await _deny(run, call, denied_message(decision.reason), decision)
-            run.wish()
+            run.request_wakeup()
             await run.save()
             after = await find_call(write, cluster_id, call_id)
         return after or call
@@ -196,7 +196,7 @@ class ApprovalStore:
         """Deny a call because its time is up; False if somebody decided before."""
         async with self._database.write() as write:
             try:
-                run = await OpenRun.lock_call(write, cluster_id, call_id)
+                run = await LockedRun.lock_call(write, cluster_id, call_id)
             except NotFoundError:
                 return False
             call = await find_call(write, cluster_id, call_id)
@@ -204,7 +204,7 @@ class ApprovalStore:
                 return False
             waited = (call.approval_expires_at or 0) - (call.approval_requested_at or 0)
             await _deny(run, call, expired_message(waited), Decision(approved=False, by=EXPIRY))
-            run.wish()
+            run.request_wakeup()
             await run.save()
         return True
 
@@ -214,7 +214,7 @@ def _pending(*, of_run: str, of_name: str, **columns: Any) -> PendingCall:
 
 
 async def _interrupt_for_approval(
-    run: OpenRun, call: CallRecord, request: ApprovalRequest | str
+    run: LockedRun, call: CallRecord, request: ApprovalRequest | str
 ) -> Completed | Retry:
     problem = _problem(call, request)
     if problem is not None or isinstance(request, str):
@@ -222,7 +222,7 @@ async def _interrupt_for_approval(
     await interrupt(
         run,
         call,
-        message=None if request.message is None else storable(request.message),
+        message=None if request.message is None else to_storable_text(request.message),
         seconds=request.expires_seconds or _seconds(call),
         attempts=call.attempts - int(call.acknowledged),  # to ask costs no attempt
     )
@@ -241,7 +241,7 @@ def _problem(call: CallRecord, request: ApprovalRequest | str) -> str | None:
     return None
 
 
-def _require_decidable(run: OpenRun, call: CallRecord) -> None:
+def _require_decidable(run: LockedRun, call: CallRecord) -> None:
     """Raises `ConflictError` where there is nothing to decide (any more)."""
     if not call.interruptions:
         raise ConflictError("The call asks for no approval.", code="approval_not_requested")
@@ -257,7 +257,7 @@ def _require_decidable(run: OpenRun, call: CallRecord) -> None:
         raise ConflictError("The approval request has expired.", code="approval_expired")
 
 
-def _end_description(run: OpenRun) -> str:
+def _end_description(run: LockedRun) -> str:
     return run.status.value if is_final(run.status) else "being cancelled"
 
 
@@ -271,14 +271,14 @@ def _raise_already_decided(call: CallRecord) -> None:
     )
 
 
-def _is_overdue(run: OpenRun, call: CallRecord) -> bool:
+def _is_overdue(run: LockedRun, call: CallRecord) -> bool:
     expires_at = call.approval_expires_at
     waits = call.status == CallStatus.INTERRUPTED.value and not is_final(run.status)
     return waits and expires_at is not None and expires_at <= run.now
 
 
-async def _approve(run: OpenRun, call: CallRecord, decision: Decision) -> None:
-    edited = None if decision.arguments is None else dump(dict(decision.arguments))
+async def _approve(run: LockedRun, call: CallRecord, decision: Decision) -> None:
+    edited = None if decision.arguments is None else to_json(dict(decision.arguments))
     changes: dict[str, object] = {"status": CallStatus.PENDING.value, "approval_expires_at": None}
     if edited is not None and edited != call.input:
         changes |= {"input": edited, "original_input": call.original_input or call.input}
@@ -294,28 +294,28 @@ async def _approve(run: OpenRun, call: CallRecord, decision: Decision) -> None:
     await resume_if_decided(run)
 
 
-async def _deny(run: OpenRun, call: CallRecord, content: str, decision: Decision) -> None:
+async def _deny(run: LockedRun, call: CallRecord, content: str, decision: Decision) -> None:
     await _record_decision(run, call, decision)
     run.event(
         CallDenied(
             call_id=call.id, decided_by=decision.by, reason=_storable_or_none(decision.reason)
         )
     )
-    await record_result(run, call, ResultType.REJECTION, storable(content))
+    await record_result(run, call, ResultType.REJECTION, to_storable_text(content))
 
 
 async def _record_decision(
-    run: OpenRun, call: CallRecord, decision: Decision, **changes: object
+    run: LockedRun, call: CallRecord, decision: Decision, **changes: object
 ) -> None:
     columns = {
         "of_key": call.key,
         "approved": decision.approved,
         "decided_at": run.now,
-        "decided_by": storable(decision.by),
+        "decided_by": to_storable_text(decision.by),
         "decision_reason": _storable_or_none(decision.reason),
     }
     await run.write.execute(UPDATE_CALL, columns | changes)
 
 
 def _storable_or_none(text: str | None) -> str | None:
-    return None if text is None else storable(text)
+    return None if text is None else to_storable_text(text)

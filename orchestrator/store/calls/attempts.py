@@ -5,10 +5,10 @@ from __future__ import annotations
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.calls.outcomes import Completed, Retry
 from orchestrator.store.calls.rows import UPDATE_CALL, record_result
-from orchestrator.store.database.json_columns import storable
+from orchestrator.store.database.json_columns import to_storable_text
 from orchestrator.store.functions.available import config_of
 from orchestrator.store.records import CallRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.store.runs.outbox import mark_delivered
 from orchestrator.workflows.interface import CallOutcome
 from perdure.contract import CallStatus, ResultType, RetryPolicy
@@ -16,7 +16,7 @@ from perdure.contract.event_types import CallLost, CallRetried
 
 
 async def finish_attempt(
-    run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, is_text: bool | None = None
+    run: LockedRun, call: CallRecord, kind: ResultType, content: str, *, is_text: bool | None = None
 ) -> Completed | Retry:
     """Take the result; a rejection with attempts left is not one yet."""
     attempts = call.attempts + int(not call.acknowledged)
@@ -28,7 +28,7 @@ async def finish_attempt(
         )
         return Completed(CallOutcome(call.id, oversized))
     delay = retry_delay(config_of(call.config).retry or RetryPolicy(), attempts)
-    reason = storable(content)[:2_000]
+    reason = to_storable_text(content)[:2_000]
     await run.write.execute(
         UPDATE_CALL,
         {
@@ -45,7 +45,7 @@ async def finish_attempt(
     return Retry(reason, delay)
 
 
-async def fail_lost_attempt(run: OpenRun, call: CallRecord) -> None:
+async def fail_lost_attempt(run: LockedRun, call: CallRecord) -> None:
     """The machine that has the call is dead: it waits for another one. An attempt that was acknowledged stays counted.
 
     The token stays: whoever takes the call back may die before the server knows.

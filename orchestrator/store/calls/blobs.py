@@ -12,9 +12,9 @@ from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import find_call
 from orchestrator.store.database.engine import Database, Read
-from orchestrator.store.database.json_columns import storable
+from orchestrator.store.database.json_columns import to_storable_text
 from orchestrator.store.records import BlobRecord, CallRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_RUN_BLOB_BYTES, BlobType
 from perdure.contract.event_types import BlobAttached
@@ -55,14 +55,16 @@ class BlobStore:
         Raises `NotFoundError`, `SupersededError` for another machine, `TooLargeError` where the run has too many.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock_call(write, cluster_id, call_id)
+            run = await LockedRun.lock_call(write, cluster_id, call_id)
             call = await find_call(write, cluster_id, call_id)
             if call is None:
                 raise NotFoundError(f"There is no call {call_id!r}.")
             if call.machine_id != machine_id:
                 raise SupersededError("The call was never this machine's, or was given to another.")
             await _check_capacity(write, run.key, len(content))
-            blob_id = await _insert(run, call, name=storable(name), type_=type_, content=content)
+            blob_id = await _insert(
+                run, call, name=to_storable_text(name), type_=type_, content=content
+            )
             await run.save()
         return blob_id
 
@@ -93,7 +95,7 @@ class BlobStore:
 
 
 async def _insert(
-    run: OpenRun, call: CallRecord, *, name: str, type_: BlobType, content: bytes
+    run: LockedRun, call: CallRecord, *, name: str, type_: BlobType, content: bytes
 ) -> str:
     blob_id = new_id()
     await run.write.execute(

@@ -14,8 +14,8 @@ from orchestrator.store.calls.rows import UPDATE_CALL, find_call, record_result
 from orchestrator.store.database.engine import Read
 from orchestrator.store.functions.available import config_of
 from orchestrator.store.records import RunRecord
-from orchestrator.store.runs.locked_run import OpenRun
-from orchestrator.store.sealed_fields import contexts_of
+from orchestrator.store.runs.locked_run import LockedRun
+from orchestrator.store.sealed_fields import open_contexts
 from perdure.contract import CachePolicy, CallStatus, ResultType
 from perdure.contract.event_types import CallCached
 
@@ -38,7 +38,7 @@ _HIT = (
 
 
 async def use_cached_results(
-    run: OpenRun, call_ids: Sequence[str], requested: Sequence[RequestedCall]
+    run: LockedRun, call_ids: Sequence[str], requested: Sequence[RequestedCall]
 ) -> None:
     """Answer those new calls whose result is known, and have the others' results known to later ones.
 
@@ -58,10 +58,10 @@ def _policy(run: RunRecord, call: RequestedCall) -> CachePolicy | None:
 
 
 async def _apply_cache(
-    run: OpenRun, call_id: str, requested: RequestedCall, policy: CachePolicy
+    run: LockedRun, call_id: str, requested: RequestedCall, policy: CachePolicy
 ) -> None:
     record = run.record
-    contexts = contexts_of(run.write.box, record)
+    contexts = open_contexts(run.write.cipher, record)
     key = cache_key(
         (record.cluster_id, requested.function.service, requested.function.name),
         policy.key_path,

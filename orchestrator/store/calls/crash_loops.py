@@ -24,7 +24,7 @@ from orchestrator.store.calls.outcomes import AtCapacity
 from orchestrator.store.calls.rows import parse_task_queue, task_queue_name
 from orchestrator.store.database.engine import Database, Read, Write
 from orchestrator.store.records import CallRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from perdure.contract import CallStatus
 
 _log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ async def _backoff_of(read: Read, call: CallRecord) -> CrashLoopBackoff | None:
     return streak if streak is not None and streak.pause_left(now_ms() / 1000) else None
 
 
-async def apply_crash_backoff(run: OpenRun, call: CallRecord) -> AtCapacity | None:
+async def apply_crash_backoff(run: LockedRun, call: CallRecord) -> AtCapacity | None:
     """Let the call wait, and say so on its run, while its function pauses. It costs no attempt."""
     streak = await _backoff_of(run.write, call)
     if streak is None:
@@ -109,7 +109,7 @@ async def apply_crash_backoff(run: OpenRun, call: CallRecord) -> AtCapacity | No
     if call.status == CallStatus.RUNNING.value:
         await fail_lost_attempt(run, call)
     if call.kind == "function" and run.record.waiting_for is None:
-        run.wait_for(
+        run.set_waiting_for(
             "function",
             f"The process of {call.service}.{call.function} died {streak.deaths} times in a row.",
             call=call,

@@ -16,9 +16,9 @@ from orchestrator.store.calls.cache import use_cached_results
 from orchestrator.store.calls.interruptions import pause_for_approval
 from orchestrator.store.calls.rows import insert_calls, open_calls
 from orchestrator.store.database.engine import Database
-from orchestrator.store.functions.available import offer_of
+from orchestrator.store.functions.available import available_function
 from orchestrator.store.runs.creation import NewRun, insert_run
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from perdure.contract import FunctionReference
 
 calls, runs = tables.calls, tables.runs
@@ -37,7 +37,7 @@ class DirectCallStore:
     ) -> AvailableFunction | None:
         """A registered function as it can be called, private or not."""
         async with self._database.read() as read:
-            return await offer_of(read, cluster_id, reference)
+            return await available_function(read, cluster_id, reference)
 
     async def create(
         self, new: NewRun, function: AvailableFunction, values: JsonValue
@@ -46,8 +46,8 @@ class DirectCallStore:
         requested = [RequestedCall(ToolCall(new.id, function.tool.name, values), function)]
         try:
             async with self._database.write() as write:
-                run = OpenRun(write, await insert_run(write, new))
-                await run.move(Trigger.BEGIN)
+                run = LockedRun(write, await insert_run(write, new))
+                await run.transition(Trigger.BEGIN)
                 (call_id,) = call_ids = await insert_calls(run, _STEP, requested)
                 await use_cached_results(run, call_ids, requested)
                 if await require_approvals(run, await open_calls(write, run.key)):

@@ -37,11 +37,15 @@ from orchestrator.store.calls.rows import (
     task_queue_name,
 )
 from orchestrator.store.database.engine import Database
-from orchestrator.store.database.json_columns import storable
-from orchestrator.store.database.prepared import quick
-from orchestrator.store.functions.concurrency import at_work, is_full, limit_of
+from orchestrator.store.database.json_columns import to_storable_text
+from orchestrator.store.database.prepared import prepared_inline
+from orchestrator.store.functions.concurrency import (
+    concurrency_limit,
+    count_running,
+    is_at_capacity,
+)
 from orchestrator.store.records import CallRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import CallOutcome, CallRef, PendingRequests, RunRef
 from perdure.contract import CallStatus, ResultType
 from perdure.contract.event_types import CallCancelled, CallSuperseded
@@ -52,7 +56,7 @@ _UNASSIGNED = frozenset({CallStatus.PENDING.value, CallStatus.INTERRUPTED.value}
 """Nobody works on a call that is so."""
 
 # Made once: building a statement costs more than sending it.
-_ACKNOWLEDGE = quick(
+_ACKNOWLEDGE = prepared_inline(
     update(calls)
     .where(
         calls.c.id == bindparam("of_call"),
@@ -97,7 +101,7 @@ class CallStore:
         """
         async with self._database.write() as write:
             try:
-                run = await OpenRun.lock(write, ticket.run)
+                run = await LockedRun.lock(write, ticket.run)
             except NotFoundError:
                 return Discarded("the run was deleted")
             call = await find_call(write, ticket.run.cluster_id, ticket.call_id)
@@ -113,7 +117,9 @@ class CallStore:
                     run, call, machine_id, outcome, suspected=suspected
                 )
             if outcome is None:
-                outcome = Leased(call_payload(write.box, run.record, call), limit_of(call))
+                outcome = Leased(
+                    call_payload(write.cipher, run.record, call), concurrency_limit(call)
+                )
                 await grant_lease(run, call, machine_id, token or b"", started=started)
             await run.save()
         return outcome
@@ -121,7 +127,7 @@ class CallStore:
     async def count_running(self, cluster_id: str, service: str, function: str) -> int:
         """How many calls of the function machines work on just now."""
         async with self._database.read() as read:
-            return await at_work(read, cluster_id, service, function)
+            return await count_running(read, cluster_id, service, function)
 
     async def acknowledge(
         self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None
@@ -175,7 +181,7 @@ class CallStore:
         comes after the run's end is kept, but not shown.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock_call(write, cluster_id, call_id)
+            run = await LockedRun.lock_call(write, cluster_id, call_id)
             current = await find_call(write, cluster_id, call_id)
             call, token = require_lease(current, call_id, machine_id, attempt)
             if call.kind == "function" and is_final(run.status):
@@ -197,16 +203,18 @@ class CallStore:
         `run_is_final` or `not_cancellable`.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock_call(write, cluster_id, call_id)
+            run = await LockedRun.lock_call(write, cluster_id, call_id)
             call = await find_call(write, cluster_id, call_id)
             if call is None:
                 raise NotFoundError(f"There is no call {call_id!r}.")
             _check_cancellable(run, call)
-            content = "The call was cancelled" + (f": {storable(reason)}" if reason else ".")
+            content = "The call was cancelled" + (
+                f": {to_storable_text(reason)}" if reason else "."
+            )
             await write.execute(UPDATE_CALL, {"of_key": call.key, "cancelled": True})
             run.event(CallCancelled(call_id=call_id, reason=reason))
             await record_result(run, replace(call, cancelled=True), ResultType.REJECTION, content)
-            run.wish()
+            run.request_wakeup()
             await run.save()
 
     async def supersede(self, call: CallRecord) -> bool:
@@ -215,7 +223,7 @@ class CallStore:
         False where it was a direct call: there the result counts all the same.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock_key(write, call.run_key)
+            run = await LockedRun.lock_key(write, call.run_key)
             current = await find_call(write, call.cluster_id, call.id)
             if current is None or current.handouts != call.handouts or current.result_type is None:
                 return True
@@ -248,24 +256,24 @@ class CallStore:
             run.event(CallSuperseded(call_id=call.id, attempt=call.handouts))
             # a question that holds the result may be under way: nothing said to it counts
             run.set(rewinds=run.record.rewinds + 1)
-            run.wish()
+            run.request_wakeup()
             await run.save()
         return True
 
     async def log_superseded(self, cluster_id: str, call_id: str, machine_id: str) -> None:
         """Say on a run that goes on that a result was not taken, where its poster cannot be told."""
         async with self._database.write() as write:
-            run = await OpenRun.lock_call(write, cluster_id, call_id)
+            run = await LockedRun.lock_call(write, cluster_id, call_id)
             call = await find_call(write, cluster_id, call_id)
             if call is not None and call.kind == "function" and not is_final(run.status):
-                run.event(CallSuperseded(call_id=call_id, machine_id=storable(machine_id)))
+                run.event(CallSuperseded(call_id=call_id, machine_id=to_storable_text(machine_id)))
                 await run.save()
 
     async def read_pending_requests(self, ref: RunRef) -> PendingRequests:
         """Read the wishes of a run: what its workflow must know while it waits for activities."""
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
-            run.read_wishes()
+            run = await LockedRun.lock(write, ref)
+            run.mark_requests_read()
             await run.save()
             waiting = await open_calls(write, run.key)
         idle = all(call.status in _UNASSIGNED for call in waiting)
@@ -288,12 +296,12 @@ class CallStore:
             return [to_call_outcome(CallRecord(**row)) for row in rows]
 
 
-def _is_approved(run: OpenRun, call: CallRecord) -> bool:
+def _is_approved(run: LockedRun, call: CallRecord) -> bool:
     """Whether a person's word made the call one to be made, which the workflow may not know yet."""
     return can_run_calls(run) and bool(call.approved) and call.status == CallStatus.PENDING.value
 
 
-def _check_cancellable(run: OpenRun, call: CallRecord) -> None:
+def _check_cancellable(run: LockedRun, call: CallRecord) -> None:
     if call.kind != "function":
         raise ConflictError("What a handler is told cannot be taken back.", code="not_cancellable")
     if call.result_type is not None:
@@ -303,7 +311,7 @@ def _check_cancellable(run: OpenRun, call: CallRecord) -> None:
 
 
 async def _apply_crash_backoff(
-    run: OpenRun,
+    run: LockedRun,
     call: CallRecord,
     machine_id: str,
     outcome: Leased | AtCapacity | Completed | None,
@@ -321,7 +329,7 @@ async def _apply_crash_backoff(
 
 
 async def _blocked_outcome(
-    run: OpenRun, call: CallRecord
+    run: LockedRun, call: CallRecord
 ) -> AtCapacity | Completed | Discarded | None:
     """Why the call is not handed out (any more), if that is so."""
     if call.result_type is not None or call.status == CallStatus.INTERRUPTED.value:
@@ -334,4 +342,6 @@ async def _blocked_outcome(
     if reason is not None and call.kind == "function":
         oversized = await record_result(run, call, ResultType.REJECTION, reason)
         return Completed(CallOutcome(call.id, oversized))
-    return AtCapacity(limit_of(call) or 0) if await is_full(run.write, call) else None
+    return (
+        AtCapacity(concurrency_limit(call) or 0) if await is_at_capacity(run.write, call) else None
+    )

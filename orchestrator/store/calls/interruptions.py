@@ -9,7 +9,7 @@ from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Read
 from orchestrator.store.records import CallRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from perdure.contract import CallStatus, PausedFor, RunStatus
 from perdure.contract.event_types import CallInterrupted
 
@@ -32,7 +32,7 @@ _INTERRUPT = update(calls).where(calls.c.key == bindparam("of_key"))
 
 
 async def interrupt(
-    run: OpenRun, call: CallRecord, *, message: str | None, seconds: float, attempts: int
+    run: LockedRun, call: CallRecord, *, message: str | None, seconds: float, attempts: int
 ) -> None:
     """Let the call wait for a person, so many seconds. What was decided on it before counts no more."""
     expires_at = run.now + int(seconds * 1000)
@@ -64,7 +64,7 @@ async def interrupt(
     )
 
 
-async def pause_for_approval(run: OpenRun) -> None:
+async def pause_for_approval(run: LockedRun) -> None:
     """Pause the run where calls of it wait for a person; once for all of them, by their functions' names."""
     if run.status not in APPROVABLE and not is_paused_for_approval(run):
         return
@@ -77,22 +77,22 @@ async def pause_for_approval(run: OpenRun) -> None:
         run.set(paused_reason=reason)
         return
     if run.status is RunStatus.PENDING:
-        await run.move(Trigger.BEGIN)
-    await run.move(Trigger.PAUSE, reason=reason, paused_for=PausedFor.APPROVAL)
+        await run.transition(Trigger.BEGIN)
+    await run.transition(Trigger.PAUSE, reason=reason, paused_for=PausedFor.APPROVAL)
 
 
-async def resume_if_decided(run: OpenRun) -> None:
+async def resume_if_decided(run: LockedRun) -> None:
     """Let the run go on when no call of it waits for a person any more."""
     if is_paused_for_approval(run) and not await _interrupted(run.write, run.key):
-        await run.move(Trigger.RESUME)
+        await run.transition(Trigger.RESUME)
 
 
-def is_paused_for_approval(run: OpenRun) -> bool:
+def is_paused_for_approval(run: LockedRun) -> bool:
     """Whether it is an approval that the run waits for, and nothing else."""
     return run.status is RunStatus.PAUSED and run.paused_for is PausedFor.APPROVAL
 
 
-def can_run_calls(run: OpenRun) -> bool:
+def can_run_calls(run: LockedRun) -> bool:
     """Whether calls of the run are made, those that wait for a person apart."""
     return run.status is RunStatus.RUNNING or is_paused_for_approval(run)
 

@@ -8,23 +8,23 @@ from typing import Protocol
 from sqlalchemy import bindparam, select
 
 from orchestrator.runtime.clock import now_ms
-from orchestrator.runtime.encryption import SecretBox
+from orchestrator.runtime.encryption import FieldCipher
 from orchestrator.store import tables
 from orchestrator.store.calls.interruptions import is_runnable
 from orchestrator.store.calls.outcomes import Leased
 from orchestrator.store.calls.rows import UPDATE_CALL
 from orchestrator.store.database.engine import Write
-from orchestrator.store.database.prepared import quick
-from orchestrator.store.functions.concurrency import limit_of
+from orchestrator.store.database.prepared import prepared_inline
+from orchestrator.store.functions.concurrency import concurrency_limit
 from orchestrator.store.records import CallRecord, RunRecord
-from orchestrator.store.runs.locked_run import OpenRun
-from orchestrator.store.sealed_fields import contexts_of, opened_input
+from orchestrator.store.runs.locked_run import LockedRun
+from orchestrator.store.sealed_fields import open_contexts, open_input
 from orchestrator.workflows.interface import CallSchedule
 from perdure.contract import CallStatus, FunctionCall
 from perdure.contract.event_types import CallStarted
 
 # Made once: building a statement costs more than sending it.
-_ALIVE = quick(
+_ALIVE = prepared_inline(
     select(tables.machines.c.id).where(
         tables.machines.c.cluster_id == bindparam("of_cluster"),
         tables.machines.c.id == bindparam("of_machine"),
@@ -43,13 +43,13 @@ class CallExecutor(Protocol):
         ...
 
 
-def call_payload(box: SecretBox, run: RunRecord, call: CallRecord) -> FunctionCall:
-    context, auth_context = contexts_of(box, run)
+def call_payload(cipher: FieldCipher, run: RunRecord, call: CallRecord) -> FunctionCall:
+    context, auth_context = open_contexts(cipher, run)
     return FunctionCall(
         id=call.id,
         service=call.service,
         function=call.function,
-        input=opened_input(box, call),
+        input=open_input(cipher, call),
         run_id=run.id,
         run_context=context,
         auth_context=auth_context,
@@ -61,7 +61,7 @@ def call_payload(box: SecretBox, run: RunRecord, call: CallRecord) -> FunctionCa
 
 
 async def grant_lease(
-    run: OpenRun, call: CallRecord, machine_id: str, token: bytes, *, started: bool
+    run: LockedRun, call: CallRecord, machine_id: str, token: bytes, *, started: bool
 ) -> None:
     lease_number = call.handouts + 1
     await run.write.execute(
@@ -78,7 +78,7 @@ async def grant_lease(
         },
     )
     if call.kind == "function":
-        run.stop_waiting()
+        run.clear_waiting_for()
         run.event(CallStarted(call_id=call.id, machine_id=machine_id, attempt=lease_number))
 
 
@@ -95,7 +95,7 @@ async def runs_in_process(write: Write, call: CallRecord) -> bool:
 
 
 async def lease_new_calls(
-    run: OpenRun, calls: Sequence[CallRecord], machine_id: str
+    run: LockedRun, calls: Sequence[CallRecord], machine_id: str
 ) -> tuple[Leased, ...]:
     """Give all calls of a reply to whoever records it, in the same transaction; none where one of them may have to wait."""
     runnable = [call for call in calls if is_runnable(call)]
@@ -103,9 +103,15 @@ async def lease_new_calls(
         return ()
     for call in runnable:
         await grant_lease(run, call, machine_id, b"", started=True)
-    return tuple(Leased(call_payload(run.write.box, run.record, call), None) for call in runnable)
+    return tuple(
+        Leased(call_payload(run.write.cipher, run.record, call), None) for call in runnable
+    )
 
 
 def _is_new(call: CallRecord) -> bool:
     """Whether nobody ever had the call, and it has no limit that others use up."""
-    return call.status == CallStatus.PENDING.value and call.handouts == 0 and limit_of(call) is None
+    return (
+        call.status == CallStatus.PENDING.value
+        and call.handouts == 0
+        and concurrency_limit(call) is None
+    )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from orchestrator.errors import NotFoundError, SupersededError
-from orchestrator.store.database.json_columns import dump, storable
+from orchestrator.store.database.json_columns import to_json, to_storable_text
 from orchestrator.store.records import CallRecord
 from orchestrator.workflows.interface import CallOutcome, RunRef
 from perdure.contract import CallStatus, FunctionCall, ResultType
@@ -104,8 +104,10 @@ class ResultContent(NamedTuple):
 def to_result_content(kind: ResultType, result: JsonValue) -> ResultContent:
     """What the model reads of a result: a string's own characters, else its JSON text."""
     if isinstance(result, str):
-        return ResultContent(storable(result), is_text=True)
+        return ResultContent(to_storable_text(result), is_text=True)
     if kind is ResultType.REJECTION and isinstance(result, dict) and "message" in result:
         name, message = result.get("name"), result["message"]
-        return ResultContent(storable(f"{name}: {message}" if name else str(message)), is_text=True)
-    return ResultContent(dump(result), is_text=False)
+        return ResultContent(
+            to_storable_text(f"{name}: {message}" if name else str(message)), is_text=True
+        )
+    return ResultContent(to_json(result), is_text=False)

@@ -12,7 +12,7 @@ from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
 from orchestrator.store.calls.blobs import blobs_of
 from orchestrator.store.database.engine import Database, Read
-from orchestrator.store.database.json_columns import dump, storable
+from orchestrator.store.database.json_columns import to_json, to_storable_text
 from orchestrator.store.records import BlobRecord, CallRecord
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_INLINE_RESULT
@@ -142,7 +142,7 @@ def _result_contains(token: str) -> ColumnElement[bool]:
 
     In JSON a text stands with its escapes.
     """
-    plain, escaped = storable(token), dump(token)[1:-1]
+    plain, escaped = to_storable_text(token), to_json(token)[1:-1]
     return or_(
         and_(calls.c.result_is_text.is_(True), _contains_text(plain)),
         and_(

@@ -9,8 +9,8 @@ from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import find_call, show_to_model
 from orchestrator.store.database.engine import Database
-from orchestrator.store.database.json_columns import storable
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.database.json_columns import to_storable_text
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import ResultType
 from perdure.contract.event_types import CallCut, CallSummarized
@@ -38,7 +38,7 @@ class ResultStore:
 
     async def show_summary(self, ref: RunRef, call_id: str, summary: str, size: int) -> None:
         """Show the model a summary instead of the result; once."""
-        text = summarized_text(storable(summary), size=size, call_id=call_id)
+        text = summarized_text(to_storable_text(summary), size=size, call_id=call_id)
         await self._show_replacement(ref, call_id, text, summarized=True)
 
     async def show_truncated(self, ref: RunRef, call_id: str, content: str) -> None:
@@ -51,7 +51,7 @@ class ResultStore:
         self, ref: RunRef, call_id: str, text: str, *, summarized: bool
     ) -> None:
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
+            run = await LockedRun.lock(write, ref)
             call = await find_call(write, ref.cluster_id, call_id)
             if call is None or call.shown or call.result_type is None or is_final(run.status):
                 return  # a next turn asks for it again

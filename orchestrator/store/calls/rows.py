@@ -17,13 +17,13 @@ from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.calls.interruptions import resume_if_decided
 from orchestrator.store.database.engine import Read
-from orchestrator.store.database.json_columns import dump, storable
-from orchestrator.store.database.prepared import quick
+from orchestrator.store.database.json_columns import to_json, to_storable_text
+from orchestrator.store.database.prepared import prepared_inline
 from orchestrator.store.records import CallRecord
 from orchestrator.store.runs.creation import priority_of
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.store.runs.outbox import WEBHOOK
-from orchestrator.store.sealed_fields import sealed_input, sealed_result
+from orchestrator.store.sealed_fields import seal_input, seal_result
 from orchestrator.workflows.interface import (
     DELIVER_WEBHOOK,
     WEBHOOK_QUEUE,
@@ -48,7 +48,7 @@ MAX_UNACKNOWLEDGED = 10
 _LATE_APPROVAL_REQUEST = "The run had ended when the function asked for an approval: nobody was asked, and it did not return a result."
 
 # Made once: building a statement costs more than sending it.
-_OPEN = quick(
+_OPEN = prepared_inline(
     select(calls)
     .where(
         calls.c.run_key == bindparam("of_run"),
@@ -57,16 +57,16 @@ _OPEN = quick(
     )
     .order_by(calls.c.key)
 )
-_FIND = quick(
+_FIND = prepared_inline(
     select(calls).where(
         calls.c.cluster_id == bindparam("of_cluster"), calls.c.id == bindparam("of_call")
     )
 )
-UPDATE_CALL = quick(update(calls).where(calls.c.key == bindparam("of_key")))
+UPDATE_CALL = prepared_inline(update(calls).where(calls.c.key == bindparam("of_key")))
 """Run with `of_key` and the columns to set."""
-_INSERT_CALLS = quick(insert(calls))
-_INSERT_RESULT = quick(insert(call_results))
-_INSERT_MESSAGE = quick(insert(tables.messages))
+_INSERT_CALLS = prepared_inline(insert(calls))
+_INSERT_RESULT = prepared_inline(insert(call_results))
+_INSERT_MESSAGE = prepared_inline(insert(tables.messages))
 
 
 def task_queue_name(cluster_id: str, service: str, function: str) -> str:
@@ -100,7 +100,7 @@ def call_schedule(call: CallRecord, now: int) -> CallSchedule:
     )
 
 
-def call_schedule_in_run(run: OpenRun, call: CallRecord) -> CallSchedule:
+def call_schedule_in_run(run: LockedRun, call: CallRecord) -> CallSchedule:
     """The same for a call of the run's model: as urgent as the run, and never beyond the run's deadline."""
     schedule, deadline = call_schedule(call, run.now), run.record.deadline_at
     remaining = schedule.deadline if deadline is None else max(1.0, (deadline - run.now) / 1000)
@@ -135,7 +135,7 @@ async def find_call(read: Read, cluster_id: str, call_id: str) -> CallRecord | N
 
 
 async def insert_calls(
-    run: OpenRun, step: int, requested: Sequence[RequestedCall]
+    run: LockedRun, step: int, requested: Sequence[RequestedCall]
 ) -> tuple[str, ...]:
     """Write the calls of a reply; their ids in the order the model asked."""
     rows = [
@@ -146,13 +146,13 @@ async def insert_calls(
             "kind": "function",
             "service": call.function.service,
             "function": call.function.name,
-            "input": dump(_input_column(run, call)),
+            "input": to_json(_input_column(run, call)),
             "step": step,
             "tool_call_id": call.tool_call.id,
             "tool_name": call.tool_call.name,
             "reasoning": None
             if call.tool_call.reasoning is None
-            else storable(call.tool_call.reasoning),
+            else to_storable_text(call.tool_call.reasoning),
             "config": call.function.config,
             "max_attempts": call.function.max_attempts,
             "timeout_ms": call.function.timeout_ms,
@@ -177,13 +177,13 @@ async def insert_calls(
     return tuple(str(row["id"]) for row in rows)
 
 
-def _input_column(run: OpenRun, call: RequestedCall) -> JsonValue:
+def _input_column(run: LockedRun, call: RequestedCall) -> JsonValue:
     function = (call.function.service, call.function.name)
-    return sealed_input(run.write.box, run.record.cluster_id, function, call.tool_call.input)
+    return seal_input(run.write.cipher, run.record.cluster_id, function, call.tool_call.input)
 
 
 async def record_result(
-    run: OpenRun,
+    run: LockedRun,
     call: CallRecord,
     kind: ResultType,
     content: str,
@@ -234,7 +234,7 @@ async def record_result(
 
 
 async def _store_result(
-    run: OpenRun,
+    run: LockedRun,
     call: CallRecord,
     kind: ResultType,
     content: str,
@@ -244,7 +244,7 @@ async def _store_result(
 ) -> None:
     if is_text is None:
         is_text = kind is not ResultType.RESOLUTION
-    stored = content if is_text else sealed_result(run.write.box, call, content)
+    stored = content if is_text else seal_result(run.write.cipher, call, content)
     await run.write.execute(_INSERT_RESULT, {"call_key": call.key, "content": stored})
     columns_set: dict[str, object] = {
         "of_key": call.key,
@@ -258,19 +258,19 @@ async def _store_result(
 
 
 async def _finish_direct_run(
-    run: OpenRun, call: CallRecord, kind: ResultType, content: str
+    run: LockedRun, call: CallRecord, kind: ResultType, content: str
 ) -> None:
     """The hidden run of a direct call has no model: it ends when its call does."""
     if call.cancelled or run.record.cancel_reason is not None:
-        await run.move(Trigger.CANCEL, reason=run.record.cancel_reason or content)
+        await run.transition(Trigger.CANCEL, reason=run.record.cancel_reason or content)
     elif kind is ResultType.REJECTION:
-        await run.move(Trigger.FAIL, reason=content[:MAX_REASON])
+        await run.transition(Trigger.FAIL, reason=content[:MAX_REASON])
     else:
-        await run.move(Trigger.FINISH)
+        await run.transition(Trigger.FINISH)
 
 
 async def record_late_result(
-    run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, is_text: bool | None = None
+    run: LockedRun, call: CallRecord, kind: ResultType, content: str, *, is_text: bool | None = None
 ) -> None:
     """Keep a result that came after the run's end as evidence.
 
@@ -289,7 +289,7 @@ async def record_late_result(
 
 
 async def show_to_model(
-    run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, summarized: bool
+    run: LockedRun, call: CallRecord, kind: ResultType, content: str, *, summarized: bool
 ) -> None:
     """Show the model something shorter than a call's result."""
     await _write_message(run, call, kind, content, summarized=summarized)
@@ -297,7 +297,7 @@ async def show_to_model(
 
 
 async def _write_message(
-    run: OpenRun, call: CallRecord, kind: ResultType, content: str, *, summarized: bool
+    run: LockedRun, call: CallRecord, kind: ResultType, content: str, *, summarized: bool
 ) -> None:
     result = ToolResult(
         id=call.tool_call_id or call.id,
@@ -313,13 +313,13 @@ async def _write_message(
             "turn": run.turn,
             "step": call.step,
             "type": MessageType.INVOCATION_RESULT.value,
-            "data": dump(result_data(result, call_id=call.id, summarized=summarized)),
+            "data": to_json(result_data(result, call_id=call.id, summarized=summarized)),
             "created_at": run.now,
         },
     )
 
 
-async def record_timeout(run: OpenRun, lost: TimedOutCall) -> None:
+async def record_timeout(run: LockedRun, lost: TimedOutCall) -> None:
     """Give a call that Temporal gave up on a failure as its result, unless it has one.
 
     On a run that has ended it stays open: a next turn finds it, and its time is up.
@@ -343,7 +343,7 @@ async def read_result_slice(read: Read, run_key: int, request: ReadPart) -> Tool
             calls.c.result_size,
         )
         .join(calls, calls.c.key == call_results.c.call_key)
-        .where(calls.c.run_key == run_key, calls.c.id == storable(request.call_id))
+        .where(calls.c.run_key == run_key, calls.c.id == to_storable_text(request.call_id))
     )
     row = (await read.execute(statement)).one_or_none()
     call = request.tool_call

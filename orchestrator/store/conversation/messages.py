@@ -9,10 +9,10 @@ from orchestrator.llm.transcript import TranscriptEntry, text_data
 from orchestrator.rules.lifecycle import Trigger, allows, is_final
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, Read
-from orchestrator.store.database.json_columns import dump, load_object
-from orchestrator.store.database.prepared import once
+from orchestrator.store.database.json_columns import object_from_json, to_json
+from orchestrator.store.database.prepared import prepared
 from orchestrator.store.records import MessageRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType, RunStatus
 from perdure.contract.event_types import MessageAdded
@@ -24,7 +24,7 @@ MAX_QUEUED = 1_000
 
 
 # Made once: building a statement costs more than sending it.
-_AFTER = once(
+_AFTER = prepared(
     select(messages.c.key, messages.c.type, messages.c.data)
     .where(
         messages.c.run_key == bindparam("of_run"),
@@ -39,7 +39,7 @@ async def entries_after(read: Read, run_key: int, key: int) -> list[TranscriptEn
     """Transcript entries written after that key and not replaced, in the order they were written."""
     rows = await read.execute(_AFTER, {"of_run": run_key, "after": key})
     return [
-        TranscriptEntry(key, MessageType(kind), load_object(data), characters=len(data))
+        TranscriptEntry(key, MessageType(kind), object_from_json(data), characters=len(data))
         for key, kind, data in rows
     ]
 
@@ -59,31 +59,31 @@ class MessageStore:
         or is cancelled, `InvalidRequestError` where the id was used with another text.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
+            run = await LockedRun.lock(write, ref)
             existing = await self._find(write, run.key, message_id)
             if existing is not None:
-                if load_object(existing.data) != text_data(text):
+                if object_from_json(existing.data) != text_data(text):
                     raise InvalidRequestError(
                         "This message id was used with another text before. Use a new one.",
                         pointer="/id",
                         code="idempotency_mismatch",
                     )
                 return existing, False
-            await self._check(write, run)
+            await self._require_open(write, run)
             if is_final(run.status):
-                await run.move(Trigger.REVIVE)
+                await run.transition(Trigger.REVIVE)
             values = {
                 "run_key": run.key,
                 "id": message_id,
                 "turn": run.turn,
                 "type": kind.value,
-                "data": dump(text_data(text)),
+                "data": to_json(text_data(text)),
                 "created_at": run.now,
             }
             statement = insert(messages).values(**values).returning(messages)
             row = (await write.execute(statement)).mappings().one()
             run.event(MessageAdded(message_id=message_id, message_type=kind.value, turn=run.turn))
-            run.wish()
+            run.request_wakeup()
             await run.save()
         return MessageRecord(**row), True
 
@@ -96,7 +96,7 @@ class MessageStore:
         return None if row is None else MessageRecord(**row)
 
     @staticmethod
-    async def _check(read: Read, run: OpenRun) -> None:
+    async def _require_open(read: Read, run: LockedRun) -> None:
         if not run.record.interactive:
             raise ConflictError(
                 "The run is not interactive. Create it with interactive: true to send messages.",
@@ -133,7 +133,7 @@ class MessageStore:
         statement = (
             select(messages)
             .join(runs, runs.c.key == messages.c.run_key)
-            .where(*_is(ref), messages.c.key > after)
+            .where(*_of_run(ref), messages.c.key > after)
             .order_by(messages.c.key)
             .limit(limit)
         )
@@ -142,11 +142,11 @@ class MessageStore:
             statement = statement.where(marked.is_not(None) if replaced else marked.is_(None))
         async with self._database.read() as read:
             found = [MessageRecord(**row) for row in (await read.execute(statement)).mappings()]
-            known = found or (await read.execute(select(runs.c.key).where(*_is(ref)))).first()
+            known = found or (await read.execute(select(runs.c.key).where(*_of_run(ref)))).first()
         if not known:
             raise NotFoundError(f"There is no run {ref.run_id!r}.")
         return found
 
 
-def _is(ref: RunRef) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def _of_run(ref: RunRef) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return runs.c.cluster_id == ref.cluster_id, runs.c.id == ref.run_id

@@ -8,20 +8,20 @@ from pydantic import JsonValue
 
 from orchestrator.rules.model_reply import RequestedCall
 from orchestrator.store.calls.rows import find_call, record_result
-from orchestrator.store.database.json_columns import dump, load_object, storable
+from orchestrator.store.database.json_columns import object_from_json, to_json, to_storable_text
 from orchestrator.store.records import RunRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from perdure.contract import ResultType
 from perdure.contract.event_types import CallMocked
 
 
 def mocked_outputs(run: RunRecord) -> dict[str, JsonValue]:
     """What the mocks of a test run answer, by the function's full name."""
-    return load_object(run.mocks) if run.test and run.mocks is not None else {}
+    return object_from_json(run.mocks) if run.test and run.mocks is not None else {}
 
 
 async def use_mocked_results(
-    run: OpenRun, call_ids: Sequence[str], calls: Sequence[RequestedCall]
+    run: LockedRun, call_ids: Sequence[str], calls: Sequence[RequestedCall]
 ) -> None:
     """Answer those calls of a reply that have a mock; the others wait for their workers."""
     outputs = mocked_outputs(run.record)
@@ -33,7 +33,7 @@ async def use_mocked_results(
         if record is None or record.result_type is not None:
             continue
         output = outputs[name]
-        content = storable(output) if isinstance(output, str) else dump(output)
+        content = to_storable_text(output) if isinstance(output, str) else to_json(output)
         run.event(CallMocked(call_id=call_id, service=record.service, function=record.function))
         is_text = isinstance(output, str)
         await record_result(run, record, ResultType.RESOLUTION, content, is_text=is_text)

@@ -22,9 +22,9 @@ from orchestrator.rules.lifecycle import Trigger
 from orchestrator.rules.model_reply import ParsedReply
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
-from orchestrator.store.database.json_columns import dump
-from orchestrator.store.database.prepared import quick
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.database.json_columns import to_json
+from orchestrator.store.database.prepared import prepared_inline
+from orchestrator.store.runs.locked_run import LockedRun
 from perdure.contract import MessageType
 from perdure.contract.event_types import ReplyCorrected
 
@@ -35,13 +35,13 @@ _NEW_MESSAGE = (
 )
 
 # Made once: building a statement costs more than sending it.
-_INSERT = quick(insert(tables.messages).returning(tables.messages.c.key))
+_INSERT = prepared_inline(insert(tables.messages).returning(tables.messages.c.key))
 
 
 class ReplyWriter:
     """Writes one reply and its consequences into the open run."""
 
-    def __init__(self, run: OpenRun, step: int, seen: int) -> None:
+    def __init__(self, run: LockedRun, step: int, seen: int) -> None:
         self._run = run
         self._step = step
         self._seen = seen
@@ -52,45 +52,49 @@ class ReplyWriter:
         return await self._write(
             new_id(),
             MessageType.AGENT,
-            dump(reply_data(plan.reply, seen=self._seen, selected_tools=plan.selected_tools)),
+            to_json(reply_data(plan.reply, seen=self._seen, selected_tools=plan.selected_tools)),
         )
 
-    async def write_answer(self, answer: ToolResult) -> None:
+    async def write_tool_result(self, result: ToolResult) -> None:
         """The answer to a tool call that needed no function."""
-        await self._write(new_id(), MessageType.INVOCATION_RESULT, dump(result_data(answer)))
+        await self._write(new_id(), MessageType.INVOCATION_RESULT, to_json(result_data(result)))
 
-    async def apply(self, decision: Action, plan: ParsedReply) -> None:
+    async def apply(self, action: Action, plan: ParsedReply) -> None:
         """Carry the decision out, as far as it is a matter of the store."""
         run = self._run
-        match decision:
+        match action:
             case Finish(result, null_reason):
-                await self._close(plan, _ACCEPTED)
-                await run.move(Trigger.FINISH, result=result, null_reason=null_reason)
+                await self._answer_final_call(plan, _ACCEPTED)
+                await run.transition(Trigger.FINISH, result=result, null_reason=null_reason)
             case Fail(reason):
-                await self._close(plan, reason)
-                await run.move(Trigger.FAIL, reason=reason)
+                await self._answer_final_call(plan, reason)
+                await run.transition(Trigger.FAIL, reason=reason)
             case Cancel():
-                await self._close(plan, "The run was cancelled.")
-                await run.move(Trigger.CANCEL, reason=run.record.cancel_reason or "cancelled")
+                await self._answer_final_call(plan, "The run was cancelled.")
+                await run.transition(Trigger.CANCEL, reason=run.record.cancel_reason or "cancelled")
             case RequestCorrection(problem):
-                await self._correct(plan, problem)
+                await self._request_correction(plan, problem)
             case CallFunctions() | Summarize() | AwaitApproval():
-                await self._close(plan, _CALLS_OPEN, is_error=True)
+                await self._answer_final_call(plan, _CALLS_OPEN, is_error=True)
             case CallModel() | Idle():
-                await self._close(plan, _CALLS_OPEN if plan.calls else _NEW_MESSAGE, is_error=True)
+                await self._answer_final_call(
+                    plan, _CALLS_OPEN if plan.calls else _NEW_MESSAGE, is_error=True
+                )
 
-    async def _correct(self, plan: ParsedReply, problem: str) -> None:
+    async def _request_correction(self, plan: ParsedReply, problem: str) -> None:
         self._run.set(corrections=self._run.record.corrections + 1)
         self._run.event(ReplyCorrected(step=self._step, problem=problem))
         if plan.final_call is not None:
-            await self._close(plan, problem, is_error=True)
+            await self._answer_final_call(plan, problem, is_error=True)
         elif not plan.reply.calls:
-            await self._write(new_id(), MessageType.SUPERVISOR, dump(text_data(problem)))
+            await self._write(new_id(), MessageType.SUPERVISOR, to_json(text_data(problem)))
 
-    async def _close(self, plan: ParsedReply, text: str, *, is_error: bool = False) -> None:
+    async def _answer_final_call(
+        self, plan: ParsedReply, text: str, *, is_error: bool = False
+    ) -> None:
         """Answer the call by which the result came: providers want every tool call answered."""
         if plan.final_call is not None:
-            await self.write_answer(
+            await self.write_tool_result(
                 ToolResult(plan.final_call.id, plan.final_call.name, text, is_error=is_error)
             )
 

@@ -18,16 +18,16 @@ from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import UPDATE_CALL, open_calls, record_result
 from orchestrator.store.database.engine import Database, Read
-from orchestrator.store.database.json_columns import dump, load_object
+from orchestrator.store.database.json_columns import object_from_json, to_json
 from orchestrator.store.records import CallRecord, MessageRecord, RunRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType, ResultType, RunStatus
 from perdure.contract.event_types import MessageEdited, RunRetried
 
 messages = tables.messages
 
-_WORDS = (MessageType.HUMAN.value, MessageType.SUPERVISOR.value)
+_SENT_TYPES = (MessageType.HUMAN.value, MessageType.SUPERVISOR.value)
 _REPLACED = "Replaced: an earlier message of the conversation was edited or tried again."
 
 
@@ -37,7 +37,7 @@ class _Cut:
 
     key: int
     """Of the message behind which it is cut."""
-    kept_step: int | None
+    last_kept_step: int | None
     """The last step that stands before the message: its reply was there, or did not know the message. What belongs to
     it stays, written before or behind the message."""
 
@@ -55,13 +55,13 @@ class RewindStore:
         takes none.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
+            run = await LockedRun.lock(write, ref)
             message = await _find(write, run.key, message_id)
             _check_run(run.record)
             _check_message(message)
-            if load_object(message.data) == text_data(text):
+            if object_from_json(message.data) == text_data(text):
                 return message, False
-            replaced = await _go_back(run, message)
+            replaced = await _rewind(run, message)
             edited = await _replace(run, message, text)
             run.event(MessageEdited(message_id=message.id, replaced=replaced, turn=run.turn))
             await run.save()
@@ -73,14 +73,14 @@ class RewindStore:
         Raises as `edit` does.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
+            run = await LockedRun.lock(write, ref)
             _check_run(run.record)
             if message_id is None:
-                message = await _last_words(write, run.key)
+                message = await _last_sent_message(write, run.key)
             else:
                 message = await _find(write, run.key, message_id)
             _check_message(message)
-            replaced = await _go_back(run, message)
+            replaced = await _rewind(run, message)
             run.event(RunRetried(message_id=message.id, replaced=replaced, turn=run.turn))
             await run.save()
         return run.record
@@ -94,12 +94,12 @@ async def _find(read: Read, run_key: int, message_id: str) -> MessageRecord:
     return MessageRecord(**row)
 
 
-async def _last_words(read: Read, run_key: int) -> MessageRecord:
+async def _last_sent_message(read: Read, run_key: int) -> MessageRecord:
     statement = (
         select(messages)
         .where(
             messages.c.run_key == run_key,
-            messages.c.type.in_(_WORDS),
+            messages.c.type.in_(_SENT_TYPES),
             messages.c.step.is_(None),
             messages.c.replaced_by.is_(None),
         )
@@ -130,31 +130,31 @@ def _check_message(message: MessageRecord) -> None:
             f"The message was replaced: {message.replaced_by!r} was edited or tried again.",
             code="message_is_replaced",
         )
-    if message.type not in _WORDS or message.step is not None:
+    if message.type not in _SENT_TYPES or message.step is not None:
         raise ConflictError(
             "Only messages that were sent to the run can be edited or tried again.",
             code="not_editable",
         )
 
 
-async def _go_back(run: OpenRun, message: MessageRecord) -> int:
+async def _rewind(run: LockedRun, message: MessageRecord) -> int:
     """Cut the conversation behind the message and let the run go on from there; how many messages were replaced."""
-    cut = await _cut_behind(run.write, message)
+    cut = await _cut_after(run.write, message)
     replaced = await _count_later(run.write, run.key, cut)
     if allows(run.status, Trigger.REVIVE):  # first: nothing is done on a run that has ended
-        await run.move(Trigger.REVIVE)
-    waiting = await _close_calls(run, cut)
+        await run.transition(Trigger.REVIVE)
+    still_open = await _reject_calls(run, cut)
     await _mark_later(run, cut, message.id)
     run.set(rewinds=run.record.rewinds + 1, corrections=0, tries=0)
-    if not waiting and allows(run.status, Trigger.RESUME):
-        await run.move(Trigger.RESUME)
-    elif not waiting:
-        run.stop_waiting()
-    run.wish()
+    if not still_open and allows(run.status, Trigger.RESUME):
+        await run.transition(Trigger.RESUME)
+    elif not still_open:
+        run.clear_waiting_for()
+    run.request_wakeup()
     return replaced
 
 
-async def _cut_behind(read: Read, message: MessageRecord) -> _Cut:
+async def _cut_after(read: Read, message: MessageRecord) -> _Cut:
     """At most the first later reply did not know the message: the next one began with all that was there."""
     statement = (
         select(messages.c.step, messages.c.data)
@@ -168,7 +168,7 @@ async def _cut_behind(read: Read, message: MessageRecord) -> _Cut:
         .limit(1)
     )
     row = (await read.execute(statement)).one_or_none()
-    if row is None or last_seen_key(load_object(row.data)) >= message.key:
+    if row is None or last_seen_key(object_from_json(row.data)) >= message.key:
         return _Cut(message.key, await _last_step(read, message))
     return _Cut(message.key, row.step)
 
@@ -187,16 +187,16 @@ async def _last_step(read: Read, message: MessageRecord) -> int | None:
 
 def _later(run_key: int, cut: _Cut) -> ColumnElement[bool]:
     """What is replaced when the conversation is cut there."""
-    kept = (
+    after_cut = (
         true()
-        if cut.kept_step is None
-        else or_(messages.c.step.is_(None), messages.c.step > cut.kept_step)
+        if cut.last_kept_step is None
+        else or_(messages.c.step.is_(None), messages.c.step > cut.last_kept_step)
     )
     return and_(
         messages.c.run_key == run_key,
         messages.c.key > cut.key,
         messages.c.replaced_by.is_(None),
-        kept,
+        after_cut,
     )
 
 
@@ -205,29 +205,29 @@ async def _count_later(read: Read, run_key: int, cut: _Cut) -> int:
     return int((await read.execute(statement)).scalar_one())
 
 
-async def _close_calls(run: OpenRun, cut: _Cut) -> list[CallRecord]:
+async def _reject_calls(run: LockedRun, cut: _Cut) -> list[CallRecord]:
     """Nobody waits any more for the calls of replies that are replaced; those that stay open."""
     replies = _later(run.key, cut), messages.c.type == MessageType.AGENT.value
     statement = select(func.min(messages.c.step)).where(*replies)
     first: int | None = (await run.write.execute(statement)).scalar_one()
-    kept: list[CallRecord] = []
+    still_open: list[CallRecord] = []
     for call in await open_calls(run.write, run.key):
         if first is None or call.step is None or call.step < first:
-            kept.append(call)
+            still_open.append(call)
         elif call.result_type is None:
             await record_result(run, call, ResultType.REJECTION, _REPLACED)
         else:  # a summary of its result would be read by nobody
             await run.write.execute(UPDATE_CALL, {"of_key": call.key, "shown": True})
-    return kept
+    return still_open
 
 
-async def _mark_later(run: OpenRun, cut: _Cut, message_id: str) -> None:
+async def _mark_later(run: LockedRun, cut: _Cut, message_id: str) -> None:
     await run.write.execute(
         update(messages).where(_later(run.key, cut)).values(replaced_by=message_id)
     )
 
 
-async def _replace(run: OpenRun, message: MessageRecord, text: str) -> MessageRecord:
+async def _replace(run: LockedRun, message: MessageRecord, text: str) -> MessageRecord:
     """Write the new text under the message's id; the old one goes on under an id of its own."""
     await run.write.execute(
         update(messages)
@@ -239,7 +239,7 @@ async def _replace(run: OpenRun, message: MessageRecord, text: str) -> MessageRe
         "id": message.id,
         "turn": run.turn,
         "type": message.type,
-        "data": dump(text_data(text)),
+        "data": to_json(text_data(text)),
         "created_at": run.now,
     }
     statement = insert(messages).values(**edited).returning(messages)

@@ -17,19 +17,19 @@ from orchestrator.store import tables
 from orchestrator.store.conversation.messages import entries_after
 from orchestrator.store.conversation.mocks import mocked_outputs
 from orchestrator.store.database.engine import Read
-from orchestrator.store.database.json_columns import load
-from orchestrator.store.database.prepared import once
+from orchestrator.store.database.json_columns import from_json
+from orchestrator.store.database.prepared import prepared
 from orchestrator.store.functions.available import (
     DEFAULT_DEADLINE_MS,
     DEFAULT_TIMEOUT_MS,
-    offered,
+    available_functions,
     tool_name,
 )
 from orchestrator.store.records import RunRecord
 from perdure.contract import FunctionReference
 
 # Made once: building a statement costs more than sending it.
-_CONTEXT = once(
+_CONTEXT = prepared(
     select(tables.clusters.c.additional_context).where(
         tables.clusters.c.id == bindparam("of_cluster")
     )
@@ -38,11 +38,11 @@ _PRIVATE = select(tables.functions.c.service + "_" + tables.functions.c.name).wh
     tables.functions.c.cluster_id == bindparam("of_cluster"), tables.functions.c.private.is_(True)
 )
 
-_LIBRARY_TOOLS = {tool.name: tool for tool in built_in_tools(BUILT_IN_TOOLS)}
+_BUILTIN_TOOLS = {tool.name: tool for tool in built_in_tools(BUILT_IN_TOOLS)}
 _OPEN_OBJECT: dict[str, JsonValue] = {"type": "object", "properties": {}}
 
 
-class Known(NamedTuple):
+class TranscriptCursor(NamedTuple):
     """What the caller has of a transcript already: whose, up to which message, after how many cuts.
 
     Keys are used again once a run was deleted, so a run is known by its age too.
@@ -53,7 +53,7 @@ class Known(NamedTuple):
     rewinds: int = 0
     created_at: int = 0
 
-    def is_of(self, run: RunRecord) -> bool:
+    def matches(self, run: RunRecord) -> bool:
         return (self.run_key, self.rewinds, self.created_at) == (
             run.key,
             run.rewinds,
@@ -62,7 +62,7 @@ class Known(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class StepInput:
     """What a model step needs to know. `entries` are the transcript after `next_status`."""
 
     run: RunRecord
@@ -71,7 +71,7 @@ class Question:
     """All that the run may call, ordered by tool name."""
     after: int
     entries: tuple[TranscriptEntry, ...]
-    library: frozenset[str] = BUILT_IN_TOOLS
+    builtin_tools: frozenset[str] = BUILT_IN_TOOLS
     """Tools of the standard library that the run may call."""
     context: str | None = None
     """What the operator tells every run of the cluster."""
@@ -85,18 +85,20 @@ async def cluster_context(read: Read, run: RunRecord) -> str | None:
     return context
 
 
-async def question_of(read: Read, run: RunRecord, known: Known, *, context: str | None) -> Question:
+async def load_step_input(
+    read: Read, run: RunRecord, known: TranscriptCursor, *, context: str | None
+) -> StepInput:
     """What the run's next model step is about. `context`: the cluster's."""
     attached = _attached(run)
-    after = known.last_key if known.is_of(run) else 0
-    functions = await offered(read, run.cluster_id, attached)
-    return Question(
+    after = known.last_key if known.matches(run) else 0
+    functions = await available_functions(read, run.cluster_id, attached)
+    return StepInput(
         run=run,
         step=run.step + 1,
-        functions=await _with_mocks(read, run, functions, attached),
+        functions=await _add_mocks(read, run, functions, attached),
         after=after,
         entries=tuple(await entries_after(read, run.key, after)),
-        library=_library(attached) - mocked_outputs(run).keys(),
+        builtin_tools=_allowed_builtin_tools(attached) - mocked_outputs(run).keys(),
         context=context,
     )
 
@@ -104,21 +106,21 @@ async def question_of(read: Read, run: RunRecord, known: Known, *, context: str 
 def _attached(run: RunRecord) -> list[FunctionReference] | None:
     if run.attached_functions is None:
         return None
-    references = load(run.attached_functions)
+    references = from_json(run.attached_functions)
     return [
         FunctionReference.model_validate(reference)
         for reference in (references if isinstance(references, list) else [])
     ]
 
 
-def _library(attached: Collection[FunctionReference] | None) -> frozenset[str]:
+def _allowed_builtin_tools(attached: Collection[FunctionReference] | None) -> frozenset[str]:
     if attached is None:
         return BUILT_IN_TOOLS
     named = (f"{reference.service}_{reference.function}" for reference in attached)
     return BUILT_IN_TOOLS.intersection(named)
 
 
-async def _with_mocks(
+async def _add_mocks(
     read: Read,
     run: RunRecord,
     functions: tuple[AvailableFunction, ...],
@@ -142,7 +144,7 @@ def _mocks(names: Iterable[str]) -> Iterator[AvailableFunction]:
         yield AvailableFunction(
             service=service,
             name=function,
-            tool=_LIBRARY_TOOLS.get(name) or Tool(tool_name(service, function), "", _OPEN_OBJECT),
+            tool=_BUILTIN_TOOLS.get(name) or Tool(tool_name(service, function), "", _OPEN_OBJECT),
             max_attempts=1,
             timeout_ms=DEFAULT_TIMEOUT_MS,
             deadline_ms=DEFAULT_DEADLINE_MS,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, exists, func, insert, or_, select
 
 from orchestrator.errors import NotFoundError
-from orchestrator.rules import agent_loop as agent
+from orchestrator.rules import agent_loop
 from orchestrator.rules.agent_loop import LoopState
 from orchestrator.rules.lifecycle import Trigger, is_final
 from orchestrator.rules.model_reply import ParsedReply
@@ -38,19 +38,29 @@ from orchestrator.store.calls.rows import (
 )
 from orchestrator.store.conversation.mocks import use_mocked_results
 from orchestrator.store.conversation.reply_writer import ReplyWriter
-from orchestrator.store.conversation.step_input import Known, Question, cluster_context, question_of
+from orchestrator.store.conversation.step_input import (
+    StepInput,
+    TranscriptCursor,
+    cluster_context,
+    load_step_input,
+)
 from orchestrator.store.database.engine import Database, Read
-from orchestrator.store.database.prepared import once, quick
+from orchestrator.store.database.prepared import prepared, prepared_inline
 from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.store.runs.creation import priority_of
-from orchestrator.store.runs.limits import count_calls, fail_overdue, is_over_limits, pause_used_up
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.limits import (
+    count_calls,
+    fail_overdue,
+    is_over_limits,
+    pause_if_over_budget,
+)
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunRef, RunState, TimedOutCall
 from perdure.contract import CallStatus, MessageType, RunStatus
 from perdure.contract.event_types import StepAttempted, StepDropped, StepRecorded, TokenCounts
 
 # Made once: building a statement costs more than sending it.
-_PEEK = once(
+_SELECT_RUN_VIEW = prepared(
     select(
         tables.runs,
         tables.clusters.c.additional_context.label("cluster_context"),
@@ -67,8 +77,8 @@ _PEEK = once(
         tables.runs.c.cluster_id == bindparam("of_cluster"), tables.runs.c.id == bindparam("of_run")
     )
 )
-_INSERT = quick(insert(tables.steps))
-_UNREAD = quick(
+_INSERT = prepared_inline(insert(tables.steps))
+_UNREAD = prepared_inline(
     select(tables.messages.c.key)
     .where(
         tables.messages.c.run_key == bindparam("of_run"),
@@ -83,8 +93,8 @@ _UNREAD = quick(
 )
 
 
-async def standing_of(
-    run: OpenRun, step: int | None = None, *, calls: Sequence[CallRecord] | None = None
+async def run_state(
+    run: LockedRun, step: int | None = None, *, calls: Sequence[CallRecord] | None = None
 ) -> RunState:
     """What the workflow is told: where the run stands, which calls are open, which results are too long.
 
@@ -105,11 +115,11 @@ async def standing_of(
     )
 
 
-class Recorded(NamedTuple):
+class RecordedStep(NamedTuple):
     """Where the run stands after a reply, and the calls of it that were given to its recorder."""
 
-    standing: RunState
-    handed: tuple[Leased, ...] = ()
+    state: RunState
+    leased: tuple[Leased, ...] = ()
 
 
 class StepStore:
@@ -119,26 +129,34 @@ class StepStore:
         self._database = database
 
     async def begin(
-        self, ref: RunRef, step: int, *, lost: list[TimedOutCall], attempt: int, known: Known
-    ) -> Question | RunState:
+        self,
+        ref: RunRef,
+        step: int,
+        *,
+        lost: list[TimedOutCall],
+        attempt: int,
+        known: TranscriptCursor,
+    ) -> StepInput | RunState:
         """Ask what the model is to be asked; a `RunState` where it is not the model's turn.
 
         `step` 0 means the next one. `cursor` is what the caller has of the transcript.
         """
-        question = None
+        step_input = None
         if not lost and attempt == 1:
-            question = await self._peek(ref, step, known)
-        return question or await self._begin(ref, step, lost, attempt, known)
+            step_input = await self._try_fast_path(ref, step, known)
+        return step_input or await self._begin(ref, step, lost, attempt, known)
 
-    async def _peek(self, ref: RunRef, step: int, known: Known) -> Question | None:
+    async def _try_fast_path(
+        self, ref: RunRef, step: int, known: TranscriptCursor
+    ) -> StepInput | None:
         """The quick way of a step in the middle of a turn: there is nothing to write."""
         # Who knows the transcript so far reads little more than the run's own row.
-        look = self._database.glance if known.last_key else self._database.read
-        async with look() as read:
-            seen = await _look(read, ref)
-            run = seen.run
+        open_read = self._database.read_inline if known.last_key else self._database.read
+        async with open_read() as read:
+            view = await _read_run_view(read, ref)
+            run = view.run
             quiet = (
-                not seen.has_open_calls
+                not view.has_open_calls
                 and run.status == RunStatus.RUNNING.value
                 and run.wake_read == run.wake_wanted
                 and run.cancel_reason is None
@@ -147,102 +165,107 @@ class StepStore:
             )
             if not quiet or is_over_limits(run, now_ms()):
                 return None
-            return await question_of(read, run, known, context=seen.cluster_context)
+            return await load_step_input(read, run, known, context=view.cluster_context)
 
     async def _begin(
-        self, ref: RunRef, step: int, lost: list[TimedOutCall], attempt: int, known: Known
-    ) -> Question | RunState:
+        self,
+        ref: RunRef,
+        step: int,
+        lost: list[TimedOutCall],
+        attempt: int,
+        known: TranscriptCursor,
+    ) -> StepInput | RunState:
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
+            run = await LockedRun.lock(write, ref)
             for call in lost:
                 await record_timeout(run, call)
-            run.read_wishes()
+            run.mark_requests_read()
             if run.record.cancel_reason is not None and not is_final(run.status):
-                await run.move(Trigger.CANCEL, reason=run.record.cancel_reason)
+                await run.transition(Trigger.CANCEL, reason=run.record.cancel_reason)
             await fail_overdue(run)
-            standing = await standing_of(run)
-            if standing.interrupted and run.status is not RunStatus.PAUSED:
+            state = await run_state(run)
+            if state.interrupted and run.status is not RunStatus.PAUSED:
                 await pause_for_approval(run)
-                standing = await standing_of(run)
-            ask = agent.next_action(standing.loop_state()) == agent.CallModel()
+                state = await run_state(run)
+            ask = agent_loop.next_action(state.loop_state()) == agent_loop.CallModel()
             ask = ask and (step in {0, run.record.step + 1}) and run.record.kind != DIRECT
             # a turn that begins with calls of the former one is under way too
-            if run.status is RunStatus.PENDING and (ask or standing.orders or standing.oversized):
-                await run.move(Trigger.BEGIN)
-            ask = ask and not await pause_used_up(run)
+            if run.status is RunStatus.PENDING and (ask or state.orders or state.oversized):
+                await run.transition(Trigger.BEGIN)
+            ask = ask and not await pause_if_over_budget(run)
             if ask and attempt > 1:
                 run.event(StepAttempted(step=run.record.step + 1, attempt=attempt))
             await run.save()
             if not ask:
-                return replace(standing, status=run.status.value)
+                return replace(state, status=run.status.value)
             context = await cluster_context(write, run.record)
-            return await question_of(write, run.record, known, context=context)
+            return await load_step_input(write, run.record, known, context=context)
 
     async def record(
         self,
-        question: Question,
+        step_input: StepInput,
         plan: ParsedReply,
         *,
         seen: int,
         attempt: int,
         duration_ms: int,
         cost_micros: int = 0,
-        maker: CallExecutor | None = None,
-    ) -> Recorded:
+        executor: CallExecutor | None = None,
+    ) -> RecordedStep:
         """Record a reply with all it asks for, and decide what it means; or drop it, if it came too late.
 
         `requests` is the key of the last message the model was shown, `cost_micros` the reply's price in micro-dollars.
         The calls are given to the `executor` at once, if it has room for them all; it must begin them then.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, RunRef(question.run.cluster_id, question.run.id))
-            if _is_late(run, question):
-                run.event(StepDropped(step=question.step, usage=_usage_data(plan)))
+            run = await LockedRun.lock(write, RunRef(step_input.run.cluster_id, step_input.run.id))
+            if _is_stale(run, step_input):
+                run.event(StepDropped(step=step_input.step, usage=_usage_data(plan)))
                 await run.save()
-                return Recorded(replace(await standing_of(run), late=True))
-            writer = ReplyWriter(run, question.step, seen)
+                return RecordedStep(replace(await run_state(run), late=True))
+            writer = ReplyWriter(run, step_input.step, seen)
             message_key = await writer.write_message(plan)
-            effort = _Effort(attempt, duration_ms, cost_micros)
-            await _write_step(run, question.step, plan, message_key, effort)
-            call_ids = await insert_calls(run, question.step, plan.calls)
+            metrics = _StepMetrics(attempt, duration_ms, cost_micros)
+            await _write_step(run, step_input.step, plan, message_key, metrics)
+            call_ids = await insert_calls(run, step_input.step, plan.calls)
             await count_calls(run, len(call_ids))
             await use_mocked_results(run, call_ids, plan.calls)
             await use_cached_results(run, call_ids, plan.calls)
             for answer in plan.answers:
-                await writer.write_answer(answer)
+                await writer.write_tool_result(answer)
             for part in plan.reads:
-                await writer.write_answer(await read_result_slice(write, run.key, part))
-            waiting = await open_calls(write, run.key) if plan.calls else []
-            asked = await require_approvals(run, waiting)
-            decision = agent.next_action(await _situation(run, plan, waiting, seen))
+                await writer.write_tool_result(await read_result_slice(write, run.key, part))
+            open_requests = await open_calls(write, run.key) if plan.calls else []
+            gated = await require_approvals(run, open_requests)
+            decision = agent_loop.next_action(await _loop_state(run, plan, open_requests, seen))
             await writer.apply(decision, plan)
-            if asked:
+            if gated:
                 await pause_for_approval(run)
-            run.stop_waiting()
-            standing = await standing_of(
-                run, question.step, calls=None if asked or not plan.calls else waiting
+            run.clear_waiting_for()
+            state = await run_state(
+                run, step_input.step, calls=None if gated or not plan.calls else open_requests
             )
-            handed: tuple[Leased, ...] = ()
-            to_call = isinstance(decision, agent.CallFunctions) and not asked
-            if to_call and maker is not None and maker.has_capacity(standing.orders):
-                handed = await lease_new_calls(run, waiting, maker.machine_id)
+            leased: tuple[Leased, ...] = ()
+            to_call = isinstance(decision, agent_loop.CallFunctions) and not gated
+            if to_call and executor is not None and executor.has_capacity(state.orders):
+                leased = await lease_new_calls(run, open_requests, executor.machine_id)
             await run.save()
-            return Recorded(standing, handed)
+            return RecordedStep(state, leased)
 
-    async def note_retry(self, ref: RunRef, step: int, reason: str, retry_at: int | None) -> None:
+    async def report_retry(self, ref: RunRef, step: int, reason: str, retry_at: int | None) -> None:
         """The provider is in trouble and the step will be tried again: say so on the run."""
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
+            run = await LockedRun.lock(write, ref)
             if run.status is not RunStatus.RUNNING or run.record.step >= step:
                 return
-            run.wait_for("model", reason, retry_at=retry_at, step=step)
+            run.set_waiting_for("model", reason, retry_at=retry_at, step=step)
             await run.save()
 
-    async def break_off(
+    async def abort_turn(
         self,
         ref: RunRef,
         step: int,
-        move: Trigger,
+        trigger: Trigger,
         reason: str,
         *,
         attempt: int,
@@ -253,27 +276,27 @@ class StepStore:
         `rewinds`: those that the question knew; nothing is broken off where the conversation went back since.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
+            run = await LockedRun.lock(write, ref)
             current = rewinds in {None, run.record.rewinds}
             if current and run.record.step < step and run.status is RunStatus.RUNNING:
-                await run.break_off(move, reason)
+                await run.abort_turn(trigger, reason)
                 run.set(tries=run.record.tries + attempt)
                 await run.save()
-            return await standing_of(run)
+            return await run_state(run)
 
 
-def _is_late(run: OpenRun, question: Question) -> bool:
+def _is_stale(run: LockedRun, step_input: StepInput) -> bool:
     """Whether the turn moved on, ended, was broken off or went back while the model answered."""
     return (
         run.status is not RunStatus.RUNNING
-        or run.record.step >= question.step
-        or run.turn != question.run.turn
-        or run.record.rewinds != question.run.rewinds
+        or run.record.step >= step_input.step
+        or run.turn != step_input.run.turn
+        or run.record.rewinds != step_input.run.rewinds
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Effort:
+class _StepMetrics:
     """What a reply took."""
 
     attempt: int
@@ -282,7 +305,7 @@ class _Effort:
 
 
 async def _write_step(
-    run: OpenRun, step: int, plan: ParsedReply, message_key: int, effort: _Effort
+    run: LockedRun, step: int, plan: ParsedReply, message_key: int, metrics: _StepMetrics
 ) -> None:
     usage, record = plan.reply.usage, run.record
     await run.write.execute(
@@ -291,7 +314,7 @@ async def _write_step(
             "run_key": run.key,
             "step": step,
             "turn": run.turn,
-            "attempt": effort.attempt,
+            "attempt": metrics.attempt,
             "model": plan.reply.model or record.model,
             "stop": plan.reply.stop.value,
             "message_key": message_key,
@@ -299,8 +322,8 @@ async def _write_step(
             "output_tokens": usage.output_tokens,
             "cache_read_tokens": usage.cache_read_tokens,
             "cache_write_tokens": usage.cache_write_tokens,
-            "cost_micros": effort.cost_micros,
-            "duration_ms": effort.duration_ms,
+            "cost_micros": metrics.cost_micros,
+            "duration_ms": metrics.duration_ms,
             "created_at": run.now,
         },
     )
@@ -312,7 +335,7 @@ async def _write_step(
         cache_read_tokens=record.cache_read_tokens + usage.cache_read_tokens,
         cache_write_tokens=record.cache_write_tokens + usage.cache_write_tokens,
         model_calls=record.model_calls + 1,
-        cost_micros=record.cost_micros + effort.cost_micros,
+        cost_micros=record.cost_micros + metrics.cost_micros,
     )
     run.event(
         StepRecorded(
@@ -325,7 +348,7 @@ async def _write_step(
     )
 
 
-class _Sight(NamedTuple):
+class _RunView(NamedTuple):
     """A run that is looked at, not locked."""
 
     run: RunRecord
@@ -333,28 +356,28 @@ class _Sight(NamedTuple):
     has_open_calls: bool
 
 
-async def _look(read: Read, ref: RunRef) -> _Sight:
+async def _read_run_view(read: Read, ref: RunRef) -> _RunView:
     of_run = {"of_cluster": ref.cluster_id, "of_run": ref.run_id}
-    row = (await read.execute(_PEEK, of_run)).mappings().one_or_none()
+    row = (await read.execute(_SELECT_RUN_VIEW, of_run)).mappings().one_or_none()
     if row is None:
         raise NotFoundError(f"There is no run {ref.run_id!r}.")
     columns = dict(row)
     context, has_open_calls = columns.pop("cluster_context"), columns.pop("has_open_calls")
-    return _Sight(RunRecord(**columns), context, has_open_calls)
+    return _RunView(RunRecord(**columns), context, has_open_calls)
 
 
-async def _situation(
-    run: OpenRun, plan: ParsedReply, waiting: Sequence[CallRecord], seen: int
+async def _loop_state(
+    run: LockedRun, plan: ParsedReply, open_requests: Sequence[CallRecord], seen: int
 ) -> LoopState:
     # a result beside calls was given without their results, even where those are there at once
-    said = replace(plan.output, proposed=None, gave_up=None) if plan.calls else plan.output
+    output = replace(plan.output, proposed=None, gave_up=None) if plan.calls else plan.output
     return LoopState(
         status=run.status,
         cancel_wanted=run.record.cancel_reason is not None,
-        unanswered=tuple(call.id for call in waiting if call.result_type is None),
-        oversized=tuple(call.id for call in waiting if call.result_type is not None),
-        output=said,
-        unread=not waiting and await _has_unread(run.write, run.key, seen),
+        unanswered=tuple(call.id for call in open_requests if call.result_type is None),
+        oversized=tuple(call.id for call in open_requests if call.result_type is not None),
+        output=output,
+        unread=not open_requests and await _has_unread(run.write, run.key, seen),
         wants_schema=run.record.result_schema is not None,
         corrections=run.record.corrections,
         steps=await _steps_of_turn(run.write, run),
@@ -366,8 +389,8 @@ async def _has_unread(read: Read, run_key: int, seen: int) -> bool:
     return (await read.execute(_UNREAD, of_run)).first() is not None
 
 
-async def _steps_of_turn(read: Read, run: OpenRun) -> int:
-    if run.record.step + 1 < agent.MAX_STEPS_PER_TURN:
+async def _steps_of_turn(read: Read, run: LockedRun) -> int:
+    if run.record.step + 1 < agent_loop.MAX_STEPS_PER_TURN:
         return run.record.step + 1  # no turn can have more than the run; counting is for long runs
     statement = select(func.count()).where(
         tables.steps.c.run_key == run.key, tables.steps.c.turn == run.turn

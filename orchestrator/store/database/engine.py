@@ -18,10 +18,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from orchestrator.rules.lifecycle import is_final
-from orchestrator.runtime.encryption import SecretBox
-from orchestrator.store.database.changes.change_feed import ChangeFeed, Sight
-from orchestrator.store.database.changes.sqlite_source import SIGHTS, DataVersionHints, Hints
-from orchestrator.store.database.drivers import postgres, sqlite, sqlite_connection as sqlite_file
+from orchestrator.runtime.encryption import FieldCipher
+from orchestrator.store.database.changes.change_feed import ChangeFeed, RunVersion
+from orchestrator.store.database.changes.sqlite_source import (
+    RUN_VERSIONS_SQL,
+    ChangeSource,
+    SqliteChangeSource,
+)
+from orchestrator.store.database.drivers import postgres, sqlite, sqlite_connection
 from orchestrator.store.database.drivers.file_lock import FileLock
 from orchestrator.store.database.drivers.wal_checkpointer import Checkpointer
 from orchestrator.store.database.prepared import execute
@@ -46,38 +50,40 @@ class Database:
         self,
         dialect: Dialect,
         engine: AsyncEngine,
-        hints: Hints,
+        changes: ChangeSource,
         *,
         path: Path | None = None,
         checkpointer: Checkpointer | None = None,
-        box: SecretBox | None = None,
+        cipher: FieldCipher | None = None,
     ) -> None:
         self.dialect: Dialect = dialect
         self.engine = engine
         self.path = path
         self.checkpointer = checkpointer
-        self.box = box or SecretBox(None)
-        self.feed = ChangeFeed(self._sights, hints)
+        self.cipher = cipher or FieldCipher(None)
+        self.feed = ChangeFeed(self._read_versions, changes)
         self.on_wakeups: Callable[[Collection[Wakeup]], None] = _left_to_the_sweeper
         """Sends the wake-ups of a transaction after its commit; set by whoever composes the process."""
-        self._glance = hints.glance if isinstance(hints, DataVersionHints) else None
-        self._reading = _reading_engine(dialect, engine)
-        self._glancing = self._reading if path is None else sqlite.glancing_engine(path)
-        self._turn = asyncio.Lock()
-        self._turn_of: asyncio.Task[object] | None = None
+        self._read_versions_inline = (
+            changes.read_versions if isinstance(changes, SqliteChangeSource) else None
+        )
+        self._read_engine = _make_read_engine(dialect, engine)
+        self._inline_engine = self._read_engine if path is None else sqlite.inline_engine(path)
+        self._writer_lock = asyncio.Lock()
+        self._writer_task: asyncio.Task[object] | None = None
         self._writer: AsyncConnection | None = None
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[Read]:
         """Look at the store. Nothing can be changed in the block."""
-        async with self._reading.connect() as connection:
-            yield Read(connection, self.box)
+        async with self._read_engine.connect() as connection:
+            yield Read(connection, self.cipher)
 
     @asynccontextmanager
-    async def glance(self) -> AsyncGenerator[Read]:
+    async def read_inline(self) -> AsyncGenerator[Read]:
         """The same for questions about one run, found by its key: on SQLite they are answered in the event loop."""
-        async with self._glancing.connect() as connection:
-            yield Read(connection, self.box)
+        async with self._inline_engine.connect() as connection:
+            yield Read(connection, self.cipher)
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[Write]:
@@ -86,20 +92,20 @@ class Database:
         Raises `sqlalchemy.exc.DBAPIError`; see `transact` for errors that mean "once more".
         """
         async with self._connection_for_writing() as connection:
-            write = Write(connection, self.box)
+            write = Write(connection, self.cipher)
             try:
                 async with connection.begin():
                     try:
                         yield write
-                        await write.settle()
+                        await write.flush()
                     except BaseException:
-                        await write.abandon()
+                        await write.discard()
                         raise
                     write.committing = True
             finally:
                 # Also after a commit of which nobody knows how it ended: a hint too many does no harm.
                 if write.committing:
-                    self.feed.publish(write.touched)
+                    self.feed.publish(write.changed_runs)
                     self.on_wakeups(write.wakeups)
 
     async def write_one(self, statement: UpdateBase, parameters: Mapping[str, Any]) -> int:
@@ -108,7 +114,7 @@ class Database:
         How many rows it changed. Nobody who waits for a run is woken.
         """
         if self.dialect == "postgresql":
-            async with self._reading.connect() as connection:
+            async with self._read_engine.connect() as connection:
                 return (await execute(connection, statement, parameters)).rowcount
         async with self.write() as write:
             return (await write.execute(statement, parameters)).rowcount
@@ -126,7 +132,7 @@ class Database:
                     return await work(write)
             except DBAPIError as error:
                 committing = write is not None and write.committing
-                if attempt == TRANSACTION_ATTEMPTS or not _may_repeat(error, committing):
+                if attempt == TRANSACTION_ATTEMPTS or not _is_retryable(error, committing):
                     raise
             await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)  # noqa: S311 - no secret
         raise AssertionError("unreachable")
@@ -136,13 +142,13 @@ class Database:
         await self.feed.aclose()
         if self.checkpointer is not None:
             await self.checkpointer.aclose()
-        async with self._turn:
+        async with self._writer_lock:
             if self._writer is not None:
                 await self._writer.close()
                 self._writer = None
         await self.engine.dispose()
-        if self._glancing is not self._reading:
-            await self._glancing.dispose()
+        if self._inline_engine is not self._read_engine:
+            await self._inline_engine.dispose()
 
     def _connection_for_writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return self.engine.connect() if self.dialect == "postgresql" else self._sqlite_writer()
@@ -151,15 +157,15 @@ class Database:
     async def _sqlite_writer(self) -> AsyncGenerator[AsyncConnection]:
         """The one writing connection, in turn: inside a process nobody ever finds the database locked."""
         task = asyncio.current_task()
-        if task is not None and task is self._turn_of:
+        if task is not None and task is self._writer_task:
             raise RuntimeError("a write inside a write would wait for itself for ever")
-        async with self._turn:
+        async with self._writer_lock:
             writer = await self._open_sqlite_writer()
-            self._turn_of = task
+            self._writer_task = task
             try:
                 yield writer
             finally:
-                self._turn_of = None
+                self._writer_task = None
 
     async def _open_sqlite_writer(self) -> AsyncConnection:
         if self._writer is not None and self._writer.invalidated:
@@ -170,13 +176,17 @@ class Database:
             self._writer = await sqlite.open_writer(self.engine)
         return self._writer
 
-    async def _sights(self, keys: Collection[int]) -> Mapping[int, Sight]:
-        rows: Iterable[Any] | None = None if self._glance is None else self._glance(keys)
+    async def _read_versions(self, keys: Collection[int]) -> Mapping[int, RunVersion]:
+        rows: Iterable[Any] | None = (
+            None if self._read_versions_inline is None else self._read_versions_inline(keys)
+        )
         if rows is None:
             async with self.read() as read:
                 parameters = {"keys": _key_list(self.dialect, keys)}
-                rows = (await read.execute(_SIGHTS[self.dialect], parameters)).all()
-        return {key: Sight(version, is_final(RunStatus(status))) for key, version, status in rows}
+                rows = (await read.execute(_RUN_VERSIONS[self.dialect], parameters)).all()
+        return {
+            key: RunVersion(version, is_final(RunStatus(status))) for key, version, status in rows
+        }
 
 
 async def open_database(
@@ -185,40 +195,40 @@ async def open_database(
     listen_url: str | None = None,
     checkpoint: bool = True,
     pool_size: int = 10,
-    box: SecretBox | None = None,
+    cipher: FieldCipher | None = None,
 ) -> Database:
     """Open the store at `sqlite:///path` or `postgresql://user:password@host/database`.
 
     `listen_url` is a direct connection to the same PostgreSQL where `url` leads through a pooler (then add `?pooler=1`
     to `url`). `checkpoint=False` keeps this process from ever taking the checkpointing role on SQLite. A SQLite file is
-    created with its folder; tables are made by `migrate`. `box` seals what users give in confidence. Raises `ValueError` for any other URL, and
+    created with its folder; tables are made by `migrate`. `cipher` seals what users give in confidence. Raises `ValueError` for any other URL, and
     `sqlite3.OperationalError` when the file cannot be opened; PostgreSQL is only reached for when it is first used.
     """
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
-        return await _open_sqlite(Path(parsed.database), checkpoint=checkpoint, box=box)
+        return await _open_sqlite(Path(parsed.database), checkpoint=checkpoint, cipher=cipher)
     if backend == "postgresql":
-        from orchestrator.store.database.changes.postgres_source import NotifyHints  # noqa: PLC0415 - imports psycopg, 10 MB
+        from orchestrator.store.database.changes.postgres_source import PostgresChangeSource  # noqa: PLC0415 - imports psycopg, 10 MB
 
         direct = postgres.without_options(make_url(listen_url or url))
         engine = postgres.postgres_engine(parsed, pool_size)
-        hints = NotifyHints(direct.render_as_string(hide_password=False))
-        return Database("postgresql", engine, hints, box=box)
+        changes = PostgresChangeSource(direct.render_as_string(hide_password=False))
+        return Database("postgresql", engine, changes, cipher=cipher)
     raise ValueError(f"{url!r} is neither sqlite:///path nor postgresql://…")
 
 
-async def _open_sqlite(file: Path, *, checkpoint: bool, box: SecretBox | None) -> Database:
-    path = await asyncio.to_thread(_made_ready, file)
+async def _open_sqlite(file: Path, *, checkpoint: bool, cipher: FieldCipher | None) -> Database:
+    path = await asyncio.to_thread(_create_folder, file)
     async with FileLock(migration_lock(path)).hold():
-        await asyncio.to_thread(sqlite_file.use_wal, path)
+        await asyncio.to_thread(sqlite_connection.use_wal, path)
     return Database(
         "sqlite",
         sqlite.sqlite_engine(path, SQLITE_READERS),
-        DataVersionHints(path),
+        SqliteChangeSource(path),
         path=path,
         checkpointer=Checkpointer(path) if checkpoint else None,
-        box=box,
+        cipher=cipher,
     )
 
 
@@ -226,7 +236,7 @@ def _left_to_the_sweeper(_: Collection[Wakeup]) -> None:
     """Where nobody sends wake-ups, the sweeper finds in the store what was asked for."""
 
 
-def _made_ready(path: Path) -> Path:
+def _create_folder(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.absolute()
 
@@ -236,7 +246,7 @@ def migration_lock(path: Path) -> Path:
     return Path(f"{path}-migrate.lock")
 
 
-def _reading_engine(dialect: Dialect, engine: AsyncEngine) -> AsyncEngine:
+def _make_read_engine(dialect: Dialect, engine: AsyncEngine) -> AsyncEngine:
     """PostgreSQL reads need no transaction: in READ COMMITTED each statement has its own snapshot anyway.
 
     Without one, a read is one round trip instead of three.
@@ -246,15 +256,15 @@ def _reading_engine(dialect: Dialect, engine: AsyncEngine) -> AsyncEngine:
     return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
-def _may_repeat(error: DBAPIError, committing: bool) -> bool:
-    if sqlite_file.is_busy(error.orig) or postgres.should_retry(error.orig):
+def _is_retryable(error: DBAPIError, committing: bool) -> bool:
+    if sqlite_connection.is_busy(error.orig) or postgres.should_retry(error.orig):
         return True
     return error.connection_invalidated and not committing
 
 
 # One parameter however many runs are waited for, so that the statement is prepared once.
-_SIGHTS: dict[Dialect, TextClause] = {
-    "sqlite": text(SIGHTS).bindparams(bindparam("keys")),
+_RUN_VERSIONS: dict[Dialect, TextClause] = {
+    "sqlite": text(RUN_VERSIONS_SQL).bindparams(bindparam("keys")),
     "postgresql": text(
         "SELECT key, version, status FROM runs WHERE key = ANY(CAST(:keys AS bigint[]))"
     ).bindparams(bindparam("keys")),

@@ -13,45 +13,47 @@ MAX_DEPTH = 64
 """Objects and arrays inside each other, in what anybody sends."""
 
 
-def dump(value: object) -> str:
+def to_json(value: object) -> str:
     """Compact JSON text. NUL and lone surrogates stay escaped, so the text is valid in every database.
 
     NaN and infinities, which some parsers let pass in a model's words, become null: JSON does not have them.
     """
     try:
-        text = _dumped(value, ensure_ascii=False)
+        text = _encode(value, ensure_ascii=False)
     except ValueError:
         value = _finite(value)
-        text = _dumped(value, ensure_ascii=False)
-    return text if _is_storable(text) else _dumped(value, ensure_ascii=True)
+        text = _encode(value, ensure_ascii=False)
+    return text if _is_storable(text) else _encode(value, ensure_ascii=True)
 
 
-def dump_optional(value: object | None) -> str | None:
-    return None if value is None else dump(value)
+def optional_to_json(value: object | None) -> str | None:
+    return None if value is None else to_json(value)
 
 
-def load(text: str) -> JsonValue:
+def from_json(text: str) -> JsonValue:
     """Read JSON. Raises `ValueError`, also for numbers that JSON does not have and for nesting without an end."""
     try:
-        value: JsonValue = json.loads(text, parse_constant=_refuse, parse_float=_finite_float)
+        value: JsonValue = json.loads(
+            text, parse_constant=_reject_constant, parse_float=_finite_float
+        )
     except RecursionError as error:
         raise ValueError("The JSON is nested too deeply.") from error
     return value
 
 
-def load_object(text: str) -> dict[str, JsonValue]:
+def object_from_json(text: str) -> dict[str, JsonValue]:
     """Read text that this module wrote of an object."""
-    value = load(text)
+    value = from_json(text)
     if not isinstance(value, dict):
         raise TypeError("The stored text is not a JSON object.")
     return value
 
 
-def load_optional(text: str | None) -> JsonValue:
-    return None if text is None else load(text)
+def optional_from_json(text: str | None) -> JsonValue:
+    return None if text is None else from_json(text)
 
 
-def storable(text: str) -> str:
+def to_storable_text(text: str) -> str:
     """Plain text with what databases refuse (NUL, lone surrogates) written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\u0000")
 
@@ -74,7 +76,7 @@ def _children(value: object) -> list[object]:
     return cast("list[object]", value) if isinstance(value, list) else []
 
 
-def _dumped(value: object, *, ensure_ascii: bool) -> str:
+def _encode(value: object, *, ensure_ascii: bool) -> str:
     return json.dumps(value, ensure_ascii=ensure_ascii, separators=(",", ":"), allow_nan=False)
 
 
@@ -87,13 +89,13 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _refuse(constant: str) -> NoReturn:
+def _reject_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON.")
 
 
 def _finite_float(text: str) -> float:
     value = float(text)
-    return value if math.isfinite(value) else _refuse(text)
+    return value if math.isfinite(value) else _reject_constant(text)
 
 
 def _is_storable(text: str) -> bool:

@@ -24,40 +24,40 @@ from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
-_ONCE = "perdure_once"
-QUICK = "perdure_quick"
-"""The execution options of `once` and of `quick`."""
+_PREPARED = "perdure_prepared"
+INLINE = "perdure_inline"
+"""The execution options of `prepared` and of `prepared_inline`."""
 
 Statement = TypeVar("Statement", bound=Executable)
 Columns = TypeVarTuple("Columns")
 _Values = Mapping[str, Any]
-_Convert = Callable[[Any], Any]
+_Processor = Callable[[Any], Any]
 
 
-def once(statement: Statement) -> Statement:
+def prepared(statement: Statement) -> Statement:
     """Mark a statement that is made once, when its module is imported, and whose values all come by name.
 
     It must not need values of SQLAlchemy's own making (defaults in Python, lists of a length that is known only then):
     its first execution raises TypeError.
     """
-    return statement.execution_options(**{_ONCE: True})
+    return statement.execution_options(**{_PREPARED: True})
 
 
-def quick(statement: Statement) -> Statement:
+def prepared_inline(statement: Statement) -> Statement:
     """Mark one, made once too, that writes, or finds by a key, a few rows.
 
     In a writing transaction on SQLite it is executed in the event loop, where the transaction can begin at once and no
     large value is written.
     """
-    return statement.execution_options(**{_ONCE: True, QUICK: True})
+    return statement.execution_options(**{_PREPARED: True, INLINE: True})
 
 
-def is_made_once(statement: Executable) -> bool:
+def is_prepared(statement: Executable) -> bool:
     """Whether `execute` may be asked to execute it."""
-    return _ONCE in statement.get_execution_options()
+    return _PREPARED in statement.get_execution_options()
 
 
-class Rows(IteratorResult[*Columns]):
+class PreparedResult(IteratorResult[*Columns]):
     """What a statement brought: SQLAlchemy's result, with how many rows it changed or found."""
 
     def __init__(self, metadata: SimpleResultMetaData, rows: Sequence[Any], rowcount: int) -> None:
@@ -66,30 +66,30 @@ class Rows(IteratorResult[*Columns]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
+class _CompiledStatement:
     """A statement for one dialect and one set of values."""
 
     text: str
-    given: _Values
+    defaults: _Values
     """All its values by name, those that it brings with it filled in."""
-    order: tuple[str, ...] | None
+    positions: tuple[str, ...] | None
     """Their names in the order in which the driver wants them; None: it wants them by name."""
-    inward: tuple[tuple[str, _Convert], ...]
-    reads: bool
+    bind_processors: tuple[tuple[str, _Processor], ...]
+    returns_rows: bool
     metadata: SimpleResultMetaData
     """Whether rows come back, and how they are read."""
 
     def values(self, parameters: _Values) -> Any:
         """As the driver takes them."""
-        values = {**self.given, **parameters}
-        for name, convert in self.inward:
+        values = {**self.defaults, **parameters}
+        for name, convert in self.bind_processors:
             values[name] = convert(values[name])
-        return values if self.order is None else [values[name] for name in self.order]
+        return values if self.positions is None else [values[name] for name in self.positions]
 
 
-_forms: WeakKeyDictionary[Executable, dict[tuple[str, tuple[str, ...]], _Form]] = (
-    WeakKeyDictionary()
-)
+_compiled_statements: WeakKeyDictionary[
+    Executable, dict[tuple[str, tuple[str, ...]], _CompiledStatement]
+] = WeakKeyDictionary()
 
 
 class Pipeline:
@@ -113,10 +113,10 @@ class Pipeline:
             try:
                 await opened.__aexit__(None, None, None)
             except BaseException as error:
-                await self._connection.run_sync(_raise, error, "")
+                await self._connection.run_sync(_raise_through_sqlalchemy, error, "")
                 raise
 
-    async def abandon(self) -> None:
+    async def discard(self) -> None:
         """The same where the transaction is to be undone: what the answers say is of no interest."""
         with contextlib.suppress(Exception):
             await self.leave()
@@ -127,7 +127,7 @@ async def execute(
     statement: Executable,
     parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
     pipeline: Pipeline | None = None,
-) -> Rows[*tuple[Any, ...]]:
+) -> PreparedResult[*tuple[Any, ...]]:
     """Execute a statement that is made once, for one set of values or for several; those must have the same names.
 
     Raises what SQLAlchemy would: `DBAPIError` for an error of the database's, in a pipeline maybe one of a statement before.
@@ -135,34 +135,34 @@ async def execute(
     """
     many = isinstance(parameters, Sequence)
     rows = parameters if isinstance(parameters, Sequence) else [parameters or {}]
-    form = _form_of(statement, connection.dialect, tuple(rows[0]))
-    sync = _within(connection)
+    compiled = _compiled_for(statement, connection.dialect, tuple(rows[0]))
+    sync = _sync_connection(connection)
     driver: Any = sync.connection.driver_connection
-    if hasattr(driver, "quick"):
-        driver.quick = QUICK in statement.get_execution_options()
+    if hasattr(driver, "inline"):
+        driver.inline = INLINE in statement.get_execution_options()
     cursor: Any = driver.cursor()
     try:
         if pipeline is not None:
             await pipeline.enter(driver)
         if many and len(rows) > 1:
-            await cursor.executemany(form.text, [form.values(row) for row in rows])
+            await cursor.executemany(compiled.text, [compiled.values(row) for row in rows])
         else:
-            await cursor.execute(form.text, form.values(rows[0]))
-        found = await cursor.fetchall() if form.reads else ()
+            await cursor.execute(compiled.text, compiled.values(rows[0]))
+        found = await cursor.fetchall() if compiled.returns_rows else ()
     except BaseException as error:
-        await connection.run_sync(_raise, error, form.text)
+        await connection.run_sync(_raise_through_sqlalchemy, error, compiled.text)
         raise
-    return Rows(form.metadata, found, cursor.rowcount)
+    return PreparedResult(compiled.metadata, found, cursor.rowcount)
 
 
-def _within(connection: AsyncConnection) -> Connection:
+def _sync_connection(connection: AsyncConnection) -> Connection:
     sync = connection.sync_connection
     if sync is None:
         raise RuntimeError("the connection was never opened")
     return sync
 
 
-def _raise(sync: Connection, error: BaseException, statement: str) -> None:
+def _raise_through_sqlalchemy(sync: Connection, error: BaseException, statement: str) -> None:
     """Have SQLAlchemy do with an error what it does with one that it met itself: wrap it, give the connection up, tell.
 
     It is raised again because SQLAlchemy asks what is being handled, and a greenlet does not see what is so around it.
@@ -174,15 +174,17 @@ def _raise(sync: Connection, error: BaseException, statement: str) -> None:
         handle(error, statement, None, None, None)
 
 
-def _form_of(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> _Form:
-    forms = _forms.setdefault(statement, {})
+def _compiled_for(
+    statement: Executable, dialect: Dialect, names: tuple[str, ...]
+) -> _CompiledStatement:
+    variants = _compiled_statements.setdefault(statement, {})
     key = (dialect.name, names)
-    if key not in forms:
-        forms[key] = _compiled(statement, dialect, names)
-    return forms[key]
+    if key not in variants:
+        variants[key] = _compile(statement, dialect, names)
+    return variants[key]
 
 
-def _compiled(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> _Form:
+def _compile(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> _CompiledStatement:
     if isinstance(statement, Insert) and not statement.exported_columns:
         statement = statement.inline()  # nobody asks for the key
     if not isinstance(statement, Select | Insert | Update):
@@ -191,26 +193,30 @@ def _compiled(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -
     if compiled.post_compile_params or compiled.prefetch or compiled.literal_execute_params:
         raise TypeError(f"has values that SQLAlchemy makes at each execution: {compiled}")
     columns = list(statement.exported_columns)
-    outward: list[Any] = [_outward(column.type, dialect) for column in columns]
-    inward = ((name, _inward(bind.type, dialect)) for bind, name in compiled.bind_names.items())
-    return _Form(
+    result_processors: list[Any] = [_result_processor(column.type, dialect) for column in columns]
+    bind_processors = (
+        (name, _bind_processor(bind.type, dialect)) for bind, name in compiled.bind_names.items()
+    )
+    return _CompiledStatement(
         text=str(compiled),
-        given=compiled.params,
-        order=None if compiled.positiontup is None else tuple(compiled.positiontup),
-        inward=tuple((name, convert) for name, convert in inward if convert is not None),
-        reads=bool(columns),
+        defaults=compiled.params,
+        positions=None if compiled.positiontup is None else tuple(compiled.positiontup),
+        bind_processors=tuple(
+            (name, convert) for name, convert in bind_processors if convert is not None
+        ),
+        returns_rows=bool(columns),
         metadata=SimpleResultMetaData(
             [str(column.key) for column in columns],
-            _processors=outward if any(outward) else None,
+            _processors=result_processors if any(result_processors) else None,
         ),
     )
 
 
-def _inward(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
+def _bind_processor(kind: TypeEngine[Any], dialect: Dialect) -> _Processor | None:
     return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
-def _outward(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
+def _result_processor(kind: TypeEngine[Any], dialect: Dialect) -> _Processor | None:
     if isinstance(kind, Float):
         return None  # either driver brings a float, and psycopg's dialect would ask for the column's number to know it
     return kind.dialect_impl(dialect).result_processor(dialect, None)

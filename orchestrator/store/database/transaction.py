@@ -21,8 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 from typing_extensions import override
 
-from orchestrator.runtime.encryption import SecretBox
-from orchestrator.store.database.prepared import Pipeline, Rows, execute, is_made_once
+from orchestrator.runtime.encryption import FieldCipher
+from orchestrator.store.database.prepared import Pipeline, PreparedResult, execute, is_prepared
 from orchestrator.workflows.wakeups import Wakeup
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
@@ -33,27 +33,27 @@ Columns = TypeVarTuple("Columns")
 class Read:
     """A look at the store: on SQLite one snapshot, on PostgreSQL each statement sees what is committed."""
 
-    def __init__(self, connection: AsyncConnection, box: SecretBox) -> None:
+    def __init__(self, connection: AsyncConnection, cipher: FieldCipher) -> None:
         self._connection = connection
-        self.box = box
+        self.cipher = cipher
 
     @overload
     async def execute(
         self,
         statement: Select[*Columns] | CompoundSelect[*Columns],
         parameters: Parameters = None,
-    ) -> CursorResult[*Columns] | Rows[*Columns]: ...
+    ) -> CursorResult[*Columns] | PreparedResult[*Columns]: ...
 
     @overload
     async def execute(
         self, statement: TextClause, parameters: Parameters = None
-    ) -> CursorResult[*tuple[Any, ...]] | Rows[*tuple[Any, ...]]: ...
+    ) -> CursorResult[*tuple[Any, ...]] | PreparedResult[*tuple[Any, ...]]: ...
 
     async def execute(
         self, statement: Executable, parameters: Parameters = None
-    ) -> CursorResult[*tuple[Any, ...]] | Rows[*tuple[Any, ...]]:
+    ) -> CursorResult[*tuple[Any, ...]] | PreparedResult[*tuple[Any, ...]]:
         """Execute one statement; its rows are in memory when this returns."""
-        if is_made_once(statement):
+        if is_prepared(statement):
             return await execute(self._connection, statement, parameters)
         return await self._connection.execute(statement, parameters)
 
@@ -65,9 +65,9 @@ class Read:
 class Write(Read):
     """A transaction that is committed when its block ends, and undone when its block raises."""
 
-    def __init__(self, connection: AsyncConnection, box: SecretBox) -> None:
-        super().__init__(connection, box)
-        self.touched: set[int] = set()
+    def __init__(self, connection: AsyncConnection, cipher: FieldCipher) -> None:
+        super().__init__(connection, cipher)
+        self.changed_runs: set[int] = set()
         """Keys of runs; negative where the run goes on."""
         self.wakeups: dict[Wakeup, None] = {}
         """Sent after the commit, in the order in which they were first asked for."""
@@ -77,41 +77,41 @@ class Write(Read):
     @overload
     async def execute(
         self, statement: TypedReturnsRows[*Columns], parameters: Parameters = None
-    ) -> CursorResult[*Columns] | Rows[*Columns]: ...
+    ) -> CursorResult[*Columns] | PreparedResult[*Columns]: ...
 
     @overload
     async def execute(
         self, statement: Executable, parameters: Parameters = None
-    ) -> CursorResult[*tuple[Any, ...]] | Rows[*tuple[Any, ...]]: ...
+    ) -> CursorResult[*tuple[Any, ...]] | PreparedResult[*tuple[Any, ...]]: ...
 
     @override
     async def execute(
         self, statement: Executable, parameters: Parameters = None
-    ) -> CursorResult[*tuple[Any, ...]] | Rows[*tuple[Any, ...]]:
+    ) -> CursorResult[*tuple[Any, ...]] | PreparedResult[*tuple[Any, ...]]:
         """Execute one statement; its rows are in memory when this returns.
 
         One that is made once and brings no rows may be under way still: its error comes with a later one, or with `end_turn`.
         """
-        if is_made_once(statement):
+        if is_prepared(statement):
             return await execute(self._connection, statement, parameters, self._pipeline)
-        await self.settle()
+        await self.flush()
         return await self._connection.execute(statement, parameters)
 
     @override
     async def run_sync(self, work: Callable[[Connection], T]) -> T:
         """Hand the connection to a library that knows only SQLAlchemy's synchronous manner."""
-        await self.settle()
+        await self.flush()
         return await super().run_sync(work)
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Wait until all is done that was asked for. Raises its first error."""
         if self._pipeline is not None:
             await self._pipeline.leave()
 
-    async def abandon(self) -> None:
+    async def discard(self) -> None:
         """The same before all is undone."""
         if self._pipeline is not None:
-            await self._pipeline.abandon()
+            await self._pipeline.discard()
 
     async def upsert(
         self,
@@ -136,9 +136,9 @@ class Write(Read):
         """Ask for a wake-up of the engine after the commit; once, however often it is asked for."""
         self.wakeups[wakeup] = None
 
-    def touch(self, run_key: int, *, goes_on: bool = False) -> None:
+    def mark_changed(self, run_key: int, *, still_running: bool = False) -> None:
         """This transaction changes the run: whoever waits for it is woken after the commit.
 
-        Where the run `goes_on` those are spared who wait for the end of its turn.
+        Where the run `still_running` those are spared who wait for the end of its turn.
         """
-        self.touched.add(-run_key if goes_on else run_key)
+        self.changed_runs.add(-run_key if still_running else run_key)

@@ -11,14 +11,14 @@ from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import UPDATE_CALL, call_schedule, find_call, record_result
 from orchestrator.store.database.engine import Database, Read, Write
-from orchestrator.store.database.json_columns import storable
+from orchestrator.store.database.json_columns import to_storable_text
 from orchestrator.store.records import CallRecord, DeliveryRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.store.runs.outbox import (
     WEBHOOK,
+    delivery_target,
+    delivery_timeouts,
     mark_delivered,
-    patience_with,
-    target_of,
     wake_delivery,
 )
 from orchestrator.workflows.interface import CallSchedule, RunRef
@@ -49,17 +49,17 @@ class DeliveryStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def waiting(self, ref: RunRef, dead: Sequence[str]) -> list[CallSchedule]:
+    async def list_pending(self, ref: RunRef, dead: Sequence[str]) -> list[CallSchedule]:
         """Calls that are not answered yet, oldest transition first; `dead` ones are given up before."""
         async with self._database.write() as write:
             try:
-                run = await OpenRun.lock(write, ref)
+                run = await LockedRun.lock(write, ref)
             except NotFoundError:
                 return []
             for call_id in dead:
-                await _bury(run, call_id)
+                await _mark_dead(run, call_id)
             await run.save()
-            return [call_schedule(call, run.now) for call in await _waiting(write, run.key)]
+            return [call_schedule(call, run.now) for call in await _pending_calls(write, run.key)]
 
     async def begin_webhook(self, ref: RunRef, call_id: str) -> WebhookAttempt | None:
         """Count an attempt before it is made; None where nothing is to be sent (any more)."""
@@ -68,7 +68,7 @@ class DeliveryStore:
             if found is None:
                 return None
             run, call = found
-            target = target_of(run.record)
+            target = delivery_target(run.record)
             transition = await _pending_transition(write, call)
             if target is None or target.webhook is None or transition is None:
                 return None
@@ -90,9 +90,9 @@ class DeliveryStore:
             await run.save()
 
     async def webhook_failed(
-        self, ref: RunRef, call_id: str, reason: str, *, give_up: bool = False
+        self, ref: RunRef, call_id: str, reason: str, *, final: bool = False
     ) -> None:
-        """The attempt came to nothing; `give_up`: there will be no other."""
+        """The attempt came to nothing; `final`: there will be no other."""
         async with self._database.write() as write:
             found = await _open_webhook(write, ref, call_id)
             if found is None:
@@ -100,11 +100,11 @@ class DeliveryStore:
             run, call = found
             failed = {
                 "status": CallStatus.PENDING.value,
-                "last_error": storable(reason)[:MAX_ERROR],
+                "last_error": to_storable_text(reason)[:MAX_ERROR],
             }
             await write.execute(UPDATE_CALL, {"of_key": call.key, **failed})
-            if give_up:
-                await _bury(run, call_id)
+            if final:
+                await _mark_dead(run, call_id)
             await run.save()
 
     async def page(self, ref: RunRef, *, after: int, limit: int) -> list[DeliveryRecord]:
@@ -114,7 +114,7 @@ class DeliveryStore:
             run_key = (await read.execute(run)).scalar_one_or_none()
             if run_key is None:
                 raise NotFoundError(f"There is no run {ref.run_id!r}.")
-            statement = _described().where(
+            statement = _select_deliveries().where(
                 deliveries.c.run_key == run_key, deliveries.c.transition > after
             )
             rows = await read.execute(statement.order_by(deliveries.c.transition).limit(limit))
@@ -126,7 +126,7 @@ class DeliveryStore:
         Raises `NotFoundError`, `ConflictError` where it still waits to be sent.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
+            run = await LockedRun.lock(write, ref)
             record = await _find(write, run.key, transition)
             if record.status == "pending":
                 raise ConflictError(
@@ -140,7 +140,7 @@ class DeliveryStore:
             return await _find(write, run.key, transition)
 
 
-def _described() -> Select[int, str, str, str, str, str, int, str | None, int, int | None]:
+def _select_deliveries() -> Select[int, str, str, str, str, str, int, str | None, int, int | None]:
     return select(
         deliveries.c.transition,
         deliveries.c.status,
@@ -156,7 +156,7 @@ def _described() -> Select[int, str, str, str, str, str, int, str | None, int, i
 
 
 async def _find(read: Read, run_key: int, transition: int) -> DeliveryRecord:
-    statement = _described().where(
+    statement = _select_deliveries().where(
         deliveries.c.run_key == run_key, deliveries.c.transition == transition
     )
     row = (await read.execute(statement)).mappings().one_or_none()
@@ -165,7 +165,7 @@ async def _find(read: Read, run_key: int, transition: int) -> DeliveryRecord:
     return DeliveryRecord(**row)
 
 
-async def _waiting(read: Read, run_key: int) -> list[CallRecord]:
+async def _pending_calls(read: Read, run_key: int) -> list[CallRecord]:
     statement = (
         select(calls)
         .join(deliveries, deliveries.c.call_key == calls.c.key)
@@ -176,11 +176,11 @@ async def _waiting(read: Read, run_key: int) -> list[CallRecord]:
     return [CallRecord(**row) for row in (await read.execute(statement)).mappings()]
 
 
-async def _bury(run: OpenRun, call_id: str) -> None:
+async def _mark_dead(run: LockedRun, call_id: str) -> None:
     call = await find_call(run.write, run.record.cluster_id, call_id)
     if call is None:
         return
-    buried = await run.write.execute(
+    marked = await run.write.execute(
         update(deliveries)
         .where(
             deliveries.c.run_key == run.key,
@@ -190,7 +190,7 @@ async def _bury(run: OpenRun, call_id: str) -> None:
         .values(status="dead", settled_at=run.now)
         .returning(deliveries.c.transition)
     )
-    for (transition,) in buried:
+    for (transition,) in marked:
         run.event(DeliveryDead(transition=transition, call_id=call_id, reason=call.last_error))
         if call.kind == WEBHOOK:
             await run.write.execute(UPDATE_CALL, {"of_key": call.key, "status": _FAILURE})
@@ -198,10 +198,10 @@ async def _bury(run: OpenRun, call_id: str) -> None:
 
 async def _open_webhook(
     write: Write, ref: RunRef, call_id: str
-) -> tuple[OpenRun, CallRecord] | None:
+) -> tuple[LockedRun, CallRecord] | None:
     """The run, locked, and its webhook call without a result; None where there is no such thing (any more)."""
     try:
-        run = await OpenRun.lock(write, ref)
+        run = await LockedRun.lock(write, ref)
     except NotFoundError:
         return None
     call = await find_call(write, ref.cluster_id, call_id)
@@ -220,7 +220,7 @@ async def _pending_transition(read: Read, call: CallRecord) -> int | None:
     return transition
 
 
-async def _reopen(run: OpenRun, transition: int) -> None:
+async def _reopen(run: LockedRun, transition: int) -> None:
     """Nothing of the former attempts counts: not their number, not their time, not their result."""
     this = (deliveries.c.run_key == run.key) & (deliveries.c.transition == transition)
     settled = select(calls).join(deliveries, deliveries.c.call_key == calls.c.key).where(this)
@@ -246,11 +246,11 @@ async def _reopen(run: OpenRun, transition: int) -> None:
     )
 
 
-async def _deadline(run: OpenRun, call: CallRecord) -> int:
-    target = target_of(run.record)
+async def _deadline(run: LockedRun, call: CallRecord) -> int:
+    target = delivery_target(run.record)
     if target is None:
         return call.deadline_ms
-    return (await patience_with(run.write, call.cluster_id, target)).deadline_ms
+    return (await delivery_timeouts(run.write, call.cluster_id, target)).deadline_ms
 
 
 _FAILURE = CallStatus.FAILURE.value

@@ -9,14 +9,14 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select, tup
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database
-from orchestrator.store.database.json_columns import dump
+from orchestrator.store.database.json_columns import to_json
 from orchestrator.store.records import EventRecord
 from perdure.contract import RunStatus
 
 runs, calls, events = tables.runs, tables.calls, tables.events
 
 # The run's row comes in any case, with nothing beside it where nothing is new.
-_NEWS = (
+_NEW_EVENTS = (
     select(runs.c.version.label("run_version"), runs.c.status.label("run_status"), *events.c)
     .select_from(runs)
     .outerjoin(
@@ -42,12 +42,12 @@ class EventFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class NewEvents:
     """What is new of a run."""
 
     version: int
     """The run's: it may be past the last of these events."""
-    over: bool
+    is_final: bool
     """Whether its turn has ended."""
     events: list[EventRecord]
 
@@ -73,11 +73,11 @@ class EventStore:
             rows = (await read.execute(statement)).all()
         return [(run_id, EventRecord(*columns)) for run_id, *columns in rows]
 
-    async def news(self, run_key: int, *, after: int, limit: int) -> News | None:
+    async def new_events(self, run_key: int, *, after: int, limit: int) -> NewEvents | None:
         """A run's events after a version, in order, at most `limit`, and how it stands; None where it was deleted."""
-        question = {"of_run": run_key, "seen_version": after, "at_most": limit}
-        async with self._database.glance() as read:
-            rows = (await read.execute(_NEWS, question)).mappings().all()
+        parameters = {"of_run": run_key, "seen_version": after, "at_most": limit}
+        async with self._database.read_inline() as read:
+            rows = (await read.execute(_NEW_EVENTS, parameters)).mappings().all()
         if not rows:
             return None
         found = [
@@ -86,7 +86,7 @@ class EventStore:
             if row["version"] is not None
         ]
         status = RunStatus(rows[0]["run_status"])
-        return News(rows[0]["run_version"], is_final(status), found)
+        return NewEvents(rows[0]["run_version"], is_final(status), found)
 
 
 def _conditions(cluster_id: str, wanted: EventFilter) -> list[ColumnElement[bool]]:
@@ -103,15 +103,15 @@ def _conditions(cluster_id: str, wanted: EventFilter) -> list[ColumnElement[bool
             calls.c.cluster_id == cluster_id, calls.c.id == wanted.call_id
         )
         found.append(events.c.run_key.in_(of_call))
-    said = {"callId": wanted.call_id, "machineId": wanted.machine_id, "service": wanted.service}
-    found += [_says(name, value) for name, value in said.items() if value is not None]
+    pairs = {"callId": wanted.call_id, "machineId": wanted.machine_id, "service": wanted.service}
+    found += [_has_pair(name, value) for name, value in pairs.items() if value is not None]
     if wanted.before is not None:
         position = tuple_(events.c.created_at, events.c.run_key, events.c.version)
         found.append(position < tuple_(*wanted.before))
     return found
 
 
-def _says(name: str, value: str) -> ColumnElement[bool]:
+def _has_pair(name: str, value: str) -> ColumnElement[bool]:
     """The event's data has this pair. Case counts, and no character is a wildcard: neither holds for LIKE."""
-    pair = f"{dump(name)}:{dump(value)}"
+    pair = f"{to_json(name)}:{to_json(value)}"
     return func.replace(events.c.data, pair, "") != events.c.data

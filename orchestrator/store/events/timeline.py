@@ -12,7 +12,7 @@ from orchestrator.errors import NotFoundError
 from orchestrator.store import tables
 from orchestrator.store.calls.queries import CallView, calls_after, calls_by_id
 from orchestrator.store.database.engine import Database, Read
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.store.records import EventRecord, MessageRecord, RunRecord
 from orchestrator.workflows.interface import RunRef
 
@@ -107,7 +107,7 @@ async def _run(read: Read, ref: RunRef) -> RunRecord:
 
 
 def _mentioned(found: Iterable[EventRecord]) -> _Mentioned:
-    data = [load_object(event.data) for event in found]
+    data = [object_from_json(event.data) for event in found]
     called = _values(data, "callId", str)
     results_of = {f"{call_id}:result" for call_id in called}
     return _Mentioned(

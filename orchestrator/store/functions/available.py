@@ -15,7 +15,7 @@ from orchestrator.llm.prompts import with_function_note
 from orchestrator.llm.tools import AvailableFunction
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Read
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.store.records import FunctionRecord
 from perdure.contract import FunctionConfig, FunctionReference
 
@@ -67,7 +67,7 @@ def tool_name(service: str, function: str) -> str:
 
 def config_of(text: str) -> FunctionConfig:
     """A function's configuration, as its row or a call of it keeps it."""
-    return FunctionConfig.model_validate(load_object(text))
+    return FunctionConfig.model_validate(object_from_json(text))
 
 
 def _settings(config: FunctionConfig, *, heartbeats: bool) -> CallSettings:
@@ -97,13 +97,15 @@ async def find_function(
     return None if row is None else FunctionRecord(**row)
 
 
-async def offer_of(read: Read, cluster_id: str, ref: FunctionReference) -> AvailableFunction | None:
+async def available_function(
+    read: Read, cluster_id: str, ref: FunctionReference
+) -> AvailableFunction | None:
     """One function as it can be called, private or not; None where it is not registered."""
     record = await find_function(read, cluster_id, ref)
-    return None if record is None else _offer(None, **asdict(record))
+    return None if record is None else _available(None, **asdict(record))
 
 
-async def offered(
+async def available_functions(
     read: Read, cluster_id: str, attached: Sequence[FunctionReference] | None
 ) -> tuple[AvailableFunction, ...]:
     """What a run may call, ordered by tool name so that the model's prompt never changes by order alone."""
@@ -111,11 +113,11 @@ async def offered(
     if attached is not None:
         wanted["of_pairs"] = [(ref.service, ref.function) for ref in attached]
     rows = (await read.execute(_ALL if attached is None else _ATTACHED, wanted)).mappings()
-    return tuple(_offer(**row) for row in rows)
+    return tuple(_available(**row) for row in rows)
 
 
 @lru_cache(maxsize=4_096)  # every step asks for all of them, and they seldom change
-def _offer(additional_context: str | None, **columns: Any) -> AvailableFunction:
+def _available(additional_context: str | None, **columns: Any) -> AvailableFunction:
     record = FunctionRecord(**columns)
     config = config_of(record.config)
     settings = _settings(config, heartbeats=record.heartbeats)
@@ -127,7 +129,7 @@ def _offer(additional_context: str | None, **columns: Any) -> AvailableFunction:
         tool=Tool(
             record.tool_name,
             description,
-            load_object(schema),
+            object_from_json(schema),
         ),
         characters=len(record.tool_name) + len(description) + len(schema),
         max_attempts=settings.max_attempts,

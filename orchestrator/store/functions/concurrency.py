@@ -23,7 +23,7 @@ _LOCK = (
     .where(tables.clusters.c.id == bindparam("of_cluster"))
     .with_for_update(key_share=True)
 )
-_AT_WORK: Select[int] = (
+_COUNT_RUNNING: Select[int] = (
     select(func.count())
     .select_from(calls)
     .join(runs, runs.c.key == calls.c.run_key)
@@ -40,33 +40,37 @@ _AT_WORK: Select[int] = (
 )
 
 
-def limit_of(call: CallRecord) -> int | None:
+def concurrency_limit(call: CallRecord) -> int | None:
     """Calls of its function that may be at work at once, as the call was made."""
     if '"concurrency"' not in call.config:
         return None
     return config_of(call.config).concurrency
 
 
-async def at_work(read: Read, cluster_id: str, service: str, function: str, *, but: int = 0) -> int:
-    """Calls of a function that a machine works on just now; `but` is the key of one that does not count."""
+async def count_running(
+    read: Read, cluster_id: str, service: str, function: str, *, excluding: int = 0
+) -> int:
+    """Calls of a function that a machine works on just now; `excluding` is the key of one that does not count."""
     found = await read.execute(
-        _AT_WORK,
+        _COUNT_RUNNING,
         {
             "of_cluster": cluster_id,
             "of_service": service,
             "of_function": function,
-            "but": but,
+            "but": excluding,
             "since": now_ms() - _SLACK_MS,
         },
     )
     return found.scalar_one()
 
 
-async def is_full(write: Write, call: CallRecord) -> bool:
+async def is_at_capacity(write: Write, call: CallRecord) -> bool:
     """Whether so many others are at work that this call must wait. Hand-outs of limited functions ask one by one."""
-    limit = limit_of(call)
+    limit = concurrency_limit(call)
     if limit is None:
         return False
     await write.execute(_LOCK, {"of_cluster": call.cluster_id})
-    others = await at_work(write, call.cluster_id, call.service, call.function, but=call.key)
+    others = await count_running(
+        write, call.cluster_id, call.service, call.function, excluding=call.key
+    )
     return others >= limit

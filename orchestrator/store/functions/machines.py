@@ -10,7 +10,7 @@ from orchestrator.errors import NotFoundError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database
-from orchestrator.store.database.json_columns import storable
+from orchestrator.store.database.json_columns import to_storable_text
 
 machines = tables.machines
 
@@ -53,11 +53,13 @@ class MachineStore:
             rows = (await read.execute(statement.limit(limit))).mappings()
             return [MachineRecord(**row) for row in rows]
 
-    async def end(self, cluster_id: str, machine_id: str) -> None:
+    async def mark_offline(self, cluster_id: str, machine_id: str) -> None:
         """The machine is not there any more. Raises `NotFoundError`."""
         statement = (
             update(machines)
-            .where(machines.c.cluster_id == cluster_id, machines.c.id == storable(machine_id))
+            .where(
+                machines.c.cluster_id == cluster_id, machines.c.id == to_storable_text(machine_id)
+            )
             .values(alive_until=now_ms())
         )
         async with self._database.write() as write:

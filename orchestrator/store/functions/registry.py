@@ -23,8 +23,8 @@ from orchestrator.llm.prompts import OWN_SERVICE, OWN_TOOLS
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, Read, Write
-from orchestrator.store.database.json_columns import dump, dump_optional, load_object
-from orchestrator.store.database.prepared import once
+from orchestrator.store.database.json_columns import object_from_json, optional_to_json, to_json
+from orchestrator.store.database.prepared import prepared
 from orchestrator.store.functions.available import tool_name
 from orchestrator.store.records import FunctionName, FunctionRecord
 from perdure.contract import (
@@ -34,21 +34,21 @@ from perdure.contract import (
     ServiceFunction,
 )
 
-FORGOTTEN_AFTER_MS = 30 * 60_000
+MACHINE_STALE_AFTER_MS = 30 * 60_000
 """A machine that was silent this long no longer counts as offering anything."""
 _RESERVED = frozenset({OWN_SERVICE, "inferable", "toolhouse"})
 
 functions, registrations, machines = tables.functions, tables.registrations, tables.machines
 
 # Made once: building a statement costs more than sending it.
-_REGISTERED = once(
+_REGISTERED = prepared(
     select(registrations.c.function).where(
         registrations.c.cluster_id == bindparam("of_cluster"),
         registrations.c.machine_id == bindparam("of_machine"),
         registrations.c.service == bindparam("of_service"),
     )
 )
-_NAMES = once(
+_NAMES = prepared(
     select(functions.c.service, functions.c.name, functions.c.private).where(
         functions.c.cluster_id == bindparam("of_cluster")
     )
@@ -79,7 +79,7 @@ class FunctionStore:
         _check_names(service, definitions)
         try:
             async with self._database.write() as write:
-                await _take_turn(write, cluster_id)
+                await _lock_cluster(write, cluster_id)
                 await touch_machine(
                     write, cluster_id, machine_id, heartbeats=heartbeats, alive_until=alive_until
                 )
@@ -89,14 +89,17 @@ class FunctionStore:
                     registrations.c.service == service,
                 )
                 await write.execute(delete(registrations).where(mine))
-                silent = await _silently_offered(write, cluster_id, service)
-                await _drop_forgotten(write, cluster_id, service, [d.name for d in definitions])
+                without_heartbeats = await _without_heartbeats(write, cluster_id, service)
+                await _delete_stale(write, cluster_id, service, [d.name for d in definitions])
                 if definitions:
                     await write.execute(
                         insert(functions),
                         [
                             _function_row(
-                                cluster_id, service, d, heartbeats and d.name not in silent
+                                cluster_id,
+                                service,
+                                d,
+                                heartbeats and d.name not in without_heartbeats,
                             )
                             for d in definitions
                         ],
@@ -174,8 +177,8 @@ class FunctionStore:
                 ServiceFunction(
                     name=record.name,
                     description=record.description,
-                    schema=load_object(record.input_schema) if record.input_schema else None,
-                    config=FunctionConfig.model_validate(load_object(record.config)),
+                    schema=object_from_json(record.input_schema) if record.input_schema else None,
+                    config=FunctionConfig.model_validate(object_from_json(record.config)),
                     live_machines=live.get((record.service, record.name), 0),
                 )
             )
@@ -251,13 +254,13 @@ async def touch_machine(
     )
 
 
-async def _take_turn(write: Write, cluster_id: str) -> None:
+async def _lock_cluster(write: Write, cluster_id: str) -> None:
     """Machines that register at the same moment do so one after the other: they replace each other's rows."""
     cluster = select(tables.clusters.c.id).where(tables.clusters.c.id == cluster_id)
     await write.execute(cluster.with_for_update(key_share=True))
 
 
-async def _silently_offered(read: Read, cluster_id: str, service: str) -> frozenset[str]:
+async def _without_heartbeats(read: Read, cluster_id: str, service: str) -> frozenset[str]:
     """Functions that some machine offers which sends no heartbeats: none can be demanded of their calls."""
     statement = (
         select(registrations.c.function)
@@ -266,13 +269,13 @@ async def _silently_offered(read: Read, cluster_id: str, service: str) -> frozen
             registrations.c.cluster_id == cluster_id,
             registrations.c.service == service,
             machines.c.heartbeats.is_(False),
-            machines.c.alive_until > now_ms() - FORGOTTEN_AFTER_MS,
+            machines.c.alive_until > now_ms() - MACHINE_STALE_AFTER_MS,
         )
     )
     return frozenset((await read.execute(statement)).scalars())
 
 
-async def _drop_forgotten(
+async def _delete_stale(
     write: Write, cluster_id: str, service: str, redefined: Sequence[str]
 ) -> None:
     """Make room for new definitions, and drop functions of the service that nobody offers any more."""
@@ -282,7 +285,7 @@ async def _drop_forgotten(
         .where(
             registrations.c.cluster_id == cluster_id,
             registrations.c.service == service,
-            machines.c.alive_until > now_ms() - FORGOTTEN_AFTER_MS,
+            machines.c.alive_until > now_ms() - MACHINE_STALE_AFTER_MS,
         )
     )
     await write.execute(
@@ -324,8 +327,8 @@ def _function_row(
         "name": definition.name,
         "tool_name": tool_name(service, definition.name),
         "description": definition.description,
-        "input_schema": dump_optional(definition.schema_),
-        "config": dump(config.model_dump(mode="json", by_alias=True, exclude_none=True)),
+        "input_schema": optional_to_json(definition.schema_),
+        "config": to_json(config.model_dump(mode="json", by_alias=True, exclude_none=True)),
         "private": config.private or config.handler,
         "heartbeats": heartbeats,
         "updated_at": now_ms(),

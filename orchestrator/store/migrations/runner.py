@@ -49,7 +49,7 @@ async def migrate(database: Database) -> None:
     """
     if await revision(database) == expected_revision():
         return
-    async with _alone(database) as connection, connection.begin():
+    async with _exclusive_connection(database) as connection, connection.begin():
         await connection.run_sync(_upgrade)
 
 
@@ -78,7 +78,7 @@ def configuration(connection: Connection | None = None) -> Config:
 
 
 @asynccontextmanager
-async def _alone(database: Database) -> AsyncGenerator[AsyncConnection]:
+async def _exclusive_connection(database: Database) -> AsyncGenerator[AsyncConnection]:
     """A connection on which nobody else changes tables meanwhile: the others wait at the lock."""
     if database.path is None:
         async with database.engine.connect() as connection:

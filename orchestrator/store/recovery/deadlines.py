@@ -9,7 +9,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database
 from orchestrator.store.runs.limits import fail_overdue
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunRef
 
 runs = tables.runs
@@ -37,12 +37,12 @@ class DeadlineStore:
                 RunRef(cluster_id, run_id) for cluster_id, run_id in await read.execute(statement)
             ]
 
-    async def end(self, ref: RunRef) -> bool:
+    async def fail(self, ref: RunRef) -> bool:
         """Fail a run whose deadline has passed; False if it ended before. Raises `NotFoundError` where it was deleted."""
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
+            run = await LockedRun.lock(write, ref)
             failed = await fail_overdue(run)
             if failed:
-                run.wish()
+                run.request_wakeup()
                 await run.save()
         return failed

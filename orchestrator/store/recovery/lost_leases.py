@@ -22,7 +22,7 @@ from orchestrator.store.calls.rows import find_call, task_queue_name
 from orchestrator.store.database.engine import Database
 from orchestrator.store.records import CallRecord
 from orchestrator.store.recovery.stalled_runs import BATCH, LOST_AFTER_MS
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import CallRef, RunRef
 from perdure.contract import CallStatus
 from perdure.contract.event_types import CallUndelivered
@@ -118,7 +118,7 @@ class LostLeaseStore:
         """Let the call wait for a machine again, unless one was heard of it meanwhile. It costs the function nothing."""
         async with self._database.write() as write:
             try:
-                run = await OpenRun.lock_key(write, lost.run_key)
+                run = await LockedRun.lock_key(write, lost.run_key)
             except NotFoundError:
                 return False
             call = await find_call(write, lost.cluster_id, lost.call_id)
@@ -136,7 +136,7 @@ class LostLeaseStore:
         """
         async with self._database.write() as write:
             try:
-                run = await OpenRun.lock(write, ticket.run)
+                run = await LockedRun.lock(write, ticket.run)
             except NotFoundError:
                 return Discarded("the run was deleted")
             call = await find_call(write, ticket.run.cluster_id, ticket.call_id)
@@ -177,7 +177,7 @@ class LostLeaseStore:
     async def _fail_attempt(self, lost: LostLease) -> bytes | None:
         async with self._database.write() as write:
             try:
-                run = await OpenRun.lock_key(write, lost.run_key)
+                run = await LockedRun.lock_key(write, lost.run_key)
             except NotFoundError:
                 return None
             call = await find_call(write, lost.cluster_id, lost.call_id)
@@ -189,7 +189,7 @@ class LostLeaseStore:
             return call.task_token
 
 
-async def _release_unacknowledged(run: OpenRun, call: CallRecord) -> bool:
+async def _release_unacknowledged(run: LockedRun, call: CallRecord) -> bool:
     """False where a machine said, a moment ago even, that it has the call."""
     released = await run.write.execute(_RELEASE, {"of_key": call.key})
     if released.rowcount == 0:

@@ -16,7 +16,7 @@ from orchestrator.store.calls.rows import attempts_exhausted, find_call, record_
 from orchestrator.store.database.engine import Database
 from orchestrator.store.functions.registry import has_live_machine
 from orchestrator.store.records import CallRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import CallStatus, PausedFor, ResultType, RunStatus
 
@@ -24,16 +24,16 @@ runs, calls, deliveries = tables.runs, tables.calls, tables.deliveries
 
 BATCH = 200
 """Rows of one kind looked at in one sweep; the next sweep takes the next ones."""
-MOST_UNHEARD = 5_000
+MAX_UNREAD_RUNS = 5_000
 """Runs with an unread wish that a sweep knows of. Where the engine is busy there are many, of which few are nudged."""
 LOST_AFTER_MS = 15_000
 """A handed-out call counts as lost when its machine is gone and Temporal's heartbeat timeout has passed too; one of a
 machine that sends no heartbeats, when its own timeout has."""
-PARK_AFTER_MS = 60_000
+SUSPEND_AFTER_MS = 60_000
 """A run that waits this long for a function worker closes its workflow; it is revived when one comes."""
-UNBEGUN_AFTER_MS = 15_000
+NOT_STARTED_AFTER_MS = 15_000
 """A pending run that nothing happened to for this long is nudged even though its wishes were read."""
-STUCK_AFTER_MS = 10 * 60_000
+STALLED_AFTER_MS = 10 * 60_000
 """A running run in which nothing happened for this long is nudged, in case its workflow is gone."""
 
 
@@ -59,23 +59,25 @@ class SweepStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def unheard_runs(self, before: int, *, begun: bool | None = None) -> list[RunRef]:
+    async def runs_with_unread_requests(
+        self, before: int, *, started: bool | None = None
+    ) -> list[RunRef]:
         """Runs with a wish written before that time which no workflow has read.
 
-        `begun`: those that some workflow has ever worked on, or those that none has; None: both.
+        `started`: those that some workflow has ever worked on, or those that none has; None: both.
         """
         statement = (
             select(runs.c.cluster_id, runs.c.id)
             .where(runs.c.wake_wanted > runs.c.wake_read, runs.c.wake_at < before)
             .where(runs.c.status.in_(sorted(UNFINISHED)))
             .order_by(runs.c.priority, runs.c.wake_at)
-            .limit(MOST_UNHEARD)
+            .limit(MAX_UNREAD_RUNS)
         )
-        if begun is not None:
-            statement = statement.where(~_UNBEGUN if begun else _UNBEGUN)
+        if started is not None:
+            statement = statement.where(~_NOT_STARTED if started else _NOT_STARTED)
         return await self._refs(statement)
 
-    async def stuck_runs(self) -> list[RunRef]:
+    async def stalled_runs(self) -> list[RunRef]:
         """Unfinished, unpaused runs without an open call in which nothing happened for long."""
         open_call = (
             select(calls.c.key)
@@ -94,11 +96,11 @@ class SweepStore:
                 or_(
                     and_(
                         runs.c.status == RunStatus.PENDING.value,
-                        runs.c.updated_at < now - UNBEGUN_AFTER_MS,
+                        runs.c.updated_at < now - NOT_STARTED_AFTER_MS,
                     ),
                     and_(
                         runs.c.status == RunStatus.RUNNING.value,
-                        runs.c.updated_at < now - STUCK_AFTER_MS,
+                        runs.c.updated_at < now - STALLED_AFTER_MS,
                     ),
                 ),
                 ~open_call,
@@ -141,7 +143,7 @@ class SweepStore:
             rows = await read.execute(statement)
             return [RunRef(cluster_id, run_id) for cluster_id, run_id in rows]
 
-    async def calls_without_machine(self, before: int) -> list[WaitingCall]:
+    async def calls_without_worker(self, before: int) -> list[WaitingCall]:
         """Calls that have waited since before that time although no live machine offers their function."""
         statement = (
             select(calls.c.run_key, calls.c.id)
@@ -154,10 +156,10 @@ class SweepStore:
                     and_(calls.c.status == CallStatus.PENDING.value, calls.c.created_at < before),
                     and_(
                         calls.c.status == CallStatus.RUNNING.value,
-                        calls.c.handed_out_at + _PATIENCE < before,
+                        calls.c.handed_out_at + _LOST_AFTER < before,
                     ),
                 ),
-                _MAKES_CALLS,
+                _CAN_RUN_CALLS,
                 runs.c.waiting_for.is_(None),
                 ~has_live_machine(now_ms()),
             )
@@ -167,89 +169,91 @@ class SweepStore:
             rows = await read.execute(statement)
             return [WaitingCall(run_key, call_id) for run_key, call_id in rows]
 
-    async def note_waiting(self, waiting: WaitingCall) -> None:
+    async def report_waiting(self, waiting_call: WaitingCall) -> None:
         """Say on the run that it waits for a function worker.
 
         A call whose attempts are used up gets its failure instead of waiting for a machine that could say so.
         """
         async with self._database.write() as write:
             try:
-                run = await OpenRun.lock_key(write, waiting.run_key)
+                run = await LockedRun.lock_key(write, waiting_call.run_key)
             except NotFoundError:  # deleted since
                 return
-            call = await find_call(write, run.record.cluster_id, waiting.call_id)
+            call = await find_call(write, run.record.cluster_id, waiting_call.call_id)
             if call is None or call.result_type is not None or is_final(run.status):
                 return
-            if call.handed_out_at is not None and run.now < call.handed_out_at + _patience(call):
+            if call.handed_out_at is not None and run.now < call.handed_out_at + _lost_after_ms(
+                call
+            ):
                 return  # a machine came in between
             reason = attempts_exhausted(call)
             if reason is not None:
                 await record_result(run, call, ResultType.REJECTION, reason)
-                run.wish()
+                run.request_wakeup()
             elif run.record.waiting_for is None:
-                run.wait_for(
+                run.set_waiting_for(
                     "function",
                     f"No function worker offers {call.service}.{call.function}.",
                     call=call,
                 )
             await run.save()
 
-    async def park(self) -> None:
+    async def suspend(self) -> None:
         """Mark runs that have waited long for a function worker; their executions are to be closed."""
         statement = select(runs.c.key).where(
-            _MAKES_CALLS,
+            _CAN_RUN_CALLS,
             runs.c.parked.is_(False),
-            runs.c.waiting_since < now_ms() - PARK_AFTER_MS,
+            runs.c.waiting_since < now_ms() - SUSPEND_AFTER_MS,
             _waits_for_function(),
         )
-        await self._mark(statement.limit(BATCH), parked=True)
+        await self._mark(statement.limit(BATCH), suspended=True)
 
-    async def unpark(self) -> None:
+    async def resume_suspended(self) -> None:
         """Let go on what waited for a function worker, where one came or the call's time is up."""
         now = now_ms()
         over = func.coalesce(calls.c.decided_at, calls.c.created_at) + calls.c.deadline_ms < now
         statement = select(runs.c.key).where(
-            _MAKES_CALLS,
+            _CAN_RUN_CALLS,
             runs.c.parked.is_(True),
             runs.c.waiting_since.is_not(None),
             _waits_for_function(or_(has_live_machine(now), over)),
         )
-        await self._mark(statement.limit(BATCH), parked=False)
+        await self._mark(statement.limit(BATCH), suspended=False)
 
-    async def _mark(self, statement: Select[int], *, parked: bool) -> None:
+    async def _mark(self, statement: Select[int], *, suspended: bool) -> None:
         async with self._database.read() as read:
             keys = list((await read.execute(statement)).scalars())
         for key in keys:
             with suppress(NotFoundError):  # deleted since
                 async with self._database.write() as write:
-                    run = await OpenRun.lock_key(write, key)
-                    if run.record.parked is parked or not can_run_calls(run):
+                    run = await LockedRun.lock_key(write, key)
+                    if run.record.parked is suspended or not can_run_calls(run):
                         continue
-                    if parked:
+                    if suspended:
                         run.set(parked=True)
                     else:
-                        run.stop_waiting()
-                    run.wish()
+                        run.clear_waiting_for()
+                    run.request_wakeup()
                     await run.save()
 
 
-_MAKES_CALLS = or_(
+_CAN_RUN_CALLS = or_(
     runs.c.status == RunStatus.RUNNING.value,
     and_(runs.c.status == RunStatus.PAUSED.value, runs.c.paused_for == PausedFor.APPROVAL.value),
 )
 """SQL: the run's calls are made, those that wait for a person apart."""
 
 
-_UNBEGUN = and_(runs.c.status == RunStatus.PENDING.value, runs.c.turn == 1, runs.c.step == 0)
+_NOT_STARTED = and_(runs.c.status == RunStatus.PENDING.value, runs.c.turn == 1, runs.c.step == 0)
 """SQL: no workflow has read anything of the run yet."""
 
 
-def _patience(call: CallRecord) -> int:
+def _lost_after_ms(call: CallRecord) -> int:
     """Milliseconds from a hand-out until a call whose machine is gone counts as lost."""
     return LOST_AFTER_MS + (0 if call.heartbeats else call.timeout_ms)
 
 
-_PATIENCE = LOST_AFTER_MS + case((calls.c.heartbeats, 0), else_=calls.c.timeout_ms)
+_LOST_AFTER = LOST_AFTER_MS + case((calls.c.heartbeats, 0), else_=calls.c.timeout_ms)
 """SQL: the same."""
 
 

@@ -13,7 +13,7 @@ from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, Write
-from orchestrator.store.database.json_columns import storable
+from orchestrator.store.database.json_columns import to_storable_text
 from perdure.contract import CallStatus
 
 configs, versions, runs, calls = (
@@ -172,7 +172,7 @@ async def _write(
         cluster_id=cluster_id,
         id=config_id,
         version=1 if before is None else before.version + 1,
-        name=storable(name),
+        name=to_storable_text(name),
         content=content,
         created_at=now if before is None else before.created_at,
         updated_at=now,

@@ -10,13 +10,13 @@ from sqlalchemy import insert
 
 from orchestrator.llm.transcript import text_data
 from orchestrator.runtime.clock import now_ms
-from orchestrator.runtime.encryption import SecretBox
+from orchestrator.runtime.encryption import FieldCipher
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Write
-from orchestrator.store.database.json_columns import dump, dump_optional, storable
-from orchestrator.store.database.prepared import quick
+from orchestrator.store.database.json_columns import optional_to_json, to_json, to_storable_text
+from orchestrator.store.database.prepared import prepared_inline
 from orchestrator.store.records import RunRecord
-from orchestrator.store.sealed_fields import sealed_context
+from orchestrator.store.sealed_fields import seal_context
 from orchestrator.workflows.interface import RunRef
 from orchestrator.workflows.wakeups import Wakeup, WakeupKind
 from perdure.contract import Budget, FunctionReference, MessageType, RunStatus, StatusChangeTarget
@@ -25,9 +25,9 @@ from perdure.contract.event_types import RunCreated
 DEFAULT_PRIORITY = 3
 
 # Made once: building a statement costs more than sending it.
-_INSERT_RUN = quick(insert(tables.runs).returning(*tables.runs.c))
-_INSERT_MESSAGE = quick(insert(tables.messages))
-_INSERT_EVENT = quick(insert(tables.events))
+_INSERT_RUN = prepared_inline(insert(tables.runs).returning(*tables.runs.c))
+_INSERT_MESSAGE = prepared_inline(insert(tables.messages))
+_INSERT_EVENT = prepared_inline(insert(tables.events))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ async def insert_run(write: Write, new: NewRun) -> RunRecord:
     """
     now = now_ms()
     values = {
-        **_asked(new, write.box),
-        **_options(new, write.box),
+        **_request_columns(new, write.cipher),
+        **_option_columns(new, write.cipher),
         "status": RunStatus.PENDING.value,
         "version": 1,
         "wake_wanted": 1,
@@ -92,7 +92,7 @@ async def insert_run(write: Write, new: NewRun) -> RunRecord:
     record = RunRecord(**(await write.execute(_INSERT_RUN, values)).mappings().one())
     if new.prompt is not None:
         await _insert_prompt(write, record.key, new.message_id, new.prompt, now)
-    await _insert_marks(write, record.key, new)
+    await _insert_filter_rows(write, record.key, new)
     created = RunCreated(
         name=new.name,
         model=new.model,
@@ -100,29 +100,29 @@ async def insert_run(write: Write, new: NewRun) -> RunRecord:
     )
     event = {"run_key": record.key, "version": 1, "type": created.event_type.value}
     await write.execute(
-        _INSERT_EVENT, {**event, "data": dump(created.to_wire()), "created_at": now}
+        _INSERT_EVENT, {**event, "data": to_json(created.to_wire()), "created_at": now}
     )
-    write.touch(record.key, goes_on=True)
+    write.mark_changed(record.key, still_running=True)
     ref = RunRef(record.cluster_id, record.id)
     write.wake(Wakeup(WakeupKind.START, ref, priority=priority_of(record)))
     return record
 
 
-def _asked(new: NewRun, box: SecretBox) -> dict[str, object]:
+def _request_columns(new: NewRun, cipher: FieldCipher) -> dict[str, object]:
     functions, target = new.attached_functions, new.on_status_change
     return {
         "cluster_id": new.cluster_id,
         "id": new.id,
-        "name": storable(new.name),
+        "name": to_storable_text(new.name),
         "model": new.model,
         "system_prompt": new.system_prompt,
         "result_schema": new.result_schema,
-        "attached_functions": dump_optional(
+        "attached_functions": optional_to_json(
             None if functions is None else [reference.model_dump() for reference in functions]
         ),
-        "on_status_change": dump_optional(None if target is None else target.model_dump()),
-        "metadata": dump(dict(new.metadata)),
-        "context": sealed_context(box, new.context, new.cluster_id, new.id),
+        "on_status_change": optional_to_json(None if target is None else target.model_dump()),
+        "metadata": to_json(dict(new.metadata)),
+        "context": seal_context(cipher, new.context, new.cluster_id, new.id),
         "interactive": new.interactive,
         "call_summarization": new.call_summarization,
         "idempotency_key": new.idempotency_key,
@@ -130,46 +130,48 @@ def _asked(new: NewRun, box: SecretBox) -> dict[str, object]:
     }
 
 
-def _options(new: NewRun, box: SecretBox) -> dict[str, object]:
+def _option_columns(new: NewRun, cipher: FieldCipher) -> dict[str, object]:
     budget = new.budget
     return {
         "kind": new.kind,
         "name_source": new.name_source,
         "test": new.test,
         "mocks": _object(new.mocks),
-        "tags": dump(list(new.tags)),
+        "tags": to_json(list(new.tags)),
         "reasoning_traces": new.reasoning_traces,
         "priority": new.priority,
         "deadline_at": new.deadline_at,
-        "budget": dump_optional(None if budget is None else budget.model_dump(exclude_none=True)),
+        "budget": optional_to_json(
+            None if budget is None else budget.model_dump(exclude_none=True)
+        ),
         "config_id": new.config_id,
         "config_version": new.config_version,
-        "auth_context": sealed_context(box, new.auth_context, new.cluster_id, new.id),
+        "auth_context": seal_context(cipher, new.auth_context, new.cluster_id, new.id),
         "auth_token_hash": new.auth_token_hash,
     }
 
 
 def _object(value: Mapping[str, object] | None) -> str | None:
-    return dump_optional(None if value is None else dict(value))
+    return optional_to_json(None if value is None else dict(value))
 
 
 async def _insert_prompt(write: Write, key: int, message_id: str, prompt: str, now: int) -> None:
     message = {"run_key": key, "id": message_id, "turn": 1, "type": MessageType.HUMAN.value}
     await write.execute(
-        _INSERT_MESSAGE, {**message, "data": dump(text_data(prompt)), "created_at": now}
+        _INSERT_MESSAGE, {**message, "data": to_json(text_data(prompt)), "created_at": now}
     )
 
 
-async def _insert_marks(write: Write, key: int, new: NewRun) -> None:
+async def _insert_filter_rows(write: Write, key: int, new: NewRun) -> None:
     """What lists are filtered by."""
     of_run = {"run_key": key, "cluster_id": new.cluster_id}
     if new.metadata:
         pairs = [{**of_run, "name": name, "value": value} for name, value in new.metadata.items()]
         await write.execute(insert(tables.run_metadata), pairs)
     if new.tags:
-        tags = [{**of_run, "tag": tag} for tag in _once(new.tags)]
+        tags = [{**of_run, "tag": tag} for tag in _unique(new.tags)]
         await write.execute(insert(tables.run_tags), tags)
 
 
-def _once(tags: Iterable[str]) -> list[str]:
+def _unique(tags: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(tags))

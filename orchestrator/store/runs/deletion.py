@@ -13,7 +13,7 @@ from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, Write
 from orchestrator.store.records import RunRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunRef
 
 runs, steps = tables.runs, tables.steps
@@ -35,7 +35,7 @@ class DeletionStore:
     async def delete(self, ref: RunRef) -> None:
         """Delete a run, whatever it is doing. Raises `NotFoundError`."""
         async with self._database.write() as write:
-            await _delete(await OpenRun.lock(write, ref))
+            await _delete(await LockedRun.lock(write, ref))
 
     async def outdated(self, before: int) -> list[RunRef]:
         """Runs whose last turn ended before that time (ms), the oldest first."""
@@ -53,7 +53,7 @@ class DeletionStore:
         """Delete a run whose last turn ended before that time; False where that is not so any more."""
         async with self._database.write() as write:
             try:
-                run = await OpenRun.lock(write, ref)
+                run = await LockedRun.lock(write, ref)
             except NotFoundError:
                 return False
             finished = run.record.finished_at
@@ -63,14 +63,14 @@ class DeletionStore:
         return True
 
 
-async def _delete(run: OpenRun) -> None:
+async def _delete(run: LockedRun) -> None:
     """All tables that refer to the run are emptied by their foreign keys. Who waits for the run is woken."""
-    await _keep_usage(run.write, run.record)
+    await _retain_usage(run.write, run.record)
     await run.write.execute(delete(runs).where(runs.c.key == run.key))
-    run.write.touch(run.key)
+    run.write.mark_changed(run.key)
 
 
-async def _keep_usage(write: Write, record: RunRecord) -> None:
+async def _retain_usage(write: Write, record: RunRecord) -> None:
     """Add what the run used to what deleted runs used, a day and a model at a time."""
     used: dict[tuple[str, str], dict[str, int]] = {}
     for row in await _used(write, record.key):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.store.database.engine import Database
-from orchestrator.store.database.json_columns import storable
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.database.json_columns import to_storable_text
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract.event_types import FeedbackGiven
 
@@ -17,9 +17,9 @@ class FeedbackStore:
 
     async def set(self, ref: RunRef, comment: str | None, score: float | None) -> None:
         """Keep a comment and a score of 0 to 1; None takes back what was there. Raises `NotFoundError`."""
-        comment = None if comment is None else storable(comment)
+        comment = None if comment is None else to_storable_text(comment)
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
+            run = await LockedRun.lock(write, ref)
             run.set(feedback_comment=comment, feedback_score=score)
             run.event(FeedbackGiven(comment=comment, score=score))
             await run.save()

@@ -12,9 +12,9 @@ from orchestrator.rules.budget import (
 )
 from orchestrator.rules.lifecycle import Trigger, is_final
 from orchestrator.runtime.clock import to_datetime
-from orchestrator.store.database.json_columns import dump
+from orchestrator.store.database.json_columns import to_json
 from orchestrator.store.records import RunRecord
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from perdure.contract import Budget, PausedFor, RunStatus
 from perdure.contract.event_types import BudgetChanged
 
@@ -28,17 +28,17 @@ def is_overdue(run: RunRecord, now: int) -> bool:
     return run.deadline_at is not None and run.deadline_at <= now
 
 
-async def fail_overdue(run: OpenRun) -> bool:
+async def fail_overdue(run: LockedRun) -> bool:
     """End a turn whose deadline has passed; True if it was so. A cancel that was wished for goes before."""
     deadline = run.record.deadline_at
     if deadline is None or deadline > run.now or is_final(run.status):
         return False
     at = to_datetime(deadline).isoformat(timespec="milliseconds")
-    await run.break_off(Trigger.FAIL, f"The run's deadline passed at {at}.")
+    await run.abort_turn(Trigger.FAIL, f"The run's deadline passed at {at}.")
     return True
 
 
-async def pause_used_up(run: OpenRun) -> bool:
+async def pause_if_over_budget(run: LockedRun) -> bool:
     """Pause a running run that may not take another model step; True if it was so."""
     limit = _used_up(run.record)
     if limit is None:
@@ -47,11 +47,11 @@ async def pause_used_up(run: OpenRun) -> bool:
     return True
 
 
-async def count_calls(run: OpenRun, made: int) -> None:
+async def count_calls(run: LockedRun, new_calls: int) -> None:
     """Count the calls of a reply. Beyond the budget the run pauses before any of them is handed out."""
-    if not made:
+    if not new_calls:
         return
-    calls = run.record.function_calls + made
+    calls = run.record.function_calls + new_calls
     run.set(function_calls=calls)
     budget = budget_of(run.record)
     limit = None if budget is None else too_many_calls(budget, Spent(calls=calls))
@@ -59,7 +59,7 @@ async def count_calls(run: OpenRun, made: int) -> None:
         await _pause(run, limit)
 
 
-def raise_budget(run: OpenRun, more: Budget | None) -> None:
+def raise_budget(run: LockedRun, more: Budget | None) -> None:
     """Take a higher budget, and see that the run can go on with it.
 
     Raises `InvalidRequestError` (code `budget_too_small`) where a limit given is used up already, `ConflictError` (code
@@ -71,7 +71,7 @@ def raise_budget(run: OpenRun, more: Budget | None) -> None:
     budget = before or Budget()
     if more is not None:
         budget = raise_budget_by(budget, more)
-        run.set(budget=dump(budget.model_dump(exclude_none=True)))
+        run.set(budget=to_json(budget.model_dump(exclude_none=True)))
         run.event(BudgetChanged(budget=budget.model_dump(exclude_none=True)))
     limit = exceeded_limit(budget, spent_of(run.record))
     if limit is None:
@@ -109,5 +109,5 @@ def _used_up(run: RunRecord) -> ExceededLimit | None:
     return None if budget is None else exceeded_limit(budget, spent_of(run))
 
 
-async def _pause(run: OpenRun, limit: ExceededLimit) -> None:
-    await run.move(Trigger.PAUSE, reason=limit.reason, paused_for=PausedFor.BUDGET)
+async def _pause(run: LockedRun, limit: ExceededLimit) -> None:
+    await run.transition(Trigger.PAUSE, reason=limit.reason, paused_for=PausedFor.BUDGET)

@@ -15,27 +15,27 @@ from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Write
-from orchestrator.store.database.json_columns import dump, load_object, storable
-from orchestrator.store.database.prepared import quick
+from orchestrator.store.database.json_columns import object_from_json, to_json, to_storable_text
+from orchestrator.store.database.prepared import prepared_inline
 from orchestrator.store.records import CallRecord, RunRecord
-from orchestrator.store.runs.outbox import plan_delivery
+from orchestrator.store.runs.outbox import enqueue_delivery
 from orchestrator.workflows.interface import RunRef
 from orchestrator.workflows.wakeups import Wakeup, WakeupKind
 from perdure.contract import PausedFor, RunStatus, StatusChange
 from perdure.contract.event_types import EventData, RunStatusChanged, RunWaiting
 
 # Made once: building a statement costs more than sending it.
-_LOCK = quick(
+_LOCK = prepared_inline(
     select(tables.runs)
     .where(
         tables.runs.c.cluster_id == bindparam("of_cluster"), tables.runs.c.id == bindparam("of_run")
     )
     .with_for_update()
 )
-_LOCK_KEY = quick(
+_LOCK_KEY = prepared_inline(
     select(tables.runs).where(tables.runs.c.key == bindparam("of_key")).with_for_update()
 )
-_LOCK_CALL = quick(
+_LOCK_CALL = prepared_inline(
     select(tables.runs)
     .join(tables.calls, tables.calls.c.run_key == tables.runs.c.key)
     .where(
@@ -44,11 +44,11 @@ _LOCK_CALL = quick(
     )
     .with_for_update(of=tables.runs)
 )
-_UPDATE = quick(update(tables.runs).where(tables.runs.c.key == bindparam("of_key")))
-_INSERT_EVENTS = quick(insert(tables.events))
+_UPDATE = prepared_inline(update(tables.runs).where(tables.runs.c.key == bindparam("of_key")))
+_INSERT_EVENTS = prepared_inline(insert(tables.events))
 
 
-class OpenRun:
+class LockedRun:
     """A locked run. `save` must be the last thing done with it in its transaction."""
 
     def __init__(self, write: Write, record: RunRecord) -> None:
@@ -59,12 +59,12 @@ class OpenRun:
         self.paused_for = None if record.paused_for is None else PausedFor(record.paused_for)
         self.turn = record.turn
         self._version = record.version
-        self._transition = record.transition
+        self._transition_number = record.transition
         self._changes: dict[str, object] = {}
         self._events: list[dict[str, object]] = []
 
     @classmethod
-    async def lock(cls, write: Write, ref: RunRef) -> OpenRun:
+    async def lock(cls, write: Write, ref: RunRef) -> LockedRun:
         """Lock the run's row. Raises `NotFoundError` where the cluster has no such run."""
         of_run = {"of_cluster": ref.cluster_id, "of_run": ref.run_id}
         row = (await write.execute(_LOCK, of_run)).mappings().one_or_none()
@@ -73,7 +73,7 @@ class OpenRun:
         return cls(write, RunRecord(**row))
 
     @classmethod
-    async def lock_call(cls, write: Write, cluster_id: str, call_id: str) -> OpenRun:
+    async def lock_call(cls, write: Write, cluster_id: str, call_id: str) -> LockedRun:
         """Lock the run of a call. Raises `NotFoundError` where the cluster has no such call."""
         of_call = {"of_cluster": cluster_id, "of_call": call_id}
         row = (await write.execute(_LOCK_CALL, of_call)).mappings().one_or_none()
@@ -82,7 +82,7 @@ class OpenRun:
         return cls(write, RunRecord(**row))
 
     @classmethod
-    async def lock_key(cls, write: Write, run_key: int) -> OpenRun:
+    async def lock_key(cls, write: Write, run_key: int) -> LockedRun:
         """Lock a run of which the store itself has the key. Raises `NotFoundError` where it was deleted since."""
         row = (await write.execute(_LOCK_KEY, {"of_key": run_key})).mappings().one_or_none()
         if row is None:
@@ -109,24 +109,24 @@ class OpenRun:
                 "run_key": self.key,
                 "version": self._version,
                 "type": data.event_type.value,
-                "data": dump(data.to_wire()),
+                "data": to_json(data.to_wire()),
                 "created_at": self.now,
             }
         )
 
-    def wish(self) -> None:
+    def request_wakeup(self) -> None:
         """Ask that the workflow look at the run: the sweeper sees to it if the nudge is lost."""
         self.set(wake_wanted=self.record.wake_wanted + 1, wake_at=self.now)
         self.write.wake(Wakeup(WakeupKind.RUN, self.ref))
 
-    def read_wishes(self) -> None:
+    def mark_requests_read(self) -> None:
         """All wishes written so far are seen."""
         if self.record.wake_read != self.record.wake_wanted:
             self.set(wake_read=self.record.wake_wanted)
         if self.record.rewinds_read != self.record.rewinds:
             self.set(rewinds_read=self.record.rewinds)
 
-    def wait_for(
+    def set_waiting_for(
         self,
         kind: str,
         detail: str,
@@ -138,7 +138,7 @@ class OpenRun:
         """Say why the run makes no progress; once per reason. `retry_at`: milliseconds since 1970."""
         waiting = RunWaiting(
             kind=kind,
-            detail=storable(detail),
+            detail=to_storable_text(detail),
             since=to_datetime(self.now).isoformat(),
             service=None if call is None else call.service,
             function=None if call is None else call.function,
@@ -146,16 +146,16 @@ class OpenRun:
             step=step,
             retry_at=None if retry_at is None else to_datetime(retry_at).isoformat(),
         )
-        self.set(waiting_for=dump(waiting.to_wire()), waiting_since=self.now)
+        self.set(waiting_for=to_json(waiting.to_wire()), waiting_since=self.now)
         self.event(waiting)
 
-    def stop_waiting(self) -> None:
+    def clear_waiting_for(self) -> None:
         if self.record.waiting_for is not None or self.record.parked:
             self.set(waiting_for=None, waiting_since=None, parked=False)
 
-    async def move(
+    async def transition(
         self,
-        move: Trigger,
+        trigger: Trigger,
         *,
         result: JsonValue = None,
         null_reason: str | None = None,
@@ -163,11 +163,11 @@ class OpenRun:
         paused_for: PausedFor = PausedFor.SPEND,
     ) -> None:
         """Move the status by the table: a numbered transition, its event and, where one is set, its delivery."""
-        previous, self.status = self.status, lifecycle.next_status(self.status, move)
-        self._transition += 1
-        reason = None if reason is None else storable(reason)
-        null_reason = None if null_reason is None else storable(null_reason)
-        if move is Trigger.REVIVE:
+        previous, self.status = self.status, lifecycle.next_status(self.status, trigger)
+        self._transition_number += 1
+        reason = None if reason is None else to_storable_text(reason)
+        null_reason = None if null_reason is None else to_storable_text(null_reason)
+        if trigger is Trigger.REVIVE:
             self.turn += 1
             self.set(turn=self.turn, corrections=0)
         failed = self.status in lifecycle.UNSUCCESSFUL
@@ -175,8 +175,10 @@ class OpenRun:
         self.set(
             paused_for=None if self.paused_for is None else self.paused_for.value,
             status=self.status.value,
-            transition=self._transition,
-            result=dump(result) if self.status is RunStatus.DONE and result is not None else None,
+            transition=self._transition_number,
+            result=to_json(result)
+            if self.status is RunStatus.DONE and result is not None
+            else None,
             result_null_reason=null_reason,
             failure_reason=reason if failed else None,
             paused_reason=reason if self.status is RunStatus.PAUSED else None,
@@ -189,21 +191,21 @@ class OpenRun:
             RunStatusChanged(
                 previous=previous.value,
                 status=self.status.value,
-                transition=self._transition,
+                transition=self._transition_number,
                 turn=self.turn,
                 reason=reason or null_reason,
             )
         )
         change = self._status_change(previous, result, null_reason, reason if failed else None)
-        await plan_delivery(self.write, self.record, change, self.now)
+        await enqueue_delivery(self.write, self.record, change, self.now)
 
-    async def break_off(self, move: Trigger, reason: str) -> None:
+    async def abort_turn(self, trigger: Trigger, reason: str) -> None:
         """Pause or end the turn from outside; a cancel that was wished for goes before, with its own reason."""
-        wish = self.record.cancel_reason
-        if wish is not None:
-            await self.move(Trigger.CANCEL, reason=wish)
+        cancel_reason = self.record.cancel_reason
+        if cancel_reason is not None:
+            await self.transition(Trigger.CANCEL, reason=cancel_reason)
         else:
-            await self.move(move, reason=reason)
+            await self.transition(trigger, reason=reason)
 
     def _status_change(
         self,
@@ -212,12 +214,12 @@ class OpenRun:
         null_reason: str | None,
         failure_reason: str | None,
     ) -> StatusChange:
-        metadata = load_object(self.record.metadata)
+        metadata = object_from_json(self.record.metadata)
         return StatusChange(
-            id=f"{self.record.id}:{self._transition}",
+            id=f"{self.record.id}:{self._transition_number}",
             run_id=self.record.id,
             cluster_id=self.record.cluster_id,
-            transition=self._transition,
+            transition=self._transition_number,
             turn=self.turn,
             previous=previous,
             status=self.status,
@@ -233,6 +235,6 @@ class OpenRun:
         if self._events:
             await self.write.execute(_INSERT_EVENTS, self._events)
             self.set(version=self._version, updated_at=self.now)
-            self.write.touch(self.key, goes_on=not lifecycle.is_final(self.status))
+            self.write.mark_changed(self.key, still_running=not lifecycle.is_final(self.status))
         if self._changes:
             await self.write.execute(_UPDATE, {"of_key": self.key, **self._changes})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store.database.engine import Database
-from orchestrator.store.database.json_columns import storable
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.database.json_columns import to_storable_text
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract.event_types import RunNamed
 
-FROM_WORDS = "words"
+FROM_PROMPT = "words"
 FROM_MODEL = "model"
 
 
@@ -25,10 +25,10 @@ class NameStore:
         After the turn's end the name changes without an event: nothing follows a final transition. Raises
         `NotFoundError`.
         """
-        name = storable(name)
+        name = to_storable_text(name)
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
-            if run.record.name_source != FROM_WORDS:
+            run = await LockedRun.lock(write, ref)
+            if run.record.name_source != FROM_PROMPT:
                 return False
             run.set(name=name, name_source=FROM_MODEL)
             if not is_final(run.status):

@@ -10,7 +10,7 @@ from sqlalchemy import insert, update
 from orchestrator.runtime.ids import new_id
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Read, Write
-from orchestrator.store.database.json_columns import dump, load_optional
+from orchestrator.store.database.json_columns import optional_from_json, to_json
 from orchestrator.store.functions.available import call_settings
 from orchestrator.store.records import CallRecord, RunRecord
 from orchestrator.workflows.interface import RunRef
@@ -25,7 +25,7 @@ WEBHOOK_DEADLINE_MS = 24 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class DeliveryTimeouts:
     """How long a delivery may take: one attempt, and all of them."""
 
     timeout_ms: int
@@ -33,26 +33,28 @@ class Patience:
     heartbeats: bool
 
 
-def target_of(record: RunRecord) -> StatusChangeTarget | None:
+def delivery_target(record: RunRecord) -> StatusChangeTarget | None:
     """Who is told of the run's transitions."""
-    target: JsonValue = load_optional(record.on_status_change)
+    target: JsonValue = optional_from_json(record.on_status_change)
     return None if target is None else StatusChangeTarget.model_validate(target)
 
 
-async def patience_with(read: Read, cluster_id: str, target: StatusChangeTarget) -> Patience:
+async def delivery_timeouts(
+    read: Read, cluster_id: str, target: StatusChangeTarget
+) -> DeliveryTimeouts:
     """How long deliveries to this target may take."""
     if target.function is None:
-        return Patience(WEBHOOK_TIMEOUT_MS, WEBHOOK_DEADLINE_MS, heartbeats=False)
+        return DeliveryTimeouts(WEBHOOK_TIMEOUT_MS, WEBHOOK_DEADLINE_MS, heartbeats=False)
     settings = await call_settings(read, cluster_id, target.function)
-    return Patience(settings.timeout_ms, settings.deadline_ms, settings.heartbeats)
+    return DeliveryTimeouts(settings.timeout_ms, settings.deadline_ms, settings.heartbeats)
 
 
-async def plan_delivery(write: Write, record: RunRecord, change: StatusChange, now: int) -> None:
+async def enqueue_delivery(write: Write, record: RunRecord, change: StatusChange, now: int) -> None:
     """Write the delivery of a transition, where somebody wants to be told of it."""
-    target = target_of(record)
+    target = delivery_target(record)
     if target is None or (target.statuses is not None and change.status not in target.statuses):
         return
-    patience = await patience_with(write, record.cluster_id, target)
+    timeouts = await delivery_timeouts(write, record.cluster_id, target)
     function = target.function or WEBHOOK_FUNCTION
     call = {
         "run_key": record.key,
@@ -61,11 +63,11 @@ async def plan_delivery(write: Write, record: RunRecord, change: StatusChange, n
         "kind": WEBHOOK if target.function is None else "handler",
         "service": function.service,
         "function": function.function,
-        "input": dump(change.model_dump(mode="json", by_alias=True)),
+        "input": to_json(change.model_dump(mode="json", by_alias=True)),
         "max_attempts": 0,
-        "timeout_ms": patience.timeout_ms,
-        "deadline_ms": patience.deadline_ms,
-        "heartbeats": patience.heartbeats,
+        "timeout_ms": timeouts.timeout_ms,
+        "deadline_ms": timeouts.deadline_ms,
+        "heartbeats": timeouts.heartbeats,
         "status": CallStatus.PENDING.value,
         "created_at": now,
     }

@@ -9,12 +9,12 @@ from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundErro
 from orchestrator.rules.lifecycle import Trigger, allows, is_final
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database
-from orchestrator.store.database.json_columns import storable
+from orchestrator.store.database.json_columns import to_storable_text
 from orchestrator.store.records import EventRecord, RunRecord
 from orchestrator.store.runs.creation import NewRun, insert_run
 from orchestrator.store.runs.filters import RunFilter, listing
 from orchestrator.store.runs.limits import raise_budget
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import Budget, PausedFor, RunStatus
 from perdure.contract.event_types import CancelRequested
@@ -81,7 +81,7 @@ class RunStore:
     async def get(self, ref: RunRef) -> RunRecord:
         """The run as it stands. Raises `NotFoundError`."""
         of_run = {"of_cluster": ref.cluster_id, "of_run": ref.run_id}
-        async with self._database.glance() as read:
+        async with self._database.read_inline() as read:
             row = (await read.execute(_GET, of_run)).mappings().one_or_none()
         if row is None:
             raise NotFoundError(f"There is no run {ref.run_id!r}.")
@@ -111,17 +111,17 @@ class RunStore:
         Raises `ConflictError` where the turn is over already; a second cancel is no error and changes nothing.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
+            run = await LockedRun.lock(write, ref)
             if run.status is RunStatus.CANCELLED or run.record.cancel_reason is not None:
                 return run.record
             if is_final(run.status):
                 raise ConflictError(f"The run is {run.status.value} already.", code="run_is_final")
-            run.set(cancel_reason=storable(reason))
+            run.set(cancel_reason=to_storable_text(reason))
             if run.status is RunStatus.RUNNING:
                 run.event(CancelRequested(reason=reason))
             else:
-                await run.move(Trigger.CANCEL, reason=reason)
-            run.wish()
+                await run.transition(Trigger.CANCEL, reason=reason)
+            run.request_wakeup()
             await run.save()
         return await self.get(ref)
 
@@ -132,7 +132,7 @@ class RunStore:
         `InvalidRequestError` where the new budget is used up too.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
+            run = await LockedRun.lock(write, ref)
             if not allows(run.status, Trigger.RESUME):
                 raise ConflictError(
                     f"The run is {run.status.value}, not paused.", code="run_is_not_paused"
@@ -143,26 +143,26 @@ class RunStore:
                     code="approval_needed",
                 )
             raise_budget(run, budget)
-            await run.move(Trigger.RESUME)
-            run.wish()
+            await run.transition(Trigger.RESUME)
+            run.request_wakeup()
             await run.save()
         return await self.get(ref)
 
-    async def wish(self, ref: RunRef) -> None:
+    async def request_wakeup(self, ref: RunRef) -> None:
         """Wake the run's workflow as soon as Temporal is back, because it could not be told of something."""
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
-            run.wish()
+            run = await LockedRun.lock(write, ref)
+            run.request_wakeup()
             await run.save()
 
-    async def settle(self, ref: RunRef, move: Trigger, reason: str) -> None:
+    async def end_turn(self, ref: RunRef, trigger: Trigger, reason: str) -> None:
         """End the turn from outside the model loop, where it has not ended by itself.
 
         A cancel takes its reason from the wish; a turn that was to be cancelled does not fail instead.
         """
         async with self._database.write() as write:
-            run = await OpenRun.lock(write, ref)
-            if allows(run.status, move):
-                await run.break_off(move, reason)
-                run.read_wishes()
+            run = await LockedRun.lock(write, ref)
+            if allows(run.status, trigger):
+                await run.abort_turn(trigger, reason)
+                run.mark_requests_read()
                 await run.save()

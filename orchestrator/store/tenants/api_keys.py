@@ -75,7 +75,9 @@ class KeyStore:
     ) -> tuple[KeyRecord, str]:
         """Make a key. The second value is the key itself: nobody can read it again."""
         key = f"sk_{secrets.token_urlsafe(32)}"
-        record = KeyRecord(new_id(), cluster_id, name, _written(scopes), created_by, now_ms(), None)
+        record = KeyRecord(
+            new_id(), cluster_id, name, _format_scopes(scopes), created_by, now_ms(), None
+        )
         async with self._database.write() as write:
             await write.execute(
                 insert(tables.api_keys).values(
@@ -126,11 +128,11 @@ class KeyStore:
         async with self._database.read() as read:
             return [KeyRecord(**row) for row in (await read.execute(statement)).mappings()]
 
-    async def give_scopes(self, key_id: str, scopes: Iterable[Scope]) -> None:
+    async def grant_scopes(self, key_id: str, scopes: Iterable[Scope]) -> None:
         """Let a key do exactly this from now on."""
         statement = update(tables.api_keys).where(tables.api_keys.c.id == key_id)
         async with self._database.write() as write:
-            await write.execute(statement.values(scopes=_written(scopes)))
+            await write.execute(statement.values(scopes=_format_scopes(scopes)))
 
     async def revoke(self, cluster_id: str, key_id: str) -> None:
         """Make a key worthless. Raises `NotFoundError`; revoking twice is no error and changes nothing."""
@@ -143,10 +145,10 @@ class KeyStore:
             await write.execute(statement.values(revoked_at=now_ms()))
 
 
-def scopes_in(written: str) -> frozenset[Scope]:
+def parse_scopes(written: str) -> frozenset[Scope]:
     """The scopes of a key's record."""
     return frozenset(Scope(word) for word in written.split(",") if word)
 
 
-def _written(scopes: Iterable[Scope]) -> str:
+def _format_scopes(scopes: Iterable[Scope]) -> str:
     return ",".join(sorted(set(scopes)))

@@ -16,7 +16,7 @@ MAX_TARGET = 512
 
 
 @dataclass(frozen=True, slots=True)
-class AuditNote:
+class AuditEntry:
     """One request, as it is written down."""
 
     cluster_id: str
@@ -28,7 +28,7 @@ class AuditNote:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditRecord(AuditNote):
+class AuditRecord(AuditEntry):
     key: int
 
 
@@ -38,7 +38,7 @@ class AuditStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, notes: Sequence[AuditNote]) -> None:
+    async def add(self, notes: Sequence[AuditEntry]) -> None:
         """Write entries, in this order."""
         async with self._database.write() as write:
             await write.execute(insert(entries), [asdict(note) for note in notes])

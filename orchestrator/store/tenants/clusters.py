@@ -62,13 +62,13 @@ class ClusterStore:
             async with self._database.write() as write:
                 await write.execute(insert(clusters).values(**row))
         except IntegrityError as error:
-            raise _taken(name) from error
+            raise _name_taken(name) from error
         return await self.get(cluster_id)
 
     async def get(self, cluster_id: str) -> ClusterRecord:
         """The cluster as it stands. Raises `NotFoundError`, also for one that was deleted."""
         async with self._database.read() as read:
-            return await _found(read, cluster_id)
+            return await _load_cluster(read, cluster_id)
 
     async def page(self, *, after: str, limit: int) -> list[ClusterRecord]:
         """Clusters with an id after that one, oldest first."""
@@ -89,15 +89,15 @@ class ClusterStore:
         now = now_ms()
         try:
             async with self._database.write() as write:
-                before = await _found(write, cluster_id, lock=True)
-                await _keep_version(write, before, changes, now)
+                before = await _load_cluster(write, cluster_id, lock=True)
+                await _insert_context_version(write, before, changes, now)
                 await write.execute(
                     update(clusters)
                     .where(clusters.c.id == cluster_id)
                     .values(**changes, updated_at=max(now, (before.updated_at or 0) + 1))
                 )
         except IntegrityError as error:
-            raise _taken(changes.get("name")) from error
+            raise _name_taken(changes.get("name")) from error
         return await self.get(cluster_id)
 
     async def delete(self, cluster_id: str) -> None:
@@ -107,7 +107,7 @@ class ClusterStore:
         """
         now = now_ms()
         async with self._database.write() as write:
-            before = await _found(write, cluster_id, lock=True)
+            before = await _load_cluster(write, cluster_id, lock=True)
             await write.execute(
                 update(clusters)
                 .where(clusters.c.id == cluster_id)
@@ -149,7 +149,7 @@ class ClusterStore:
             return [ContextRecord(**row) for row in (await read.execute(statement)).mappings()]
 
 
-async def _found(read: Read, cluster_id: str, *, lock: bool = False) -> ClusterRecord:
+async def _load_cluster(read: Read, cluster_id: str, *, lock: bool = False) -> ClusterRecord:
     statement = select(clusters).where(clusters.c.id == cluster_id, clusters.c.deleted_at.is_(None))
     if lock:
         statement = statement.with_for_update(key_share=True)
@@ -159,7 +159,7 @@ async def _found(read: Read, cluster_id: str, *, lock: bool = False) -> ClusterR
     return ClusterRecord(**row)
 
 
-async def _keep_version(
+async def _insert_context_version(
     write: Write, before: ClusterRecord, changes: Mapping[str, object], now: int
 ) -> None:
     if changes.get("additional_context", before.additional_context) == before.additional_context:
@@ -176,7 +176,7 @@ async def _keep_version(
     )
 
 
-def _taken(name: object) -> ConflictError:
+def _name_taken(name: object) -> ConflictError:
     return ConflictError(
         f"There is a cluster {name!r} already. Choose another name.", code="cluster_name_taken"
     )

@@ -13,7 +13,7 @@ from orchestrator.runtime.clock import to_datetime
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, Read
 
-runs, steps, kept = tables.runs, tables.steps, tables.usage_days
+runs, steps, deleted_usage = tables.runs, tables.steps, tables.usage_days
 
 DAY_MS = 86_400_000
 _EPOCH = date(1970, 1, 1)
@@ -109,5 +109,7 @@ async def _of_runs(read: Read, cluster_id: str, start: int) -> list[dict[str, An
 
 async def _of_deleted(read: Read, cluster_id: str, start: int) -> list[dict[str, Any]]:
     first = to_datetime(start).date().isoformat()
-    statement = select(kept).where(kept.c.cluster_id == cluster_id, kept.c.day >= first)
+    statement = select(deleted_usage).where(
+        deleted_usage.c.cluster_id == cluster_id, deleted_usage.c.day >= first
+    )
     return [dict(row) for row in (await read.execute(statement)).mappings()]

@@ -13,7 +13,7 @@ from typing_extensions import override
 from api.auth.audit_writer import AuditTrail
 from api.auth.scopes import SCOPES, UNAUDITED
 from api.context import ApiServices
-from orchestrator.store.tenants.audit_log import AuditNote, AuditStore
+from orchestrator.store.tenants.audit_log import AuditEntry, AuditStore
 from perdure.contract import Scope
 from tests.support.tenants import key_with, keyed_operations
 
@@ -98,11 +98,11 @@ class Away(AuditStore):
     def __init__(self) -> None:
         self.away = True
         self.asked = asyncio.Event()
-        self.written: list[AuditNote] = []
+        self.written: list[AuditEntry] = []
         self.done = asyncio.Event()
 
     @override
-    async def add(self, notes: Sequence[AuditNote]) -> None:
+    async def add(self, notes: Sequence[AuditEntry]) -> None:
         self.asked.set()
         if self.away:
             raise OperationalError("", {}, Exception())
@@ -110,8 +110,8 @@ class Away(AuditStore):
         self.done.set()
 
 
-def note(number: int) -> AuditNote:
-    return AuditNote("c", "a", "create_run", f"runs/{number}", 201, number)
+def note(number: int) -> AuditEntry:
+    return AuditEntry("c", "a", "create_run", f"runs/{number}", 201, number)
 
 
 async def test_entries_wait_for_a_store_that_is_away() -> None:

@@ -30,7 +30,7 @@ from api.http.errors import ApiError
 from orchestrator.errors import UnavailableError
 from orchestrator.operations.runs import Operations
 from orchestrator.store import tables
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.store.tenants.clusters import ClusterRecord
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_CONTEXT_BYTES
@@ -180,7 +180,7 @@ async def test_a_user_sees_and_changes_the_runs_of_the_same_token_only(
     assert [run["id"] for run in listed.json()["items"]] == ["adas-run"]
     assert len((await client.get(runs)).json()["items"]) == 3
     (row,) = await Stage(services.store, "").rows(tables.runs, tables.runs.c.id == "adas-run")
-    assert load_object(row["auth_context"]) == ADA
+    assert object_from_json(row["auth_context"]) == ADA
     assert len(row["auth_token_hash"]) == 64
     sent = await users.post(
         f"{runs}/adas-run/messages", json={"message": "x"}, headers=token("ada")
@@ -307,7 +307,7 @@ async def test_the_function_is_asked_by_a_call_that_leaves_nothing_behind(
     verdict = asyncio.create_task(function.ask(cluster, "secret-token"))
     async with asyncio.timeout(10):
         call = await stage.call_row(await watched.made)
-        assert load_object(call["input"]) == {"token": "secret-token"}
+        assert object_from_json(call["input"]) == {"token": "secret-token"}
         (run,) = await stage.rows(tables.runs)
         ref = RunRef(cluster, run["id"])
         await stage.begin(ref)

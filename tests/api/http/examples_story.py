@@ -236,8 +236,8 @@ async def _conversation(story: Story, ref: RunRef) -> None:
     await story.ask("list_messages", "GET", f"{run}/messages")
     await story.ask("get_timeline", "GET", f"{run}/timeline", after="0", limit="3")
     await story.ask("list_events", "GET", f"{run}/events", after="0", limit="3")
-    dead, *_ = await stage.store.deliveries.waiting(ref, [])
-    await stage.store.deliveries.waiting(ref, [dead.call_id])
+    dead, *_ = await stage.store.deliveries.list_pending(ref, [])
+    await stage.store.deliveries.list_pending(ref, [dead.call_id])
     await story.ask("list_deliveries", "GET", f"{run}/deliveries", limit="1")
     await story.ask("resend_delivery", "POST", f"{run}/deliveries/1/resend")
 

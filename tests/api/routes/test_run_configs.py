@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from api.dependencies import ApiServices
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.workflows.interface import RunRef
 
 _GROWTH: dict[str, Any] = {
@@ -40,7 +40,7 @@ async def _prompt(services: ApiServices, cluster: str, response: httpx2.Response
     assert response.status_code == 201, response.text
     ref = RunRef(cluster, response.json()["id"])
     (message,) = await services.store.messages.page(ref, after=0, limit=10)
-    return str(load_object(message.data)["message"])
+    return str(object_from_json(message.data)["message"])
 
 
 async def test_a_configuration_is_shown_as_it_was_kept(

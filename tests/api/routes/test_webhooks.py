@@ -167,7 +167,7 @@ async def test_deliveries_can_be_looked_at_and_sent_again(
     assert (pending.status_code, pending.json()["code"]) == (409, "delivery_is_pending")
     ref = RunRef(cluster, run_id)
     await services.store.deliveries.begin_webhook(ref, one["callId"])
-    await services.store.deliveries.webhook_failed(ref, one["callId"], "410: gone", give_up=True)
+    await services.store.deliveries.webhook_failed(ref, one["callId"], "410: gone", final=True)
     (dead,) = (await client.get(deliveries)).json()["items"]
     assert (dead["status"], dead["attempts"], dead["lastError"]) == ("dead", 1, "410: gone")
     assert dead["settledAt"] is not None

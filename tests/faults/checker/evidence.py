@@ -14,7 +14,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from orchestrator.store import tables
 from orchestrator.store.database.engine import open_database
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.store.database.transaction import Read
 from orchestrator.temporal.client import connect, run_workflow_id
 from orchestrator.workflows.interface import RunRef
@@ -105,7 +105,7 @@ async def _of_store(read: Read, acknowledged: Mapping[str, str]) -> Evidence:
     call_runs = {row["key"]: names[row["run_key"]] for row in calls}
     results = await _rows(read, tables.call_results)
     events = [
-        row | load_object(row["data"]) | {"type": row["type"]}
+        row | object_from_json(row["data"]) | {"type": row["type"]}
         for row in await _rows(read, tables.events)
     ]
     return Evidence(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.settings import Settings
-from orchestrator.store.conversation.steps import Question
+from orchestrator.store.conversation.steps import StepInput
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from perdure.contract import FunctionReference, StatusChangeTarget
@@ -71,9 +71,9 @@ class Played:
 
     async def think(self, thinker: ModelStepRunner, ref: RunRef, step: int) -> RunState:
         begun = await thinker.begin(ModelStepInput(ref, step), 1)
-        if not isinstance(begun, Question):
+        if not isinstance(begun, StepInput):
             return begun
-        return (await thinker.run(begun, attempt=1, on_progress=lambda: None)).standing
+        return (await thinker.run(begun, attempt=1, on_progress=lambda: None)).state
 
     async def answer(self, ref: RunRef, call_id: str) -> None:
         """A machine takes a call and answers it."""
@@ -85,7 +85,7 @@ class Played:
 
     async def deliver(self, ref: RunRef) -> None:
         """The handler hears of every transition that waits for it."""
-        while orders := await self.store.deliveries.waiting(ref, []):
+        while orders := await self.store.deliveries.list_pending(ref, []):
             for order in orders:
                 call = await self.stage.hand_out(ref, order.call_id)
                 told = json.loads(json.dumps(call.input))

@@ -16,7 +16,7 @@ from orchestrator.rules.model_reply import ParsedReply
 from orchestrator.store import tables
 from orchestrator.store.calls.execution import CallStore, ResultRecorded
 from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
-from orchestrator.store.conversation.steps import Question, Recorded, StepStore
+from orchestrator.store.conversation.steps import RecordedStep, StepInput, StepStore
 from orchestrator.store.deliveries.deliveries import DeliveryStore
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.repository import NewRun, RunStore
@@ -307,13 +307,15 @@ class _Generous(StepStore):
     """Counts each reply's tokens twice."""
 
     @override
-    async def record(self, question: Question, plan: ParsedReply, **options: Any) -> Recorded:
-        recorded = await super().record(question, plan, **options)
+    async def record(
+        self, step_input: StepInput, plan: ParsedReply, **options: Any
+    ) -> RecordedStep:
+        recorded = await super().record(step_input, plan, **options)
         used = tables.runs.c.input_tokens + plan.reply.usage.input_tokens
         async with self._database.write() as write:
             await write.execute(
                 update(tables.runs)
-                .where(tables.runs.c.key == question.run.key)
+                .where(tables.runs.c.key == step_input.run.key)
                 .values(input_tokens=used)
             )
         return recorded
@@ -322,14 +324,14 @@ class _Generous(StepStore):
 class _Insatiable(StepStore):
     """Has the model asked again for a step that is recorded."""
 
-    asked: Question | None = None
+    asked: StepInput | None = None
 
     @override
     async def begin(
         self, ref: RunRef, step: int, *, lost: list[TimedOutCall], attempt: int, known: Any
-    ) -> Question | RunState:
+    ) -> StepInput | RunState:
         begun = await super().begin(ref, step, lost=lost, attempt=attempt, known=known)
-        if isinstance(begun, Question) and self.asked is None:
+        if isinstance(begun, StepInput) and self.asked is None:
             self.asked = begun
         return self.asked if self.asked is not None and step == 1 else begun
 
@@ -338,8 +340,8 @@ class _Hasty(DeliveryStore):
     """Tells the newest transition first."""
 
     @override
-    async def waiting(self, ref: RunRef, dead: Any) -> list[CallSchedule]:
-        return (await super().waiting(ref, dead))[::-1]
+    async def list_pending(self, ref: RunRef, dead: Any) -> list[CallSchedule]:
+        return (await super().list_pending(ref, dead))[::-1]
 
 
 class _Uncounted(CallStore):

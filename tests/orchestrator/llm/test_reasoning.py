@@ -30,7 +30,7 @@ from orchestrator.llm.prompts import (
 from orchestrator.llm.tools import AvailableFunction
 from orchestrator.llm.transcript import TranscriptEntry, public_data, reply_data, text_data, turns
 from orchestrator.rules.model_reply import ParsedReply, parse_reply
-from orchestrator.store.database.json_columns import dump, load, load_object
+from orchestrator.store.database.json_columns import from_json, object_from_json, to_json
 from perdure.contract import MessageType
 
 SCHEMA: dict[str, JsonValue] = {
@@ -68,7 +68,7 @@ def _read(*calls: ToolCall, text: str = "") -> ParsedReply:
         {QUERY.tool.name: QUERY, OWN_WORD.tool.name: OWN_WORD},
         check_input=_check,
         check_result=None,
-        parse=load,
+        parse=from_json,
         inline_tools={SEARCH_TOOL: lambda call: ToolResult(call.id, call.name, "found")},
         selected_tools=("sales_query",),
     )
@@ -81,7 +81,9 @@ def test_the_reasoning_is_the_first_parameter_and_everything_else_stays() -> Non
     assert schema["required"] == [REASON_PARAMETER, "sql"]
     assert schema["additionalProperties"] is False
     assert SCHEMA["properties"] == {"sql": {"type": "string"}}, "the user's schema is not touched"
-    assert dump(with_reason_parameter(QUERY.tool).schema) == dump(schema), "the prompt cache holds"
+    assert to_json(with_reason_parameter(QUERY.tool).schema) == to_json(schema), (
+        "the prompt cache holds"
+    )
 
 
 @pytest.mark.parametrize("schema", [{}, {"type": "object"}, {"properties": {}}])
@@ -129,7 +131,9 @@ def test_our_own_tools_have_no_reasons() -> None:
 
 def test_it_is_shown_to_people_and_to_the_model_again() -> None:
     plan = _read(ToolCall("t1", "sales_query", {REASON_PARAMETER: "To see.", "sql": "select 1"}))
-    row = load_object(dump(reply_data(plan.reply, seen=1, selected_tools=plan.selected_tools)))
+    row = object_from_json(
+        to_json(reply_data(plan.reply, seen=1, selected_tools=plan.selected_tools))
+    )
     assert public_data(row)["invocations"] == [
         {
             "id": "t1",
@@ -162,7 +166,7 @@ def test_an_unknown_function_is_told_some_of_the_names_not_thousands() -> None:
         many,
         check_input=_check,
         check_result=None,
-        parse=load,
+        parse=from_json,
     )
     assert "s_0000" in plan.answers[0].content
     assert len(plan.answers[0].content) < 1_000

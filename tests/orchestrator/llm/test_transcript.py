@@ -32,7 +32,7 @@ from orchestrator.llm.transcript import (
     truncate,
     turns,
 )
-from orchestrator.store.database.json_columns import dump, load_object
+from orchestrator.store.database.json_columns import object_from_json, to_json
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 
 Draw = st.DrawFn
@@ -47,7 +47,7 @@ class History:
 
     def write(self, kind: MessageType, data: dict[str, JsonValue]) -> None:
         key = self.entries[-1].key + 2 if self.entries else 7
-        self.entries.append(TranscriptEntry(key, kind, load_object(dump(data))))
+        self.entries.append(TranscriptEntry(key, kind, object_from_json(to_json(data))))
 
     def says_somebody(self, draw: Draw, *, least: int = 0) -> None:
         for _ in range(draw(st.integers(least, 2))):
@@ -173,12 +173,12 @@ replies = st.builds(
 @settings(max_examples=200)
 def test_a_reply_comes_back_from_its_row_as_it_was(reply: ModelResponse) -> None:
     """Blocks go back to the provider verbatim, lone surrogates and NUL included."""
-    row = dump(reply_data(reply, seen=7))
+    row = to_json(reply_data(reply, seen=7))
     row.encode("utf-8")
     assert "\0" not in row
     entries = [
         TranscriptEntry(7, MessageType.HUMAN, text_data("hi")),
-        TranscriptEntry(8, MessageType.AGENT, load_object(row)),
+        TranscriptEntry(8, MessageType.AGENT, object_from_json(row)),
     ]
     (_, said) = turns(entries)
     assert said == AssistantTurn(replace(reply, usage=Usage()))

@@ -17,7 +17,7 @@ from orchestrator.errors import (
 from orchestrator.operations.runs import Operations
 from orchestrator.runtime.clock import now_ms
 from orchestrator.settings import Settings
-from orchestrator.store.database.json_columns import load
+from orchestrator.store.database.json_columns import from_json
 from orchestrator.store.store import Store
 from orchestrator.temporal.client import Temporal
 from orchestrator.temporal.signals import WakeupSender
@@ -119,7 +119,7 @@ async def test_a_run_is_accepted_while_the_engine_is_away_and_found_by_the_sweep
     ref = await office.create()
     assert await office.requests() == []
     assert (await office.store.runs.get(ref)).status == "pending"
-    assert await office.store.sweeps.unheard_runs(now_ms() + 1) == [ref]
+    assert await office.store.sweeps.runs_with_unread_requests(now_ms() + 1) == [ref]
 
 
 async def test_a_run_without_a_name_is_called_by_its_first_words(office: Office) -> None:
@@ -190,7 +190,7 @@ async def test_functions_are_attached_by_reference_or_by_full_name(office: Offic
             f"sales_{'f' * 60}",
         ]
     )
-    attached = load((await office.store.runs.get(ref)).attached_functions or "")
+    attached = from_json((await office.store.runs.get(ref)).attached_functions or "")
     query = {"service": "sales", "function": "query"}
     assert attached == [query, query, {"service": "sales", "function": "f" * 60}]
 
@@ -255,7 +255,10 @@ async def test_a_schema_may_be_given_as_text(office: Office) -> None:
     await office.register("sales", {"name": "query", "schema": '{"type":"object"}'})
     await office.register("other", {"name": "query", "schema": schema})
     known = await office.store.functions.all_of(office.cluster_id)
-    assert [load(record.input_schema or "") for record in known] == [schema, {"type": "object"}]
+    assert [from_json(record.input_schema or "") for record in known] == [
+        schema,
+        {"type": "object"},
+    ]
 
 
 @pytest.mark.parametrize("schema", ["{", "[]", '"text"', {"type": "nonsense"}])

@@ -10,7 +10,7 @@ from orchestrator.llm.messages import ModelResponse, StopReason, Tool, ToolCall
 from orchestrator.llm.tools import AvailableFunction
 from orchestrator.rules.model_reply import ParsedReply, parse_reply
 from orchestrator.store.calls.attempts import retry_delay
-from orchestrator.store.database.json_columns import load
+from orchestrator.store.database.json_columns import from_json
 from perdure.contract import RetryPolicy
 
 QUERY = AvailableFunction(
@@ -33,7 +33,7 @@ def _read(names: list[str], fan_out: int | None) -> ParsedReply:
         {limited.tool.name: limited, COUNT.tool.name: COUNT},
         check_input=lambda function, value: (),
         check_result=None,
-        parse=load,
+        parse=from_json,
     )
 
 

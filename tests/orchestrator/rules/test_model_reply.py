@@ -14,7 +14,7 @@ from orchestrator.llm.prompts import GIVE_UP_TOOL, READ_TOOL, RESULT_TOOL, own_t
 from orchestrator.llm.tools import AvailableFunction
 from orchestrator.rules.agent_loop import ProposedResult
 from orchestrator.rules.model_reply import Check, ParsedReply, parse_reply
-from orchestrator.store.database.json_columns import load
+from orchestrator.store.database.json_columns import from_json
 from perdure.contract import INLINE_RESULT_CHARACTERS, MAX_RESULT_BYTES
 
 QUERY = AvailableFunction(
@@ -43,7 +43,7 @@ def _read(reply: ModelResponse, check_result: Check | None = None) -> ParsedRepl
         {QUERY.tool.name: QUERY},
         check_input=_check_input,
         check_result=check_result,
-        parse=load,
+        parse=from_json,
     )
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import SecretStr
 
-from orchestrator.runtime.encryption import SecretBox, is_sealed
+from orchestrator.runtime.encryption import FieldCipher, is_sealed
 
 _TEXT = st.text(st.characters(codec="utf-8"))
-BOX, OTHER, NONE = SecretBox(b"k" * 32), SecretBox(b"o" * 32), SecretBox(None)
+BOX, OTHER, NONE = FieldCipher(b"k" * 32), FieldCipher(b"o" * 32), FieldCipher(None)
 
 
 @given(_TEXT, _TEXT)
@@ -34,7 +34,7 @@ def test_what_is_sealed_can_be_had_again_and_cannot_be_read(secret: str, owner: 
     ],
     ids=["another key", "no key", "another owner", "cut off", "nothing sealed", "nothing"],
 )
-def test_nothing_opens_for_another_key_or_owner(box: SecretBox, kept: bytes, owner: str) -> None:
+def test_nothing_opens_for_another_key_or_owner(box: FieldCipher, kept: bytes, owner: str) -> None:
     with pytest.raises(ValueError, match="PERDURE_PAYLOAD_KEY"):
         box.open(kept, owner)
 
@@ -45,15 +45,15 @@ def test_what_was_kept_before_the_key_was_set_stays_readable() -> None:
 
 def test_the_key_is_the_settings_payload_key() -> None:
     key = base64.b64encode(b"k" * 32).decode()
-    box = SecretBox.of(SecretStr(key))
+    box = FieldCipher.of(SecretStr(key))
     assert BOX.open(box.seal("secret", "a"), "a") == "secret"
-    assert NONE.open(SecretBox.of(None).seal("secret", "a"), "a") == "secret"
+    assert NONE.open(FieldCipher.of(None).seal("secret", "a"), "a") == "secret"
 
 
 @pytest.mark.parametrize("key", ["", "short", "é" * 44, base64.b64encode(b"k" * 31).decode()])
 def test_a_key_that_is_none_is_refused_with_the_way_to_make_one(key: str) -> None:
     with pytest.raises(ValueError, match="openssl rand -base64 32"):
-        SecretBox.of(SecretStr(key))
+        FieldCipher.of(SecretStr(key))
 
 
 @given(_TEXT, _TEXT)

@@ -32,7 +32,7 @@ async def count_up(database: Database, writers: str, rounds: str) -> None:
                 statement = select(runs.c.version).where(runs.c.key == 1).with_for_update()
                 version = (await write.execute(statement)).scalar_one()
                 await write.execute(update(runs).where(runs.c.key == 1).values(version=version + 1))
-                write.touch(1)
+                write.mark_changed(1)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(int(writers)):
@@ -47,7 +47,7 @@ async def echo(database: Database) -> None:
         async with database.write() as write:
             statement = update(runs).where(runs.c.key == int(key))
             await write.execute(statement.values(version=runs.c.version + 1))
-            write.touch(int(key))
+            write.mark_changed(int(key))
 
 
 async def hang_bell(database: Database) -> None:
@@ -61,7 +61,7 @@ async def hang_bell(database: Database) -> None:
 async def hold_checkpoints(database: Database) -> None:
     """Take the checkpointing role, if it is free, and keep it."""
     assert database.checkpointer is not None
-    await database.checkpointer.in_charge.wait()
+    await database.checkpointer.is_leader.wait()
     say("ready")
     await next_line()
 

@@ -11,17 +11,17 @@ from pydantic import JsonValue
 
 from orchestrator.errors import UnavailableError
 from orchestrator.rules.custom_auth import AUTH_FUNCTION, AUTH_SERVICE
-from orchestrator.runtime.encryption import SecretBox
+from orchestrator.runtime.encryption import FieldCipher
 from orchestrator.store import tables
 from orchestrator.store.database.engine import open_database
-from orchestrator.store.database.json_columns import dump
-from orchestrator.store.sealed_fields import contexts_of, opened_verdict
+from orchestrator.store.database.json_columns import to_json
+from orchestrator.store.sealed_fields import open_auth_result, open_contexts
 from orchestrator.store.store import Store
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import CachePolicy, FunctionConfig, FunctionReference
 from tests.support.stage import Stage, calls_for, new_run
 
-BOX, OTHER, NONE = SecretBox(b"k" * 32), SecretBox(b"o" * 32), SecretBox(None)
+BOX, OTHER, NONE = FieldCipher(b"k" * 32), FieldCipher(b"o" * 32), FieldCipher(None)
 CONTEXT, AUTH = {"token": "hush-context"}, {"user": "hush-auth"}
 GIVEN: dict[str, Any] = {"context": CONTEXT, "auth_context": AUTH}
 
@@ -29,7 +29,7 @@ GIVEN: dict[str, Any] = {"context": CONTEXT, "auth_context": AUTH}
 @pytest.fixture
 async def sealing(database_url: str) -> AsyncGenerator[Stage]:
     """A cluster of a store that has the key."""
-    database = await open_database(database_url, box=BOX)
+    database = await open_database(database_url, cipher=BOX)
     store = Store(database)
     stage = Stage(store, await store.keys.ensure_cluster("sealing"))
     await stage.register("query")
@@ -37,9 +37,9 @@ async def sealing(database_url: str) -> AsyncGenerator[Stage]:
     await database.aclose()
 
 
-def seen_with(stage: Stage, box: SecretBox) -> Stage:
+def seen_with(stage: Stage, box: FieldCipher) -> Stage:
     """The same store, as a process with another key sees it."""
-    stage.store.database.box = box
+    stage.store.database.cipher = box
     return stage
 
 
@@ -59,8 +59,8 @@ async def test_a_function_gets_what_no_row_shows(sealing: Stage) -> None:
 async def test_without_the_key_it_is_kept_as_it_is(stage: Stage) -> None:
     await stage.run(**GIVEN)
     kept = await everything(stage)
-    assert dump(CONTEXT) in kept
-    assert dump(AUTH) in kept
+    assert to_json(CONTEXT) in kept
+    assert to_json(AUTH) in kept
 
 
 async def test_what_was_kept_before_the_key_was_set_stays_readable(sealing: Stage) -> None:
@@ -76,7 +76,7 @@ async def test_what_was_kept_before_the_key_was_set_stays_readable(sealing: Stag
     ids=["no key", "another key"],
 )
 async def test_where_the_key_is_wrong_a_call_waits_for_the_right_one(
-    sealing: Stage, box: SecretBox, said: str
+    sealing: Stage, box: FieldCipher, said: str
 ) -> None:
     ref = await sealing.run(**GIVEN)
     (order,) = await seen_with(sealing, box).called(ref)
@@ -89,9 +89,9 @@ async def test_where_the_key_is_wrong_a_call_waits_for_the_right_one(
 async def test_a_context_opens_in_its_own_run_only(sealing: Stage) -> None:
     mine = await sealing.look(await sealing.run(**GIVEN))
     other = await sealing.look(await sealing.run())
-    assert contexts_of(BOX, mine) == (CONTEXT, AUTH)
+    assert open_contexts(BOX, mine) == (CONTEXT, AUTH)
     with pytest.raises(UnavailableError):
-        contexts_of(BOX, replace(other, context=mine.context))
+        open_contexts(BOX, replace(other, context=mine.context))
 
 
 async def test_results_are_used_again_for_the_same_context_only(sealing: Stage) -> None:
@@ -127,9 +127,9 @@ async def test_a_token_and_what_the_auth_function_says_of_it_are_sealed(sealing:
     shown = await sealing.store.call_queries.get(sealing.cluster_id, call_id)
     call = await sealing.hand_out(RunRef(sealing.cluster_id, shown.run_id), call_id)
     assert call.input == token
-    await sealing.finish(call_id, dump(AUTH))
+    await sealing.finish(call_id, to_json(AUTH))
     assert "hush" not in await everything(sealing)
     shown = await sealing.store.call_queries.get(sealing.cluster_id, call_id)
-    assert opened_verdict(BOX, sealing.cluster_id, shown.content or "") == AUTH
+    assert open_auth_result(BOX, sealing.cluster_id, shown.content or "") == AUTH
     with pytest.raises(UnavailableError, match="PERDURE_PAYLOAD_KEY"):
-        opened_verdict(NONE, sealing.cluster_id, shown.content or "")
+        open_auth_result(NONE, sealing.cluster_id, shown.content or "")

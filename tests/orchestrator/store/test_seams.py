@@ -40,7 +40,7 @@ async def test_calls_are_closed_in_the_turn_that_going_back_begins(stage: Stage)
     await stage.register("query")
     ref = await stage.run()
     await stage.called(ref)
-    await stage.store.runs.settle(ref, Trigger.FAIL, "the store was away")
+    await stage.store.runs.end_turn(ref, Trigger.FAIL, "the store was away")
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
     types = await stage.event_types(ref)
     assert types[types.index("call.finished") - 1 :] == [
@@ -57,7 +57,7 @@ async def test_a_result_that_came_late_answers_the_call_in_the_next_turn(stage: 
     orders = await stage.called(ref, "sales_query", "sales_query", "sales_query")
     for order in orders:
         await stage.hand_out(ref, order.call_id)
-    await stage.store.runs.settle(ref, Trigger.FAIL, "the store was away")
+    await stage.store.runs.end_turn(ref, Trigger.FAIL, "the store was away")
     result, long, request = (order.call_id for order in orders)
     with pytest.raises(SupersededError):
         await stage.finish(result, "1")
@@ -87,7 +87,7 @@ async def test_a_call_that_was_lost_when_the_run_had_ended_waits_for_the_next_tu
     ref = await stage.run(deadline_at=now_ms() + 60_000)
     (order,) = await stage.called(ref)
     await stage.alter(tables.runs, tables.runs.c.id == ref.run_id, deadline_at=now_ms() - 1)
-    assert await stage.store.deadlines.end(ref) is True
+    assert await stage.store.deadlines.fail(ref) is True
     await stage.begin(ref, lost=[TimedOutCall(order.call_id, "deadline")])
     assert (await stage.event_types(ref))[-1] == "run.status"
     assert (await stage.call_row(order.call_id))["result_type"] is None
@@ -118,7 +118,7 @@ async def test_a_summary_that_comes_after_the_end_is_made_again_in_the_next_turn
     ref = await stage.run()
     (order,) = await stage.called(ref)
     await stage.answer(ref, order.call_id, "x" * 20_000)
-    await stage.store.runs.settle(ref, Trigger.FAIL, "the store was away")
+    await stage.store.runs.end_turn(ref, Trigger.FAIL, "the store was away")
     await stage.store.results.show_summary(ref, order.call_id, "much", 20_000)
     assert (await stage.event_types(ref))[-1] == "run.status"
     await stage.send(ref, "and now?")
@@ -134,7 +134,7 @@ async def test_a_turn_that_begins_with_open_calls_is_under_way(stage: Stage) -> 
     await stage.register("query")
     ref = await stage.run()
     (order,) = await stage.called(ref)
-    await stage.store.runs.settle(ref, Trigger.FAIL, "the store was away")
+    await stage.store.runs.end_turn(ref, Trigger.FAIL, "the store was away")
     await stage.send(ref, "and now?")
     standing = await stage.begin(ref)
     assert isinstance(standing, RunState)
@@ -150,7 +150,7 @@ async def test_a_hand_out_that_is_taken_back_after_the_end_is_no_event(stage: St
     (order,) = await stage.called(ref)
     await stage.hand_out(ref, order.call_id)
     await stage.alter(tables.calls, tables.calls.c.id == order.call_id, handed_out_at=1)
-    await stage.store.runs.settle(ref, Trigger.FAIL, "the store was away")
+    await stage.store.runs.end_turn(ref, Trigger.FAIL, "the store was away")
     (lost,) = await stage.store.lost_leases.find_unconfirmed()
     assert await stage.store.lost_leases.release(lost)
     assert (await stage.event_types(ref))[-1] == "run.status"

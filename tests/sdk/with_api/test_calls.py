@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from orchestrator.store import tables
-from orchestrator.store.database.json_columns import dump
+from orchestrator.store.database.json_columns import to_json
 from orchestrator.workflows.interface import RunRef
 from perdure import (
     ApprovalRequest,
@@ -151,7 +151,7 @@ async def _asking(client: AsyncPerdure, stage: Stage, amount: int = 7) -> tuple[
     run = await client.get_run(ref.run_id)
     (made,) = await run.calls()
     made = made.model_copy(update={"input": {"amount": amount}})
-    await stage.alter(tables.calls, tables.calls.c.id == made.id, input=dump(made.input))
+    await stage.alter(tables.calls, tables.calls.c.id == made.id, input=to_json(made.input))
     await work(client, stage, shop, made)
     return ref, made.id
 

@@ -18,8 +18,8 @@ from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.calls.outcomes import Completed, Discarded
-from orchestrator.store.conversation.step_input import Question
-from orchestrator.store.conversation.steps import Recorded
+from orchestrator.store.conversation.step_input import StepInput
+from orchestrator.store.conversation.steps import RecordedStep
 from orchestrator.workflows.interface import CallRef
 from perdure import Context, Service, approval_request, blob
 from perdure.contract import FunctionConfig, FunctionDefinition, RetryPolicy
@@ -275,7 +275,7 @@ async def test_a_step_that_somebody_else_recorded_makes_no_calls_here(
 
     class Frozen(ModelStepRunner):
         @override
-        async def run(self, step_input: Question, **more: Any) -> Recorded:
+        async def run(self, step_input: StepInput, **more: Any) -> RecordedStep:
             began.set()
             await go_on.wait()
             return await super().run(step_input, **more)

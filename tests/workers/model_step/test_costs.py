@@ -9,7 +9,7 @@ import pytest
 from orchestrator.llm.messages import ModelResponse, StopReason, Usage
 from orchestrator.rules.pricing import PriceList, parse_prices
 from orchestrator.store import tables
-from orchestrator.store.conversation.step_input import Question
+from orchestrator.store.conversation.step_input import StepInput
 from orchestrator.workflows.interface import ModelStepInput
 from tests.support.stage import Stage
 from tests.workers.model_step.test_model_step import Parrot, ParrotModels
@@ -37,7 +37,7 @@ async def test_a_step_keeps_what_its_tokens_cost(
     )
     ref = await stage.run(model=model)
     question = await thinker.begin(ModelStepInput(ref), 1)
-    assert isinstance(question, Question)
+    assert isinstance(question, StepInput)
     thinking = asyncio.create_task(thinker.run(question, attempt=1, on_progress=lambda: None))
     await parrot.was_asked(1)
     parrot.replies[0].set_result(

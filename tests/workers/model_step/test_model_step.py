@@ -19,7 +19,7 @@ from orchestrator.llm.messages import (
 )
 from orchestrator.llm.model_names import ModelName
 from orchestrator.settings import Settings
-from orchestrator.store.conversation.step_input import Question
+from orchestrator.store.conversation.step_input import StepInput
 from orchestrator.store.tables import runs
 from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from tests.support.stage import Stage
@@ -85,17 +85,17 @@ def _thinker(
     )
 
 
-async def _ask(thinker: ModelStepRunner, ref: RunRef, step: int = 0, attempt: int = 1) -> Question:
+async def _ask(thinker: ModelStepRunner, ref: RunRef, step: int = 0, attempt: int = 1) -> StepInput:
     question = await thinker.begin(ModelStepInput(ref, step), attempt)
-    assert isinstance(question, Question)
+    assert isinstance(question, StepInput)
     return question
 
 
 def _think(
-    thinker: ModelStepRunner, question: Question, attempt: int = 1
+    thinker: ModelStepRunner, question: StepInput, attempt: int = 1
 ) -> asyncio.Task[RunState]:
     async def think() -> RunState:
-        return (await thinker.run(question, attempt=attempt, on_progress=lambda: None)).standing
+        return (await thinker.run(question, attempt=attempt, on_progress=lambda: None)).state
 
     return asyncio.create_task(think())
 

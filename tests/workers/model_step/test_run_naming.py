@@ -13,7 +13,7 @@ from orchestrator.llm.messages import ErrorAction, ModelError
 from orchestrator.llm.model_names import CLAUDE_HAIKU
 from orchestrator.rules.pricing import PriceList
 from orchestrator.store import tables
-from orchestrator.store.conversation.step_input import Question
+from orchestrator.store.conversation.step_input import StepInput
 from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from tests.support.stage import USAGE, Stage
 from tests.workers.model_step.naming_models import NamingModel, NamingModels
@@ -50,8 +50,8 @@ async def _unnamed(stage: Stage, **changes: Any) -> RunRef:
 
 async def _step(thinker: ModelStepRunner, ref: RunRef, *, attempt: int = 1) -> RunState:
     question = await thinker.begin(ModelStepInput(ref, 0), attempt)
-    assert isinstance(question, Question)
-    return (await thinker.run(question, attempt=attempt, on_progress=lambda: None)).standing
+    assert isinstance(question, StepInput)
+    return (await thinker.run(question, attempt=attempt, on_progress=lambda: None)).state
 
 
 async def test_the_first_step_begins_the_name_and_does_not_wait_for_it(

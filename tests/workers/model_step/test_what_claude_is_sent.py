@@ -22,7 +22,7 @@ from orchestrator.llm.prompts import (
 from orchestrator.llm.tool_selection import MAX_TOOLS
 from orchestrator.settings import Settings
 from orchestrator.store import tables
-from orchestrator.store.conversation.step_input import Question
+from orchestrator.store.conversation.step_input import StepInput
 from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState
 from perdure.contract import FunctionDefinition
 from tests.support.anthropic_server import AnthropicServer, Body, Entry, serving
@@ -73,7 +73,7 @@ class Claude:
         self.server.script = _always(entry)
         thinker = thinker or self.thinker
         question = await thinker.begin(ModelStepInput(ref, 0), 1)
-        assert isinstance(question, Question)
+        assert isinstance(question, StepInput)
         standing, _ = await thinker.run(question, attempt=1, on_progress=lambda: None)
         return self.server.requests[-1], standing
 

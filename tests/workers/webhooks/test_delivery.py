@@ -49,7 +49,7 @@ async def _run(stage: Stage, receiver: Receiver) -> tuple[RunRef, CallSchedule]:
         webhook=WebhookTarget(url=receiver.url()), statuses=[RunStatus.DONE]
     )
     ref = await stage.finished(on_status_change=target, metadata={"team": "sales"})
-    (order,) = await stage.store.deliveries.waiting(ref, [])
+    (order,) = await stage.store.deliveries.list_pending(ref, [])
     return ref, order
 
 
@@ -117,7 +117,7 @@ async def test_a_receiver_that_is_gone_is_told_nothing_more(
     receiver.answers.append(answer(410, b"no more"))
     await _deliver(delivery, ref, order)
     assert await _delivery_of(stage, ref) == ("dead", 1, "410: no more")
-    assert await stage.store.deliveries.waiting(ref, []) == []
+    assert await stage.store.deliveries.list_pending(ref, []) == []
     await _deliver(delivery, ref, order)
     assert len(receiver.told) == 1
 

@@ -11,23 +11,23 @@ from collections.abc import Iterable, Iterator
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from orchestrator.store.database.changes.sqlite_source import Hint
+from orchestrator.store.database.changes.sqlite_source import Notify
 from orchestrator.store.database.changes.udp_notifier import read_keys
-from orchestrator.store.database.drivers.postgres import LIVENESS
+from orchestrator.store.database.drivers.postgres import KEEPALIVE_OPTIONS
 
 CHANNEL = "perdure_runs"
-_PAUSE_SECONDS = 0.005
-_BREATH_SECONDS = 0.001
+_BATCH_SECONDS = 0.005
+_STILL_RUNNING_DELAY_SECONDS = 0.001
 """Before it is told that a run goes on: who committed answers its caller first, and nobody waits for the end of anything."""
 _KEYS_PER_NOTIFY = 350  # a payload may have 7,999 bytes, a key 19 digits and a sign
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-_FAREWELL_SECONDS = 5
-_CRY = "SELECT pg_notify(%(channel)s, payload) FROM unnest(%(payloads)s::text[]) AS payload"
+_FLUSH_SECONDS = 5
+_NOTIFY = "SELECT pg_notify(%(channel)s, payload) FROM unnest(%(payloads)s::text[]) AS payload"
 
 _log = logging.getLogger(__name__)
 
 
-class NotifyHints:
+class PostgresChangeSource:
     """PostgreSQL: NOTIFY after each commit, batched, on one direct connection; LISTEN on another.
 
     A payload is `sender:key,-key,…`, negative where the run goes on; a process does not listen to itself. Each connection is opened when it is first needed
@@ -37,59 +37,59 @@ class NotifyHints:
     def __init__(self, direct_url: str) -> None:
         self._url = direct_url
         self._name = secrets.token_hex(4)
-        self._hint: Hint | None = None
+        self._notify: Notify | None = None
         self._listener: asyncio.Task[None] | None = None
-        self._crier = _Crier(direct_url)
-        self._untold: set[int] = set()
-        self._teller: asyncio.Task[None] | None = None
-        self._complained = self._hoarse = False
+        self._connection = _NotifyConnection(direct_url)
+        self._pending: set[int] = set()
+        self._sender: asyncio.Task[None] | None = None
+        self._warned = self._failing = False
         self.listening = asyncio.Event()
 
-    def start(self, hint: Hint) -> None:
-        self._hint = hint
+    def start(self, notify: Notify) -> None:
+        self._notify = notify
         if self._listener is None:
             self._listener = asyncio.create_task(self._keep_listening(), name="store LISTEN")
 
     def stop(self) -> None:
-        self._hint = None
+        self._notify = None
 
-    def tell(self, keys: frozenset[int]) -> None:
-        self._untold |= keys
-        if self._teller is None or self._teller.done():
-            self._teller = asyncio.create_task(self._tell_all(), name="store NOTIFY")
+    def publish(self, keys: frozenset[int]) -> None:
+        self._pending |= keys
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_pending(), name="store NOTIFY")
 
     async def aclose(self) -> None:
         """Say what is still to be said, and hang up."""
         self.stop()
-        if self._teller is not None:
-            await asyncio.wait([self._teller], timeout=_FAREWELL_SECONDS)
-        for task in (self._teller, self._listener):
+        if self._sender is not None:
+            await asyncio.wait([self._sender], timeout=_FLUSH_SECONDS)
+        for task in (self._sender, self._listener):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-        await self._crier.aclose()
+        await self._connection.aclose()
 
     # -- telling -----------------------------------------------------------------------------------
 
-    async def _tell_all(self) -> None:
+    async def _send_pending(self) -> None:
         """The first commit is told at once, or nearly so; those that follow within 5 ms share a message."""
-        if all(key < 0 for key in self._untold):
-            await asyncio.sleep(_BREATH_SECONDS)
-        while self._untold:
-            keys, self._untold = sorted(self._untold), set[int]()
+        if all(key < 0 for key in self._pending):
+            await asyncio.sleep(_STILL_RUNNING_DELAY_SECONDS)
+        while self._pending:
+            keys, self._pending = sorted(self._pending), set[int]()
             try:
-                await self._crier.cry(list(self._payloads(keys)))
+                await self._connection.notify(list(self._payloads(keys)))
             except (psycopg.Error, OSError) as error:
-                if not self._hoarse:
+                if not self._failing:
                     _log.warning(
                         "others learn of changes a second late",
                         extra={"error": str(error).strip()},
                     )
-                self._hoarse = True
+                self._failing = True
             else:
-                self._hoarse = False
-            await asyncio.sleep(_PAUSE_SECONDS)
+                self._failing = False
+            await asyncio.sleep(_BATCH_SECONDS)
 
     def _payloads(self, keys: list[int]) -> Iterator[str]:
         for start in range(0, len(keys), _KEYS_PER_NOTIFY):
@@ -104,38 +104,38 @@ class NotifyHints:
                 await self._listen()
             except (psycopg.Error, OSError) as error:
                 failures = 0 if self.listening.is_set() else failures + 1
-                self._complain(error)
+                self._warn_once(error)
             self.listening.clear()
             await asyncio.sleep(_RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)])
 
     async def _listen(self) -> None:
-        async with await _direct(self._url, "perdure listener") as connection:
+        async with await _connect(self._url, "perdure listener") as connection:
             await connection.execute(f"LISTEN {CHANNEL}".encode())
             self.listening.set()
-            self._complained = False
-            self._give(None)  # what was told while nobody listened is looked for now
+            self._warned = False
+            self._deliver(None)  # what was told while nobody listened is looked for now
             async for notification in connection.notifies():
-                self._hear(notification.payload)
+                self._on_notification(notification.payload)
 
-    def _hear(self, payload: str) -> None:
+    def _on_notification(self, payload: str) -> None:
         sender, _, keys = payload.partition(":")
         if sender != self._name:
-            self._give(read_keys(keys.encode()))
+            self._deliver(read_keys(keys.encode()))
 
-    def _give(self, keys: Iterable[int] | None) -> None:
-        if self._hint is not None:
-            self._hint(keys)
+    def _deliver(self, keys: Iterable[int] | None) -> None:
+        if self._notify is not None:
+            self._notify(keys)
 
-    def _complain(self, error: Exception) -> None:
-        if not self._complained:
-            self._complained = True
+    def _warn_once(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
             _log.warning(
                 "no LISTEN connection: changes by other processes are seen within a second",
                 extra={"error": str(error).strip()},
             )
 
 
-class _Crier:
+class _NotifyConnection:
     """One direct connection that only tells. Opened when there is something to tell, and again when it was lost.
 
     The pool would lend one that others wait for, and switch it to and fro. PostgreSQL does not wait for the disk for a
@@ -146,13 +146,13 @@ class _Crier:
         self._url = url
         self._connection: psycopg.AsyncConnection | None = None
 
-    async def cry(self, payloads: list[str]) -> None:
+    async def notify(self, payloads: list[str]) -> None:
         """Send these messages. Raises `psycopg.Error` or `OSError` when they could not be sent."""
-        known = self._connection is not None
+        was_open = self._connection is not None
         try:
             await self._send(payloads)
         except psycopg.OperationalError:
-            if not known:
+            if not was_open:
                 raise
             await self._send(payloads)  # the server had hung up meanwhile
 
@@ -163,17 +163,17 @@ class _Crier:
 
     async def _send(self, payloads: list[str]) -> None:
         if self._connection is None:
-            self._connection = await _direct(self._url, "perdure teller")
+            self._connection = await _connect(self._url, "perdure notifier")
         try:
-            await self._connection.execute(_CRY, {"channel": CHANNEL, "payloads": payloads})
+            await self._connection.execute(_NOTIFY, {"channel": CHANNEL, "payloads": payloads})
         except BaseException:
             await self.aclose()
             raise
 
 
-async def _direct(url: str, name: str) -> psycopg.AsyncConnection:
+async def _connect(url: str, name: str) -> psycopg.AsyncConnection:
     return await psycopg.AsyncConnection.connect(
-        make_conninfo(url, application_name=name, **LIVENESS),
+        make_conninfo(url, application_name=name, **KEEPALIVE_OPTIONS),
         autocommit=True,
         prepare_threshold=None,  # a pooler may stand between all the same
     )

@@ -13,26 +13,32 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.store.database.changes.udp_notifier import Bell, Ringer, bell_folder
+from orchestrator.store.database.changes.udp_notifier import (
+    UdpListener,
+    UdpNotifier,
+    listener_folder,
+)
 from orchestrator.store.database.drivers.sqlite_connection import connect
 
-SIGHTS = "SELECT key, version, status FROM runs WHERE key IN (SELECT value FROM json_each(:keys))"
+RUN_VERSIONS_SQL = (
+    "SELECT key, version, status FROM runs WHERE key IN (SELECT value FROM json_each(:keys))"
+)
 """How runs stand, on SQLite."""
 _FALLBACK_SECONDS = 0.1
 _POLL_SECONDS = 0.01
-_GLANCE = 16
+_MAX_INLINE_RUNS = 16
 """Runs that are looked at in the event loop; more are looked at in a thread."""
 
 _log = logging.getLogger(__name__)
 
-Hint = Callable[["Iterable[int] | None"], None]
+Notify = Callable[["Iterable[int] | None"], None]
 """Takes the keys of the runs to look at, negative where the run goes on; None means every run that is waited for."""
 
 
-class Hints(Protocol):
+class ChangeSource(Protocol):
     """Other processes' commits, as far as this one hears of them."""
 
-    def start(self, hint: Hint) -> None:
+    def start(self, notify: Notify) -> None:
         """Somebody waits: hint from now on."""
         ...
 
@@ -40,14 +46,14 @@ class Hints(Protocol):
         """Nobody waits any more."""
         ...
 
-    def tell(self, keys: frozenset[int]) -> None:
+    def publish(self, keys: frozenset[int]) -> None:
         """This process committed changes to these runs."""
         ...
 
     async def aclose(self) -> None: ...
 
 
-class DataVersionHints:
+class SqliteChangeSource:
     """SQLite: processes ring at each other's bells (see `bells.py`), and `PRAGMA data_version` tells of what was not rung.
 
     The counter changes when another connection has committed, ours included. It is asked ten times a second, on a
@@ -61,68 +67,70 @@ class DataVersionHints:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._task: asyncio.Task[None] | None = None
-        self._bell = Bell(bell_folder(path), self._heard)
-        self._ringer = Ringer(bell_folder(path))
-        self._hint: Hint | None = None
+        self._listener = UdpListener(listener_folder(path), self._on_datagram)
+        self._notifier = UdpNotifier(listener_folder(path))
+        self._notify: Notify | None = None
 
-    def start(self, hint: Hint) -> None:
-        self._hint = hint
+    def start(self, notify: Notify) -> None:
+        self._notify = notify
         if self._connection is None:
             self._connection = connect(self._path)
             self._connection.execute("PRAGMA busy_timeout=0")
-            self._hang_bell()
+            self._start_listener()
         known = _data_version(self._connection)
         self._task = asyncio.create_task(
-            self._poll(self._connection, known, hint), name="store data_version"
+            self._poll(self._connection, known, notify), name="store data_version"
         )
 
     def stop(self) -> None:
-        self._hint = None
+        self._notify = None
         if self._task is not None:
             self._task.cancel()
             self._task = None
 
-    def tell(self, keys: frozenset[int]) -> None:
-        self._ringer.ring(keys, own=self._bell.port)
+    def publish(self, keys: frozenset[int]) -> None:
+        self._notifier.send(keys, own=self._listener.port)
 
-    def glance(self, keys: Collection[int]) -> list[tuple[int, int, str]] | None:
+    def read_versions(self, keys: Collection[int]) -> list[tuple[int, int, str]] | None:
         """How a few runs stand, read where the counter is: a tenth of what a visit to a thread costs. None: not so."""
-        if self._connection is None or len(keys) > _GLANCE:
+        if self._connection is None or len(keys) > _MAX_INLINE_RUNS:
             return None
         try:
-            return self._connection.execute(SIGHTS, {"keys": str(list(keys))}).fetchall()
+            return self._connection.execute(RUN_VERSIONS_SQL, {"keys": str(list(keys))}).fetchall()
         except sqlite3.OperationalError:  # busy just now
             return None
 
     async def aclose(self) -> None:
         self.stop()
-        self._bell.take_down()
-        self._ringer.close()
+        self._listener.stop()
+        self._notifier.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _hang_bell(self) -> None:
+    def _start_listener(self) -> None:
         """Once, and for good: to come and go with each waiter would cost more than to hear what nobody waits for."""
         try:
-            self._bell.hang()
+            self._listener.start()
         except (OSError, NotImplementedError) as error:
             _log.warning(
                 "no bell can be hung up: the database is asked instead", extra={"error": str(error)}
             )
 
-    def _heard(self, keys: frozenset[int]) -> None:
-        if self._hint is not None:
-            self._hint(keys)
+    def _on_datagram(self, keys: frozenset[int]) -> None:
+        if self._notify is not None:
+            self._notify(keys)
 
-    async def _poll(self, connection: sqlite3.Connection, known: int | None, hint: Hint) -> None:
-        pause = _FALLBACK_SECONDS if self._bell.port else _POLL_SECONDS
+    async def _poll(
+        self, connection: sqlite3.Connection, known: int | None, notify: Notify
+    ) -> None:
+        pause = _FALLBACK_SECONDS if self._listener.port else _POLL_SECONDS
         while True:
             await asyncio.sleep(pause)
             version = _data_version(connection)
             if version is None or version != known:
                 known = version
-                hint(None)
+                notify(None)
 
 
 def _data_version(connection: sqlite3.Connection) -> int | None:

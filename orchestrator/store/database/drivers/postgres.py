@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 _RETRY_STATES = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: the server undid the transaction, and asks to try it again."""
-LIVENESS = {
+KEEPALIVE_OPTIONS = {
     "connect_timeout": 10,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -29,7 +29,7 @@ def postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
 
     `?pooler=1` in the URL says that a transaction pooler (PgBouncer) stands between: no prepared statements and no pipelining then.
     """
-    arguments: dict[str, Any] = {"application_name": "perdure", **LIVENESS}
+    arguments: dict[str, Any] = {"application_name": "perdure", **KEEPALIVE_OPTIONS}
     if behind_pooler(url):
         arguments["prepare_threshold"] = None
     elif "options" not in url.query:

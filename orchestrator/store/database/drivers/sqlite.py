@@ -7,7 +7,7 @@ a commit take about 0.75 ms instead of 1.35, a read 0.23 instead of 0.55 (2 core
 
 A transaction begins by itself with the first statement: BEGIN IMMEDIATE for the writer, a deferred snapshot for readers.
 
-Inside a writing transaction statements that are marked `quick` do not cross at all: SQLite changes pages in memory, and
+Inside a writing transaction statements that are marked `inline` do not cross at all: SQLite changes pages in memory, and
 only the COMMIT waits for the disk. So a transaction that locks a run, writes some rows and commits crosses once.
 """
 
@@ -28,15 +28,15 @@ from typing_extensions import override
 
 from orchestrator.store.database.drivers.sqlite_connection import (
     begin_immediate,
-    begins_at_once,
+    can_begin_now,
     connect,
 )
 
-_LARGE = 65_536
+_MAX_INLINE_LENGTH = 65_536
 """Characters or bytes of one value that are written in the connection's thread."""
-_MANY = 50
+_MAX_INLINE_ROWS = 50
 """Rows of one statement of which the same is true."""
-_GLANCES = 2
+_INLINE_CONNECTIONS = 2
 """At once. They hardly ever overlap, since none of them waits for anything."""
 
 T = TypeVar("T")
@@ -58,16 +58,16 @@ class SqliteCursor:
         return self
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
-        if self._connection.is_quick([parameters]):
-            self._work("execute", statement, parameters)
+        if self._connection.can_run_inline([parameters]):
+            self._run("execute", statement, parameters)
         else:
-            await self._connection.submit(lambda: self._work("execute", statement, parameters))
+            await self._connection.submit(lambda: self._run("execute", statement, parameters))
 
     async def executemany(self, statement: str, parameters: Sequence[Sequence[Any]]) -> None:
-        if self._connection.is_quick(parameters):
-            self._work("executemany", statement, parameters)
+        if self._connection.can_run_inline(parameters):
+            self._run("executemany", statement, parameters)
         else:
-            await self._connection.submit(lambda: self._work("executemany", statement, parameters))
+            await self._connection.submit(lambda: self._run("executemany", statement, parameters))
 
     async def fetchall(self) -> list[Any]:
         return self._rows
@@ -75,10 +75,10 @@ class SqliteCursor:
     async def close(self) -> None:
         self._rows = []
 
-    def _work(
+    def _run(
         self, method: Literal["execute", "executemany"], statement: str, parameters: Sequence[Any]
     ) -> None:
-        cursor = self._connection.begun().cursor()
+        cursor = self._connection.begin_if_needed().cursor()
         try:
             if method == "execute":
                 cursor.execute(statement, parameters)
@@ -98,18 +98,20 @@ class SqliteConnection:
     It has the shape that SQLAlchemy's aiosqlite dialect asks of a connection, and no more.
     """
 
-    isolation_level: None = None  # transactions are begun by `begun`, never by the sqlite3 module
+    isolation_level: None = (
+        None  # transactions are begun by `begin_if_needed`, never by the sqlite3 module
+    )
 
     def __init__(self, path: Path, *, foreign_keys: bool = True) -> None:
         self._path = path
         self._foreign_keys = foreign_keys
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._thread = Thread(target=self._serve, name=f"sqlite {path.name}", daemon=True)
+        self._thread = Thread(target=self._run_jobs, name=f"sqlite {path.name}", daemon=True)
         self._raw: sqlite3.Connection | None = None
         self._writes = False
-        self._under_way = 0
-        self.quick = False
+        self._pending_jobs = 0
+        self.inline = False
         """Whether the statement that comes next is marked so."""
 
     async def open(self) -> Self:
@@ -132,16 +134,16 @@ class SqliteConnection:
         self._put(future, work)
         return future
 
-    def is_quick(self, rows: Sequence[Sequence[Any]]) -> bool:
+    def can_run_inline(self, rows: Sequence[Sequence[Any]]) -> bool:
         """Whether the statement may be executed here and now, in a transaction that is begun then."""
-        quick, self.quick = self.quick, False
-        if not (quick and self._writes and self._under_way == 0) or _is_large(rows):
+        inline, self.inline = self.inline, False
+        if not (inline and self._writes and self._pending_jobs == 0) or _is_large(rows):
             return False
-        return self._opened().in_transaction or begins_at_once(self._opened())
+        return self._require_open().in_transaction or can_begin_now(self._require_open())
 
-    def begun(self) -> sqlite3.Connection:
+    def begin_if_needed(self) -> sqlite3.Connection:
         """The raw connection inside a transaction. Only for the connection's thread."""
-        raw = self._opened()
+        raw = self._require_open()
         if not raw.in_transaction:
             if self._writes:
                 begin_immediate(raw)
@@ -159,13 +161,13 @@ class SqliteConnection:
         return SqliteCursor(self)
 
     async def create_function(self, *arguments: Any, **options: Any) -> None:
-        await self.submit(lambda: self._opened().create_function(*arguments, **options))
+        await self.submit(lambda: self._require_open().create_function(*arguments, **options))
 
     async def commit(self) -> None:
         await self.submit(lambda: self._end("COMMIT"))
 
     async def rollback(self) -> None:
-        self._submit_blindly(lambda: self._end("ROLLBACK"))
+        self._submit_unawaited(lambda: self._end("ROLLBACK"))
 
     async def close(self) -> None:
         if self._raw is not None:
@@ -173,39 +175,39 @@ class SqliteConnection:
             self.stop()
 
     def stop(self) -> None:
-        self._submit_blindly(self._close)
+        self._submit_unawaited(self._close)
         self._jobs.put(None)
 
-    def _submit_blindly(self, work: Callable[[], object]) -> None:
+    def _submit_unawaited(self, work: Callable[[], object]) -> None:
         # Not awaited: whatever is submitted next comes after it, and so no cancellation can come between.
         self._put(None, work)
 
     def _put(self, future: asyncio.Future[Any] | None, work: Callable[[], Any]) -> None:
-        self._under_way += 1
+        self._pending_jobs += 1
         self._jobs.put((future, work))
 
     # -- inside the thread -------------------------------------------------------------------------
 
-    def _serve(self) -> None:
+    def _run_jobs(self) -> None:
         while (job := self._jobs.get()) is not None:
             future, work = job
             try:
                 result = work()
             except BaseException as error:  # noqa: BLE001 - it is raised where the work was submitted
-                self._settle(future, None, error)
+                self._post_outcome(future, None, error)
             else:
-                self._settle(future, result, None)
+                self._post_outcome(future, result, None)
 
-    def _settle(
+    def _post_outcome(
         self, future: asyncio.Future[Any] | None, result: object, error: BaseException | None
     ) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
-            self._loop.call_soon_threadsafe(self._settled, future, result, error)
+            self._loop.call_soon_threadsafe(self._finish_job, future, result, error)
 
-    def _settled(
+    def _finish_job(
         self, future: asyncio.Future[Any] | None, result: object, error: BaseException | None
     ) -> None:
-        self._under_way -= 1
+        self._pending_jobs -= 1
         if future is not None:
             _resolve(future, result, error)
 
@@ -216,7 +218,7 @@ class SqliteConnection:
         self._raw = raw
 
     def _become_writer(self) -> None:
-        raw = self._opened()
+        raw = self._require_open()
         self._end("ROLLBACK")
         raw.execute("PRAGMA query_only=OFF")
         # `begin_immediate` does the waiting, and more closely than SQLite would.
@@ -232,13 +234,13 @@ class SqliteConnection:
             self._raw.close()
             self._raw = None
 
-    def _opened(self) -> sqlite3.Connection:
+    def _require_open(self) -> sqlite3.Connection:
         if self._raw is None:
             raise sqlite3.OperationalError("no active connection")
         return self._raw
 
 
-class GlancingConnection(SqliteConnection):
+class InlineConnection(SqliteConnection):
     """One without a thread: what is submitted is done at once, in the event loop.
 
     A visit to a thread costs ten times as much as a row that is found by its key, and on a busy machine it waits for two
@@ -266,7 +268,7 @@ class GlancingConnection(SqliteConnection):
         self._close()
 
     @override
-    def _submit_blindly(self, work: Callable[[], object]) -> None:
+    def _submit_unawaited(self, work: Callable[[], object]) -> None:
         work()
 
 
@@ -280,8 +282,10 @@ def _resolve(future: asyncio.Future[Any], result: object, error: BaseException |
 
 
 def _is_large(rows: Sequence[Sequence[Any]]) -> bool:
-    return len(rows) > _MANY or any(
-        isinstance(value, str | bytes) and len(value) > _LARGE for row in rows for value in row
+    return len(rows) > _MAX_INLINE_ROWS or any(
+        isinstance(value, str | bytes) and len(value) > _MAX_INLINE_LENGTH
+        for row in rows
+        for value in row
     )
 
 
@@ -291,9 +295,9 @@ def sqlite_engine(path: Path, readers: int, *, foreign_keys: bool = True) -> Asy
     return _engine(path, readers + 1, lambda: SqliteConnection(path, foreign_keys=foreign_keys))
 
 
-def glancing_engine(path: Path) -> AsyncEngine:
-    """An engine for questions that are answered in the event loop; see `GlancingConnection`."""
-    return _engine(path, _GLANCES, lambda: GlancingConnection(path))
+def inline_engine(path: Path) -> AsyncEngine:
+    """An engine for questions that are answered in the event loop; see `InlineConnection`."""
+    return _engine(path, _INLINE_CONNECTIONS, lambda: InlineConnection(path))
 
 
 def _engine(path: Path, connections: int, make: Callable[[], SqliteConnection]) -> AsyncEngine:

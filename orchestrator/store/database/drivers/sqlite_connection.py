@@ -46,7 +46,7 @@ def begin_immediate(raw: sqlite3.Connection) -> None:
             return
 
 
-def begins_at_once(raw: sqlite3.Connection) -> bool:
+def can_begin_now(raw: sqlite3.Connection) -> bool:
     """Begin a writing transaction if no other process writes just now."""
     try:
         raw.execute("BEGIN IMMEDIATE")

@@ -22,7 +22,7 @@ CHECKPOINT_BYTES = 4 * 1024 * 1024
 TRUNCATE_BYTES = 64 * 1024 * 1024
 """A log larger than this is moved and emptied, for which writers wait a moment."""
 _PERIOD_SECONDS = 1.0
-_TRUNCATE_PATIENCE_MS = 500
+_TRUNCATE_TIMEOUT_MS = 500
 
 _log = logging.getLogger(__name__)
 
@@ -33,13 +33,13 @@ class Checkpointer:
     def __init__(
         self, path: Path, *, period: float = _PERIOD_SECONDS, limit: int = CHECKPOINT_BYTES
     ) -> None:
-        self.in_charge = asyncio.Event()
+        self.is_leader = asyncio.Event()
         self._path = path
         self._wal = Path(f"{path}-wal")
         self._lock = FileLock(Path(f"{path}-checkpoint.lock"))
         self._period = period
         self._limit = limit
-        self._done: tuple[int, int] | None = None
+        self._checkpointed_state: tuple[int, int] | None = None
         self._task = asyncio.create_task(self._watch(), name="store checkpoints")
 
     async def aclose(self) -> None:
@@ -48,18 +48,18 @@ class Checkpointer:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         self._lock.release()
-        self.in_charge.clear()
+        self.is_leader.clear()
 
     async def _watch(self) -> None:
         while True:
             if self._lock.try_acquire():
-                self.in_charge.set()
-                await self._tend()
+                self.is_leader.set()
+                await self._checkpoint_if_needed()
             await asyncio.sleep(self._period)
 
-    async def _tend(self) -> None:
+    async def _checkpoint_if_needed(self) -> None:
         state = self._wal_state()
-        if state[0] <= self._limit or state == self._done:
+        if state[0] <= self._limit or state == self._checkpointed_state:
             return
         mode: Literal["PASSIVE", "TRUNCATE"] = (
             "TRUNCATE" if state[0] > TRUNCATE_BYTES else "PASSIVE"
@@ -74,7 +74,7 @@ class Checkpointer:
         except sqlite3.Error as error:
             _log.warning("the write-ahead log could not be moved", extra={"error": str(error)})
         else:
-            self._done = state if complete else None
+            self._checkpointed_state = state if complete else None
 
     def _wal_state(self) -> tuple[int, int]:
         """Size and time of the log's last change; the log is absent while nobody wrote."""
@@ -92,7 +92,7 @@ def checkpoint(path: Path, mode: Literal["PASSIVE", "TRUNCATE"]) -> bool:
     """
     raw = connect(path)
     try:
-        raw.execute(f"PRAGMA busy_timeout={_TRUNCATE_PATIENCE_MS}")
+        raw.execute(f"PRAGMA busy_timeout={_TRUNCATE_TIMEOUT_MS}")
         blocked, pages, moved = raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     except sqlite3.OperationalError as error:
         if is_busy(error):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.store.calls.outcomes import Completed, Retry
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import FunctionConfig, ResultType, RetryPolicy
 from tests.support.stage import HANDLER, Stage
@@ -41,7 +41,7 @@ async def test_a_call_keeps_the_configuration_it_was_made_under(stage: Stage) ->
     await stage.register("query", config=FunctionConfig(retries=0, timeout_seconds=50.0))
     assert (await stage.hand_out(ref, call_id)).timeout_seconds == 5
     assert (await stage.finish(call_id, "no", kind=REJECTED)).attempt_outcome == Retry("no", 7.0)
-    kept = load_object((await stage.call_row(call_id))["config"])
+    kept = object_from_json((await stage.call_row(call_id))["config"])
     assert kept["retry"] == {"initialSeconds": 7.0, "coefficient": 2.0, "maximumSeconds": 60.0}
 
 
@@ -58,7 +58,7 @@ async def test_both_contexts_go_with_every_hand_out(stage: Stage, kind: str) -> 
     ref = await stage.run(on_status_change=HANDLER, **asker)
     (order,) = await stage.called(ref)
     if kind == "handler":
-        order = (await stage.store.deliveries.waiting(ref, []))[0]
+        order = (await stage.store.deliveries.list_pending(ref, []))[0]
     given = await stage.hand_out(ref, order.call_id)
     assert given.handler is (kind == "handler")
     assert (given.run_context, given.auth_context) == ({"tenant": "a"}, {"user": "b"})

@@ -73,7 +73,7 @@ async def test_a_call_with_a_result_is_completed_instead_of_given_out_again(stag
 async def test_nobody_is_given_a_call_of_a_run_that_has_ended(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.store.runs.cancel(ref, "enough")
-    await stage.store.runs.settle(ref, Trigger.CANCEL, "")
+    await stage.store.runs.end_turn(ref, Trigger.CANCEL, "")
     given = await stage.store.calls.lease(CallRef(ref, call_id), "m1", b"t")
     assert given == Discarded("the run is cancelled")
 
@@ -133,7 +133,7 @@ async def test_a_machine_learns_from_its_heartbeat_that_the_run_was_cancelled(
     await stage.hand_out(ref, call_id)
     await stage.store.runs.cancel(ref, "enough")
     assert (await stage.lease(call_id))[1] is True
-    await stage.store.runs.settle(ref, Trigger.CANCEL, "")
+    await stage.store.runs.end_turn(ref, Trigger.CANCEL, "")
     assert (await stage.lease(call_id))[1] is True
 
 
@@ -297,7 +297,7 @@ async def test_a_result_after_the_end_is_refused_and_kept_as_evidence_once(stage
     ref, call_id = await _called(stage)
     await stage.hand_out(ref, call_id)
     await stage.store.runs.cancel(ref, "enough")
-    await stage.store.runs.settle(ref, Trigger.CANCEL, "")
+    await stage.store.runs.end_turn(ref, Trigger.CANCEL, "")
     with pytest.raises(SupersededError, match="is cancelled"):
         await stage.finish(call_id, '"late"')
     with pytest.raises(SupersededError, match="has its result"):

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.errors import SupersededError
 from orchestrator.store.calls.outcomes import AtCapacity, Completed, Discarded, Leased
-from orchestrator.store.conversation.steps import Recorded
+from orchestrator.store.conversation.steps import RecordedStep
 from orchestrator.workflows.interface import CallOutcome, CallRef, CallSchedule, RunRef
 from perdure.contract import FunctionConfig
 from tests.support.stage import Stage, calls_for, plan_of
@@ -27,7 +27,7 @@ class Process:
         return len(orders) <= self.room
 
 
-async def _record(stage: Stage, ref: RunRef, *names: str, maker: Process) -> Recorded:
+async def _record(stage: Stage, ref: RunRef, *names: str, maker: Process) -> RecordedStep:
     question = await stage.ask(ref)
     return await stage.store.steps.record(
         question,
@@ -35,12 +35,12 @@ async def _record(stage: Stage, ref: RunRef, *names: str, maker: Process) -> Rec
         seen=question.entries[-1].key,
         attempt=1,
         duration_ms=7,
-        maker=maker,
+        executor=maker,
     )
 
 
-async def _calls(stage: Stage, recorded: Recorded) -> list[tuple[Any, ...]]:
-    rows = [await stage.call_row(order.call_id) for order in recorded.standing.orders]
+async def _calls(stage: Stage, recorded: RecordedStep) -> list[tuple[Any, ...]]:
+    rows = [await stage.call_row(order.call_id) for order in recorded.state.orders]
     return [(row["status"], row["machine_id"], row["handouts"], row["attempts"]) for row in rows]
 
 
@@ -48,8 +48,8 @@ async def test_calls_begin_with_the_reply_that_asks_for_them(stage: Stage) -> No
     await stage.register("query", config=FunctionConfig(retries=5))
     ref = await stage.run()
     recorded = await _record(stage, ref, "sales_query", "sales_query", maker=Process())
-    ids = [order.call_id for order in recorded.standing.orders]
-    assert [(given.call.id, given.call.attempt) for given in recorded.handed] == [
+    ids = [order.call_id for order in recorded.state.orders]
+    assert [(given.call.id, given.call.attempt) for given in recorded.leased] == [
         (ids[0], 1),
         (ids[1], 1),
     ]
@@ -64,7 +64,7 @@ async def test_a_result_counts_from_the_process_that_has_the_call(stage: Stage) 
     await stage.register("query")
     ref = await stage.run()
     recorded = await _record(stage, ref, "sales_query", maker=Process())
-    await stage.finish(recorded.handed[0].call.id, machine="the-worker")
+    await stage.finish(recorded.leased[0].call.id, machine="the-worker")
     assert await _calls(stage, recorded) == [("success", "the-worker", 1, 1)]
 
 
@@ -82,7 +82,7 @@ async def test_calls_that_may_have_to_wait_are_given_to_nobody(
     await stage.register("query", config=config)
     ref = await stage.run()
     recorded = await _record(stage, ref, "sales_query", "sales_query", maker=Process(room))
-    assert recorded.handed == ()
+    assert recorded.leased == ()
     assert await _calls(stage, recorded) == [("pending", None, 0, 0)] * 2
 
 
@@ -91,7 +91,7 @@ async def test_nothing_is_given_while_a_person_is_asked(stage: Stage) -> None:
     await stage.register("look", service="other", machine="m2")
     ref = await stage.run()
     recorded = await _record(stage, ref, "sales_query", "other_look", maker=Process())
-    assert (recorded.handed, recorded.standing.status) == ((), "paused")
+    assert (recorded.leased, recorded.state.status) == ((), "paused")
     assert await _calls(stage, recorded) == [("pending", None, 0, 0)]
 
 
@@ -106,16 +106,16 @@ async def test_nothing_is_given_of_a_run_that_is_to_be_cancelled(stage: Stage) -
         seen=question.entries[-1].key,
         attempt=1,
         duration_ms=7,
-        maker=Process(),
+        executor=Process(),
     )
-    assert (recorded.handed, recorded.standing.status) == ((), "cancelled")
+    assert (recorded.leased, recorded.state.status) == ((), "cancelled")
 
 
 async def _made_within_a_step(stage: Stage, *, retries: int = 0) -> CallRef:
     await stage.register("query", machine="the-worker", config=FunctionConfig(retries=retries))
     ref = await stage.run()
     recorded = await _record(stage, ref, "sales_query", maker=Process())
-    return CallRef(ref, recorded.handed[0].call.id)
+    return CallRef(ref, recorded.leased[0].call.id)
 
 
 @pytest.mark.parametrize("retries", [0, 5])

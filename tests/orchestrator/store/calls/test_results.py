@@ -12,7 +12,7 @@ from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Completed, to_result_content
-from orchestrator.store.database.json_columns import load
+from orchestrator.store.database.json_columns import from_json
 from orchestrator.workflows.interface import CallOutcome, PendingRequests, RunRef
 from perdure.contract import INLINE_RESULT_CHARACTERS, ResultType
 from tests.support.stage import Stage, calls_for
@@ -196,7 +196,7 @@ async def test_nul_and_lone_surrogates_are_stored_escaped_and_shown(
     assert await _shown(stage, ref) == shown
     assert await stage.store.results.original(ref, call_id) == (shown, False)
     if not isinstance(result, str):
-        assert load(shown) == result
+        assert from_json(shown) == result
 
 
 async def test_odd_characters_in_an_error_fail_no_retry(stage: Stage) -> None:
@@ -239,7 +239,7 @@ async def test_a_run_that_has_ended_is_not_to_be_cancelled(stage: Stage) -> None
     ref = await stage.run()
     await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
-    await stage.store.runs.settle(ref, Trigger.CANCEL, "")
+    await stage.store.runs.end_turn(ref, Trigger.CANCEL, "")
     assert await stage.store.calls.read_pending_requests(ref) == PendingRequests(over=True)
 
 

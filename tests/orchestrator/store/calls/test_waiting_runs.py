@@ -260,6 +260,6 @@ async def test_among_ten_thousand_waiting_runs_one_wakes_within_a_second(stage: 
     await decide(stage, call_id)
     assert (await standing(stage, ref)).orders
     assert await stage.store.approvals.overdue() == []
-    assert await stage.store.sweeps.unheard_runs(now_ms() - 2_000) == []
+    assert await stage.store.sweeps.runs_with_unread_requests(now_ms() - 2_000) == []
     assert len(await stage.store.approvals.page(stage.cluster_id, after=0, limit=50)) == 50
     assert time.monotonic() - began < 1

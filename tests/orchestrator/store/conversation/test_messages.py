@@ -14,7 +14,7 @@ from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
 from orchestrator.store.conversation.messages import MAX_QUEUED
-from orchestrator.store.database.json_columns import load, load_object
+from orchestrator.store.database.json_columns import from_json, object_from_json
 from perdure.contract import CreateMessage, MessageType
 from tests.support.stage import Stage, calls_for, result_of, text_of
 
@@ -78,7 +78,7 @@ async def test_a_follow_up_begins_the_next_turn_in_the_same_transaction(
     if end == "done":
         await stage.think(ref, text_of("the answer"))
     else:
-        await stage.store.runs.settle(ref, Trigger.FAIL, "no model")
+        await stage.store.runs.end_turn(ref, Trigger.FAIL, "no model")
     message = await stage.send(ref, "again")
     run = await stage.look(ref)
     assert (run.status, run.turn, message.turn) == ("pending", 2, 2)
@@ -119,7 +119,7 @@ async def test_a_run_that_is_not_interactive_takes_no_message(stage: Stage, busy
 async def test_a_message_to_a_paused_run_waits_with_it(stage: Stage) -> None:
     ref = await stage.run()
     await stage.ask(ref)
-    await stage.store.steps.break_off(ref, 1, Trigger.PAUSE, "no money", attempt=1)
+    await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)
     await stage.send(ref, "hello?")
     assert (await stage.look(ref)).status == "paused"
     await stage.store.runs.resume(ref)
@@ -204,7 +204,7 @@ async def test_messages_are_listed_oldest_first_in_pages(stage: Stage) -> None:
         await stage.send(ref, text)
     page = await stage.store.messages.page(ref, after=0, limit=3)
     rest = await stage.store.messages.page(ref, after=page[-1].key, limit=3)
-    texts = [load_object(message.data)["message"] for message in [*page, *rest]]
+    texts = [object_from_json(message.data)["message"] for message in [*page, *rest]]
     assert texts == ["go", "one", "two", "three"]
     assert await stage.store.messages.page(ref, after=rest[-1].key, limit=3) == []
 
@@ -215,7 +215,7 @@ async def test_what_a_model_says_is_kept_whatever_characters_it_has(stage: Stage
     await stage.think(ref, text_of(said))
     _, (_, data) = await stage.messages(ref)
     assert data["message"] == said
-    assert load((await stage.look(ref)).result or "") == said
+    assert from_json((await stage.look(ref)).result or "") == said
 
 
 async def test_a_callers_id_can_never_be_the_one_of_a_result(stage: Stage) -> None:

@@ -10,8 +10,8 @@ from orchestrator.llm.prompts import READ_TOOL, RESULT_TOOL
 from orchestrator.llm.transcript import turns
 from orchestrator.rules import agent_loop as agent
 from orchestrator.store import tables
-from orchestrator.store.conversation.step_input import Question
-from orchestrator.store.database.json_columns import load, load_object
+from orchestrator.store.conversation.step_input import StepInput
+from orchestrator.store.database.json_columns import from_json, object_from_json
 from orchestrator.workflows.interface import RunRef, RunState, TimedOutCall
 from perdure.contract import FunctionReference
 from tests.support.stage import HANDLER, WHOLE_NUMBER, Stage, calls_for, result_of, text_of
@@ -24,7 +24,7 @@ async def test_calls_that_temporal_gave_up_on_are_answered_with_a_failure(stage:
     await stage.answer(ref, kept.call_id)
     given_up = [TimedOutCall(lost.call_id, "deadline"), TimedOutCall(kept.call_id, "deadline")]
     question = await stage.begin(ref, 2, lost=given_up)
-    assert isinstance(question, Question)
+    assert isinstance(question, StepInput)
     last = turns(question.entries)[-1]
     assert isinstance(last, UserTurn)
     assert [(r.is_error, r.content) for r in last.results] == [
@@ -32,7 +32,7 @@ async def test_calls_that_temporal_gave_up_on_are_answered_with_a_failure(stage:
         (True, "The call did not finish in time: deadline"),
     ]
     again = await stage.begin(ref, 2, lost=given_up, attempt=2)
-    assert isinstance(again, Question)
+    assert isinstance(again, StepInput)
     assert again.entries == question.entries
 
 
@@ -148,9 +148,9 @@ async def test_odd_characters_in_a_result_reach_the_handler(stage: Stage) -> Non
     ref = await stage.run(on_status_change=HANDLER)
     result = {"value": "NUL \0, half \ud800"}
     await stage.think(ref, result_of({**result}))
-    assert load((await stage.look(ref)).result or "") == result
+    assert from_json((await stage.look(ref)).result or "") == result
     call = (await stage.rows(tables.calls))[-1]
-    assert load_object(call["input"])["result"] == result
+    assert object_from_json(call["input"])["result"] == result
 
 
 async def test_only_what_is_attached_and_not_private_is_offered_in_a_stable_order(

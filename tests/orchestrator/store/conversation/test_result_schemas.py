@@ -6,7 +6,7 @@ import pytest
 from pydantic import JsonValue
 
 from orchestrator.rules import agent_loop as agent
-from orchestrator.store.database.json_columns import dump, load
+from orchestrator.store.database.json_columns import from_json, to_json
 from tests.support.stage import Stage, result_of, text_of
 
 _DRAFT_7 = "http://json-schema.org/draft-07/schema#"
@@ -30,19 +30,19 @@ _DRAFT_2020 = "https://json-schema.org/draft/2020-12/schema"
 async def test_any_top_and_both_drafts(
     stage: Stage, schema: JsonValue, fits: JsonValue, breaks: JsonValue
 ) -> None:
-    ref = await stage.run(result_schema=dump(schema))
+    ref = await stage.run(result_schema=to_json(schema))
     assert (await stage.think(ref, result_of(breaks))).status == "running"
     assert (await stage.think(ref, result_of(fits))).status == "done"
     run = await stage.look(ref)
-    assert (load(run.result or "null"), run.result_null_reason) == (fits, None)
+    assert (from_json(run.result or "null"), run.result_null_reason) == (fits, None)
 
 
 async def test_what_cannot_be_had_is_null_with_the_reason(stage: Stage) -> None:
-    ref = await stage.run(result_schema=dump({"type": "array", "minItems": 1}))
+    ref = await stage.run(result_schema=to_json({"type": "array", "minItems": 1}))
     for _ in range(agent.MAX_CORRECTIONS + 1):
         await stage.think(ref, result_of([]))
     run = await stage.look(ref)
-    assert (run.status, load(run.result or "null")) == ("done", None)
+    assert (run.status, from_json(run.result or "null")) == ("done", None)
     assert "less than 1 item" in (run.result_null_reason or "")
 
 
@@ -51,4 +51,4 @@ async def test_without_a_schema_the_result_is_the_answer(stage: Stage, answer: s
     ref = await stage.run()
     await stage.think(ref, text_of(answer))
     run = await stage.look(ref)
-    assert (load(run.result or "null"), run.result_null_reason) == (answer, None)
+    assert (from_json(run.result or "null"), run.result_null_reason) == (answer, None)

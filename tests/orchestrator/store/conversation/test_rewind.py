@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import ConflictError, NotFoundError, SupersededError
 from orchestrator.llm.messages import AssistantTurn, UserTurn
 from orchestrator.rules.lifecycle import Trigger
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType
 from tests.orchestrator.store.conversation.conversations import asked, first_id, rows_of
@@ -22,7 +22,7 @@ async def test_an_edit_of_a_run_that_has_ended_begins_its_next_turn(stage: Stage
     if end == "done":
         await stage.think(ref, text_of("the answer"))
     else:
-        await stage.store.runs.settle(ref, Trigger.FAIL, "no model")
+        await stage.store.runs.end_turn(ref, Trigger.FAIL, "no model")
     before = await stage.look(ref)
     edited, is_new = await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
     run = await stage.look(ref)
@@ -39,11 +39,13 @@ async def test_what_an_edit_replaces_is_kept_and_marked(stage: Stage) -> None:
     ref = await stage.finished()
     message_id = await first_id(stage, ref)
     await stage.store.rewind.edit(ref, message_id, "go slowly")
-    kept = [load_object(row.data)["message"] for row in await rows_of(stage, ref, replaced=True)]
+    kept = [
+        object_from_json(row.data)["message"] for row in await rows_of(stage, ref, replaced=True)
+    ]
     current = await rows_of(stage, ref, replaced=False)
     assert kept == ["go", "the answer"]
     assert {row.replaced_by for row in await rows_of(stage, ref, replaced=True)} == {message_id}
-    assert [(row.id, load_object(row.data)) for row in current] == [
+    assert [(row.id, object_from_json(row.data)) for row in current] == [
         (message_id, {"message": "go slowly"})
     ]
     assert len({row.id for row in await rows_of(stage, ref, replaced=None)}) == 3
@@ -76,7 +78,7 @@ async def test_an_edit_in_the_middle_goes_back_to_it_and_no_further(stage: Stage
 async def test_a_paused_run_goes_on_with_an_edit(stage: Stage) -> None:
     ref = await stage.run()
     await stage.ask(ref)
-    await stage.store.steps.break_off(ref, 1, Trigger.PAUSE, "no money", attempt=1)
+    await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go cheaply")
     run = await stage.look(ref)
     assert (run.status, run.paused_reason, run.turn) == ("running", None, 1)
@@ -163,7 +165,7 @@ async def test_a_providers_no_to_what_was_replaced_ends_nothing(stage: Stage) ->
     ref = await stage.run()
     question = await stage.ask(ref)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
-    standing = await stage.store.steps.break_off(
+    standing = await stage.store.steps.abort_turn(
         ref, 1, Trigger.FAIL, "too long", attempt=1, rewinds=question.run.rewinds
     )
     assert standing.status == "running"

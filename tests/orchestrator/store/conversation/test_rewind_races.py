@@ -11,7 +11,7 @@ from orchestrator.errors import ConflictError, SupersededError
 from orchestrator.llm.messages import UserTurn
 from orchestrator.store import tables
 from orchestrator.store.calls.approvals import Decision
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.workflows.interface import RunState
 from perdure.contract import FunctionConfig
 from tests.orchestrator.store.conversation.conversations import asked, first_id, rows_of
@@ -99,7 +99,7 @@ async def test_two_edits_at_once_are_one_after_the_other(stage: Stage, elsewhere
     run = await stage.look(ref)
     (current,) = await rows_of(stage, ref, replaced=False)
     assert (run.rewinds, run.turn, current.id) == (2, 2, message_id)
-    assert load_object(current.data)["message"] in {"one", "two"}
+    assert object_from_json(current.data)["message"] in {"one", "two"}
     assert len(await rows_of(stage, ref, replaced=True)) == 3
 
 

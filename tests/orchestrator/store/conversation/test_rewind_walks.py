@@ -12,8 +12,8 @@ from orchestrator.llm.messages import AssistantTurn, Turn, UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import open_calls
-from orchestrator.store.conversation.step_input import Question
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.conversation.step_input import StepInput
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.workflows.interface import RunRef
 from tests.orchestrator.store.conversation.conversations import rows_of
 from tests.support.stage import Stage, calls_for, text_of
@@ -28,7 +28,7 @@ class _Walk:
         self.stage = stage
         self.ref = ref
         self.dice = random.Random(seed)  # noqa: S311 - no secret
-        self.under_way: list[Question] = []
+        self.under_way: list[StepInput] = []
         self.said: dict[str, str] = {}
 
     async def move(self, number: int) -> None:
@@ -47,7 +47,7 @@ class _Walk:
 
     async def ask(self, _: str) -> None:
         question = await self.stage.begin(self.ref)
-        if isinstance(question, Question):
+        if isinstance(question, StepInput):
             check(turns(question.entries))
             self.under_way.append(question)
 
@@ -104,7 +104,7 @@ async def test_a_walk_through_a_conversation_never_goes_astray(stage: Stage, see
         await walk.move(number)
     for row in await rows_of(stage, ref):
         if row.id in walk.said:
-            assert load_object(row.data) == {"message": walk.said[row.id]}
+            assert object_from_json(row.data) == {"message": walk.said[row.id]}
     await stage.store.rewind.edit(ref, first, "the end")
     assert turns((await stage.ask(ref)).entries) == (UserTurn((), ("the end",)),)
     assert (await stage.think(ref, text_of("ended"))).status == "done"

@@ -18,7 +18,7 @@ from orchestrator.llm.prompts import (
     TIME_TOOL,
 )
 from orchestrator.store import tables
-from orchestrator.store.database.json_columns import load
+from orchestrator.store.database.json_columns import from_json
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import INLINE_RESULT_CHARACTERS, FunctionConfig, FunctionReference
 from tests.support.stage import Stage, calls_for, text_of
@@ -32,7 +32,7 @@ def _functions(*names: str) -> list[FunctionReference]:
 
 async def _offered(stage: Stage, **changes: Any) -> tuple[list[str], frozenset[str]]:
     question = await stage.ask(await stage.run(**changes))
-    return [function.tool.name for function in question.functions], question.library
+    return [function.tool.name for function in question.functions], question.builtin_tools
 
 
 # -- the standard library, notes and context ---------------------------------------------------------
@@ -85,7 +85,7 @@ async def test_why_a_call_is_made_is_kept_on_it_and_never_passed_on(stage: Stage
     (order,) = (await stage.think(ref, ModelResponse("", StopReason.CALLS, (asked,)))).orders
     row = await stage.call_row(order.call_id)
     assert row["reasoning"] == "To see \\u0000 it."
-    assert load(row["input"]) == {"sql": "select 1"}
+    assert from_json(row["input"]) == {"sql": "select 1"}
     given = await stage.hand_out(ref, order.call_id)
     assert given.input == {"sql": "select 1"}
     ((_, message),) = [found for found in await stage.messages(ref) if found[0] == "agent"]
@@ -137,7 +137,7 @@ async def test_mocks_of_functions_that_nobody_registered_are_offered_too(stage: 
     found = offered["crm_find_customer"]
     assert (found.service, found.name) == ("crm", "find_customer")
     assert found.tool.schema == {"type": "object", "properties": {}}
-    assert question.library == {TIME_TOOL}, "a tool has one answer"
+    assert question.builtin_tools == {TIME_TOOL}, "a tool has one answer"
     assert "expression" in str(offered[CALCULATE_TOOL].tool.schema)
 
 

@@ -11,8 +11,8 @@ from orchestrator.llm.messages import AssistantTurn, UserTurn
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
-from orchestrator.store.conversation.step_input import Known, Question
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.conversation.step_input import StepInput, TranscriptCursor
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.workflows.interface import RunRef, RunState
 from tests.support.stage import Stage, calls_for, text_of
 
@@ -118,7 +118,7 @@ async def test_a_reply_after_a_cancel_is_dropped(stage: Stage) -> None:
     ref = await stage.run()
     question = await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
-    await stage.store.runs.settle(ref, Trigger.CANCEL, "")
+    await stage.store.runs.end_turn(ref, Trigger.CANCEL, "")
     assert await stage.record(question, text_of("too late")) == RunState("cancelled", 0, late=True)
     assert await stage.event_types(ref) == [
         *("run.created", "run.status", "run.cancel_requested", "run.status", "step.dropped")
@@ -141,7 +141,7 @@ async def test_a_reply_from_before_a_pause_is_dropped(stage: Stage) -> None:
     ref = await stage.run()
     lost = await stage.ask(ref)
     await stage.ask(ref, attempt=2)
-    await stage.store.steps.break_off(ref, 1, Trigger.PAUSE, "no money", attempt=2)
+    await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=2)
     assert await stage.record(lost, text_of("the answer")) == RunState("paused", 0, late=True)
     await stage.store.runs.resume(ref)
     assert (await stage.think(ref, text_of("the answer"))).status == "done"
@@ -150,7 +150,7 @@ async def test_a_reply_from_before_a_pause_is_dropped(stage: Stage) -> None:
 async def test_a_reply_from_a_turn_that_failed_meanwhile_is_dropped(stage: Stage) -> None:
     ref = await stage.run()
     lost = await stage.ask(ref)
-    await stage.store.runs.settle(ref, Trigger.FAIL, "the model could not be reached")
+    await stage.store.runs.end_turn(ref, Trigger.FAIL, "the model could not be reached")
     await stage.send(ref, "again")
     assert (await stage.record(lost, text_of("old"))).status == "pending"
     question = await stage.ask(ref)
@@ -167,14 +167,14 @@ async def test_a_cancel_is_carried_out_by_whoever_comes_first(stage: Stage) -> N
     assert (await stage.look(ref)).failure_reason == "enough"
 
 
-def _ref_of(question: Question) -> RunRef:
+def _ref_of(question: StepInput) -> RunRef:
     return RunRef(question.run.cluster_id, question.run.id)
 
 
 # -- the quick way in the middle of a turn ---------------------------------------------------------
 
 
-async def _answered(stage: Stage) -> Question:
+async def _answered(stage: Stage) -> StepInput:
     """A run that is about to take its second step; the question of that step."""
     await stage.register("query")
     ref = await stage.run()
@@ -193,9 +193,9 @@ async def test_a_quiet_step_writes_nothing(stage: Stage) -> None:
     assert await stage.look(ref) == before
 
 
-def _known(question: Question, last_key: int) -> Known:
+def _known(question: StepInput, last_key: int) -> TranscriptCursor:
     run = question.run
-    return Known(run.key, last_key, run.rewinds, run.created_at)
+    return TranscriptCursor(run.key, last_key, run.rewinds, run.created_at)
 
 
 async def test_a_worker_is_given_only_the_entries_it_does_not_know(stage: Stage) -> None:
@@ -203,7 +203,7 @@ async def test_a_worker_is_given_only_the_entries_it_does_not_know(stage: Stage)
     ref = _ref_of(whole)
     for known in (whole.entries[0].key, whole.entries[-1].key):
         some = await stage.store.steps.begin(ref, 2, lost=[], attempt=1, known=_known(whole, known))
-        assert isinstance(some, Question)
+        assert isinstance(some, StepInput)
         assert some.after == known
         assert some.entries == tuple(entry for entry in whole.entries if entry.key > known)
 
@@ -211,9 +211,9 @@ async def test_a_worker_is_given_only_the_entries_it_does_not_know(stage: Stage)
 async def test_a_transcript_of_another_run_of_that_name_is_not_trusted(stage: Stage) -> None:
     whole = await _answered(stage)
     question = await stage.store.steps.begin(
-        _ref_of(whole), 2, lost=[], attempt=1, known=Known(whole.run.key + 1, 10**6)
+        _ref_of(whole), 2, lost=[], attempt=1, known=TranscriptCursor(whole.run.key + 1, 10**6)
     )
-    assert isinstance(question, Question)
+    assert isinstance(question, StepInput)
     assert (question.after, question.entries) == (0, whole.entries)
 
 
@@ -246,8 +246,8 @@ async def test_the_quick_way_does_not_overlook_an_open_call(stage: Stage) -> Non
 async def test_a_retry_is_shown_on_the_run_until_the_reply_comes(stage: Stage) -> None:
     ref = await stage.run()
     question = await stage.ask(ref)
-    await stage.store.steps.note_retry(ref, 1, "overloaded", 86_400_000)
-    waiting = load_object((await stage.look(ref)).waiting_for or "")
+    await stage.store.steps.report_retry(ref, 1, "overloaded", 86_400_000)
+    waiting = object_from_json((await stage.look(ref)).waiting_for or "")
     assert (waiting["kind"], waiting["detail"]) == ("model", "overloaded")
     assert waiting["retryAt"] == "1970-01-02T00:00:00+00:00"
     await stage.record(question, text_of("the answer"))
@@ -259,9 +259,9 @@ async def test_trouble_with_a_step_that_is_recorded_already_is_no_trouble(stage:
     ref = await stage.run()
     await stage.called(ref)
     before = await stage.look(ref)
-    await stage.store.steps.note_retry(ref, 1, "overloaded", None)
+    await stage.store.steps.report_retry(ref, 1, "overloaded", None)
     for move in (Trigger.PAUSE, Trigger.FAIL):
-        standing = await stage.store.steps.break_off(ref, 1, move, "no", attempt=2)
+        standing = await stage.store.steps.abort_turn(ref, 1, move, "no", attempt=2)
         assert standing.status == "running"
         assert len(standing.orders) == 1
     assert await stage.look(ref) == before
@@ -274,7 +274,7 @@ async def test_a_spend_limit_pauses_and_a_bad_request_fails(stage: Stage) -> Non
     ):
         ref = await stage.run()
         await stage.ask(ref)
-        standing = await stage.store.steps.break_off(ref, 1, move, "why", attempt=1)
+        standing = await stage.store.steps.abort_turn(ref, 1, move, "why", attempt=1)
         assert standing == RunState(status, 0)
         assert getattr(await stage.look(ref), reason) == "why"
 
@@ -285,7 +285,7 @@ async def test_trouble_with_the_model_does_not_undo_a_cancel(stage: Stage, move:
     await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
     assert (await stage.store.calls.read_pending_requests(ref)).cancel_wanted
-    standing = await stage.store.steps.break_off(ref, 1, move, "no money", attempt=1)
+    standing = await stage.store.steps.abort_turn(ref, 1, move, "no money", attempt=1)
     assert standing.status == "cancelled"
     run = await stage.look(ref)
     assert (run.failure_reason, run.paused_reason) == ("enough", None)

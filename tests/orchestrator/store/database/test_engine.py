@@ -121,7 +121,7 @@ async def test_a_glance_sees_what_others_have_committed(
     await make_runs(database, 1)
     version = select(runs.c.version).where(runs.c.key == 1)
     for expected in (1, 2, 3):
-        async with database.glance() as first, another_database.glance() as second:
+        async with database.read_inline() as first, another_database.read_inline() as second:
             for glance in (first, second):
                 assert (await glance.execute(version)).scalar_one() == expected
         async with another_database.write() as write:
@@ -130,13 +130,13 @@ async def test_a_glance_sees_what_others_have_committed(
 
 async def test_a_glance_on_sqlite_needs_no_thread_and_refuses_a_write(tmp_path: Path) -> None:
     database = await open_database(f"sqlite:///{tmp_path / 'glance.db'}")
-    async with database.glance() as glance:
+    async with database.read_inline() as glance:
         assert (await glance.execute(text("SELECT 1"))).scalar_one() == 1
         with pytest.raises(OperationalError, match="readonly"):
             await glance.execute(text("CREATE TABLE t (x)"))
         with pytest.raises(OperationalError, match="no such table"):
             await glance.execute(text("SELECT * FROM t"))
-    async with database.glance() as glance:
+    async with database.read_inline() as glance:
         assert (await glance.execute(text("SELECT 2"))).scalar_one() == 2
     assert not [each.name for each in threading.enumerate() if each.name == "sqlite glance.db"]
     await database.aclose()

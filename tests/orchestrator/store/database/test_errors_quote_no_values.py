@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.store import tables
-from orchestrator.store.database.json_columns import dump
+from orchestrator.store.database.json_columns import to_json
 from tests.orchestrator.store.conftest import run_row
 from tests.support.stage import HANDLER, Stage, text_of
 
@@ -29,9 +29,9 @@ async def test_a_runs_life_leaves_nothing_of_it_in_the_log(
         on_status_change=HANDLER,
     )
     (order,) = await stage.called(ref)
-    await stage.answer(ref, order.call_id, dump(RESULT))
+    await stage.answer(ref, order.call_id, to_json(RESULT))
     await stage.think(ref, text_of(RESULT))
-    for told in await stage.store.deliveries.waiting(ref, []):
+    for told in await stage.store.deliveries.list_pending(ref, []):
         given = await stage.hand_out(ref, told.call_id)
         assert given.run_context == {"token": CONTEXT}
     assert (await stage.look(ref)).status == "done"
@@ -42,7 +42,7 @@ async def test_a_runs_life_leaves_nothing_of_it_in_the_log(
 async def test_an_error_of_the_database_quotes_no_context(
     stage: Stage, wrong: dict[str, object]
 ) -> None:
-    secret = {"context": dump({"token": CONTEXT}), "auth_context": dump({"user": AUTH})}
+    secret = {"context": to_json({"token": CONTEXT}), "auth_context": to_json({"user": AUTH})}
     row = {**run_row(1), "cluster_id": stage.cluster_id, **secret}
     await _insert(stage, row)
     with pytest.raises(SQLAlchemyError) as caught:

@@ -15,13 +15,13 @@ from sqlalchemy.exc import IntegrityError
 from orchestrator.store.database.drivers.sqlite import SqliteConnection
 from orchestrator.store.database.drivers.sqlite_connection import connect
 from orchestrator.store.database.engine import Database, Write, open_database
-from orchestrator.store.database.prepared import quick
+from orchestrator.store.database.prepared import prepared_inline
 from orchestrator.store.migrations.runner import migrate
 from orchestrator.store.tables import clusters
 
-_NAMED = quick(select(clusters.c.name))
-_NAME = quick(update(clusters))
-_INSERT = quick(insert(clusters))
+_NAMED = prepared_inline(select(clusters.c.name))
+_NAME = prepared_inline(update(clusters))
+_INSERT = prepared_inline(insert(clusters))
 
 
 @pytest.fixture
@@ -58,15 +58,15 @@ async def _name(database: Database) -> str:
 
 async def test_what_is_marked_needs_no_thread(database: Database) -> None:
     async with database.write() as write:
-        assert await _is_here(write, quick(_where())), "it begins the transaction too"
+        assert await _is_here(write, prepared_inline(_where())), "it begins the transaction too"
         assert not await _is_here(write, _where())
-        assert await _is_here(write, quick(_where())), "the mark counts for one statement"
+        assert await _is_here(write, prepared_inline(_where())), "the mark counts for one statement"
 
 
 async def test_a_large_value_is_the_threads(database: Database) -> None:
     async with database.write() as write:
-        assert await _is_here(write, quick(_where("x" * 65_536)))
-        assert not await _is_here(write, quick(_where("x" * 65_537)))
+        assert await _is_here(write, prepared_inline(_where("x" * 65_536)))
+        assert not await _is_here(write, prepared_inline(_where("x" * 65_537)))
 
 
 async def test_many_rows_are_the_threads(database: Database) -> None:

@@ -11,15 +11,15 @@ from sqlalchemy import bindparam, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from orchestrator.store.database.engine import Database, Write
-from orchestrator.store.database.prepared import once, quick
+from orchestrator.store.database.prepared import prepared, prepared_inline
 from orchestrator.store.migrations.runner import migrate
 from orchestrator.store.tables import calls, clusters
 from tests.support.stage import Stage
 
-_INSERT = quick(insert(clusters))
-_RENAME = quick(update(clusters).where(clusters.c.id == bindparam("of_cluster")))
-_NAME = quick(select(clusters.c.name).where(clusters.c.id == bindparam("of_cluster")))
-_ALL_CALLS = once(select(calls).order_by(calls.c.key))
+_INSERT = prepared_inline(insert(clusters))
+_RENAME = prepared_inline(update(clusters).where(clusters.c.id == bindparam("of_cluster")))
+_NAME = prepared_inline(select(clusters.c.name).where(clusters.c.id == bindparam("of_cluster")))
+_ALL_CALLS = prepared(select(calls).order_by(calls.c.key))
 _COUNT = select(func.count()).select_from(clusters)
 
 
@@ -177,8 +177,8 @@ async def test_rows_are_what_sqlalchemy_makes_of_them(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        quick(select(clusters.c.name).where(clusters.c.id.in_(["a", "b"]))),
-        quick(text("SELECT 1")),
+        prepared_inline(select(clusters.c.name).where(clusters.c.id.in_(["a", "b"]))),
+        prepared_inline(text("SELECT 1")),
     ],
     ids=["a list of any length", "words"],
 )

@@ -26,13 +26,13 @@ _LATER = 2**50
 _PAGE = RunFilter(before=(_WAITING // 2, _WAITING // 2))
 
 QUESTIONS: Mapping[str, tuple[Question, str]] = {
-    "unheard": (lambda store: store.sweeps.unheard_runs(_LATER), "ix_runs_unheard"),
-    "stuck": (lambda store: store.sweeps.stuck_runs(), "ix_runs_at_work"),
+    "unheard": (lambda store: store.sweeps.runs_with_unread_requests(_LATER), "ix_runs_unheard"),
+    "stuck": (lambda store: store.sweeps.stalled_runs(), "ix_runs_at_work"),
     "at work": (lambda store: store.lost_leases.active_runs(500), "ix_runs_at_work"),
-    "untaken calls": (lambda store: store.sweeps.calls_without_machine(_LATER), "ix_calls_open"),
+    "untaken calls": (lambda store: store.sweeps.calls_without_worker(_LATER), "ix_calls_open"),
     "lost hand-outs": (lambda store: store.lost_leases.find_unconfirmed(), "ix_calls_open"),
-    "to be parked": (lambda store: store.sweeps.park(), "ix_runs_waiting"),
-    "to be unparked": (lambda store: store.sweeps.unpark(), "ix_runs_waiting"),
+    "to be parked": (lambda store: store.sweeps.suspend(), "ix_runs_waiting"),
+    "to be unparked": (lambda store: store.sweeps.resume_suspended(), "ix_runs_waiting"),
     "deadlines": (lambda store: store.deadlines.overdue(), "ix_runs_deadline"),
     "expired requests": (lambda store: store.approvals.overdue(), "ix_calls_approval"),
     "deliveries": (lambda store: store.sweeps.undelivered_runs(_LATER), "ix_deliveries_open"),
@@ -134,7 +134,7 @@ async def test_what_a_run_has_open_is_found_however_many_calls_it_made(database:
     await _one_has_called_often(database)
     for statement, given in (
         (call_rows._OPEN, {"of_run": 1}),
-        (steps._PEEK, {"of_cluster": "c", "of_run": "run-1"}),
+        (steps._SELECT_RUN_VIEW, {"of_cluster": "c", "of_run": "run-1"}),
     ):
         with _statements(database) as seen:
             async with database.engine.connect() as connection:

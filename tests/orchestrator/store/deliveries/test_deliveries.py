@@ -7,7 +7,7 @@ import pytest
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Completed, Retry
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.store.functions.available import DEFAULT_DEADLINE_MS
 from orchestrator.workflows.interface import CallSchedule, RunRef
 from perdure.contract import FunctionConfig, ResultType, RunStatus, StatusChange
@@ -15,7 +15,7 @@ from tests.support.stage import HANDLER, Stage, text_of
 
 
 async def _waiting(stage: Stage, ref: RunRef, *dead: str) -> list[CallSchedule]:
-    return await stage.store.deliveries.waiting(ref, dead)
+    return await stage.store.deliveries.list_pending(ref, dead)
 
 
 async def _change(stage: Stage, ref: RunRef, order: CallSchedule) -> StatusChange:
@@ -48,7 +48,7 @@ async def test_the_handler_is_told_why_a_run_did_not_end_well(stage: Stage, move
     if move is Trigger.CANCEL:
         await stage.store.runs.cancel(ref, "because")
     else:
-        await stage.store.runs.settle(ref, move, "because")
+        await stage.store.runs.end_turn(ref, move, "because")
     (order,) = await _waiting(stage, ref)
     change = await _change(stage, ref, order)
     assert change.failure_reason == "because"
@@ -57,7 +57,7 @@ async def test_the_handler_is_told_why_a_run_did_not_end_well(stage: Stage, move
 async def test_why_a_run_is_paused_is_no_failure(stage: Stage) -> None:
     ref = await stage.run(on_status_change=HANDLER)
     await stage.ask(ref)
-    await stage.store.steps.break_off(ref, 1, Trigger.PAUSE, "no money", attempt=1)
+    await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)
     change = await _change(stage, ref, (await _waiting(stage, ref))[-1])
     assert (change.status, change.failure_reason) == (RunStatus.PAUSED, None)
 
@@ -171,6 +171,6 @@ async def test_a_turn_of_many_transitions_is_told_in_batches(stage: Stage) -> No
     while orders := await _waiting(stage, ref):
         for order in orders:
             call = await stage.call_row(order.call_id)
-            told.append(int(str(load_object(call["input"])["transition"])))
+            told.append(int(str(object_from_json(call["input"])["transition"])))
             await stage.answer(ref, order.call_id, "null")
     assert told == list(range(1, 19))

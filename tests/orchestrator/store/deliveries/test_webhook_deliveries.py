@@ -9,7 +9,7 @@ import pytest
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.store.deliveries.deliveries import MAX_ERROR
 from orchestrator.workflows.interface import DELIVER_WEBHOOK, WEBHOOK_QUEUE, CallSchedule, RunRef
 from perdure.contract import (
@@ -31,13 +31,13 @@ def _only(*statuses: RunStatus, target: StatusChangeTarget = WEBHOOK) -> StatusC
 
 
 async def _waiting(stage: Stage, ref: RunRef, *dead: str) -> list[CallSchedule]:
-    return await stage.store.deliveries.waiting(ref, dead)
+    return await stage.store.deliveries.list_pending(ref, dead)
 
 
 async def _told(stage: Stage, ref: RunRef) -> list[StatusChange]:
     """What the deliveries that wait say."""
     rows = [await stage.call_row(order.call_id) for order in await _waiting(stage, ref)]
-    return [StatusChange.model_validate(load_object(row["input"])) for row in rows]
+    return [StatusChange.model_validate(object_from_json(row["input"])) for row in rows]
 
 
 async def _statuses(stage: Stage, ref: RunRef) -> list[str]:
@@ -90,7 +90,7 @@ async def test_webhooks_are_told_of_failed_and_cancelled_runs(
     if move is Trigger.CANCEL:
         await stage.store.runs.cancel(ref, "because")
     else:
-        await stage.store.runs.settle(ref, move, "because")
+        await stage.store.runs.end_turn(ref, move, "because")
     (change,) = await _told(stage, ref)
     assert (change.status, change.failure_reason) == (status, "because")
 
@@ -102,7 +102,7 @@ async def test_an_attempt_is_counted_before_it_is_made(stage: Stage) -> None:
     assert attempt is not None
     assert (attempt.notice_id, attempt.number) == (f"{ref.run_id}:1", 1)
     assert attempt.url == "https://hooks.example/a"
-    body = load_object(attempt.body)
+    body = object_from_json(attempt.body)
     assert (body["runId"], body["status"]) == (ref.run_id, "running")
     assert body["metadata"] == {"team": "sales"}
     again = await stage.store.deliveries.begin_webhook(ref, first.call_id)
@@ -144,7 +144,7 @@ async def test_a_receiver_that_is_gone_is_given_up_at_once(stage: Stage) -> None
     ref = await stage.finished(on_status_change=WEBHOOK)
     first, _ = await _waiting(stage, ref)
     await stage.store.deliveries.begin_webhook(ref, first.call_id)
-    await stage.store.deliveries.webhook_failed(ref, first.call_id, "410: gone", give_up=True)
+    await stage.store.deliveries.webhook_failed(ref, first.call_id, "410: gone", final=True)
     assert await _statuses(stage, ref) == ["dead", "pending"]
     dead = {"transition": 1, "callId": first.call_id, "reason": "410: gone"}
     assert await stage.events(ref, "delivery.dead") == [dead]
@@ -175,7 +175,7 @@ async def test_nothing_is_sent_for_another_run_or_a_handler_or_a_deleted_run(sta
     for ref, order in ((ours, theirs_first), (handlers, handlers_first), (gone, theirs_first)):
         assert await stage.store.deliveries.begin_webhook(ref, order.call_id) is None
         await stage.store.deliveries.webhook_delivered(ref, order.call_id)
-        await stage.store.deliveries.webhook_failed(ref, order.call_id, "no", give_up=True)
+        await stage.store.deliveries.webhook_failed(ref, order.call_id, "no", final=True)
     for ref in (ours, theirs, handlers):
         assert await _statuses(stage, ref) == ["pending", "pending"]
 
@@ -199,7 +199,7 @@ async def test_a_dead_webhook_can_be_sent_again_before_the_later_ones(stage: Sta
     ref = await stage.finished(on_status_change=WEBHOOK)
     first, second = await _waiting(stage, ref)
     await stage.store.deliveries.begin_webhook(ref, first.call_id)
-    await stage.store.deliveries.webhook_failed(ref, first.call_id, "410", give_up=True)
+    await stage.store.deliveries.webhook_failed(ref, first.call_id, "410", final=True)
     await stage.alter(tables.calls, created_at=tables.calls.c.created_at - 2 * DAY * 1000)
     resent = await stage.store.deliveries.resend(ref, 1)
     assert (resent.status, resent.attempts, resent.settled_at) == ("pending", 0, None)

@@ -7,9 +7,9 @@ import pytest
 from orchestrator.errors import NotFoundError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.store.events.cluster_events import EventFilter
-from orchestrator.store.tenants.audit_log import AuditNote
+from orchestrator.store.tenants.audit_log import AuditEntry
 from tests.support.stage import Stage, text_of
 
 
@@ -37,19 +37,19 @@ async def test_events_of_all_runs_come_newest_first_and_page_without_gap(stage: 
 
 async def test_what_is_new_of_a_run_comes_with_how_it_stands(stage: Stage) -> None:
     other, ref = await stage.run(), await stage.run()
-    key, news = (await stage.look(ref)).key, stage.store.events.news
+    key, news = (await stage.look(ref)).key, stage.store.events.new_events
     fresh = await news(key, after=0, limit=10)
     assert fresh is not None
-    assert (fresh.version, fresh.over) == (1, False)
+    assert (fresh.version, fresh.is_final) == (1, False)
     assert fresh.events == await stage.store.runs.events(ref, after=0, limit=10)
     nothing = await news(key, after=1, limit=10)
     assert nothing is not None
-    assert (nothing.version, nothing.over, nothing.events) == (1, False, [])
+    assert (nothing.version, nothing.is_final, nothing.events) == (1, False, [])
     await stage.think(ref, text_of("the answer"))
     first = await news(key, after=1, limit=1)
     assert first is not None
     assert [event.version for event in first.events] == [2]
-    assert first.over
+    assert first.is_final
     assert first.version == (await stage.look(ref)).version > 2
     await stage.store.deletion.delete(ref)
     assert await news(key, after=0, limit=10) is None
@@ -86,7 +86,7 @@ async def test_events_name_the_service_that_was_called(stage: Stage) -> None:
     page = await stage.store.events.page(
         stage.cluster_id, EventFilter(service="sales", type="call.created")
     )
-    assert [load_object(event.data)["service"] for _, event in page] == ["sales"]
+    assert [object_from_json(event.data)["service"] for _, event in page] == ["sales"]
     none = await stage.store.events.page(stage.cluster_id, EventFilter(service="sale"))
     assert none == []
 
@@ -139,8 +139,8 @@ async def test_a_note_on_a_function_is_written_over_read_and_taken_away(stage: S
 async def test_audit_entries_are_read_newest_first_by_their_own_cluster(stage: Stage) -> None:
     other = await stage.store.keys.ensure_cluster("other")
 
-    def note(cluster_id: str, number: int) -> AuditNote:
-        return AuditNote(cluster_id, "ci 01ABC", "create_run", f"runs/{number}", 201, number)
+    def note(cluster_id: str, number: int) -> AuditEntry:
+        return AuditEntry(cluster_id, "ci 01ABC", "create_run", f"runs/{number}", 201, number)
 
     await stage.store.audit.add([note(stage.cluster_id, 1), note(other, 2)])
     await stage.store.audit.add([note(stage.cluster_id, 3)])

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.messages import ModelResponse, StopReason, ToolCall
 from orchestrator.llm.prompts import REASON_PARAMETER
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.workflows.interface import RunRef
 from tests.orchestrator.store.conversation.conversations import first_id, rows_of
 from tests.support.stage import HANDLER, Stage, calls_for, text_of
@@ -65,8 +65,8 @@ async def test_what_a_page_is_about_is_shown_as_it_stands_now(stage: Stage) -> N
 async def test_handlers_are_no_part_of_a_timeline(stage: Stage) -> None:
     await stage.register("announce")
     ref = await stage.finished(on_status_change=HANDLER)
-    order, *_ = await stage.store.deliveries.waiting(ref, [])
-    await stage.store.deliveries.waiting(ref, [order.call_id])
+    order, *_ = await stage.store.deliveries.list_pending(ref, [])
+    await stage.store.deliveries.list_pending(ref, [order.call_id])
     page = await stage.store.timeline.page(ref, after=0, limit=100)
     assert "delivery.dead" in {event.type for event in page.events}
     assert page.calls == []
@@ -89,7 +89,7 @@ async def test_messages_that_were_replaced_do_not_come_again(stage: Stage) -> No
     first = await first_id(stage, ref)
     await stage.store.rewind.edit(ref, first, "go slowly")
     (message,) = await stage.store.timeline.messages_after(ref, "0", limit=100)
-    assert (message.id, load_object(message.data)) == (first, {"message": "go slowly"})
+    assert (message.id, object_from_json(message.data)) == (first, {"message": "go slowly"})
 
 
 async def test_a_foreign_run_has_no_timeline(stage: Stage) -> None:

@@ -70,7 +70,7 @@ async def test_calls_of_runs_that_ended_keep_nobody_waiting(stage: Stage) -> Non
     first, second = await _calls(stage, 2)
     await _try(stage, first)
     await stage.store.runs.cancel(first[0], "enough")
-    await stage.store.runs.settle(first[0], Trigger.CANCEL, "")
+    await stage.store.runs.end_turn(first[0], Trigger.CANCEL, "")
     assert isinstance(await _try(stage, second), Leased)
 
 

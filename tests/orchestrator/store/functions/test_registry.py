@@ -17,7 +17,7 @@ from orchestrator.store.functions.available import (
     call_settings,
     tool_name,
 )
-from orchestrator.store.functions.registry import FORGOTTEN_AFTER_MS
+from orchestrator.store.functions.registry import MACHINE_STALE_AFTER_MS
 from perdure.contract import FunctionConfig, FunctionDefinition, FunctionReference
 from tests.support.stage import Stage
 
@@ -66,14 +66,14 @@ async def test_what_another_machine_offers_stays(stage: Stage) -> None:
 
 
 async def test_a_machine_that_was_silent_for_long_offers_nothing_any_more(stage: Stage) -> None:
-    await stage.register("old", machine="gone", alive_for=-FORGOTTEN_AFTER_MS - 1_000)
-    await stage.register("away", machine="away", alive_for=-FORGOTTEN_AFTER_MS + 60_000)
+    await stage.register("old", machine="gone", alive_for=-MACHINE_STALE_AFTER_MS - 1_000)
+    await stage.register("away", machine="away", alive_for=-MACHINE_STALE_AFTER_MS + 60_000)
     await stage.register("query", machine="m1")
     assert await _names(stage) == ["sales.away", "sales.query"]
 
 
 async def test_a_function_outlives_its_machine_until_somebody_registers(stage: Stage) -> None:
-    await stage.register("query", machine="gone", alive_for=-10 * FORGOTTEN_AFTER_MS)
+    await stage.register("query", machine="gone", alive_for=-10 * MACHINE_STALE_AFTER_MS)
     assert await _names(stage) == ["sales.query"]
     assert await _live(stage) == {"query": 0}
 

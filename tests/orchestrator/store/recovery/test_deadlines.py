@@ -18,7 +18,7 @@ async def _overdue(stage: Stage, ref: RunRef) -> None:
 
 
 async def _swept(stage: Stage) -> list[bool]:
-    return [await stage.store.deadlines.end(ref) for ref in await stage.store.deadlines.overdue()]
+    return [await stage.store.deadlines.fail(ref) for ref in await stage.store.deadlines.overdue()]
 
 
 @pytest.mark.parametrize("status", ["pending", "running", "paused"])
@@ -45,7 +45,7 @@ async def test_a_run_that_ended_in_time_stays_as_it_is(stage: Stage) -> None:
     ref = await stage.finished(deadline_at=now_ms() + _HOUR)
     await _overdue(stage, ref)
     assert await stage.store.deadlines.overdue() == []
-    assert await stage.store.deadlines.end(ref) is False
+    assert await stage.store.deadlines.fail(ref) is False
     assert (await stage.look(ref)).status == "done"
 
 

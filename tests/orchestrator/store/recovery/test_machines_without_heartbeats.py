@@ -32,11 +32,11 @@ async def test_a_call_of_a_silent_machine_counts_as_lost_when_its_timeout_has_pa
     assert await stage.store.calls.acknowledge(stage.cluster_id, call_id, "m1", 1)
     sweeps = stage.store.sweeps
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 99_000)
-    assert await sweeps.calls_without_machine(now_ms()) == []
+    assert await sweeps.calls_without_worker(now_ms()) == []
 
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 100_001)
-    (waiting,) = await sweeps.calls_without_machine(now_ms())
-    assert await stage.woken_by(sweeps.note_waiting(waiting)) == [ref]
+    (waiting,) = await sweeps.calls_without_worker(now_ms())
+    assert await stage.woken_by(sweeps.report_waiting(waiting)) == [ref]
     assert (await stage.call_row(call_id))["status"] == "failure"
 
 
@@ -45,9 +45,9 @@ async def test_a_call_found_lost_is_left_alone_when_it_was_handed_out_meanwhile(
 ) -> None:
     _, call_id = await _handed_out(stage, FunctionConfig(timeout_seconds=100))
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 100_001)
-    (waiting,) = await stage.store.sweeps.calls_without_machine(now_ms())
+    (waiting,) = await stage.store.sweeps.calls_without_worker(now_ms())
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 1)
-    assert await stage.woken_by(stage.store.sweeps.note_waiting(waiting)) == []
+    assert await stage.woken_by(stage.store.sweeps.report_waiting(waiting)) == []
     assert (await stage.call_row(call_id))["status"] == "running"
 
 
@@ -79,7 +79,7 @@ async def test_a_result_that_was_not_taken_is_an_event_of_a_run_that_goes_on(
 async def test_nothing_is_noted_on_a_run_that_has_ended(stage: Stage) -> None:
     ref, call_id = await _handed_out(stage, FunctionConfig())
     await stage.finish(call_id)
-    await stage.store.steps.break_off(ref, 2, Trigger.FAIL, "enough", attempt=1)
+    await stage.store.steps.abort_turn(ref, 2, Trigger.FAIL, "enough", attempt=1)
     version = (await stage.look(ref)).version
     assert (await stage.look(ref)).status == "failed"
     await stage.store.calls.log_superseded(stage.cluster_id, call_id, "m1")

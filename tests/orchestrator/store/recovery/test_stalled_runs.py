@@ -11,11 +11,11 @@ from orchestrator.llm.transcript import turns
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.store.recovery.stalled_runs import (
     LOST_AFTER_MS,
-    PARK_AFTER_MS,
-    STUCK_AFTER_MS,
+    STALLED_AFTER_MS,
+    SUSPEND_AFTER_MS,
     SweepStore,
     WaitingCall,
 )
@@ -51,15 +51,15 @@ async def _waits(
 async def _noted(stage: Stage) -> tuple[RunRef, str]:
     """A run that says that it waits for a function worker."""
     ref, call_id = await _waits(stage)
-    for waiting in await stage.store.sweeps.calls_without_machine(_soon()):
-        await stage.store.sweeps.note_waiting(waiting)
+    for waiting in await stage.store.sweeps.calls_without_worker(_soon()):
+        await stage.store.sweeps.report_waiting(waiting)
     return ref, call_id
 
 
 async def _parked(stage: Stage) -> tuple[RunRef, str]:
     ref, call_id = await _noted(stage)
-    await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 1)
-    assert await stage.woken_by(stage.store.sweeps.park()) == [ref]
+    await stage.alter(runs, waiting_since=now_ms() - SUSPEND_AFTER_MS - 1)
+    assert await stage.woken_by(stage.store.sweeps.suspend()) == [ref]
     return ref, call_id
 
 
@@ -70,24 +70,24 @@ async def test_a_wish_that_no_workflow_read_is_found_until_one_does(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref = await stage.run()
-    assert await sweeps.unheard_runs(_soon()) == [ref]
+    assert await sweeps.runs_with_unread_requests(_soon()) == [ref]
     await stage.ask(ref)
-    assert await sweeps.unheard_runs(_soon()) == []
+    assert await sweeps.runs_with_unread_requests(_soon()) == []
     await stage.send(ref, "more")
-    assert await sweeps.unheard_runs(_soon()) == [ref]
+    assert await sweeps.runs_with_unread_requests(_soon()) == [ref]
     await stage.store.calls.read_pending_requests(ref)
-    assert await sweeps.unheard_runs(_soon()) == []
+    assert await sweeps.runs_with_unread_requests(_soon()) == []
 
 
 async def test_a_young_wish_is_left_to_its_own_nudge(stage: Stage, sweeps: SweepStore) -> None:
     await stage.run()
-    assert await sweeps.unheard_runs(now_ms() - LONG_AGO) == []
+    assert await sweeps.runs_with_unread_requests(now_ms() - LONG_AGO) == []
 
 
 async def test_nobody_is_nudged_for_a_run_that_has_ended(stage: Stage, sweeps: SweepStore) -> None:
     ref = await stage.run()
     await stage.store.runs.cancel(ref, "enough")
-    assert await sweeps.unheard_runs(_soon()) == []
+    assert await sweeps.runs_with_unread_requests(_soon()) == []
 
 
 @pytest.mark.parametrize("wish", ["message", "cancel", "resume"])
@@ -101,9 +101,9 @@ async def test_every_wish_survives_the_loss_of_its_nudge(
     elif wish == "cancel":
         await stage.store.runs.cancel(ref, "enough")
     else:
-        await stage.store.steps.break_off(ref, 1, Trigger.PAUSE, "no money", attempt=1)
+        await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)
         await stage.store.runs.resume(ref)
-    assert await sweeps.unheard_runs(_soon()) == [ref]
+    assert await sweeps.runs_with_unread_requests(_soon()) == [ref]
 
 
 async def test_runs_in_which_nothing_happens_for_long_are_found(
@@ -112,11 +112,11 @@ async def test_runs_in_which_nothing_happens_for_long_are_found(
     stuck, ended, fresh = await stage.run(), await stage.finished(), await stage.run()
     waiting, _ = await _waits(stage)
     await stage.ask(stuck)
-    past = now_ms() - STUCK_AFTER_MS - 1
+    past = now_ms() - STALLED_AFTER_MS - 1
     for ref in (stuck, ended, waiting):
         await stage.alter(runs, runs.c.id == ref.run_id, updated_at=past, wake_at=past)
-    assert fresh not in await sweeps.stuck_runs()
-    assert await sweeps.stuck_runs() == [stuck]
+    assert fresh not in await sweeps.stalled_runs()
+    assert await sweeps.stalled_runs() == [stuck]
 
 
 async def test_deliveries_that_nobody_drives_are_found_until_they_are_settled(
@@ -125,10 +125,10 @@ async def test_deliveries_that_nobody_drives_are_found_until_they_are_settled(
     ref = await stage.finished(on_status_change=HANDLER)
     assert (await sweeps.undelivered_runs(now_ms() - LONG_AGO)).refs == []
     assert (await sweeps.undelivered_runs(_soon())).refs == [ref]
-    first, second = await stage.store.deliveries.waiting(ref, [])
+    first, second = await stage.store.deliveries.list_pending(ref, [])
     await stage.answer(ref, first.call_id, "null")
     assert (await sweeps.undelivered_runs(_soon())).refs == [ref]
-    await stage.store.deliveries.waiting(ref, [second.call_id])
+    await stage.store.deliveries.list_pending(ref, [second.call_id])
     assert (await sweeps.undelivered_runs(_soon())).refs == []
 
 
@@ -150,10 +150,10 @@ async def test_a_handler_that_is_away_does_not_hide_that_its_run_is_stuck(
 ) -> None:
     ref = await stage.run(on_status_change=HANDLER)
     await stage.ask(ref)
-    past = now_ms() - STUCK_AFTER_MS - 1
+    past = now_ms() - STALLED_AFTER_MS - 1
     await stage.alter(runs, runs.c.id == ref.run_id, updated_at=past, wake_at=past)
     assert await stage.has_pending_deliveries(ref)
-    assert await sweeps.stuck_runs() == [ref]
+    assert await sweeps.stalled_runs() == [ref]
 
 
 # -- calls nobody takes ----------------------------------------------------------------------------
@@ -163,12 +163,12 @@ async def test_a_call_without_a_machine_is_said_to_wait_once(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref, call_id = await _waits(stage)
-    (waiting,) = await sweeps.calls_without_machine(_soon())
+    (waiting,) = await sweeps.calls_without_worker(_soon())
     assert waiting.call_id == call_id
-    await asyncio.gather(*(sweeps.note_waiting(waiting) for _ in range(3)))
-    assert await sweeps.calls_without_machine(_soon()) == []
+    await asyncio.gather(*(sweeps.report_waiting(waiting) for _ in range(3)))
+    assert await sweeps.calls_without_worker(_soon()) == []
     (event,) = await stage.events(ref, "run.waiting")
-    assert event == load_object((await stage.look(ref)).waiting_for or "")
+    assert event == object_from_json((await stage.look(ref)).waiting_for or "")
     assert event["detail"] == "No function worker offers sales.query."
     assert (event["kind"], event["service"], event["function"], event["callId"]) == (
         *("function", "sales", "query", call_id),
@@ -180,10 +180,10 @@ async def test_a_call_with_a_live_machine_or_a_young_one_is_left_alone(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     await _waits(stage, machine_alive=True)
-    assert await sweeps.calls_without_machine(_soon()) == []
+    assert await sweeps.calls_without_worker(_soon()) == []
     await stage.alter(tables.machines, alive_until=0)
-    assert await sweeps.calls_without_machine(now_ms() - LONG_AGO) == []
-    assert len(await sweeps.calls_without_machine(_soon())) == 1
+    assert await sweeps.calls_without_worker(now_ms() - LONG_AGO) == []
+    assert len(await sweeps.calls_without_worker(_soon())) == 1
 
 
 async def test_a_machine_of_another_service_or_cluster_is_no_help(
@@ -193,7 +193,7 @@ async def test_a_machine_of_another_service_or_cluster_is_no_help(
     await stage.register("query", service="other", machine="m2")
     ours = Stage(stage.store, await stage.store.keys.ensure_cluster("ours"))
     await ours.register("query")
-    assert len(await sweeps.calls_without_machine(_soon())) == 1
+    assert len(await sweeps.calls_without_worker(_soon())) == 1
 
 
 async def test_a_call_is_waiting_again_when_its_machine_was_lost(
@@ -202,10 +202,10 @@ async def test_a_call_is_waiting_again_when_its_machine_was_lost(
     ref, call_id = await _waits(stage, retries=1)
     await stage.hand_out(ref, call_id)
     await stage.acknowledge(call_id)
-    assert await sweeps.calls_without_machine(_soon()) == []
+    assert await sweeps.calls_without_worker(_soon()) == []
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 1_000)
-    (waiting,) = await sweeps.calls_without_machine(_soon())
-    assert await stage.woken_by(sweeps.note_waiting(waiting)) == []
+    (waiting,) = await sweeps.calls_without_worker(_soon())
+    assert await stage.woken_by(sweeps.report_waiting(waiting)) == []
     assert (await stage.look(ref)).waiting_for is not None
 
 
@@ -216,9 +216,9 @@ async def test_a_lost_call_without_attempts_left_is_answered_at_once(
     await stage.hand_out(ref, call_id)
     await stage.acknowledge(call_id)
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 1_000)
-    (waiting,) = await sweeps.calls_without_machine(_soon())
-    assert await stage.woken_by(sweeps.note_waiting(waiting)) == [ref]
-    assert await stage.woken_by(sweeps.note_waiting(waiting)) == []
+    (waiting,) = await sweeps.calls_without_worker(_soon())
+    assert await stage.woken_by(sweeps.report_waiting(waiting)) == [ref]
+    assert await stage.woken_by(sweeps.report_waiting(waiting)) == []
     run = await stage.look(ref)
     assert run.wake_wanted > run.wake_read
     last = turns((await stage.ask(ref)).entries)[-1]
@@ -229,9 +229,9 @@ async def test_a_lost_call_without_attempts_left_is_answered_at_once(
 
 async def test_a_machine_that_comes_in_between_is_noticed(stage: Stage, sweeps: SweepStore) -> None:
     ref, call_id = await _waits(stage)
-    (waiting,) = await sweeps.calls_without_machine(_soon())
+    (waiting,) = await sweeps.calls_without_worker(_soon())
     await stage.hand_out(ref, call_id)
-    assert await stage.woken_by(sweeps.note_waiting(waiting)) == []
+    assert await stage.woken_by(sweeps.report_waiting(waiting)) == []
     assert (await stage.look(ref)).waiting_for is None
 
 
@@ -239,11 +239,11 @@ async def test_a_call_that_ended_in_between_waits_for_nobody(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref, call_id = await _waits(stage)
-    (waiting,) = await sweeps.calls_without_machine(_soon())
+    (waiting,) = await sweeps.calls_without_worker(_soon())
     await stage.answer(ref, call_id)
     version = (await stage.look(ref)).version
-    assert await stage.woken_by(sweeps.note_waiting(waiting)) == []
-    assert await stage.woken_by(sweeps.note_waiting(WaitingCall(waiting.run_key, "gone"))) == []
+    assert await stage.woken_by(sweeps.report_waiting(waiting)) == []
+    assert await stage.woken_by(sweeps.report_waiting(WaitingCall(waiting.run_key, "gone"))) == []
     assert (await stage.look(ref)).version == version
 
 
@@ -259,7 +259,7 @@ async def test_a_handler_that_is_away_does_not_make_its_run_wait(
 ) -> None:
     ref = await stage.run(on_status_change=HANDLER)
     await stage.ask(ref)
-    assert await sweeps.calls_without_machine(_soon()) == []
+    assert await sweeps.calls_without_worker(_soon()) == []
 
 
 # -- parked ----------------------------------------------------------------------------------------
@@ -267,10 +267,10 @@ async def test_a_handler_that_is_away_does_not_make_its_run_wait(
 
 async def test_a_run_that_waits_for_long_is_parked_once(stage: Stage, sweeps: SweepStore) -> None:
     ref, _ = await _noted(stage)
-    assert await stage.woken_by(sweeps.park()) == []
-    await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 1)
-    assert await stage.woken_by(sweeps.park()) == [ref]
-    assert await stage.woken_by(sweeps.park()) == []
+    assert await stage.woken_by(sweeps.suspend()) == []
+    await stage.alter(runs, waiting_since=now_ms() - SUSPEND_AFTER_MS - 1)
+    assert await stage.woken_by(sweeps.suspend()) == [ref]
+    assert await stage.woken_by(sweeps.suspend()) == []
     run = await stage.look(ref)
     assert run.wake_wanted > run.wake_read
     assert (await stage.store.calls.read_pending_requests(ref)).parked
@@ -278,10 +278,10 @@ async def test_a_run_that_waits_for_long_is_parked_once(stage: Stage, sweeps: Sw
 
 async def test_a_parked_run_goes_on_when_a_machine_comes(stage: Stage, sweeps: SweepStore) -> None:
     ref, call_id = await _parked(stage)
-    assert await stage.woken_by(sweeps.unpark()) == []
+    assert await stage.woken_by(sweeps.resume_suspended()) == []
     await stage.register("query", machine="m2")
-    assert await stage.woken_by(sweeps.unpark()) == [ref]
-    assert await stage.woken_by(sweeps.unpark()) == []
+    assert await stage.woken_by(sweeps.resume_suspended()) == [ref]
+    assert await stage.woken_by(sweeps.resume_suspended()) == []
     run = await stage.look(ref)
     assert (run.parked, run.waiting_for) == (False, None)
     standing = await stage.begin(ref)
@@ -294,7 +294,7 @@ async def test_a_parked_run_goes_on_when_its_calls_time_is_up(
     """Its workflow is closed, so no timer of Temporal's would say that the call's deadline passed."""
     ref, call_id = await _parked(stage)
     await stage.alter(calls, calls.c.id == call_id, deadline_ms=0)
-    assert await stage.woken_by(sweeps.unpark()) == [ref]
+    assert await stage.woken_by(sweeps.resume_suspended()) == [ref]
     standing = await stage.begin(ref)
     (order,) = getattr(standing, "orders", [])
     assert order.deadline == 1.0
@@ -304,10 +304,10 @@ async def test_a_parked_run_can_be_cancelled(stage: Stage, sweeps: SweepStore) -
     ref, _ = await _parked(stage)
     await stage.store.calls.read_pending_requests(ref)
     await stage.store.runs.cancel(ref, "enough")
-    assert await sweeps.unheard_runs(_soon()) == [ref]
+    assert await sweeps.runs_with_unread_requests(_soon()) == [ref]
     await stage.begin(ref)
     assert (await stage.look(ref)).status == "cancelled"
-    assert await stage.woken_by(sweeps.unpark()) == []
+    assert await stage.woken_by(sweeps.resume_suspended()) == []
 
 
 async def test_a_run_that_waits_for_its_model_is_not_parked(
@@ -315,7 +315,7 @@ async def test_a_run_that_waits_for_its_model_is_not_parked(
 ) -> None:
     ref = await stage.run()
     await stage.ask(ref)
-    await stage.store.steps.note_retry(ref, 1, "overloaded", None)
-    await stage.alter(runs, waiting_since=now_ms() - PARK_AFTER_MS - 1)
-    assert await stage.woken_by(sweeps.park()) == []
+    await stage.store.steps.report_retry(ref, 1, "overloaded", None)
+    await stage.alter(runs, waiting_since=now_ms() - SUSPEND_AFTER_MS - 1)
+    assert await stage.woken_by(sweeps.suspend()) == []
     assert (await stage.think(ref, text_of("the answer"))).status == "done"

@@ -132,13 +132,13 @@ async def test_a_call_of_a_deleted_run_is_handed_to_nobody(stage: Stage) -> None
 async def test_the_sweeper_finds_nothing_to_do_for_it(stage: Stage) -> None:
     ref, _ = await _busy(stage)
     await stage.send(ref, "and then?")
-    waiting = await stage.store.sweeps.calls_without_machine(now_ms() + 1_000_000)
+    waiting = await stage.store.sweeps.calls_without_worker(now_ms() + 1_000_000)
     await stage.store.deletion.delete(ref)
     later = now_ms() + 1_000
-    assert await stage.store.sweeps.unheard_runs(later) == []
+    assert await stage.store.sweeps.runs_with_unread_requests(later) == []
     assert (await stage.store.sweeps.undelivered_runs(later, after=0)).refs == []
-    assert await stage.store.deliveries.waiting(ref, []) == []
-    assert [await stage.store.sweeps.note_waiting(call) for call in waiting] == [None] * len(
+    assert await stage.store.deliveries.list_pending(ref, []) == []
+    assert [await stage.store.sweeps.report_waiting(call) for call in waiting] == [None] * len(
         waiting
     )
 
@@ -170,7 +170,7 @@ _MOVES: dict[str, _Move] = {
     "send": lambda stage, ref, _: stage.send(ref, "more"),
     "edit": lambda stage, ref, _: stage.store.rewind.retry(ref, None),
     "cancel": lambda stage, ref, _: stage.store.runs.cancel(ref, "enough"),
-    "settle": lambda stage, ref, _: stage.store.runs.settle(ref, Trigger.FAIL, "why"),
+    "settle": lambda stage, ref, _: stage.store.runs.end_turn(ref, Trigger.FAIL, "why"),
     "finish": lambda stage, _, call_id: stage.finish(call_id),
     "lease": lambda stage, _, call_id: stage.lease(call_id),
     "look": lambda stage, ref, _: stage.store.calls.read_pending_requests(ref),
@@ -222,7 +222,7 @@ async def test_only_runs_that_ended_long_ago_are_outdated(stage: Stage) -> None:
 async def test_a_handler_at_work_on_a_deleted_runs_transition_learns_it(stage: Stage) -> None:
     await stage.register("announce")
     ref = await stage.finished(on_status_change=HANDLER)
-    (order, *_) = await stage.store.deliveries.waiting(ref, [])
+    (order, *_) = await stage.store.deliveries.list_pending(ref, [])
     await stage.hand_out(ref, order.call_id)
     await stage.store.deletion.delete(ref)
     with pytest.raises(NotFoundError):

@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.store import tables
-from orchestrator.store.conversation.step_input import Question
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.conversation.step_input import StepInput
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.workflows.interface import RunRef, RunState
 from perdure.contract import Budget
 from tests.support.stage import USAGE, Stage, calls_for, plan_of, text_of
@@ -55,8 +55,8 @@ async def test_the_quick_way_into_a_step_knows_the_budget_too(stage: Stage) -> N
     await stage.answer(ref, order.call_id)
     await stage.begin(ref)  # reads the wishes
     await _resumed(stage, ref, steps=2)
-    assert isinstance(await stage.begin(ref, 2), Question)
-    assert isinstance(await stage.begin(ref, 2), Question)
+    assert isinstance(await stage.begin(ref, 2), StepInput)
+    assert isinstance(await stage.begin(ref, 2), StepInput)
     await stage.alter(tables.runs, budget='{"steps":1}')
 
     assert isinstance(await stage.begin(ref, 2), RunState)
@@ -128,7 +128,7 @@ async def test_more_must_be_more_than_was_used(
     with pytest.raises(InvalidRequestError) as caught:
         await _resumed(stage, ref, **limits)
     assert (caught.value.code, caught.value.pointer) == ("budget_too_small", pointer)
-    assert load_object((await stage.look(ref)).budget or "") == {"tokens": _TOKENS}
+    assert object_from_json((await stage.look(ref)).budget or "") == {"tokens": _TOKENS}
 
 
 async def _used_up(stage: Stage) -> RunRef:

@@ -10,8 +10,8 @@ from typing_extensions import override
 from orchestrator.errors import ConflictError, InvalidRequestError, NotFoundError
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
-from orchestrator.store.conversation.step_input import Known
-from orchestrator.store.database.json_columns import load_object
+from orchestrator.store.conversation.step_input import TranscriptCursor
+from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.store.records import RunRecord
 from orchestrator.store.runs.filters import RunFilter
 from orchestrator.store.runs.repository import RunStore
@@ -26,7 +26,7 @@ async def test_a_new_run_is_pending_with_its_message_event_and_wish(stage: Stage
     run = await stage.look(ref)
     assert (run.status, run.turn, run.version, run.transition) == ("pending", 1, 1, 0)
     assert (run.wake_wanted, run.wake_read) == (1, 0)
-    assert load_object(run.metadata) == {"team": "sales"}
+    assert object_from_json(run.metadata) == {"team": "sales"}
     assert await stage.messages(ref) == [("human", {"message": "go"})]
     assert await stage.events(ref) == [
         {"name": "a run", "model": "scripted/inline", "messageId": "first"}
@@ -117,11 +117,11 @@ async def test_another_clusters_run_looks_like_an_unknown_one(stage: Stage) -> N
             runs.events(foreign, after=0, limit=10),
             runs.cancel(foreign, "mine now"),
             runs.resume(foreign),
-            runs.wish(foreign),
-            runs.settle(foreign, Trigger.CANCEL, ""),
+            runs.request_wakeup(foreign),
+            runs.end_turn(foreign, Trigger.CANCEL, ""),
             messages.add(foreign, "message", MessageType.HUMAN, "hi"),
             messages.page(foreign, after=0, limit=10),
-            stage.store.steps.begin(foreign, 0, lost=[], attempt=1, known=Known()),
+            stage.store.steps.begin(foreign, 0, lost=[], attempt=1, known=TranscriptCursor()),
             stage.store.calls.read_pending_requests(foreign),
         ):
             with pytest.raises(NotFoundError, match=f"no run '{foreign.run_id}'"):
@@ -257,7 +257,7 @@ async def test_a_cancel_of_a_running_run_is_a_wish(stage: Stage) -> None:
     run = await stage.store.runs.cancel(ref, "enough")
     assert (run.status, run.cancel_reason) == ("running", "enough")
     assert run.wake_wanted > run.wake_read
-    await stage.store.runs.settle(ref, Trigger.CANCEL, "")
+    await stage.store.runs.end_turn(ref, Trigger.CANCEL, "")
     run = await stage.look(ref)
     assert (run.status, run.failure_reason) == ("cancelled", "enough")
     assert run.wake_wanted == run.wake_read
@@ -269,7 +269,7 @@ async def test_a_second_cancel_is_no_error_and_changes_nothing(stage: Stage) -> 
     first = await stage.store.runs.cancel(ref, "first")
     second = await stage.store.runs.cancel(ref, "second")
     assert (second.cancel_reason, second.version) == ("first", first.version)
-    await stage.store.runs.settle(ref, Trigger.CANCEL, "")
+    await stage.store.runs.end_turn(ref, Trigger.CANCEL, "")
     third = await stage.store.runs.cancel(ref, "third")
     assert (third.status, third.failure_reason) == ("cancelled", "first")
 
@@ -277,7 +277,7 @@ async def test_a_second_cancel_is_no_error_and_changes_nothing(stage: Stage) -> 
 async def test_a_paused_run_is_cancelled_at_once(stage: Stage) -> None:
     ref = await stage.run()
     await stage.ask(ref)
-    await stage.store.steps.break_off(ref, 1, Trigger.PAUSE, "no money", attempt=1)
+    await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)
     assert (await stage.store.runs.cancel(ref, "enough")).status == "cancelled"
 
 
@@ -295,7 +295,7 @@ async def test_only_a_paused_run_can_be_resumed(stage: Stage) -> None:
         await stage.store.runs.resume(ref)
     assert caught.value.code == "run_is_not_paused"
     await stage.ask(ref)
-    await stage.store.steps.break_off(ref, 1, Trigger.PAUSE, "no money", attempt=1)
+    await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)
     assert (await stage.look(ref)).paused_reason == "no money"
     run = await stage.store.runs.resume(ref)
     assert (run.status, run.paused_reason) == ("running", None)
@@ -304,7 +304,7 @@ async def test_only_a_paused_run_can_be_resumed(stage: Stage) -> None:
 
 async def test_a_turn_that_ended_by_itself_is_not_ended_again(stage: Stage) -> None:
     ref = await stage.finished(on_status_change=HANDLER)
-    await stage.store.runs.settle(ref, Trigger.FAIL, "too late")
+    await stage.store.runs.end_turn(ref, Trigger.FAIL, "too late")
     run = await stage.look(ref)
     assert (run.status, run.failure_reason) == ("done", None)
 
@@ -313,8 +313,8 @@ async def test_ending_a_turn_wakes_the_delivery_where_there_is_a_handler(stage: 
     with_handler, without = await stage.run(on_status_change=HANDLER), await stage.run()
     woken: list[Wakeup] = []
     stage.store.database.on_wakeups = woken.extend
-    await stage.store.runs.settle(with_handler, Trigger.FAIL, "why")
-    await stage.store.runs.settle(without, Trigger.FAIL, "why")
+    await stage.store.runs.end_turn(with_handler, Trigger.FAIL, "why")
+    await stage.store.runs.end_turn(without, Trigger.FAIL, "why")
     assert woken == [Wakeup(WakeupKind.DELIVERY, with_handler)]
     assert (await stage.look(without)).failure_reason == "why"
 
@@ -323,7 +323,7 @@ async def test_a_run_that_was_to_be_cancelled_does_not_fail_instead(stage: Stage
     ref = await stage.run()
     await stage.ask(ref)
     await stage.store.runs.cancel(ref, "enough")
-    await stage.store.runs.settle(ref, Trigger.FAIL, "the model could not be reached")
+    await stage.store.runs.end_turn(ref, Trigger.FAIL, "the model could not be reached")
     run = await stage.look(ref)
     assert (run.status, run.failure_reason) == ("cancelled", "enough")
 

@@ -117,7 +117,7 @@ async def test_a_key_has_the_scopes_that_it_was_given(stage: Stage) -> None:
     assert plain.scopes == "admin,client,machine"
     assert await keys.identify(hash_key(secret)) == narrow
     assert (narrow.scopes, narrow.created_by) == ("machine", "plain")
-    await keys.give_scopes(narrow.id, Scope)
+    await keys.grant_scopes(narrow.id, Scope)
     found = await keys.identify(hash_key(secret))
     assert found is not None
     assert found.scopes == "admin,client,machine,management"

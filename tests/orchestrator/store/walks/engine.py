@@ -12,7 +12,7 @@ from enum import StrEnum
 from orchestrator.llm.transcript import turns
 from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_action
 from orchestrator.rules.lifecycle import Trigger
-from orchestrator.store.conversation.step_input import Question
+from orchestrator.store.conversation.step_input import StepInput
 from orchestrator.workflows.interface import (
     CallOutcome,
     CallSchedule,
@@ -44,9 +44,9 @@ class Engine:
     stage: Stage
     ref: RunRef
     phase: Phase = Phase.RESTING
-    question: Question | None = None
+    question: StepInput | None = None
     """What the model is asked just now."""
-    stale: list[Question] = field(default_factory=list[Question])
+    stale: list[StepInput] = field(default_factory=list[StepInput])
     """Asked by attempts that Temporal has given up; their replies may come all the same."""
     tasks: dict[str, CallSchedule] = field(default_factory=dict[str, CallSchedule])
     """Open activities of calls, by activity id."""
@@ -70,7 +70,7 @@ class Engine:
             self.stale.append(self.question)
         begun = await self.stage.begin(self.ref, self.step, attempt=attempt, lost=self.lost)
         self.lost, self.question = [], None
-        if isinstance(begun, Question):
+        if isinstance(begun, StepInput):
             check(turns(begun.entries))
             self.phase, self.question = Phase.THINKING, begun
         else:
@@ -137,7 +137,7 @@ class Engine:
         if seen.cancel_wanted or seen.parked or seen.over:
             self.stop()
             if seen.cancel_wanted:
-                await self.stage.store.runs.settle(self.ref, Trigger.CANCEL, "")
+                await self.stage.store.runs.end_turn(self.ref, Trigger.CANCEL, "")
             self.phase, self.looked = Phase.RESTING, False
         elif seen.rewound and self.phase is not Phase.CALLING:
             self.stop()

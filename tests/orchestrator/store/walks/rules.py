@@ -12,10 +12,10 @@ from orchestrator.rules.agent_loop import CallFunctions, Idle, Summarize, next_a
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.store import tables
 from orchestrator.store.calls.rows import DIRECT
-from orchestrator.store.conversation.steps import standing_of
+from orchestrator.store.conversation.steps import run_state
 from orchestrator.store.database.engine import Read
-from orchestrator.store.database.json_columns import load_object, load_optional
-from orchestrator.store.runs.locked_run import OpenRun
+from orchestrator.store.database.json_columns import object_from_json, optional_from_json
+from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunState
 from perdure.contract import CallStatus, MessageType, PausedFor, RunStatus, StatusChangeTarget
 from tests.faults.checker.evidence import Evidence, Row
@@ -62,12 +62,12 @@ async def view(engine: Engine) -> View:
             steps=await of(tables.steps),
             calls=calls,
             results=_named(await _rows(read, tables.call_results, keys), name),
-            events=[row | load_object(row["data"]) | {"type": row["type"]} for row in events],
+            events=[row | object_from_json(row["data"]) | {"type": row["type"]} for row in events],
             deliveries=await of(tables.deliveries),
             messages=await of(tables.messages),
         )
     async with engine.stage.store.database.write() as write:
-        standing = await standing_of(await OpenRun.lock(write, engine.ref))
+        standing = await run_state(await LockedRun.lock(write, engine.ref))
     return View(evidence.runs[0], evidence, engine, standing)
 
 
@@ -128,7 +128,7 @@ def transcript(seen: View) -> Iterator[str]:
     for row in seen.evidence.messages:
         if row["replaced_by"] is not None:
             continue
-        data = load_object(row["data"])
+        data = object_from_json(row["data"])
         if row["type"] == MessageType.AGENT.value:
             yield from _answers(asked, answered, set())
             asked, answered = _tool_calls(data.get("invocations", [])), []
@@ -150,7 +150,7 @@ def _answers(asked: list[str], answered: list[str], still_open: set[str]) -> Ite
 
 def deliveries(seen: View) -> Iterator[str]:
     """One for each transition to a status that somebody wants to hear of, and none besides; told in order."""
-    target = load_optional(seen.run["on_status_change"])
+    target = optional_from_json(seen.run["on_status_change"])
     wanted: list[int] = []
     if target is not None:
         of = StatusChangeTarget.model_validate(target).statuses

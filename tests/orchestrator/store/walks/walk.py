@@ -150,7 +150,7 @@ class Walk:
         question = self.engine.question
         if question is not None and sure:
             rewinds = question.run.rewinds
-            standing = await self.stage.store.steps.break_off(
+            standing = await self.stage.store.steps.abort_turn(
                 self.ref, question.step, move, "no money", attempt=1, rewinds=rewinds
             )
             self.engine.obey(standing)
@@ -158,13 +158,13 @@ class Walk:
     async def note_retry(self) -> None:
         if self.engine.question is not None:
             step = self.engine.question.step
-            await self.stage.store.steps.note_retry(self.ref, step, "overloaded", None)
+            await self.stage.store.steps.report_retry(self.ref, step, "overloaded", None)
 
     async def fail(self, sure: bool) -> None:
         """The store was away for an hour: the workflow gives the model step up."""
         if sure and self.engine.phase in {Phase.DUE, Phase.THINKING, Phase.RESTING}:
             self.engine.stop()
-            await self.stage.store.runs.settle(
+            await self.stage.store.runs.end_turn(
                 self.ref, Trigger.FAIL, "The model could not be reached"
             )
 
@@ -322,7 +322,7 @@ class Walk:
             of = tables.runs.c.key == run.key
             await self.stage.alter(tables.runs, of, deadline_at=now_ms() - 1)
             if swept:
-                await self.stage.store.deadlines.end(self.ref)
+                await self.stage.store.deadlines.fail(self.ref)
 
     async def note_waiting(self, pick: int) -> None:
         """No live machine offers a call's function, or one came."""
@@ -330,25 +330,25 @@ class Walk:
             run = await self.stage.look(self.ref)
             if run.run_status is RunStatus.RUNNING or run.paused_for == "approval":
                 call_id = waiting[pick % len(waiting)]["id"]
-                await self.stage.store.sweeps.note_waiting(WaitingCall(run.key, call_id))
+                await self.stage.store.sweeps.report_waiting(WaitingCall(run.key, call_id))
 
     async def park(self) -> None:
         of = tables.runs.c.id == self.ref.run_id
         if (await self.stage.look(self.ref)).waiting_since is not None:
             await self.stage.alter(tables.runs, of, waiting_since=1)
-            await self.stage.store.sweeps.park()
+            await self.stage.store.sweeps.suspend()
 
     async def unpark(self) -> None:
-        await self.stage.store.sweeps.unpark()
+        await self.stage.store.sweeps.resume_suspended()
 
     async def deliver(self, kind: ResultType | None) -> None:
         """The handler takes what is next, refuses it, or is given up."""
-        waiting = await self.stage.store.deliveries.waiting(self.ref, [])
+        waiting = await self.stage.store.deliveries.list_pending(self.ref, [])
         if not waiting:
             return
         call_id = waiting[0].call_id
         if kind is None:
-            await self.stage.store.deliveries.waiting(self.ref, [call_id])
+            await self.stage.store.deliveries.list_pending(self.ref, [call_id])
         elif (await self.stage.call_row(call_id))["kind"] == "webhook":
             await self._post(call_id, kind)
         else:

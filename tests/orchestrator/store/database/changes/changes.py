@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from sqlalchemy import update
 
-from orchestrator.store.database.changes.change_feed import ChangeFeed, Sight
-from orchestrator.store.database.changes.sqlite_source import Hint
+from orchestrator.store.database.changes.change_feed import ChangeFeed, RunVersion
+from orchestrator.store.database.changes.sqlite_source import Notify
 from orchestrator.store.database.engine import Database
 from orchestrator.store.tables import runs
 
@@ -21,7 +21,7 @@ async def raise_version(database: Database, key: int = 1) -> None:
     async with database.write() as write:
         statement = update(runs).where(runs.c.key == key).values(version=runs.c.version + 1)
         await write.execute(statement)
-        write.touch(key)
+        write.mark_changed(key)
 
 
 class Queries:
@@ -31,10 +31,10 @@ class Queries:
         self.count = 0
         self.looks: list[set[int]] = []
         self.asked = asyncio.Event()
-        self._look = database._sights
-        database.feed = ChangeFeed(self._count, database.feed._hints)
+        self._look = database._read_versions
+        database.feed = ChangeFeed(self._count, database.feed._changes)
 
-    async def _count(self, keys: Collection[int]) -> Mapping[int, Sight]:
+    async def _count(self, keys: Collection[int]) -> Mapping[int, RunVersion]:
         self.count += 1
         self.looks.append(set(keys))
         self.asked.set()
@@ -44,7 +44,7 @@ class Queries:
 class Silence:
     """Hints that never come."""
 
-    def start(self, hint: Hint) -> None: ...
+    def start(self, hint: Notify) -> None: ...
     def stop(self) -> None: ...
     def tell(self, keys: frozenset[int]) -> None: ...
     async def aclose(self) -> None: ...

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from orchestrator.store.database.changes.change_feed import CATCH_UP_SECONDS, ChangeFeed, Sight
-from orchestrator.store.database.changes.postgres_source import NotifyHints
-from orchestrator.store.database.changes.sqlite_source import Hint
+from orchestrator.store.database.changes.change_feed import CATCH_UP_SECONDS, ChangeFeed, RunVersion
+from orchestrator.store.database.changes.postgres_source import PostgresChangeSource
+from orchestrator.store.database.changes.sqlite_source import Notify
 from orchestrator.store.database.engine import Database, Write, open_database
 from orchestrator.store.tables import runs
 from tests.orchestrator.store.database.changes.changes import (
@@ -56,7 +56,7 @@ async def test_a_run_that_is_deleted_meanwhile_ends_the_wait(
     await asyncio.sleep(0)
     async with database.write() as write:
         await write.execute(delete(runs).where(runs.c.key == 1))
-        write.touch(1)
+        write.mark_changed(1)
     assert await waiting == 0
 
 
@@ -64,7 +64,7 @@ async def test_a_commit_of_this_process_wakes_at_once_without_any_hint(
     database: Database, make_runs: Make
 ) -> None:
     await make_runs(database, 1)
-    database.feed = ChangeFeed(database._sights, Silence())
+    database.feed = ChangeFeed(database._read_versions, Silence())
     delays: list[float] = []
     for version in range(1, 21):
         waiting = asyncio.create_task(database.feed.wait(1, after=version, timeout=30))
@@ -117,7 +117,7 @@ async def test_waiters_on_two_hundred_runs_cost_a_handful_of_queries(
     async with another_database.write() as write:
         await write.execute(update(runs).values(version=2))
         for key in range(1, 201):
-            write.touch(key)
+            write.mark_changed(key)
     assert await asyncio.gather(*waiting) == [2] * 200
     assert queries.count <= 8
 
@@ -142,8 +142,8 @@ async def test_only_the_run_that_another_process_changed_is_looked_at(
         asyncio.create_task(database.feed.wait(key, after=1, timeout=30)) for key in range(1, 21)
     ]
     await queries.asked.wait()
-    hints = database.feed._hints
-    if isinstance(hints, NotifyHints):
+    hints = database.feed._changes
+    if isinstance(hints, PostgresChangeSource):
         await hints.listening.wait()
     alone = 0
     for key in range(1, 21):
@@ -155,15 +155,15 @@ async def test_only_the_run_that_another_process_changed_is_looked_at(
 
 
 async def test_all_are_looked_at_once_a_second_also_while_others_are_hinted_at() -> None:
-    async def read(keys: Collection[int]) -> Mapping[int, Sight]:
-        return {key: Sight(2 if 1 in keys and len(keys) > 1 else 1) for key in keys}
+    async def read(keys: Collection[int]) -> Mapping[int, RunVersion]:
+        return {key: RunVersion(2 if 1 in keys and len(keys) > 1 else 1) for key in keys}
 
     feed = ChangeFeed(read, Silence())
     other = asyncio.create_task(feed.wait(2, after=9, timeout=30))
     waiting = asyncio.create_task(feed.wait(1, after=1, timeout=30))
     async with asyncio.timeout(3 * CATCH_UP_SECONDS):
         while not waiting.done():
-            feed.hint([2])
+            feed.notify([2])
             await asyncio.wait({waiting}, timeout=CATCH_UP_SECONDS / 20)
     assert waiting.result() == 2
     other.cancel()
@@ -174,14 +174,14 @@ async def test_who_waits_for_the_end_is_not_woken_before(
     database: Database, make_runs: Make
 ) -> None:
     await make_runs(database, 1)
-    waiting = asyncio.create_task(database.feed.wait(1, after=1, timeout=30, until_over=True))
+    waiting = asyncio.create_task(database.feed.wait(1, after=1, timeout=30, until_final=True))
     assert await database.feed.wait(1, after=0, timeout=30) == 1
     await raise_version(database)
     assert await database.feed.wait(1, after=1, timeout=30) == 2  # both were looked at
     assert not waiting.done()
     async with database.write() as write:
         await write.execute(update(runs).where(runs.c.key == 1).values(status="done", version=3))
-        write.touch(1)
+        write.mark_changed(1)
     assert await waiting == 3
 
 
@@ -190,7 +190,7 @@ async def test_who_waits_for_an_end_that_does_not_come_hears_the_version_when_th
 ) -> None:
     await make_runs(database, 1)
     await raise_version(database)
-    assert await database.feed.wait(1, after=1, timeout=0.1, until_over=True) == 2
+    assert await database.feed.wait(1, after=1, timeout=0.1, until_final=True) == 2
 
 
 async def _settled(feed: ChangeFeed) -> None:
@@ -232,7 +232,7 @@ async def test_closing_ends_every_wait(database_url: str, make_runs: Make) -> No
 
 
 def _touch_and_fail(write: Write, key: int) -> None:
-    write.touch(key)
+    write.mark_changed(key)
     raise ZeroDivisionError
 
 
@@ -241,13 +241,13 @@ async def test_a_block_that_failed_wakes_nobody(database: Database, make_runs: M
     told: list[frozenset[int]] = []
 
     class Recorder:
-        def start(self, hint: Hint) -> None: ...
+        def start(self, notify: Notify) -> None: ...
         def stop(self) -> None: ...
         async def aclose(self) -> None: ...
         def tell(self, keys: frozenset[int]) -> None:
             told.append(keys)
 
-    async def no_sights(_: Collection[int]) -> Mapping[int, Sight]:
+    async def no_sights(_: Collection[int]) -> Mapping[int, RunVersion]:
         return {}
 
     database.feed = ChangeFeed(no_sights, Recorder())
@@ -255,16 +255,20 @@ async def test_a_block_that_failed_wakes_nobody(database: Database, make_runs: M
         async with database.write() as write:
             _touch_and_fail(write, 1)
     async with database.write() as write:
-        write.touch(2)
+        write.mark_changed(2)
     async with database.write():
         pass
     assert told == [frozenset({2})]
 
 
 async def test_a_store_that_fails_for_a_while_is_waited_for() -> None:
-    answers: list[Exception | dict[int, Sight]] = [OSError("away"), OSError("away"), {1: Sight(2)}]
+    answers: list[Exception | dict[int, RunVersion]] = [
+        OSError("away"),
+        OSError("away"),
+        {1: RunVersion(2)},
+    ]
 
-    async def flaky(_: Collection[int]) -> Mapping[int, Sight]:
+    async def flaky(_: Collection[int]) -> Mapping[int, RunVersion]:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -276,7 +280,7 @@ async def test_a_store_that_fails_for_a_while_is_waited_for() -> None:
 
 
 async def test_a_store_that_stays_away_is_an_error_when_the_time_is_over() -> None:
-    async def away(_: Collection[int]) -> Mapping[int, Sight]:
+    async def away(_: Collection[int]) -> Mapping[int, RunVersion]:
         raise OSError("away")
 
     feed = ChangeFeed(away, Silence())
@@ -288,8 +292,8 @@ async def test_a_store_that_stays_away_is_an_error_when_the_time_is_over() -> No
 async def test_a_change_of_which_no_hint_comes_is_seen_within_a_second_or_so() -> None:
     versions = iter((1, 2))
 
-    async def read(_: Collection[int]) -> Mapping[int, Sight]:
-        return {1: Sight(next(versions))}
+    async def read(_: Collection[int]) -> Mapping[int, RunVersion]:
+        return {1: RunVersion(next(versions))}
 
     feed = ChangeFeed(read, Silence())
     async with asyncio.timeout(2 * CATCH_UP_SECONDS):

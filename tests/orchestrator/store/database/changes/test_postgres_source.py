@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from orchestrator.store.database.changes.postgres_source import CHANNEL, NotifyHints
+from orchestrator.store.database.changes.postgres_source import CHANNEL, PostgresChangeSource
 from orchestrator.store.database.engine import Database, open_database
 from tests.orchestrator.store.database.changes.changes import Make, Queries, raise_version
 
@@ -126,8 +126,8 @@ async def test_a_notification_that_is_no_list_of_keys_is_not_heard(
     database: Database, another_database: Database, database_url: str, make_runs: Make
 ) -> None:
     await make_runs(database, 1)
-    hints = database.feed._hints
-    assert isinstance(hints, NotifyHints)
+    hints = database.feed._changes
+    assert isinstance(hints, PostgresChangeSource)
     waiting = asyncio.create_task(database.feed.wait(1, after=1, timeout=30))
     await asyncio.sleep(0)
     await hints.listening.wait()

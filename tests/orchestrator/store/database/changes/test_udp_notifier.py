@@ -13,8 +13,13 @@ from typing import Any
 import pytest
 
 from orchestrator.store.database.changes.change_feed import CATCH_UP_SECONDS
-from orchestrator.store.database.changes.sqlite_source import DataVersionHints
-from orchestrator.store.database.changes.udp_notifier import Bell, Ringer, bell_folder, read_keys
+from orchestrator.store.database.changes.sqlite_source import SqliteChangeSource
+from orchestrator.store.database.changes.udp_notifier import (
+    UdpListener,
+    UdpNotifier,
+    listener_folder,
+    read_keys,
+)
 from orchestrator.store.database.drivers.file_lock import FileLock
 from orchestrator.store.database.engine import Database
 from tests.orchestrator.store.database.changes.changes import WAKE_SECONDS, Make, raise_version
@@ -29,8 +34,8 @@ class Ear:
         self.keys: set[int] = set()
         self.rings = 0
         self._news = asyncio.Event()
-        self.bell = Bell(folder, self._hear)
-        self.bell.hang()
+        self.bell = UdpListener(folder, self._hear)
+        self.bell.start()
 
     def _hear(self, keys: frozenset[int]) -> None:
         self.keys |= keys
@@ -55,7 +60,7 @@ def held(folder: Path) -> list[FileLock]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return bell_folder(tmp_path / "perdure.db")
+    return listener_folder(tmp_path / "perdure.db")
 
 
 @pytest.fixture
@@ -69,49 +74,51 @@ async def ears(folder: Path) -> AsyncGenerator[Callable[[], Ear]]:
 
     yield hang
     for ear in hung:
-        ear.bell.take_down()
+        ear.bell.stop()
 
 
 @pytest.fixture
-async def ringer(folder: Path) -> AsyncGenerator[Ringer]:
-    made = Ringer(folder)
+async def ringer(folder: Path) -> AsyncGenerator[UdpNotifier]:
+    made = UdpNotifier(folder)
     yield made
     made.close()
 
 
 async def test_all_that_hang_hear_a_ring_but_ones_own(
-    ears: Callable[[], Ear], ringer: Ringer
+    ears: Callable[[], Ear], ringer: UdpNotifier
 ) -> None:
     first, second, own = ears(), ears(), ears()
-    ringer.ring({-3, 1, 2**62}, own=own.bell.port)
+    ringer.send({-3, 1, 2**62}, own=own.bell.port)
     await first.hears({1, -3, 2**62})
     await second.hears({1, -3, 2**62})
-    ringer.ring({4})
+    ringer.send({4})
     await own.hears({4})
     assert own.keys == {4}
 
 
 async def test_who_comes_later_is_rung_at_and_who_went_is_not(
-    ears: Callable[[], Ear], ringer: Ringer, folder: Path
+    ears: Callable[[], Ear], ringer: UdpNotifier, folder: Path
 ) -> None:
-    ringer.ring({1})  # nobody is there: no error
+    ringer.send({1})  # nobody is there: no error
     first = ears()
-    ringer.ring({2})
+    ringer.send({2})
     await first.hears({2})
     second = ears()
-    ringer.ring({3})
+    ringer.send({3})
     await asyncio.gather(first.hears({3}), second.hears({3}))
-    first.bell.take_down()
+    first.bell.stop()
     assert entries(folder) == [str(second.bell.port)]
-    ringer.ring({4})
+    ringer.send({4})
     await second.hears({4})
     assert first.keys == {2, 3}
 
 
-async def test_many_keys_are_told_in_few_datagrams(ears: Callable[[], Ear], ringer: Ringer) -> None:
+async def test_many_keys_are_told_in_few_datagrams(
+    ears: Callable[[], Ear], ringer: UdpNotifier
+) -> None:
     ear = ears()
     keys = {-(2**62) - number for number in range(4_000)}
-    ringer.ring(keys)
+    ringer.send(keys)
     await ear.hears(keys)
     assert ear.keys == keys
     assert ear.rings <= 11
@@ -140,14 +147,14 @@ async def test_what_is_no_list_of_keys_is_not_heard(ears: Callable[[], Ear]) -> 
 
 
 async def test_a_dead_process_is_forgotten_and_a_living_one_is_not(
-    ears: Callable[[], Ear], ringer: Ringer, folder: Path, tmp_path: Path, peer: StartPeer
+    ears: Callable[[], Ear], ringer: UdpNotifier, folder: Path, tmp_path: Path, peer: StartPeer
 ) -> None:
     living = ears()
     other = await peer("hang_bell", f"sqlite:///{tmp_path / 'perdure.db'}")
     assert len(entries(folder)) == 2
     await other.dies()
     (folder / "not a bell").touch()
-    ringer.ring({1})
+    ringer.send({1})
     await living.hears({1})
     assert entries(folder) == sorted(("not a bell", str(living.bell.port)))
 
@@ -156,8 +163,8 @@ async def test_a_bell_is_held_as_long_as_it_hangs(ears: Callable[[], Ear], folde
     ear = ears()
     (entry,) = held(folder)
     assert not entry.try_acquire()
-    ear.bell.take_down()
-    ear.bell.take_down()
+    ear.bell.stop()
+    ear.bell.stop()
     assert ear.bell.port == 0
     assert entries(folder) == []
 
@@ -168,13 +175,15 @@ def in_the_way(folder: Path) -> Path:
     return folder
 
 
-async def test_where_no_folder_can_be_made_no_bell_hangs(in_the_way: Path, ringer: Ringer) -> None:
-    bell = Bell(in_the_way, lambda keys: None)
+async def test_where_no_folder_can_be_made_no_bell_hangs(
+    in_the_way: Path, ringer: UdpNotifier
+) -> None:
+    bell = UdpListener(in_the_way, lambda keys: None)
     with pytest.raises(FileExistsError):
-        bell.hang()
+        bell.start()
     assert bell.port == 0
-    bell.take_down()
-    ringer.ring({1})  # no error
+    bell.stop()
+    ringer.send({1})  # no error
 
 
 # -- the feed without bells ------------------------------------------------------------------------
@@ -203,10 +212,10 @@ async def test_a_commit_of_which_no_ring_is_heard_is_seen_by_the_counter(
 ) -> None:
     await make_runs(database, 1)
     await database.feed.wait(1, after=0, timeout=1)  # the bell hangs now
-    hints = database.feed._hints
-    assert isinstance(hints, DataVersionHints)
-    assert hints._bell.port
-    hints._bell.take_down()
+    hints = database.feed._changes
+    assert isinstance(hints, SqliteChangeSource)
+    assert hints._listener.port
+    hints._listener.stop()
     assert statistics.median(await _delays(database, another_database, 7)) < CATCH_UP_SECONDS / 2
 
 
@@ -216,5 +225,5 @@ async def test_where_no_bell_can_be_hung_up_the_counter_is_asked_more_often(
 ) -> None:
     await make_runs(database, 1)
     assert database.path is not None
-    bell_folder(database.path).write_text("a file where the folder should be")
+    listener_folder(database.path).write_text("a file where the folder should be")
     assert statistics.median(await _delays(database, another_database, 9)) < WAKE_SECONDS

@@ -59,21 +59,21 @@ async def test_the_role_moves_when_its_holder_is_killed(path: Path, peer: StartP
     assert database.checkpointer is not None
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1.5):
-            await database.checkpointer.in_charge.wait()
+            await database.checkpointer.is_leader.wait()
     await holder.dies()
     async with asyncio.timeout(5):
-        await database.checkpointer.in_charge.wait()
+        await database.checkpointer.is_leader.wait()
     await database.aclose()
 
 
 async def test_the_role_moves_when_its_holder_closes(path: Path) -> None:
     async with _checkpointer(path) as first:
-        await first.in_charge.wait()
+        await first.is_leader.wait()
         async with _checkpointer(path) as second:
-            assert not second.in_charge.is_set()
+            assert not second.is_leader.is_set()
             await first.aclose()
             async with asyncio.timeout(5):
-                await second.in_charge.wait()
+                await second.is_leader.wait()
 
 
 async def test_a_process_that_must_not_checkpoint_never_takes_the_role(path: Path) -> None:
