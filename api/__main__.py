@@ -23,11 +23,11 @@ import uvloop
 from typing_extensions import override
 
 from api.app import create_app
-from api.auth.api_key_cache import Keyring, Roster
-from api.auth.audit_writer import AuditTrail
+from api.auth.api_key_cache import ApiKeyCache, ClusterCache
+from api.auth.audit_writer import AuditWriter
 from api.auth.auth_function import AuthFunction
 from api.auth.custom_auth import CustomAuth
-from api.auth.rate_limits import Throttle
+from api.auth.rate_limits import RateLimiter
 from api.context import ApiServices
 from api.dispatch.dispatcher import CallDispatcher
 from api.dispatch.liveness import WorkerLiveness
@@ -101,11 +101,11 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
         lost = CrashRecovery(
             settings.task_folder, journal_scope(settings), queue, store.lost_leases
         )
-        await stack.enter_async_context(_looking(lost))
-        custom_auth = CustomAuth(AuthFunction(store, operations).ask)
+        await stack.enter_async_context(_recovering(lost))
+        custom_auth = CustomAuth(AuthFunction(store, operations).authenticate)
         stack.push_async_callback(custom_auth.aclose)
-        trail = AuditTrail(store.audit)
-        stack.push_async_callback(trail.aclose)
+        audit_writer = AuditWriter(store.audit)
+        stack.push_async_callback(audit_writer.aclose)
         yield ApiServices(
             settings=settings,
             store=store,
@@ -114,26 +114,26 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
             calls=CallOperations(store, queue, temporal, journal),
             dispatcher=dispatcher,
             liveness=WorkerLiveness(store.functions),
-            keyring=Keyring(store.keys),
-            roster=Roster(store.clusters),
+            key_cache=ApiKeyCache(store.keys),
+            cluster_cache=ClusterCache(store.clusters),
             custom_auth=custom_auth,
-            throttle=Throttle(
+            rate_limiter=RateLimiter(
                 per_second=settings.max_requests_per_second,
-                at_once=settings.max_concurrent_requests,
+                max_concurrent=settings.max_concurrent_requests,
             ),
-            trail=trail,
+            audit_writer=audit_writer,
             webhooks=Webhooks(store, settings),
         )
 
 
 @asynccontextmanager
-async def _looking(lost: CrashRecovery) -> AsyncGenerator[None]:
-    looking = asyncio.create_task(lost.run())
+async def _recovering(lost: CrashRecovery) -> AsyncGenerator[None]:
+    recovery = asyncio.create_task(lost.run())
     try:
         yield
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        recovery.cancel()
+        await asyncio.gather(recovery, return_exceptions=True)
 
 
 async def _close_dispatcher(dispatcher: CallDispatcher) -> None:

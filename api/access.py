@@ -15,15 +15,15 @@ from http import HTTPStatus
 
 from fastapi import Request
 
-from api.auth.custom_auth import refused
-from api.auth.rate_limits import lane_of
-from api.auth.scopes import UNAUDITED, USER, held, needed
+from api.auth.custom_auth import unauthorized
+from api.auth.rate_limits import classify
+from api.auth.scopes import UNAUDITED, USER, granted_scopes, required_scopes
 from api.context import ApiServices, services_of
-from api.http.after_response import ending_of
+from api.http.after_response import response_hooks
 from api.http.dialect import Credential, dialect_of
 from api.http.errors import ApiError
 from orchestrator.errors import NotFoundError
-from orchestrator.operations.run_requests import ANYBODY, Caller
+from orchestrator.operations.run_requests import NO_END_USER, EndUser
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.database.json_columns import to_storable_text
 from orchestrator.store.records import KeyRecord
@@ -36,44 +36,46 @@ _MAX_RUN_ID = 128
 SCHEMES = frozenset({"bearer", USER})
 """Of the header `Authorization`, in lower case."""
 MAX_MACHINE_ID = 256
-_SEND_A_KEY = "Send an API key of the cluster, as `Authorization: Bearer sk_…`."
+_KEY_REQUIRED = "Send an API key of the cluster, as `Authorization: Bearer sk_…`."
 _NO_CUSTOM_AUTH = (
     "This address takes no custom tokens: the cluster is unknown, or `enableCustomAuth` is off."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Visitor:
+class _Principal:
     """Whoever was recognised."""
 
     key: KeyRecord
     cluster_id: str
     scopes: frozenset[str]
-    caller: Caller = ANYBODY
+    end_user: EndUser = NO_END_USER
 
 
-async def admit(request: Request, operation: str) -> None:
-    """Let the request in; its route finds `key` and `caller` in the request's state.
+async def authorize(request: Request, operation: str) -> None:
+    """Let the request in; its route finds `key` and `end_user` in the request's state.
 
     Raises `ApiError` (401, 403, 429, 503), and `NotFoundError` where the key's owner must not know of the cluster.
     """
     credential = _credential(request)
     services = services_of(request)
     if credential.custom:
-        visitor = await _user(services, request, operation, credential.token)
+        principal = await _authenticate_end_user(services, request, operation, credential.token)
     else:
-        visitor = await _key_owner(services, request, credential.token)
-        await _take_a_place(services, request, operation, visitor.cluster_id)
+        principal = await _authenticate_key(services, request, credential.token)
+        await _acquire_slot(services, request, operation, principal.cluster_id)
     if request.method not in _READING and operation not in UNAUDITED:
-        _audit(services, request, operation, visitor)
-    _check_scope(visitor, operation)
-    if visitor.caller.auth_token_hash is not None:
-        await _check_run(services, request, visitor)
+        _audit(services, request, operation, principal)
+    _check_scope(principal, operation)
+    if principal.end_user.auth_token_hash is not None:
+        await _check_run(services, request, principal)
     machine_id = request.headers.get("x-machine-id", "")
     if 0 < len(machine_id) <= MAX_MACHINE_ID:
-        services.liveness.set_info(visitor.cluster_id, machine_id, *_whence(services, request))
-    request.state.key = visitor.key
-    request.state.caller = visitor.caller
+        services.liveness.set_info(
+            principal.cluster_id, machine_id, *_client_info(services, request)
+        )
+    request.state.key = principal.key
+    request.state.end_user = principal.end_user
 
 
 def _credential(request: Request) -> Credential:
@@ -84,7 +86,7 @@ def _credential(request: Request) -> Credential:
     else:
         credential = credential_in(request.headers.get("authorization", "").split())
     if credential is None:
-        raise refused(_SEND_A_KEY)
+        raise unauthorized(_KEY_REQUIRED)
     return credential
 
 
@@ -97,54 +99,56 @@ def credential_in(words: Sequence[str]) -> Credential | None:
             return None
 
 
-async def _key_owner(services: ApiServices, request: Request, credential: str) -> _Visitor:
+async def _authenticate_key(services: ApiServices, request: Request, credential: str) -> _Principal:
     """The owner of a valid key. To its key every other cluster is unknown, unless it manages them."""
-    key = await services.keyring.identify(credential)
+    key = await services.key_cache.identify(credential)
     if key is None:
-        raise refused("The API key is unknown or revoked.")
+        raise unauthorized("The API key is unknown or revoked.")
     cluster_id: str = request.path_params.get("clusterId", key.cluster_id)
-    scopes = held(key, cluster_id)
+    scopes = granted_scopes(key, cluster_id)
     if cluster_id != key.cluster_id and (
-        not scopes or await services.roster.find(cluster_id) is None
+        not scopes or await services.cluster_cache.find(cluster_id) is None
     ):
         raise NotFoundError(f"There is no cluster {cluster_id[:100]!r}.")
-    return _Visitor(key, cluster_id, scopes)
+    return _Principal(key, cluster_id, scopes)
 
 
-async def _user(services: ApiServices, request: Request, operation: str, token: str) -> _Visitor:
+async def _authenticate_end_user(
+    services: ApiServices, request: Request, operation: str, token: str
+) -> _Principal:
     """Somebody whom the cluster's own function lets in."""
     cluster_id = request.path_params.get("clusterId")
     cluster: ClusterRecord | None = None
     if isinstance(cluster_id, str):
-        cluster = await services.roster.find(cluster_id)
+        cluster = await services.cluster_cache.find(cluster_id)
     if cluster is None or not cluster.custom_auth:
-        raise refused(_NO_CUSTOM_AUTH)
-    await _take_a_place(services, request, operation, cluster.id)
-    if USER not in needed(operation):
-        raise refused(f"A custom token opens runs only. {_SEND_A_KEY}")
-    caller = await services.custom_auth.judge(cluster, token)
-    name = f"custom token {(caller.auth_token_hash or '')[:8]}"
-    nobodys = KeyRecord("", cluster.id, name, "", None, cluster.created_at, None)
-    return _Visitor(nobodys, cluster.id, frozenset({USER}), caller)
+        raise unauthorized(_NO_CUSTOM_AUTH)
+    await _acquire_slot(services, request, operation, cluster.id)
+    if USER not in required_scopes(operation):
+        raise unauthorized(f"A custom token opens runs only. {_KEY_REQUIRED}")
+    end_user = await services.custom_auth.authenticate(cluster, token)
+    name = f"custom token {(end_user.auth_token_hash or '')[:8]}"
+    anonymous_key = KeyRecord("", cluster.id, name, "", None, cluster.created_at, None)
+    return _Principal(anonymous_key, cluster.id, frozenset({USER}), end_user)
 
 
-async def _take_a_place(
+async def _acquire_slot(
     services: ApiServices, request: Request, operation: str, cluster_id: str
 ) -> None:
-    leave = await services.throttle.enter(cluster_id, lane_of(request, operation))
-    ending_of(request).then(leave)
+    release_slot = await services.rate_limiter.acquire(cluster_id, classify(request, operation))
+    response_hooks(request).on_complete(release_slot)
 
 
-def _audit(services: ApiServices, request: Request, operation: str, visitor: _Visitor) -> None:
+def _audit(services: ApiServices, request: Request, operation: str, principal: _Principal) -> None:
     at = now_ms()
-    inside = request.url.path.removeprefix(f"/clusters/{visitor.cluster_id}").strip("/")
-    actor = actor_of(visitor.key)
+    path = request.url.path.removeprefix(f"/clusters/{principal.cluster_id}").strip("/")
+    actor = actor_of(principal.key)
 
-    def note(status: int) -> None:
-        target = f"{inside}{getattr(request.state, 'made', '')}" or f"clusters/{visitor.cluster_id}"
-        services.trail.note(
+    def record(status: int) -> None:
+        target = f"{path}{getattr(request.state, 'made', '')}" or f"clusters/{principal.cluster_id}"
+        services.audit_writer.record(
             AuditEntry(
-                cluster_id=visitor.cluster_id,
+                cluster_id=principal.cluster_id,
                 actor=actor,
                 operation=operation,
                 target=to_storable_text(target)[:MAX_TARGET],
@@ -153,7 +157,7 @@ def _audit(services: ApiServices, request: Request, operation: str, visitor: _Vi
             )
         )
 
-    ending_of(request).then(note)
+    response_hooks(request).on_complete(record)
 
 
 def actor_of(key: KeyRecord) -> str:
@@ -161,11 +165,11 @@ def actor_of(key: KeyRecord) -> str:
     return f"{key.name[: MAX_ACTOR - 20]} {key.id[:10]}".strip()
 
 
-def _check_scope(visitor: _Visitor, operation: str) -> None:
-    wanted = needed(operation)
-    if visitor.scopes & wanted:
+def _check_scope(principal: _Principal, operation: str) -> None:
+    required = required_scopes(operation)
+    if principal.scopes & required:
         return
-    listed = " or ".join(f"`{scope}`" for scope in sorted(wanted - {USER}))
+    listed = " or ".join(f"`{scope}`" for scope in sorted(required - {USER}))
     raise forbidden(f"This takes a key with the scope {listed}. Make one with it.")
 
 
@@ -174,17 +178,17 @@ def forbidden(detail: str) -> ApiError:
     return ApiError(HTTPStatus.FORBIDDEN, "forbidden", detail)
 
 
-async def _check_run(services: ApiServices, request: Request, visitor: _Visitor) -> None:
+async def _check_run(services: ApiServices, request: Request, principal: _Principal) -> None:
     """To a user, runs of other tokens do not exist."""
     run_id = request.path_params.get("runId")
     if not isinstance(run_id, str) or len(run_id) > _MAX_RUN_ID or "\0" in run_id:
         return  # no run is asked for, or none that could be
-    run = await services.store.runs.get(RunRef(visitor.cluster_id, run_id))
-    if run.auth_token_hash != visitor.caller.auth_token_hash:
+    run = await services.store.runs.get(RunRef(principal.cluster_id, run_id))
+    if run.auth_token_hash != principal.end_user.auth_token_hash:
         raise NotFoundError(f"There is no run {run_id!r}.")
 
 
-def _whence(services: ApiServices, request: Request) -> tuple[str | None, str | None]:
+def _client_info(services: ApiServices, request: Request) -> tuple[str | None, str | None]:
     """A machine's address and its client's name. Only a proxy that is trusted is believed about the former."""
     ip = request.client.host if request.client else None
     forwarded = request.headers.get("x-forwarded-for", "").split(",")[0].strip()

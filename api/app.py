@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from api.dependencies import ApiServices
 from api.dialects import inferable
-from api.http.after_response import Endings
+from api.http.after_response import ResponseHooksMiddleware
 from api.http.cors import Cors
 from api.http.dialect import Dialect, DialectMiddleware, OwnRoutes
 from api.http.errors import install_error_handlers
@@ -112,6 +112,6 @@ def assemble(dialects: Sequence[Dialect] = DIALECTS) -> FastAPI:
     )
     install_error_handlers(app)
     app.add_middleware(DialectMiddleware, dialects=dialects)
-    app.add_middleware(Endings)
+    app.add_middleware(ResponseHooksMiddleware)
     install_openapi(app)
     return app

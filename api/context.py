@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from api.auth.api_key_cache import Keyring, Roster
-from api.auth.audit_writer import AuditTrail
+from api.auth.api_key_cache import ApiKeyCache, ClusterCache
+from api.auth.audit_writer import AuditWriter
 from api.auth.custom_auth import CustomAuth
-from api.auth.rate_limits import Throttle
+from api.auth.rate_limits import RateLimiter
 from api.dispatch.dispatcher import CallDispatcher
 from api.dispatch.liveness import WorkerLiveness
 from orchestrator.operations.calls import CallOperations
@@ -32,11 +32,11 @@ class ApiServices:
     calls: CallOperations
     dispatcher: CallDispatcher
     liveness: WorkerLiveness
-    keyring: Keyring
-    roster: Roster
+    key_cache: ApiKeyCache
+    cluster_cache: ClusterCache
     custom_auth: CustomAuth
-    throttle: Throttle
-    trail: AuditTrail
+    rate_limiter: RateLimiter
+    audit_writer: AuditWriter
     webhooks: Webhooks
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 

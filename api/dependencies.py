@@ -11,21 +11,21 @@ from fastapi import Depends, Header, Path, Request, Response, Security
 from fastapi.security import HTTPBearer
 from typing_extensions import override
 
-from api.access import MAX_MACHINE_ID, admit
+from api.access import MAX_MACHINE_ID, authorize
 from api.context import ApiServices, services_of
 from api.http.errors import ApiError
 from api.http.json_body import JsonRoute
 from api.http.validation import MAX_PARAMETERS, has_too_many
-from orchestrator.operations.run_requests import Caller
+from orchestrator.operations.run_requests import EndUser
 from orchestrator.store.records import KeyRecord
 from orchestrator.workflows.interface import RunRef
 
 __all__ = [
     "ApiServices",
-    "Asker",
+    "CallLease",
     "Cluster",
-    "Held",
-    "HeldCall",
+    "CurrentEndUser",
+    "CurrentLease",
     "Key",
     "KeyedRoute",
     "MachineId",
@@ -69,7 +69,7 @@ class KeyedRoute(JsonRoute):
         handle = super().get_route_handler()
 
         async def handle_keyed(request: Request) -> Response:
-            await admit(request, self.operation_id or "")
+            await authorize(request, self.operation_id or "")
             if has_too_many(request.scope["query_string"]):
                 raise ApiError(
                     HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -90,12 +90,12 @@ Key = Annotated[KeyRecord, Depends(_key_of)]
 """The request's key: who acts. Its cluster need not be that of the path."""
 
 
-async def _caller_of(request: Request) -> Caller:
-    caller: Caller = request.state.caller
-    return caller
+async def _end_user_of(request: Request) -> EndUser:
+    end_user: EndUser = request.state.end_user
+    return end_user
 
 
-Asker = Annotated[Caller, Depends(_caller_of)]
+CurrentEndUser = Annotated[EndUser, Depends(_end_user_of)]
 """What the cluster's own auth function said of whoever asks; nothing where a key was sent."""
 
 # -- parameters that several routes take -----------------------------------------------------------
@@ -143,7 +143,7 @@ MachineId = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class HeldCall:
+class CallLease:
     """A call and the machine that says it holds it."""
 
     cluster_id: str
@@ -151,14 +151,14 @@ class HeldCall:
     machine_id: str
 
 
-async def _held_call_of(
+async def _call_lease_of(
     cluster_id: Cluster,
     call_id: Annotated[
         str, Path(alias="callId", max_length=256, pattern=_NO_NUL, description="The call's id.")
     ],
     machine_id: MachineId,
-) -> HeldCall:
-    return HeldCall(cluster_id, call_id, machine_id)
+) -> CallLease:
+    return CallLease(cluster_id, call_id, machine_id)
 
 
-Held = Annotated[HeldCall, Depends(_held_call_of)]
+CurrentLease = Annotated[CallLease, Depends(_call_lease_of)]

@@ -58,13 +58,13 @@ async def _create(store: Store, args: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _scopes(words: str) -> frozenset[Scope]:
+def _scopes(text: str) -> frozenset[Scope]:
     """Raises `ValueError` for a word that is no scope."""
     known = ", ".join(Scope)
-    given = [word.strip() for word in words.split(",") if word.strip()]
-    if not given or not {*given} <= {*Scope}:
-        raise ValueError(f"--scopes takes words of {known}, separated by commas, not {words!r}")
-    return frozenset(Scope(word) for word in given)
+    names = [word.strip() for word in text.split(",") if word.strip()]
+    if not names or not {*names} <= {*Scope}:
+        raise ValueError(f"--scopes takes words of {known}, separated by commas, not {text!r}")
+    return frozenset(Scope(word) for word in names)
 
 
 async def _list(store: Store, args: argparse.Namespace) -> list[dict[str, object]]:

@@ -19,57 +19,57 @@ T = TypeVar("T")
 Clock = Callable[[], float]
 
 
-class _Remembered(Generic[T]):
+class _TtlCache(Generic[T]):
     """What a look into the store found, for `KEY_CACHE_SECONDS`. What was not found is looked for each time."""
 
-    def __init__(self, look: Callable[[str], Awaitable[T | None]], clock: Clock) -> None:
-        self._look = look
+    def __init__(self, load: Callable[[str], Awaitable[T | None]], clock: Clock) -> None:
+        self._load = load
         self._clock = clock
-        self._known: dict[str, tuple[float, T]] = {}
+        self._entries: dict[str, tuple[float, T]] = {}
 
     async def get(self, name: str) -> T | None:
-        known = self._known.get(name)
+        known = self._entries.get(name)
         if known is not None and self._clock() < known[0]:
             return known[1]
-        found = await self._look(name)
-        self._known.pop(name, None)
+        found = await self._load(name)
+        self._entries.pop(name, None)
         if found is not None:
-            while len(self._known) >= _CACHE_SIZE:
-                self._known.pop(next(iter(self._known)))
-            self._known[name] = (self._clock() + KEY_CACHE_SECONDS, found)
+            while len(self._entries) >= _CACHE_SIZE:
+                self._entries.pop(next(iter(self._entries)))
+            self._entries[name] = (self._clock() + KEY_CACHE_SECONDS, found)
         return found
 
-    def forget(self, name: str) -> None:
-        self._known.pop(name, None)
+    def invalidate(self, name: str) -> None:
+        self._entries.pop(name, None)
 
 
-class Keyring:
+class ApiKeyCache:
     """Whose key is it? A busy client costs one look in a while."""
 
     def __init__(self, keys: KeyStore, clock: Clock = time.monotonic) -> None:
-        self._keys = _Remembered(keys.identify, clock)
+        self._cache = _TtlCache(keys.identify, clock)
 
     async def identify(self, key: str) -> KeyRecord | None:
         """The record of a key; None for one that is unknown or revoked."""
-        return await self._keys.get(hash_key(key))
+        return await self._cache.get(hash_key(key))
 
 
-class Roster:
+class ClusterCache:
     """Which clusters are there, and how are they set?"""
 
     def __init__(self, clusters: ClusterStore, clock: Clock = time.monotonic) -> None:
         self._store = clusters
-        self._clusters = _Remembered(self._look, clock)
+        self._cache = _TtlCache(self._load, clock)
 
     async def find(self, cluster_id: str) -> ClusterRecord | None:
         """The cluster; None for one that is unknown or deleted."""
-        return await self._clusters.get(cluster_id)
+        return await self._cache.get(cluster_id)
 
-    def forget(self, cluster_id: str) -> None:
+    def invalidate(self, cluster_id: str) -> None:
         """It was changed here: look again at once. Other processes follow."""
-        self._clusters.forget(cluster_id)
+        self._cache.invalidate(cluster_id)
 
-    async def _look(self, cluster_id: str) -> ClusterRecord | None:
+    async def _load(self, cluster_id: str) -> ClusterRecord | None:
         if "\0" in cluster_id:  # databases refuse it, and no id has one
             return None
         try:

@@ -11,37 +11,37 @@ from orchestrator.store.tenants.audit_log import AuditEntry, AuditStore
 
 _log = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 0.5
+FLUSH_SECONDS = 0.5
 """An entry is written at most this much later, if the store answers."""
 _BATCH = 500
-MAX_WAITING = 50_000
+MAX_PENDING = 50_000
 """Entries kept while the store does not answer; beyond that the oldest are given up, and the log says so."""
 
 
-class AuditTrail:
+class AuditWriter:
     """Takes entries without making anybody wait. `aclose` writes what is left."""
 
     def __init__(self, audit: AuditStore) -> None:
         self._audit = audit
-        self._waiting: list[AuditEntry] = []
-        self._turn = asyncio.Lock()
+        self._pending: list[AuditEntry] = []
+        self._write_lock = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
 
-    def note(self, entry: AuditEntry) -> None:
+    def record(self, entry: AuditEntry) -> None:
         """Have the entry written soon."""
-        self._waiting.append(entry)
-        if len(self._waiting) > MAX_WAITING:
-            lost = len(self._waiting) - MAX_WAITING
-            del self._waiting[:lost]
+        self._pending.append(entry)
+        if len(self._pending) > MAX_PENDING:
+            lost = len(self._pending) - MAX_PENDING
+            del self._pending[:lost]
             _log.error("the store does not answer: %d audit entries are lost", lost)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_soon())
 
     async def _write_soon(self) -> None:
-        while self._waiting and not self._stop.is_set():
+        while self._pending and not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), PAUSE_SECONDS)
+                await asyncio.wait_for(self._stop.wait(), FLUSH_SECONDS)
             try:
                 await self.flush()
             except OUTAGES as error:
@@ -49,11 +49,11 @@ class AuditTrail:
 
     async def flush(self) -> None:
         """Write all entries noted so far. Raises the store's error where it does not answer."""
-        async with self._turn:
-            while self._waiting:
-                batch = self._waiting[:_BATCH]
+        async with self._write_lock:
+            while self._pending:
+                batch = self._pending[:_BATCH]
                 await self._audit.add(batch)
-                del self._waiting[: len(batch)]
+                del self._pending[: len(batch)]
 
     async def aclose(self) -> None:
         """Write what is left and stop."""
@@ -63,4 +63,4 @@ class AuditTrail:
         try:
             await self.flush()
         except OUTAGES:
-            _log.exception("%d audit entries are lost", len(self._waiting))
+            _log.exception("%d audit entries are lost", len(self._pending))

@@ -18,112 +18,116 @@ from pydantic import JsonValue
 
 from api.http.errors import ApiError
 from orchestrator.errors import UnavailableError
-from orchestrator.operations.run_requests import Caller
+from orchestrator.operations.run_requests import EndUser
 from orchestrator.store.tenants.clusters import ClusterRecord
 
-ACCEPTED_SECONDS = 300.0
-REFUSED_SECONDS = 60.0
-UNANSWERED_SECONDS = 5.0
+ACCEPTED_TTL_SECONDS = 300.0
+REFUSED_TTL_SECONDS = 60.0
+UNAVAILABLE_TTL_SECONDS = 5.0
 """So long nobody is asked again where no function worker answered."""
 MAX_TOKEN = 8_192
 """Characters."""
-MAX_ASKING = 20
+MAX_CONCURRENT_CHECKS = 20
 """Tokens of one cluster that may be with its function at once."""
 _CACHE_SIZE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """The function, or the lack of it, said no. `why` is for whoever runs the cluster."""
+class AuthRefusal:
+    """The function, or the lack of it, said no. `reason` is for whoever runs the cluster."""
 
-    why: str
+    reason: str
 
 
-Verdict = Mapping[str, JsonValue] | Refusal
-Ask = Callable[[str, str], Awaitable[Verdict]]
+AuthResult = Mapping[str, JsonValue] | AuthRefusal
+Authenticate = Callable[[str, str], Awaitable[AuthResult]]
 """Has the cluster's function judge a token. Raises `UnavailableError` where nobody answers in time."""
-_Place = tuple[str, int | None, str]
+_CacheKey = tuple[str, int | None, str]
 
 
 class CustomAuth:
     """Judges tokens, each once in a while."""
 
-    def __init__(self, ask: Ask, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ask = ask
+    def __init__(
+        self, authenticate: Authenticate, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._authenticate = authenticate
         self._clock = clock
-        self._known: dict[_Place, tuple[float, Verdict | UnavailableError]] = {}
-        self._asking: dict[_Place, asyncio.Task[Verdict | UnavailableError]] = {}
-        self._of_cluster: Counter[str] = Counter()
+        self._cache: dict[_CacheKey, tuple[float, AuthResult | UnavailableError]] = {}
+        self._in_flight: dict[_CacheKey, asyncio.Task[AuthResult | UnavailableError]] = {}
+        self._in_flight_of_cluster: Counter[str] = Counter()
 
-    async def judge(self, cluster: ClusterRecord, token: str) -> Caller:
+    async def authenticate(self, cluster: ClusterRecord, token: str) -> EndUser:
         """Who the token's owner is. Raises `ApiError`: 401 refused, 503 nobody could say."""
         if len(token) > MAX_TOKEN:
-            raise refused(f"A token may have at most {MAX_TOKEN} characters.")
+            raise unauthorized(f"A token may have at most {MAX_TOKEN} characters.")
         token_hash = hashlib.sha256(token.encode("utf-8", "backslashreplace")).hexdigest()
-        place = (cluster.id, cluster.updated_at, token_hash)
-        until, verdict = self._known.get(place, (0.0, None))
-        if verdict is None or self._clock() >= until:
-            verdict = await self._ask_once(place, token)
-        match verdict:
+        key = (cluster.id, cluster.updated_at, token_hash)
+        until, result = self._cache.get(key, (0.0, None))
+        if result is None or self._clock() >= until:
+            result = await self._authenticate_once(key, token)
+        match result:
             case UnavailableError():
-                raise _unavailable(verdict.detail)
-            case Refusal(why):
-                raise refused(why)
+                raise _unavailable(result.detail)
+            case AuthRefusal(why):
+                raise unauthorized(why)
             case context:
-                return Caller(auth_context=context, auth_token_hash=token_hash)
+                return EndUser(auth_context=context, auth_token_hash=token_hash)
 
-    async def _ask_once(self, place: _Place, token: str) -> Verdict | UnavailableError:
-        asking = self._asking.get(place)
-        if asking is None:
-            if self._of_cluster[place[0]] >= MAX_ASKING:
+    async def _authenticate_once(self, key: _CacheKey, token: str) -> AuthResult | UnavailableError:
+        task = self._in_flight.get(key)
+        if task is None:
+            if self._in_flight_of_cluster[key[0]] >= MAX_CONCURRENT_CHECKS:
                 raise _unavailable("Too many new tokens are being looked at.")
-            asking = asyncio.create_task(self._learn(place, token))
-            self._asking[place] = asking
-        return await asyncio.shield(asking)
+            task = asyncio.create_task(self._authenticate_and_cache(key, token))
+            self._in_flight[key] = task
+        return await asyncio.shield(task)
 
-    async def _learn(self, place: _Place, token: str) -> Verdict | UnavailableError:
-        self._of_cluster[place[0]] += 1
+    async def _authenticate_and_cache(
+        self, key: _CacheKey, token: str
+    ) -> AuthResult | UnavailableError:
+        self._in_flight_of_cluster[key[0]] += 1
         try:
-            verdict: Verdict | UnavailableError = await self._ask(place[0], token)
+            result: AuthResult | UnavailableError = await self._authenticate(key[0], token)
         except UnavailableError as error:
-            verdict = error
+            result = error
         finally:
-            self._asking.pop(place, None)
-            self._of_cluster[place[0]] -= 1
-        self._remember(place, verdict)
-        return verdict
+            self._in_flight.pop(key, None)
+            self._in_flight_of_cluster[key[0]] -= 1
+        self._store(key, result)
+        return result
 
-    def _remember(self, place: _Place, verdict: Verdict | UnavailableError) -> None:
-        match verdict:
+    def _store(self, key: _CacheKey, result: AuthResult | UnavailableError) -> None:
+        match result:
             case UnavailableError():
-                seconds = UNANSWERED_SECONDS
-            case Refusal():
-                seconds = REFUSED_SECONDS
+                seconds = UNAVAILABLE_TTL_SECONDS
+            case AuthRefusal():
+                seconds = REFUSED_TTL_SECONDS
             case _:
-                seconds = ACCEPTED_SECONDS
-        self._known.pop(place, None)
-        while len(self._known) >= _CACHE_SIZE:
-            self._known.pop(next(iter(self._known)))
-        self._known[place] = (self._clock() + seconds, verdict)
+                seconds = ACCEPTED_TTL_SECONDS
+        self._cache.pop(key, None)
+        while len(self._cache) >= _CACHE_SIZE:
+            self._cache.pop(next(iter(self._cache)))
+        self._cache[key] = (self._clock() + seconds, result)
 
     async def aclose(self) -> None:
         """Ask nobody any more."""
-        for asking in self._asking.values():
-            asking.cancel()
-        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        for task in self._in_flight.values():
+            task.cancel()
+        await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
 
 
-def refused(why: str) -> ApiError:
+def unauthorized(reason: str) -> ApiError:
     """401: the token opens nothing here."""
     return ApiError(
-        HTTPStatus.UNAUTHORIZED, "unauthorized", why, headers={"WWW-Authenticate": "Bearer"}
+        HTTPStatus.UNAUTHORIZED, "unauthorized", reason, headers={"WWW-Authenticate": "Bearer"}
     )
 
 
-def _unavailable(why: str) -> ApiError:
+def _unavailable(reason: str) -> ApiError:
     return ApiError(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "custom_auth_unavailable",
-        why,
-        headers={"Retry-After": str(int(UNANSWERED_SECONDS))},
+        reason,
+        headers={"Retry-After": str(int(UNAVAILABLE_TTL_SECONDS))},
     )

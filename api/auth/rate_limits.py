@@ -19,62 +19,62 @@ from api.http.errors import RETRY_AFTER_SECONDS, ApiError
 if TYPE_CHECKING:
     from api.auth.request_rate import RequestRate
 
-_MACHINES = frozenset(
+_WORKER_OPERATIONS = frozenset(
     {
         *("poll_calls", "keep_call", "post_result", "create_blob"),
         *("register_machine", "report_lost_machine"),
     }
 )
-_WAITING = frozenset({"poll_calls", "stream_events"})
+_LONG_POLL_OPERATIONS = frozenset({"poll_calls", "stream_events"})
 
 
-class Lane(NamedTuple):
+class TrafficClass(NamedTuple):
     """Requests that are counted together."""
 
-    machine: bool
+    is_worker: bool
     waits: bool
 
 
-def lane_of(request: Request, operation: str) -> Lane:
+def classify(request: Request, operation: str) -> TrafficClass:
     """The lane of a request, by its operation, its client, and by whether it asks to be held."""
     profile, query = client_profile(request), request.query_params
-    asked = next((query[name] for name in profile.wait_parameters if query.get(name)), "0")
-    held = operation in profile.held_operations or operation in _WAITING
-    waits = held or asked not in {"0", "0.0"}
-    return Lane(operation in _MACHINES, waits)
+    wait = next((query[name] for name in profile.wait_parameters if query.get(name)), "0")
+    held_by_dialect = operation in profile.held_operations or operation in _LONG_POLL_OPERATIONS
+    waits = held_by_dialect or wait not in {"0", "0.0"}
+    return TrafficClass(operation in _WORKER_OPERATIONS, waits)
 
 
-class Throttle:
+class RateLimiter:
     """Counts in this process alone. 0 means no limit."""
 
-    def __init__(self, *, per_second: int, at_once: int) -> None:
+    def __init__(self, *, per_second: int, max_concurrent: int) -> None:
         self._per_second = per_second
-        self._at_once = at_once
+        self._max_concurrent = max_concurrent
         self._rate = _rate(per_second) if per_second else None
-        self._inside: Counter[tuple[str, Lane]] = Counter()
+        self._in_flight: Counter[tuple[str, TrafficClass]] = Counter()
 
-    async def enter(self, cluster_id: str, lane: Lane) -> Callable[[int], None]:
+    async def acquire(self, cluster_id: str, traffic_class: TrafficClass) -> Callable[[int], None]:
         """Let a request in; call what this returns when it was answered. Raises `ApiError` (429)."""
-        side = "machines" if lane.machine else "clients"
-        if self._rate is not None and not await self._rate.admits(cluster_id, side):
+        side = "machines" if traffic_class.is_worker else "clients"
+        if self._rate is not None and not await self._rate.try_acquire(cluster_id, side):
             raise _too_many(
                 f"The {side} of a cluster may send {self._per_second} requests a second to one process"
                 " (PERDURE_MAX_REQUESTS_PER_SECOND)."
             )
-        place = (cluster_id, lane)
-        if self._at_once and self._inside[place] >= self._at_once:
-            kind = "waiting requests" if lane.waits else "requests"
+        slot = (cluster_id, traffic_class)
+        if self._max_concurrent and self._in_flight[slot] >= self._max_concurrent:
+            kind = "waiting requests" if traffic_class.waits else "requests"
             raise _too_many(
-                f"The {side} of a cluster may have {self._at_once} {kind} at one process at once"
+                f"The {side} of a cluster may have {self._max_concurrent} {kind} at one process at once"
                 " (PERDURE_MAX_CONCURRENT_REQUESTS)."
             )
-        self._inside[place] += 1
-        return lambda _: self._leave(place)
+        self._in_flight[slot] += 1
+        return lambda _: self._release(slot)
 
-    def _leave(self, place: tuple[str, Lane]) -> None:
-        self._inside[place] -= 1
-        if not self._inside[place]:
-            del self._inside[place]
+    def _release(self, slot: tuple[str, TrafficClass]) -> None:
+        self._in_flight[slot] -= 1
+        if not self._in_flight[slot]:
+            del self._in_flight[slot]
 
 
 def _rate(per_second: int) -> RequestRate:

@@ -14,6 +14,6 @@ class RequestRate:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._item = RateLimitItemPerSecond(per_second)
 
-    async def admits(self, *who: str) -> bool:
+    async def try_acquire(self, *who: str) -> bool:
         """Count a request of theirs, unless it is one too many."""
         return await self._limiter.hit(self._item, *who)

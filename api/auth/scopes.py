@@ -62,12 +62,12 @@ UNAUDITED = frozenset({"keep_call", "post_result", "create_blob"})
 """The hot path of function workers: what becomes of a call stands in its run's events."""
 
 
-def needed(operation: str) -> frozenset[str]:
+def required_scopes(operation: str) -> frozenset[str]:
     """Any of these scopes is enough. An operation that was forgotten above is the administrator's."""
     return SCOPES.get(operation, _UNDECLARED)
 
 
-def held(key: KeyRecord, cluster_id: str) -> frozenset[str]:
+def granted_scopes(key: KeyRecord, cluster_id: str) -> frozenset[str]:
     """What the key may do in that cluster. Management is admin and client everywhere, and a machine nowhere."""
     own = parse_scopes(key.scopes)
     may = set(own) if cluster_id == key.cluster_id else set[Scope]()
@@ -76,12 +76,12 @@ def held(key: KeyRecord, cluster_id: str) -> frozenset[str]:
     return frozenset(scope.value for scope in may)
 
 
-def givable(key: KeyRecord, cluster_id: str) -> frozenset[Scope]:
+def grantable_scopes(key: KeyRecord, cluster_id: str) -> frozenset[Scope]:
     """What the key may give to keys of that cluster: what it has there, management never.
 
     Management also gives `machine`: a cluster that it made could have no function worker otherwise.
     """
-    mine = {Scope(scope) for scope in held(key, cluster_id)}
+    mine = {Scope(scope) for scope in granted_scopes(key, cluster_id)}
     if Scope.MANAGEMENT in mine:
         mine.add(Scope.MACHINE)
     return frozenset(mine - {Scope.MANAGEMENT})

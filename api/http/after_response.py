@@ -8,44 +8,44 @@ from http import HTTPStatus
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-NOBODY_WAITED = 499
+CLIENT_CLOSED_REQUEST = 499
 """Status of a request whose client left before it was answered."""
 
 
-class Ending:
+class ResponseHooks:
     """The end of one request."""
 
     def __init__(self) -> None:
-        self._status = NOBODY_WAITED
-        self._then: list[Callable[[int], None]] = []
+        self._status = CLIENT_CLOSED_REQUEST
+        self._callbacks: list[Callable[[int], None]] = []
 
-    def then(self, act: Callable[[int], None]) -> None:
+    def on_complete(self, callback: Callable[[int], None]) -> None:
         """Call this with the answer's status when it was sent."""
-        self._then.append(act)
+        self._callbacks.append(callback)
 
-    def heard(self, message: Message) -> None:
+    def observe(self, message: Message) -> None:
         """A part of the answer."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
 
     def failed(self) -> None:
         """The application broke; the server answers in its place."""
-        if self._status == NOBODY_WAITED:
+        if self._status == CLIENT_CLOSED_REQUEST:
             self._status = HTTPStatus.INTERNAL_SERVER_ERROR
 
     def close(self) -> None:
         """Do what was to be done."""
-        for act in self._then:
-            act(self._status)
+        for callback in self._callbacks:
+            callback(self._status)
 
 
-def ending_of(request: Request) -> Ending:
+def response_hooks(request: Request) -> ResponseHooks:
     """The end of this request."""
-    ending: Ending = request.state.ending
-    return ending
+    hooks: ResponseHooks = request.state.response_hooks
+    return hooks
 
 
-class Endings:
+class ResponseHooksMiddleware:
     """Middleware: gives every request its end."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -56,16 +56,16 @@ class Endings:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        ending = scope.setdefault("state", {})["ending"] = Ending()
+        hooks = scope.setdefault("state", {})["response_hooks"] = ResponseHooks()
 
-        async def send_heard(message: Message) -> None:
-            ending.heard(message)
+        async def send_observed(message: Message) -> None:
+            hooks.observe(message)
             await send(message)
 
         try:
-            await self._app(scope, receive, send_heard)
+            await self._app(scope, receive, send_observed)
         except Exception:
-            ending.failed()
+            hooks.failed()
             raise
         finally:
-            ending.close()
+            hooks.close()

@@ -70,7 +70,7 @@ class Credential(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DialectRequest:
     """What a client asks of a route. `handle` answers it natively."""
 
     request: Request
@@ -86,19 +86,19 @@ class Question:
         """The body as it was sent, None without one. Raises `ApiError` for what is not JSON within the limits."""
         return await self.request.json() if await self.request.body() else None
 
-    async def put(
+    async def call_native(
         self, *, query: Mapping[str, object] | None = None, body: object = _AS_SENT
     ) -> Response:
         """The native answer to the same question in these words. What the route does not know is left out."""
-        said = self.query.multi_items() if query is None else query.items()
+        pairs = self.query.multi_items() if query is None else query.items()
         known = query_names(self.route)
-        words = urlencode([(name, value) for name, value in said if name in known])
-        scope = {**self.request.scope, "query_string": words.encode()}
+        query_string = urlencode([(name, value) for name, value in pairs if name in known])
+        scope = {**self.request.scope, "query_string": query_string.encode()}
         if self.route.body_field is None:
             return await self.handle(Request(scope, self.request.receive))
         value = await self.body() if body is _AS_SENT else body
-        understood = _without_unknown(value, body_model(self.route))
-        return await self.handle(_Reworded(scope, self.request, understood))
+        known_fields = _drop_unknown_fields(value, body_model(self.route))
+        return await self.handle(_RewrittenRequest(scope, self.request, known_fields))
 
 
 Matches = Callable[[Headers, str], bool]
@@ -108,7 +108,7 @@ Authenticate = Callable[[Request], Credential | None]
 RenderError = Callable[[Request, Exception, Response], Response]
 """Turns an error into the dialect's answer. The response is the native answer to the same error: its status, its headers
 and a `Problem` as its body."""
-Translate = Callable[[Question], Coroutine[Any, Any, Response]]
+Translate = Callable[[DialectRequest], Coroutine[Any, Any, Response]]
 """Answers a request for a native operation. Raises what the native route raises."""
 
 
@@ -226,7 +226,7 @@ class DialectRoute(APIRoute):
             if dialect is None or dialect.translate is None or _OWN_ROUTE in request.scope:
                 refuse_repeated(request.query_params, single)
                 return await handle(request)
-            return await dialect.translate(Question(request, self, handle))
+            return await dialect.translate(DialectRequest(request, self, handle))
 
         return handle_any
 
@@ -234,7 +234,7 @@ class DialectRoute(APIRoute):
 # -- how a dialect asks a native route -------------------------------------------------------------
 
 
-class _Reworded(Request):
+class _RewrittenRequest(Request):
     """A request whose body is this value."""
 
     def __init__(self, scope: Mapping[str, Any], request: Request, value: object) -> None:
@@ -250,29 +250,29 @@ class _Reworded(Request):
         return self._value
 
 
-def _without_unknown(value: object, annotation: object) -> object:
+def _drop_unknown_fields(value: object, annotation: object) -> object:
     """The value without fields that no model of the annotation has."""
     fields = fields_of(models_in(annotation))
     if not fields:
         return value
     if isinstance(value, list):
-        return [_without_unknown(item, annotation) for item in cast("list[object]", value)]
+        return [_drop_unknown_fields(item, annotation) for item in cast("list[object]", value)]
     if isinstance(value, dict):
         items = cast("dict[str, object]", value).items()
-        kept = _values_in(annotation)
-        if kept is not None:
-            return {name: _without_unknown(item, kept) for name, item in items}
+        value_type = _mapping_value_type(annotation)
+        if value_type is not None:
+            return {name: _drop_unknown_fields(item, value_type) for name, item in items}
         return {
-            name: _without_unknown(item, fields[name]) for name, item in items if name in fields
+            name: _drop_unknown_fields(item, fields[name]) for name, item in items if name in fields
         }
     return value
 
 
-def _values_in(annotation: object) -> object | None:
+def _mapping_value_type(annotation: object) -> object | None:
     """What an annotation allows as values of a mapping with any keys; None where it means no mapping."""
     if get_origin(annotation) is dict:
         return cast("object", get_args(annotation)[1])
     if get_origin(annotation) is list:
         return None
-    found = (_values_in(part) for part in get_args(annotation))
+    found = (_mapping_value_type(part) for part in get_args(annotation))
     return next((one for one in found if one is not None), None)

@@ -154,13 +154,13 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 def _of_routing(request: Request, error: HTTPException) -> tuple[str, str]:
     """Starlette raises these where no route fits."""
-    asked = f"{request.method} {request.url.path}"
+    target = f"{request.method} {request.url.path}"
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return "not_found", f"There is nothing at {asked}."
+        return "not_found", f"There is nothing at {target}."
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = _methods_at(request)
         error.headers = {"Allow": allowed}
-        return "method_not_allowed", f"{asked} is not possible. Possible there: {allowed}."
+        return "method_not_allowed", f"{target} is not possible. Possible there: {allowed}."
     return HTTPStatus(error.status_code).name.lower(), error.detail
 
 

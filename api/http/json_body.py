@@ -51,7 +51,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _JSON_SUFFIX = re.compile(r"application/[\w.-]+\+json")
 
 Path = tuple[str | int, ...]
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_large_body_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 class JsonRoute(DialectRoute):
@@ -140,7 +140,7 @@ class _JsonRequest(Request):
         body = await self.body()
         if len(body) <= LARGE_BYTES:
             return self._read_value(body)
-        return await _in_turn(lambda: self._read_value(body))
+        return await _read_alone(lambda: self._read_value(body))
 
     def _read_value(self, body: bytes) -> object:
         value = parse_json(body, any_text=self._any_text)
@@ -184,16 +184,16 @@ class _JsonRequest(Request):
                 return
 
 
-async def _in_turn(read: Callable[[], object]) -> object:
+async def _read_alone(read: Callable[[], object]) -> object:
     """Read a large body when no other one is read, and then let others work for as long as it took."""
     loop = asyncio.get_running_loop()
-    turn = _turns.setdefault(loop, asyncio.Lock())
-    await turn.acquire()
+    lock = _large_body_locks.setdefault(loop, asyncio.Lock())
+    await lock.acquire()
     begun = loop.time()
     try:
         return read()
     finally:
-        loop.call_later(loop.time() - begun, turn.release)
+        loop.call_later(loop.time() - begun, lock.release)
 
 
 def parse_json(body: bytes, *, any_text: bool = False) -> object:

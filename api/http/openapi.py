@@ -71,7 +71,7 @@ def install_openapi(app: FastAPI) -> None:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    made = get_openapi(
+    document = get_openapi(
         title=app.title,
         version=app.version,
         summary=app.summary,
@@ -79,15 +79,15 @@ def _document(app: FastAPI) -> dict[str, Any]:
         routes=app.routes,
         tags=app.openapi_tags,
     )
-    schemas: dict[str, Any] = made["components"]["schemas"]
+    schemas: dict[str, Any] = document["components"]["schemas"]
     problem = Problem.model_json_schema(
         by_alias=True, mode="serialization", ref_template=_SCHEMA_REF
     )
     schemas.update(problem.pop("$defs"))
     schemas["Problem"] = problem
     _add_event_data(schemas)
-    add_examples(made)
-    return made
+    add_examples(document)
+    return document
 
 
 def _add_event_data(schemas: dict[str, Any]) -> None:

@@ -21,15 +21,15 @@ def add_examples(document: dict[str, Any]) -> None:
             _add_to(operation, recorded.get(operation["operationId"], {}), problems)
 
 
-def _add_to(operation: dict[str, Any], said: dict[str, Any], problems: dict[str, Any]) -> None:
-    if "request" in said:
-        _add(operation["requestBody"]["content"][_JSON], said["request"])
+def _add_to(operation: dict[str, Any], examples: dict[str, Any], problems: dict[str, Any]) -> None:
+    if "request" in examples:
+        _add(operation["requestBody"]["content"][_JSON], examples["request"])
     for status, answer in operation["responses"].items():
         content = answer.get("content", {})
         if _PROBLEM in content and status in problems:
             _add(content[_PROBLEM], problems[status])
-        elif _JSON in content and {status, "answer"} & said.keys():
-            _add(content[_JSON], said.get(status, said.get("answer")))
+        elif _JSON in content and {status, "answer"} & examples.keys():
+            _add(content[_JSON], examples.get(status, examples.get("answer")))
 
 
 def _add(media: dict[str, Any], value: Any) -> None:

@@ -21,10 +21,10 @@ MAX_HEADERS = 200
 HEAD_SECONDS = 20.0
 """Within which a head must be there, and within which what is left of a body after its answer must have come."""
 _LINGER_SECONDS = 1.0
-_LONGEST_LINGER = 5.0
+_MAX_LINGER_SECONDS = 5.0
 """Whoever is refused and sends on is listened to so long: they would see a broken connection instead of the answer."""
 
-_Refusal = tuple[HTTPStatus, str, str]
+_ErrorResponse = tuple[HTTPStatus, str, str]
 
 
 class _HeadRefusedError(Exception):
@@ -36,34 +36,34 @@ class Connection(HttpToolsProtocol):
 
     head_seconds: ClassVar[float] = HEAD_SECONDS
     linger_seconds: ClassVar[float] = _LINGER_SECONDS
-    longest_linger: ClassVar[float] = _LONGEST_LINGER
+    max_linger: ClassVar[float] = _MAX_LINGER_SECONDS
 
-    _alarm: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
     _in_message = False
     _in_head = False
     _head_bytes = 0
-    _owed = 0
+    _unanswered = 0
     """Answers."""
     _refused = False
-    _refusal: _Refusal | None = None
-    _sends_on = False
+    _error_response: _ErrorResponse | None = None
+    _still_sending = False
 
     # -- what the event loop says ------------------------------------------------------------------
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
-        self._expect()
+        self._start_timer()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._expect_nothing()
+        self._cancel_timer()
         super().connection_lost(exc)
 
     @override
     def data_received(self, data: bytes) -> None:
         if self._refused:
-            self._sends_on = True
+            self._still_sending = True
             return
         if self._in_head:
             self._head_bytes += len(data)
@@ -78,81 +78,81 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_message, self._in_head, self._head_bytes = True, True, 0
-        self._expect()
+        self._start_timer()
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
         if len(self.headers) > MAX_HEADERS:
-            self._refusal = _too_large(f"{MAX_HEADERS} headers")
+            self._error_response = _too_large(f"{MAX_HEADERS} headers")
             raise _HeadRefusedError
 
     @override
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._owed += 1
-        self._expect_nothing()
+        self._unanswered += 1
+        self._cancel_timer()
         super().on_headers_complete()
 
     @override
     def on_message_complete(self) -> None:
         self._in_message = False
-        self._expect_nothing()
+        self._cancel_timer()
         super().on_message_complete()
 
     @override
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._owed -= 1
+        self._unanswered -= 1
         if self._in_message and not self.transport.is_closing():
-            self._expect()
+            self._start_timer()
 
     @override
     def send_400_response(self, msg: str) -> None:
         """Uvicorn calls this whenever the parser fails, also where a callback above made it fail."""
-        self._refuse(self._refusal or (HTTPStatus.BAD_REQUEST, "not_http", msg))
+        self._refuse(self._error_response or (HTTPStatus.BAD_REQUEST, "not_http", msg))
 
     # -- patience ----------------------------------------------------------------------------------
 
-    def _expect(self) -> None:
-        self._expect_nothing()
-        self._alarm = self.loop.call_later(self.head_seconds, self._is_late)
+    def _start_timer(self) -> None:
+        self._cancel_timer()
+        self._timer = self.loop.call_later(self.head_seconds, self._on_timeout)
 
-    def _expect_nothing(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _is_late(self) -> None:
-        if self._owed:  # an earlier request of the same connection is not answered yet
-            self._expect()
+    def _on_timeout(self) -> None:
+        if self._unanswered:  # an earlier request of the same connection is not answered yet
+            self._start_timer()
         elif self._in_head:
             detail = f"The line and the headers of a request must be there within {self.head_seconds:g} seconds."
             self._refuse((HTTPStatus.REQUEST_TIMEOUT, "too_slow", detail))
         else:
             self.transport.close()
 
-    def _refuse(self, refusal: _Refusal) -> None:
+    def _refuse(self, error_response: _ErrorResponse) -> None:
         """Answer the request of which the application never hears, and hang up."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
-        self._expect_nothing()
-        status, code, detail = refusal
+        self._cancel_timer()
+        status, code, detail = error_response
         answer = problem(status, code, detail, headers={"Connection": "close"})
         head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
         self.transport.write(STATUS_LINE[status] + head + b"\r\n" + bytes(answer.body))
-        latest = self.loop.time() + self.longest_linger
-        self.loop.call_later(self.linger_seconds, self._leave, latest)
+        latest = self.loop.time() + self.max_linger
+        self.loop.call_later(self.linger_seconds, self._close_after_linger, latest)
 
-    def _leave(self, latest: float) -> None:
-        if self._sends_on and self.loop.time() < latest and not self.transport.is_closing():
-            self._sends_on = False
-            self.loop.call_later(self.linger_seconds, self._leave, latest)
+    def _close_after_linger(self, latest: float) -> None:
+        if self._still_sending and self.loop.time() < latest and not self.transport.is_closing():
+            self._still_sending = False
+            self.loop.call_later(self.linger_seconds, self._close_after_linger, latest)
         else:
             self.transport.close()
 
 
-def _too_large(limit: str) -> _Refusal:
+def _too_large(limit: str) -> _ErrorResponse:
     status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     return status, "too_large", f"The line and the headers of a request may have at most {limit}."

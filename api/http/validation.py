@@ -47,10 +47,10 @@ def _in_the_body(
 ) -> FieldProblem:
     path = body_path(location, body, missing=item["type"] == "missing")
     if item["type"] == "extra_forbidden":
-        words = _unknown("field", str(location[-1]), _fields_at(location[:-1], body_model(route)))
+        text = _unknown("field", str(location[-1]), _fields_at(location[:-1], body_model(route)))
     else:
-        words = _say(f"`{'.'.join(map(str, path))}`" if path else "The body", item)
-    return FieldProblem(pointer=to_pointer(path), detail=words)
+        text = _describe(f"`{'.'.join(map(str, path))}`" if path else "The body", item)
+    return FieldProblem(pointer=to_pointer(path), detail=text)
 
 
 def _of_parameter(
@@ -59,17 +59,17 @@ def _of_parameter(
     name = ".".join(map(str, location))
     if item["type"] == "extra_forbidden":
         return _unknown(f"{source} parameter", name, query_names(route))
-    return _say(f"The {source} parameter `{name}`", item)
+    return _describe(f"The {source} parameter `{name}`", item)
 
 
-def _say(subject: str, item: Mapping[str, Any]) -> str:
+def _describe(subject: str, item: Mapping[str, Any]) -> str:
     if item["type"] == "missing":
         return f"{subject} is required."
-    words, changed = _SUBJECT.subn("must ", str(item["msg"]))
-    given = item.get("input")
-    if item["type"] in {"string_too_long", "too_long"} and isinstance(given, str | list | dict):
-        words += f", not {len(cast('str', given)):,}"
-    return f"{subject}{'' if changed else ':'} {words.rstrip('.')}."
+    text, changed = _SUBJECT.subn("must ", str(item["msg"]))
+    value = item.get("input")
+    if item["type"] in {"string_too_long", "too_long"} and isinstance(value, str | list | dict):
+        text += f", not {len(cast('str', value)):,}"
+    return f"{subject}{'' if changed else ':'} {text.rstrip('.')}."
 
 
 def _unknown(kind: str, name: str, allowed: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError
 
-from api.auth.scopes import held
+from api.auth.scopes import granted_scopes
 from api.dependencies import Key, KeyedRoute, Services
 from api.http.openapi import problems
 from api.http.responses import reply
@@ -21,7 +21,7 @@ from perdure.contract import Health, Identity
 router = APIRouter(tags=["server"])
 keyed = APIRouter(tags=["server"], route_class=KeyedRoute)
 
-_PATIENCE = timedelta(seconds=2)
+_CHECK_TIMEOUT = timedelta(seconds=2)
 
 
 @router.get("/live", operation_id="check_live", summary="Is it alive?", response_model=Health)
@@ -68,7 +68,7 @@ async def _workers_poll(temporal: Temporal) -> bool:
                 task_queue=TaskQueue(name=TASK_QUEUE),
                 task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
             ),
-            timeout=_PATIENCE,
+            timeout=_CHECK_TIMEOUT,
         )
     except (RPCError, UnavailableError):
         return False
@@ -84,5 +84,5 @@ async def _workers_poll(temporal: Temporal) -> bool:
 )
 async def get_identity(key: Key) -> Response:
     """The cluster that the key belongs to, the key's name, and what it may do there."""
-    scopes = sorted(held(key, key.cluster_id))
+    scopes = sorted(granted_scopes(key, key.cluster_id))
     return reply(Identity(cluster_id=key.cluster_id, key_name=key.name, scopes=scopes))

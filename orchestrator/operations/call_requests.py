@@ -7,7 +7,7 @@ import json
 
 from orchestrator.errors import InvalidRequestError
 from orchestrator.llm.tools import AvailableFunction
-from orchestrator.operations.run_requests import ANYBODY, Caller, check_context
+from orchestrator.operations.run_requests import NO_END_USER, EndUser, check_context
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema
 from orchestrator.store.calls.rows import DIRECT
@@ -20,13 +20,13 @@ NO_MODEL = "none"
 """What stands for the model of a run that has none."""
 
 
-async def admit_call(
+async def build_direct_call(
     store: Store,
     cluster_id: str,
     request: CreateCall,
     *,
     idempotency_key: str | None,
-    caller: Caller = ANYBODY,
+    end_user: EndUser = NO_END_USER,
 ) -> tuple[NewRun, AvailableFunction]:
     """The run that is nothing but this call. Raises `InvalidRequestError` and its kin, naming the field."""
     check_context(request.context)
@@ -61,15 +61,15 @@ async def admit_call(
         interactive=False,
         call_summarization=False,
         idempotency_key=idempotency_key,
-        request_hash=call_hash(request, caller),
+        request_hash=call_hash(request, end_user),
         kind=DIRECT,
-        auth_context=caller.auth_context,
-        auth_token_hash=caller.auth_token_hash,
+        auth_context=end_user.auth_context,
+        auth_token_hash=end_user.auth_token_hash,
     ), function
 
 
-def call_hash(request: CreateCall, caller: Caller = ANYBODY) -> str:
+def call_hash(request: CreateCall, end_user: EndUser = NO_END_USER) -> str:
     """Tells whether two requests ask for the same call."""
-    asked = request.model_dump(mode="json", by_alias=True)
-    text = json.dumps(["call", asked, caller.auth_token_hash], sort_keys=True)
+    fields = request.model_dump(mode="json", by_alias=True)
+    text = json.dumps(["call", fields, end_user.auth_token_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -12,7 +12,7 @@ from orchestrator.store.records import FunctionName
 from perdure.contract import FunctionReference, StatusChangeTarget
 
 
-def attached(
+def resolve_functions(
     references: Sequence[FunctionReference | str],
     known: Iterable[FunctionName],
     pointer: str,
@@ -25,7 +25,8 @@ def attached(
     """
     by_name = _by_name(known)
     return [
-        _elsewhere(reference, by_name, mocks) or _attach(reference, by_name, f"{pointer}/{index}")
+        _resolve_without_worker(reference, by_name, mocks)
+        or _resolve(reference, by_name, f"{pointer}/{index}")
         for index, reference in enumerate(references)
     ]
 
@@ -56,7 +57,7 @@ def _split(name: str) -> FunctionReference | None:
         return None
 
 
-def _elsewhere(
+def _resolve_without_worker(
     reference: FunctionReference | str, known: Mapping[str, FunctionName], mocks: Collection[str]
 ) -> FunctionReference | None:
     """A function that needs no function worker: of the standard library, or mocked and not registered."""
@@ -66,7 +67,7 @@ def _elsewhere(
     return _split(name) if isinstance(reference, str) else reference
 
 
-def _attach(
+def _resolve(
     reference: FunctionReference | str, known: dict[str, FunctionName], pointer: str
 ) -> FunctionReference:
     name = (
@@ -91,7 +92,7 @@ def _attach(
     return FunctionReference(service=record.service, function=record.name)
 
 
-def handler(
+def resolve_handler(
     target: StatusChangeTarget | None, known: Iterable[FunctionName]
 ) -> StatusChangeTarget | None:
     """The target, whose function is registered. Raises `InvalidRequestError`."""

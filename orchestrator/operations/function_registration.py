@@ -12,17 +12,19 @@ from orchestrator.store.database.json_columns import from_json
 from perdure.contract import FunctionDefinition, RegisterMachine
 
 
-def definitions_of(request: RegisterMachine) -> list[FunctionDefinition]:
+def checked_definitions(request: RegisterMachine) -> list[FunctionDefinition]:
     """The functions of a service that a machine offers, checked. Raises `InvalidRequestError` and its kin."""
     return [
         as_auth_function(
-            request.service or "", checked(definition, index), pointer=f"/functions/{index}"
+            request.service or "",
+            _check_definition(definition, index),
+            pointer=f"/functions/{index}",
         )
         for index, definition in enumerate(request.functions)
     ]
 
 
-def checked(definition: FunctionDefinition, index: int) -> FunctionDefinition:
+def _check_definition(definition: FunctionDefinition, index: int) -> FunctionDefinition:
     """The definition with its schema as an object, checked. Raises `InvalidRequestError` and its kin."""
     _check_key_path(definition, index)
     pointer = f"/functions/{index}/schema"

@@ -25,15 +25,15 @@ from perdure.contract import (
 )
 
 RESERVED_IDS = frozenset({"search"})
-_SEARCHED = 2_000
-_FOUND = 10
+_MAX_SEARCHED = 2_000
+_MAX_FOUND = 10
 _SEARCHED_CHARACTERS = 2_000
 _COMPOSED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties"})
 """A schema with one of these may name properties elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
-class Configured:
+class ConfiguredRun:
     """A request for a run with what its configuration says put in."""
 
     request: CreateRun
@@ -51,7 +51,7 @@ class RunConfigurations:
 
     async def create(self, cluster_id: str, request: CreateRunConfig) -> RunConfigRecord:
         """Keep a new one. Raises `InvalidRequestError`, `ConflictError` where its id is taken."""
-        check(request)
+        validate_config(request)
         config_id = request.id or new_id()
         _check_id(config_id)
         return await self._store.run_configs.create(
@@ -60,28 +60,30 @@ class RunConfigurations:
 
     async def put(self, cluster_id: str, config_id: str, request: PutRunConfig) -> RunConfigRecord:
         """Keep it as the next version. Raises `InvalidRequestError`."""
-        check(request)
+        validate_config(request)
         _check_id(config_id)
         return await self._store.run_configs.put(
             cluster_id, config_id, request.name, _content(request)
         )
 
-    async def search(self, cluster_id: str, words: str) -> list[tuple[float, RunConfigRecord]]:
+    async def search(self, cluster_id: str, query: str) -> list[tuple[float, RunConfigRecord]]:
         """Those that fit the words best with how well, 0 to 1; the best first, at most ten."""
-        records = await self._store.run_configs.page(cluster_id, after="", limit=_SEARCHED)
+        records = await self._store.run_configs.page(cluster_id, after="", limit=_MAX_SEARCHED)
         by_id = {record.id: record for record in records}
-        ranked = rank_tools(words, [_searchable(record) for record in records])
-        return [(score / (1 + score), by_id[tool.name]) for score, tool in ranked if score][:_FOUND]
+        ranked = rank_tools(query, [_searchable(record) for record in records])
+        return [(score / (1 + score), by_id[tool.name]) for score, tool in ranked if score][
+            :_MAX_FOUND
+        ]
 
-    async def apply(self, cluster_id: str, request: CreateRun) -> Configured:
+    async def apply(self, cluster_id: str, request: CreateRun) -> ConfiguredRun:
         """What the request and its configuration ask for together. Raises `InvalidRequestError`.
 
         The configuration's values win; what it leaves open the request may say.
         """
         if request.config is None:
-            return Configured(request)
+            return ConfiguredRun(request)
         record = await self._find(cluster_id, request.config)
-        config = content_of(record)
+        config = config_from_record(record)
         prompt = _prompt(config, request, request.config.input or {})
         says: dict[str, object] = {
             "initial_prompt": prompt,
@@ -92,8 +94,8 @@ class RunConfigurations:
         wins = {name: value for name, value in says.items() if value is not None}
         configured = request.model_copy(update=wins)
         if config.attached_functions is None:
-            return Configured(configured, record.id, record.version)
-        return Configured(configured, record.id, record.version, "/config/attachedFunctions")
+            return ConfiguredRun(configured, record.id, record.version)
+        return ConfiguredRun(configured, record.id, record.version, "/config/attachedFunctions")
 
     async def _find(self, cluster_id: str, reference: RunConfigReference) -> RunConfigRecord:
         try:
@@ -104,11 +106,11 @@ class RunConfigurations:
             ) from error
 
 
-def content_of(record: RunConfigRecord) -> PutRunConfig:
+def config_from_record(record: RunConfigRecord) -> PutRunConfig:
     return PutRunConfig.model_validate_json(record.content)
 
 
-def check(config: PutRunConfig) -> None:
+def validate_config(config: PutRunConfig) -> None:
     """Raises `InvalidRequestError` where its schemas are none, or its prompt and inputs do not fit together."""
     if config.result_schema is not None:
         check_schema(config.result_schema, pointer="/resultSchema")
@@ -173,10 +175,10 @@ def _check_input(config: PutRunConfig, inputs: Mapping[str, JsonValue]) -> None:
         return
     found = compile_schema(to_json(config.input_schema)).violations(dict(inputs))
     if found:
-        where, words = found[0]
+        where, problem = found[0]
         more = f" ({len(found)} things are wrong with it.)" if len(found) > 1 else ""
         raise InvalidRequestError(
-            f"The input does not satisfy the configuration's inputSchema: {words}{more}",
+            f"The input does not satisfy the configuration's inputSchema: {problem}{more}",
             pointer=f"/config/input{where}",
             code="invalid_input",
         )
@@ -186,10 +188,10 @@ def _with_defaults(
     config: PutRunConfig, wanted: tuple[str, ...], inputs: Mapping[str, JsonValue]
 ) -> dict[str, JsonValue]:
     """The inputs, and the schema's defaults for those left out. Without a schema none may be left out."""
-    given = dict(inputs)
+    values = dict(inputs)
     properties = (config.input_schema or {}).get("properties")
     for name in wanted:
-        if name in given:
+        if name in values:
             continue
         if config.input_schema is None:
             raise InvalidRequestError(
@@ -199,8 +201,8 @@ def _with_defaults(
             )
         about = properties.get(name) if isinstance(properties, dict) else None
         if isinstance(about, dict) and "default" in about:
-            given[name] = about["default"]
-    return given
+            values[name] = about["default"]
+    return values
 
 
 def _check_id(config_id: str) -> None:
@@ -220,7 +222,7 @@ def _content(config: PutRunConfig) -> str:
 
 
 def _searchable(record: RunConfigRecord) -> Tool:
-    config = content_of(record)
-    said = f"{config.initial_prompt or ''} {config.system_prompt or ''}"[:_SEARCHED_CHARACTERS]
-    named = " ".join([config.name] * 3)
-    return Tool(record.id, f"{named} {said}", config.input_schema or {})
+    config = config_from_record(record)
+    prompts = f"{config.initial_prompt or ''} {config.system_prompt or ''}"[:_SEARCHED_CHARACTERS]
+    name = " ".join([config.name] * 3)
+    return Tool(record.id, f"{name} {prompts}", config.input_schema or {})

@@ -13,7 +13,11 @@ from pydantic import JsonValue
 from orchestrator.errors import InvalidRequestError, TooLargeError
 from orchestrator.llm.model_names import parse_policies, resolve_model
 from orchestrator.llm.run_names import first_words
-from orchestrator.operations.function_references import attached, check_mocks, handler
+from orchestrator.operations.function_references import (
+    check_mocks,
+    resolve_functions,
+    resolve_handler,
+)
 from orchestrator.operations.run_configs import RunConfigurations
 from orchestrator.operations.webhooks import Webhooks
 from orchestrator.rules.pricing import parse_prices
@@ -29,17 +33,17 @@ from perdure.contract import MAX_CONTEXT_BYTES, CreateRun, CreateStructuredOutpu
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class EndUser:
     """Who asks, where the cluster's own auth function said so."""
 
     auth_context: Mapping[str, JsonValue] | None = None
     auth_token_hash: str | None = None
 
 
-ANYBODY = Caller()
+NO_END_USER = EndUser()
 
 
-class RunAdmission:
+class RunRequestValidator:
     """Checks requests for runs against what is registered, stored and set."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
@@ -50,19 +54,19 @@ class RunAdmission:
         self._policies = tuple(parse_policies(settings.scripted_policies))
         self._prices = parse_prices(settings.model_prices)
 
-    async def admit(
+    async def build(
         self,
         cluster_id: str,
         request: CreateRun,
         *,
         idempotency_key: str | None = None,
-        caller: Caller = ANYBODY,
+        end_user: EndUser = NO_END_USER,
     ) -> NewRun:
         """The run that is asked for. Raises `InvalidRequestError` and its kin, naming the field."""
         configured = await self._configurations.apply(cluster_id, request)
         wanted = configured.request
         prompt, model, mocks = _prompt_of(wanted), self.model(wanted.model), _mocks(wanted.test)
-        known = await self._named_in(cluster_id, wanted)
+        known = await self._known_functions(cluster_id, wanted)
         check_mocks(mocks or (), known)
         await self._check(cluster_id, wanted, model)
         functions = wanted.attached_functions
@@ -78,14 +82,16 @@ class RunAdmission:
             result_schema=optional_to_json(wanted.result_schema),
             attached_functions=None
             if functions is None
-            else attached(functions, known, configured.functions_pointer, mocks=mocks or ()),
-            on_status_change=handler(wanted.on_status_change, known),
+            else resolve_functions(
+                functions, known, configured.functions_pointer, mocks=mocks or ()
+            ),
+            on_status_change=resolve_handler(wanted.on_status_change, known),
             metadata=wanted.metadata,
             context=wanted.context,
             interactive=wanted.interactive,
             call_summarization=wanted.call_summarization,
             idempotency_key=idempotency_key,
-            request_hash=request_hash(request, caller),
+            request_hash=request_hash(request, end_user),
             test=wanted.test is not None and wanted.test.enabled,
             mocks=mocks,
             tags=list(dict.fromkeys(wanted.tags)),
@@ -95,11 +101,11 @@ class RunAdmission:
             budget=wanted.budget,
             config_id=configured.config_id,
             config_version=configured.version,
-            auth_context=caller.auth_context,
-            auth_token_hash=caller.auth_token_hash,
+            auth_context=end_user.auth_context,
+            auth_token_hash=end_user.auth_token_hash,
         )
 
-    async def admit_structured(self, cluster_id: str, request: CreateStructuredOutput) -> NewRun:
+    async def build_structured(self, cluster_id: str, request: CreateStructuredOutput) -> NewRun:
         """A hidden run that asks a model once, without functions. Raises `InvalidRequestError` and its kin."""
         check_schema(request.result_schema, pointer="/resultSchema")
         return NewRun(
@@ -123,7 +129,7 @@ class RunAdmission:
             reasoning_traces=False,
         )
 
-    async def _named_in(self, cluster_id: str, wanted: CreateRun) -> list[FunctionName]:
+    async def _known_functions(self, cluster_id: str, wanted: CreateRun) -> list[FunctionName]:
         """The functions of the cluster, where the request names any."""
         target = wanted.on_status_change
         names_handler = target is not None and target.function is not None
@@ -158,15 +164,15 @@ class RunAdmission:
             )
 
 
-def request_hash(request: CreateRun, caller: Caller = ANYBODY) -> str:
+def request_hash(request: CreateRun, end_user: EndUser = NO_END_USER) -> str:
     """Tells whether two requests ask for the same; fields left out and fields at their default are one.
 
     Two people of a cluster with an auth function never ask for the same.
     """
-    asked = request.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    if caller.auth_token_hash is not None:
-        asked["caller"] = caller.auth_token_hash
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    fields = request.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    if end_user.auth_token_hash is not None:
+        fields["caller"] = end_user.auth_token_hash
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def _prompt_of(request: CreateRun) -> str:

@@ -16,9 +16,14 @@ from orchestrator.errors import (
     OrchestratorError,
     UnavailableError,
 )
-from orchestrator.operations.call_requests import admit_call, call_hash
-from orchestrator.operations.function_registration import definitions_of
-from orchestrator.operations.run_requests import ANYBODY, Caller, RunAdmission, request_hash
+from orchestrator.operations.call_requests import build_direct_call, call_hash
+from orchestrator.operations.function_registration import checked_definitions
+from orchestrator.operations.run_requests import (
+    NO_END_USER,
+    EndUser,
+    RunRequestValidator,
+    request_hash,
+)
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import compile_schema
@@ -49,7 +54,7 @@ class Operations:
     def __init__(self, store: Store, temporal: Temporal, settings: Settings) -> None:
         self._store = store
         self._temporal = temporal
-        self._admission = RunAdmission(store, settings)
+        self._run_requests = RunRequestValidator(store, settings)
 
     async def create_run(
         self,
@@ -57,19 +62,19 @@ class Operations:
         request: CreateRun,
         *,
         idempotency_key: str | None = None,
-        caller: Caller = ANYBODY,
+        end_user: EndUser = NO_END_USER,
     ) -> tuple[RunRecord, bool]:
         """Accept a run; True if it is new. Raises `InvalidRequestError` and its kin, naming the field.
 
         A request that was accepted before is recognised also where it would not be now: what it names may be gone.
         """
         try:
-            new = await self._admission.admit(
-                cluster_id, request, idempotency_key=idempotency_key, caller=caller
+            new = await self._run_requests.build(
+                cluster_id, request, idempotency_key=idempotency_key, end_user=end_user
             )
         except OrchestratorError:
             before = await self._store.runs.existing(
-                cluster_id, request.id, idempotency_key, request_hash(request, caller)
+                cluster_id, request.id, idempotency_key, request_hash(request, end_user)
             )
             if before is None:
                 raise
@@ -81,7 +86,7 @@ class Operations:
     ) -> RunRecord:
         """Accept a hidden run that asks a model once. Raises `InvalidRequestError` and its kin."""
         record, _ = await self.accept_run(
-            await self._admission.admit_structured(cluster_id, request)
+            await self._run_requests.build_structured(cluster_id, request)
         )
         return record
 
@@ -128,7 +133,7 @@ class Operations:
         budget given is used up already or cannot be kept.
         """
         if budget is not None and budget.usd is not None:
-            self._admission.check_price((await self._store.runs.get(ref)).model)
+            self._run_requests.check_price((await self._store.runs.get(ref)).model)
         return await self._store.runs.resume(ref, budget)
 
     async def decide_call(
@@ -152,29 +157,29 @@ class Operations:
         request: CreateCall,
         *,
         idempotency_key: str | None = None,
-        caller: Caller = ANYBODY,
+        end_user: EndUser = NO_END_USER,
     ) -> str:
         """Accept a direct call; its id. Raises `InvalidRequestError` and its kin, naming the field."""
-        before = await self._call_before(cluster_id, request, idempotency_key, caller)
+        before = await self._existing_call(cluster_id, request, idempotency_key, end_user)
         if before is not None:
             return before
-        new, function = await admit_call(
-            self._store, cluster_id, request, idempotency_key=idempotency_key, caller=caller
+        new, function = await build_direct_call(
+            self._store, cluster_id, request, idempotency_key=idempotency_key, end_user=end_user
         )
         reach(Point.REQUEST_ACCEPTED)
         call_id = await self._store.direct_calls.create(new, function, request.input)
         if call_id is not None:
             return call_id
-        raced = await self._call_before(cluster_id, request, idempotency_key, caller)
+        raced = await self._existing_call(cluster_id, request, idempotency_key, end_user)
         if raced is None:
             raise ConflictError("The first call with this idempotency key is gone. Use a new key.")
         return raced
 
-    async def _call_before(
-        self, cluster_id: str, request: CreateCall, idempotency_key: str | None, caller: Caller
+    async def _existing_call(
+        self, cluster_id: str, request: CreateCall, idempotency_key: str | None, end_user: EndUser
     ) -> str | None:
         run = await self._store.runs.existing(
-            cluster_id, None, idempotency_key, call_hash(request, caller)
+            cluster_id, None, idempotency_key, call_hash(request, end_user)
         )
         return None if run is None else await self._store.direct_calls.of_run(run.key)
 
@@ -204,7 +209,7 @@ class Operations:
             cluster_id,
             machine_id,
             request.service,
-            definitions_of(request),
+            checked_definitions(request),
             heartbeats=heartbeats,
             alive_until=alive_until,
         )

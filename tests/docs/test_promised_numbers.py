@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api.auth.api_key_cache import KEY_CACHE_SECONDS
-from api.auth.custom_auth import ACCEPTED_SECONDS, REFUSED_SECONDS, UNANSWERED_SECONDS
+from api.auth.custom_auth import ACCEPTED_TTL_SECONDS, REFUSED_TTL_SECONDS, UNAVAILABLE_TTL_SECONDS
 from orchestrator.llm.prompts import MAX_FOUND
 from orchestrator.llm.tool_selection import MAX_TOOLS
 from orchestrator.store.calls.interruptions import DEFAULT_APPROVAL_SECONDS, MAX_INTERRUPTIONS
@@ -48,9 +48,9 @@ _KIB, _MIB = 1_024, 1_048_576
         ("inferable", "`timeoutSeconds` (300 by default)", DEFAULT_TIMEOUT_MS, 300_000),
         ("calls", "at most 4 MiB each", MAX_BLOB_BYTES, 4 * _MIB),
         ("calls", "64 MiB and 1,000 per run", MAX_RUN_BLOB_BYTES, 64 * _MIB),
-        ("clusters-and-keys", "for 300 seconds per cluster and token", ACCEPTED_SECONDS, 300),
-        ("clusters-and-keys", "a refusal for 60", REFUSED_SECONDS, 60),
-        ("clusters-and-keys", "silence for 5,", UNANSWERED_SECONDS, 5),
+        ("clusters-and-keys", "for 300 seconds per cluster and token", ACCEPTED_TTL_SECONDS, 300),
+        ("clusters-and-keys", "a refusal for 60", REFUSED_TTL_SECONDS, 60),
+        ("clusters-and-keys", "silence for 5,", UNAVAILABLE_TTL_SECONDS, 5),
     ],
 )
 def test_a_promised_number_is_kept(page: str, words: str, kept: float, promised: float) -> None:

@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 from temporalio.exceptions import ApplicationError
 
 from orchestrator.errors import NotFoundError, SupersededError, TooLargeError
-from orchestrator.operations.function_registration import definitions_of
+from orchestrator.operations.function_registration import checked_definitions
 from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
@@ -137,7 +137,7 @@ class HostedFunctions:
                 self.cluster_id,
                 self.machine_id,
                 registration.service or "",
-                definitions_of(registration),
+                checked_definitions(registration),
                 heartbeats=True,
                 alive_until=now_ms() + _ALIVE_MS,
             )

@@ -23,7 +23,7 @@ from api.dialects.inferable import (
 from api.dialects.inferable.errors import render_error
 from api.dialects.inferable.paths import readdressed
 from api.dialects.inferable.translation import Operation
-from api.http.dialect import Dialect, Question
+from api.http.dialect import Dialect, DialectRequest
 
 _OPERATIONS: Mapping[str, Operation] = {
     name: operation
@@ -32,10 +32,10 @@ _OPERATIONS: Mapping[str, Operation] = {
 }
 
 
-async def answer(question: Question) -> Response:
+async def answer(request: DialectRequest) -> Response:
     """The answer to a question in this manner. Raises what the native route raises."""
-    operation = _OPERATIONS.get(question.route.operation_id or "")
-    return await question.put() if operation is None else await operation(question)
+    operation = _OPERATIONS.get(request.route.operation_id or "")
+    return await request.call_native() if operation is None else await operation(request)
 
 
 DIALECT = Dialect(

@@ -4,46 +4,46 @@ from __future__ import annotations
 
 import json
 
-from api.dialects.inferable.run_format import status_of
+from api.dialects.inferable.run_format import format_status
 from api.dialects.inferable.translation import Body
 
 _OPEN = frozenset({"pending", "running"})
 
 
-def call_status_of(status: str) -> str:
+def format_call_status(status: str) -> str:
     """Their statuses of a call: one that waits for a person is running."""
     return "running" if status == "interrupted" else status
 
 
 def is_open(call: Body) -> bool:
     """Whether the call may still get a result."""
-    return call["resultType"] is None and call_status_of(call["status"]) in _OPEN
+    return call["resultType"] is None and format_call_status(call["status"]) in _OPEN
 
 
-def handed(call: Body) -> Body:
+def format_leased_call(call: Body) -> Body:
     """A call that is handed out. A handler is told of a status change in their statuses."""
     if not call["handler"]:
         return call
     change = call["input"]
-    return {**call, "input": {**change, "status": status_of(change["status"])}}
+    return {**call, "input": {**change, "status": format_status(change["status"])}}
 
 
-def answered(call: Body) -> Body:
+def format_direct_call(call: Body) -> Body:
     """A call that was made directly, with its result as it is."""
     return {
         "id": call["id"],
-        "status": call_status_of(call["status"]),
+        "status": format_call_status(call["status"]),
         "result": call["result"],
         "resultType": call["resultType"],
     }
 
 
-def job_of(call: Body) -> Body:
+def format_job(call: Body) -> Body:
     """A call in a list."""
     approval = call["approval"]
     return {
         "id": call["id"],
-        "status": call_status_of(call["status"]),
+        "status": format_call_status(call["status"]),
         "targetFn": call["function"],
         "service": call["service"],
         "executingMachineId": call["machineId"],
@@ -56,20 +56,20 @@ def job_of(call: Body) -> Body:
     }
 
 
-def job_with_result(call: Body) -> Body:
+def format_job_with_result(call: Body) -> Body:
     """A call with what went in and came out, each packed into a text."""
     return {
-        **job_of(call),
-        "targetArgs": _packed(call["input"]),
-        "result": None if call["resultType"] is None else _packed(call["result"]),
-        "blobs": [blob_of(blob, call["runId"]) for blob in call["blobs"]],
+        **format_job(call),
+        "targetArgs": _pack(call["input"]),
+        "result": None if call["resultType"] is None else _pack(call["result"]),
+        "blobs": [format_blob(blob, call["runId"]) for blob in call["blobs"]],
     }
 
 
-def _packed(value: object) -> str:
+def _pack(value: object) -> str:
     return json.dumps({"value": value}, separators=(",", ":"))
 
 
-def blob_of(blob: Body, run_id: str) -> Body:
+def format_blob(blob: Body, run_id: str) -> Body:
     """A blob without its content."""
     return {**blob, "encoding": "base64", "jobId": blob["callId"], "workflowId": run_id}

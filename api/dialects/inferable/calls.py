@@ -12,18 +12,23 @@ from fastapi import Response
 from fastapi.exceptions import RequestValidationError
 
 from api.context import services_of
-from api.dialects.inferable.call_format import answered, handed, is_open, job_with_result
+from api.dialects.inferable.call_format import (
+    format_direct_call,
+    format_job_with_result,
+    format_leased_call,
+    is_open,
+)
 from api.dialects.inferable.run_format import DEFAULT_SERVICE
 from api.dialects.inferable.translation import (
     Body,
     Operation,
     bad_request,
-    nothing,
-    object_of,
-    read,
-    reword,
+    read_body,
+    read_object,
+    with_body,
+    without_body,
 )
-from api.http.dialect import Question
+from api.http.dialect import DialectRequest
 from orchestrator.store.database.json_columns import from_json
 from orchestrator.store.sealed_fields import open_contexts
 from orchestrator.workflows.interface import RunRef
@@ -38,20 +43,20 @@ _REFERENCES = 100
 # -- as a machine ----------------------------------------------------------------------------------
 
 
-async def _poll_calls(question: Question) -> Response:
-    asked = question.query
-    status = asked.get("status", "pending")
+async def _poll_calls(request: DialectRequest) -> Response:
+    query = request.query
+    status = query.get("status", "pending")
     if status not in _RUN_STATUSES:
         raise _wrong_status(status)
-    if not asked.get("acknowledge"):
+    if not query.get("acknowledge"):
         raise bad_request("not_served", "Calls are only handed out with acknowledge=true.")
     if status != "pending":
         return Response("[]", media_type="application/json", headers={"Retry-After": "1"})
-    wanted: dict[str, object] = {**asked, "wait": asked.get("waitTime", POLL_SECONDS)}
-    if asked.get("tools") and "service" not in asked:
-        wanted |= {"service": DEFAULT_SERVICE, "functions": asked["tools"]}
-    native = await question.put(query=wanted)
-    return reword(native, [handed(call) for call in read(native)])
+    wanted: dict[str, object] = {**query, "wait": query.get("waitTime", POLL_SECONDS)}
+    if query.get("tools") and "service" not in query:
+        wanted |= {"service": DEFAULT_SERVICE, "functions": query["tools"]}
+    native = await request.call_native(query=wanted)
+    return with_body(native, [format_leased_call(call) for call in read_body(native)])
 
 
 def _wrong_status(status: str) -> RequestValidationError:
@@ -68,73 +73,73 @@ def _wrong_status(status: str) -> RequestValidationError:
     )
 
 
-async def _post_result(question: Question) -> Response:
+async def _post_result(request: DialectRequest) -> Response:
     """Take a result. What a request for an approval says to people stands in its notification in later versions."""
-    body = await object_of(question)
+    body = await read_object(request)
     result = None if body is None else body.get("result")
     if body is None or body.get("resultType") != "interrupt" or not isinstance(result, dict):
-        return await question.put()
-    request = cast("Body", result)
-    notification = request.get("notification")
+        return await request.call_native()
+    approval_request = cast("Body", result)
+    notification = approval_request.get("notification")
     message = cast("Body", notification).get("message") if isinstance(notification, dict) else None
-    if isinstance(message, str) and "message" not in request:
-        request = {**request, "message": message}
-    return await question.put(body={**body, "result": request})
+    if isinstance(message, str) and "message" not in approval_request:
+        approval_request = {**approval_request, "message": message}
+    return await request.call_native(body={**body, "result": approval_request})
 
 
-async def _create_blob(question: Question) -> Response:
+async def _create_blob(request: DialectRequest) -> Response:
     """Keep a blob. Their `size` counts the characters of the base64 text, not the bytes."""
-    body = await object_of(question)
+    body = await read_object(request)
     if body is None:
-        return await question.put()
-    return await question.put(body={name: body[name] for name in body if name != "size"})
+        return await request.call_native()
+    return await request.call_native(body={name: body[name] for name in body if name != "size"})
 
 
 # -- as a caller -----------------------------------------------------------------------------------
 
 
-async def _create_call(question: Question) -> Response:
-    wait = question.query.get("waitTime", "0")
-    native = await question.put(query={"wait": wait})
-    call: Body = read(native)
-    said = answered({**call, "result": await _whole_result(question, call)})
+async def _create_call(request: DialectRequest) -> Response:
+    wait = request.query.get("waitTime", "0")
+    native = await request.call_native(query={"wait": wait})
+    call: Body = read_body(native)
+    body = format_direct_call({**call, "result": await _whole_result(request, call)})
     if float(wait) > 0 and is_open(call):
-        why = "The call has no result yet. Its id finds it."
-        late = {**said, "message": why, "code": "still_working", "error": {"message": why}}
-        return reword(native, late, HTTPStatus.REQUEST_TIMEOUT)
-    return reword(native, said, HTTPStatus.OK)
+        message = "The call has no result yet. Its id finds it."
+        late = {**body, "message": message, "code": "still_working", "error": {"message": message}}
+        return with_body(native, late, HTTPStatus.REQUEST_TIMEOUT)
+    return with_body(native, body, HTTPStatus.OK)
 
 
-async def _get_call(question: Question) -> Response:
-    native = await question.put(query={})
-    call: Body = read(native)
-    call["result"] = await _whole_result(question, call)
-    ref = RunRef(question.request.path_params["clusterId"], call["runId"])
-    run = await services_of(question.request).store.runs.get(ref)
-    context, auth_context = open_contexts(services_of(question.request).store.database.cipher, run)
+async def _get_call(request: DialectRequest) -> Response:
+    native = await request.call_native(query={})
+    call: Body = read_body(native)
+    call["result"] = await _whole_result(request, call)
+    ref = RunRef(request.request.path_params["clusterId"], call["runId"])
+    run = await services_of(request.request).store.runs.get(ref)
+    context, auth_context = open_contexts(services_of(request.request).store.database.cipher, run)
     contexts: Body = {"runContext": context, "authContext": auth_context}
-    return reword(native, {**job_with_result(call), **contexts})
+    return with_body(native, {**format_job_with_result(call), **contexts})
 
 
-async def _whole_result(question: Question, call: Body) -> object:
+async def _whole_result(request: DialectRequest, call: Body) -> object:
     """The result, a long one too: here it has no address of its own."""
     if (call["resultSize"] or 0) <= MAX_INLINE_RESULT:
         return call["result"]
-    queries = services_of(question.request).store.call_queries
-    original = await queries.original(question.request.path_params["clusterId"], call["id"])
+    queries = services_of(request.request).store.call_queries
+    original = await queries.original(request.request.path_params["clusterId"], call["id"])
     return original.content if original.is_text else from_json(original.content)
 
 
-async def _list_references(question: Question) -> Response:
-    asked = question.query
-    wanted: dict[str, object] = {"token": asked.get("token", ""), "limit": _REFERENCES}
-    if before := asked.get("before"):
-        wanted["before"] = _time(before)
-    native = await question.put(query=wanted)
-    return reword(native, [job_with_result(call) for call in read(native)["items"]])
+async def _list_references(request: DialectRequest) -> Response:
+    query = request.query
+    wanted: dict[str, object] = {"token": query.get("token", ""), "limit": _REFERENCES}
+    if before := query.get("before"):
+        wanted["before"] = _format_time(before)
+    native = await request.call_native(query=wanted)
+    return with_body(native, [format_job_with_result(call) for call in read_body(native)["items"]])
 
 
-def _time(text: str) -> str:
+def _format_time(text: str) -> str:
     """A time as ours are written; what is none is for the native route to refuse."""
     try:
         at = datetime.fromisoformat(text)
@@ -143,8 +148,8 @@ def _time(text: str) -> str:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
 
 
-async def _get_blob_data(question: Question) -> Response:
-    native = await question.put()
+async def _get_blob_data(request: DialectRequest) -> Response:
+    native = await request.call_native()
     return Response(base64.b64encode(bytes(native.body)), media_type="text/plain; charset=us-ascii")
 
 
@@ -154,8 +159,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "create_blob": _create_blob,
     "create_call": _create_call,
     "get_call": _get_call,
-    "cancel_call": nothing,
-    "decide_call": nothing,
+    "cancel_call": without_body,
+    "decide_call": without_body,
     "list_references": _list_references,
     "get_blob_data": _get_blob_data,
 }

@@ -58,7 +58,7 @@ _CODES: Mapping[str, str] = {
 
 def render_error(request: Request, error: Exception, native: Response) -> Response:
     """The native answer to an error, in this manner."""
-    status, body = _said(request, error, native)
+    status, body = _status_and_body(request, error, native)
     kept = {name: text for name, text in native.headers.items() if not name.startswith("content-")}
     route = request.scope.get("route")
     if isinstance(route, APIRoute) and route.operation_id == "poll_calls":
@@ -66,7 +66,7 @@ def render_error(request: Request, error: Exception, native: Response) -> Respon
     return Response(json.dumps(body), status, kept, "application/json")
 
 
-def _said(request: Request, error: Exception, native: Response) -> tuple[int, object]:
+def _status_and_body(request: Request, error: Exception, native: Response) -> tuple[int, object]:
     if isinstance(error, RequestValidationError):
         return HTTPStatus.BAD_REQUEST, _zod(_issues(error))
     if native.status_code == HTTPStatus.UNAUTHORIZED and "authorization" not in request.headers:

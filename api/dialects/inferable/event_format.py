@@ -9,7 +9,7 @@ from api.dialects.inferable.translation import Body
 _EVENT_ID = re.compile(r"(?:[^:]*:)?(\d{1,16})")
 
 
-def event_of(event: Body, run_id: str, *, with_meta: bool) -> Body:
+def format_event(event: Body, run_id: str, *, with_meta: bool) -> Body:
     """An event. Its id says its run and its version; all it has to tell is its `meta`."""
     data = event["data"]
     return {
@@ -27,7 +27,7 @@ def event_of(event: Body, run_id: str, *, with_meta: bool) -> Body:
     }
 
 
-def version_in(event_id: str) -> int:
+def parse_version(event_id: str) -> int:
     """The version in an event's id; 0 where there is none."""
     found = _EVENT_ID.fullmatch(event_id)
     return int(found[1]) if found else 0

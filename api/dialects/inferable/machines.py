@@ -13,95 +13,98 @@ from api.dialects.inferable.translation import (
     Body,
     Operation,
     all_pages,
-    given,
-    object_of,
-    read,
-    reword,
+    read_body,
+    read_object,
+    with_body,
+    without_nulls,
 )
-from api.http.dialect import Question
+from api.http.dialect import DialectRequest
 
 _MAX_TIMEOUT_SECONDS = 86_400
 _MAX_RETRIES = 100
 _MAX_TTL_SECONDS = 30 * 86_400
 
 
-async def _register_machine(question: Question) -> Response:
-    body = await object_of(question)
+async def _register_machine(request: DialectRequest) -> Response:
+    body = await read_object(request)
     if body is None:
-        return await question.put()
-    return await question.put(body=heard_registration(body))
+        return await request.call_native()
+    return await request.call_native(body=parse_registration(body))
 
 
-def heard_registration(body: Body) -> Body:
+def parse_registration(body: Body) -> Body:
     """A registration, with numbers that ours take. Tools and functions without a service are the default one's."""
     functions = body.get("functions") or body.get("tools")
     if not isinstance(functions, list) or not functions:
-        return given(body)
-    heard = [_heard_function(one) for one in cast("list[object]", functions)]
-    return {**body, "service": body.get("service") or DEFAULT_SERVICE, "functions": heard}
+        return without_nulls(body)
+    parsed = [_parse_function(one) for one in cast("list[object]", functions)]
+    return {**body, "service": body.get("service") or DEFAULT_SERVICE, "functions": parsed}
 
 
-def _heard_function(function: object) -> object:
+def _parse_function(function: object) -> object:
     if not isinstance(function, dict):
         return function
     known = cast("Body", function)
     config = known.get("config")
     if isinstance(config, dict):
-        return {**known, "config": _heard_config(cast("Body", config))}
+        return {**known, "config": _parse_function_config(cast("Body", config))}
     return known
 
 
-def _heard_config(config: Body) -> Body:
-    heard = given(config)
-    seconds, retries = heard.pop("timeoutSeconds", None), heard.pop("retryCountOnStall", None)
+def _parse_function_config(config: Body) -> Body:
+    parsed = without_nulls(config)
+    seconds, retries = parsed.pop("timeoutSeconds", None), parsed.pop("retryCountOnStall", None)
     if isinstance(seconds, int | float) and seconds > 0:
-        heard["timeoutSeconds"] = min(seconds, _MAX_TIMEOUT_SECONDS)
+        parsed["timeoutSeconds"] = min(seconds, _MAX_TIMEOUT_SECONDS)
     if isinstance(retries, int | float) and retries >= 1:
-        heard["retryCountOnStall"] = int(min(retries, _MAX_RETRIES))
-    if isinstance(heard.get("cache"), dict):
-        heard["cache"] = _heard_cache(cast("Body", heard["cache"]))
-    return heard
+        parsed["retryCountOnStall"] = int(min(retries, _MAX_RETRIES))
+    if isinstance(parsed.get("cache"), dict):
+        parsed["cache"] = _parse_cache(cast("Body", parsed["cache"]))
+    return parsed
 
 
-def _heard_cache(cache: Body) -> Body:
+def _parse_cache(cache: Body) -> Body:
     seconds = cache.get("ttlSeconds")
     if isinstance(seconds, int | float):
         return {**cache, "ttlSeconds": min(seconds, _MAX_TTL_SECONDS)}
     return cache
 
 
-async def _list_services(question: Question) -> Response:
-    native = await question.put()
+async def _list_services(request: DialectRequest) -> Response:
+    native = await request.call_native()
     services = [
-        {"name": one["name"], "functions": [_function(function) for function in one["functions"]]}
-        for one in read(native)["items"]
+        {
+            "name": one["name"],
+            "functions": [_format_function(function) for function in one["functions"]],
+        }
+        for one in read_body(native)["items"]
     ]
-    return reword(native, services)
+    return with_body(native, services)
 
 
-def _function(function: Body) -> Body:
+def _format_function(function: Body) -> Body:
     """A schema is a text of JSON; what a function does not have is left out."""
     schema = function["schema"]
     config = cast("Body", function["config"] or {})
     text = None if schema is None else json.dumps(schema)
-    return given({**function, "schema": text, "config": given(config)})
+    return without_nulls({**function, "schema": text, "config": without_nulls(config)})
 
 
-async def _list_machines(question: Question) -> Response:
-    native, found = await all_pages(question)
-    return reword(native, [_machine(one) for one in found])
+async def _list_machines(request: DialectRequest) -> Response:
+    native, found = await all_pages(request)
+    return with_body(native, [_format_machine(one) for one in found])
 
 
-def _machine(machine: Body) -> Body:
+def _format_machine(machine: Body) -> Body:
     """They know no machine that was never heard of, nor one without an address."""
     seen = machine["lastPingAt"] or machine["createdAt"]
     return {**machine, "lastPingAt": seen, "ip": machine["ip"] or ""}
 
 
-async def _get_note(question: Question) -> Response:
-    native = await question.put()
-    note: Body = read(native)
-    return reword(native, {"additionalContext": note["additionalContext"], "resultKeys": []})
+async def _get_note(request: DialectRequest) -> Response:
+    native = await request.call_native()
+    note: Body = read_body(native)
+    return with_body(native, {"additionalContext": note["additionalContext"], "resultKeys": []})
 
 
 OPERATIONS: Mapping[str, Operation] = {

@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 EVENT_VERSION = "perdure.event_version"
 """In the scope of a question for one event of a run: which; 0 where the event's id is none."""
-_OTHER_NAMES = (
+_PATH_ALIASES = (
     (re.compile(r"(/clusters/[^/]+)/jobs(?=/|$)"), r"\1/calls"),
     (re.compile(r"(/clusters/[^/]+)/agents(?=/|$)"), r"\1/run-configs"),
 )
@@ -19,7 +19,7 @@ _EVENT = re.compile(r"(/clusters/[^/]+)/events/([^/:]+)(?::(\d{1,15}))?[^/]*/met
 def readdressed(scope: Scope) -> Scope:
     """The request at our address: slashes at the beginning of the path are one, and some nouns have other names."""
     path = "/" + scope["path"].lstrip("/")
-    for theirs, ours in _OTHER_NAMES:
+    for theirs, ours in _PATH_ALIASES:
         path = theirs.sub(ours, path, count=1) if theirs.match(path) else path
     event = _EVENT.fullmatch(path)
     if event is None:

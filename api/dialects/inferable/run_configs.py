@@ -8,8 +8,15 @@ from typing import cast
 from fastapi import Response
 
 from api.context import services_of
-from api.dialects.inferable.translation import Body, Operation, all_pages, object_of, read, reword
-from api.http.dialect import Question
+from api.dialects.inferable.translation import (
+    Body,
+    Operation,
+    all_pages,
+    read_body,
+    read_object,
+    with_body,
+)
+from api.http.dialect import DialectRequest
 from orchestrator.errors import NotFoundError
 from orchestrator.store.database.json_columns import object_from_json
 
@@ -18,7 +25,7 @@ _ANY_OBJECT = {"type": "object"}
 """What they ask for who ask without a schema."""
 
 
-def heard_config(body: Body) -> Body:
+def parse_config(body: Body) -> Body:
     """A run configuration. What they leave empty, functions too, the request for a run may say."""
     return {
         name: None if (name in _TEXTS and value == "") or _is_no_list(name, value) else value
@@ -30,38 +37,38 @@ def _is_no_list(name: str, value: object) -> bool:
     return name == "attachedFunctions" and value == []
 
 
-def config_of(config: Body) -> Body:
+def format_config(config: Body) -> Body:
     """A run configuration. Functions are named `service_function`."""
     attached = cast("Sequence[Mapping[str, str] | str]", config["attachedFunctions"] or ())
     names = [
         one if isinstance(one, str) else f"{one['service']}_{one['function']}" for one in attached
     ]
-    said = {**config, "attachedFunctions": names}
+    formatted = {**config, "attachedFunctions": names}
     if "versions" in config:
-        said["versions"] = [config_of(version) for version in config["versions"] or ()]
-    return said
+        formatted["versions"] = [format_config(version) for version in config["versions"] or ()]
+    return formatted
 
 
-async def _create(question: Question) -> Response:
-    body = await object_of(question)
+async def _create(request: DialectRequest) -> Response:
+    body = await read_object(request)
     if body is None:
-        return await question.put()
-    native = await question.put(body=heard_config(body))
-    return reword(native, {"id": read(native)["id"]})
+        return await request.call_native()
+    native = await request.call_native(body=parse_config(body))
+    return with_body(native, {"id": read_body(native)["id"]})
 
 
-async def _put(question: Question) -> Response:
+async def _put(request: DialectRequest) -> Response:
     """Fields that are left out stay as they are; an unknown id is a new configuration."""
-    body = await object_of(question)
+    body = await read_object(request)
     if body is None:
-        return await question.put()
-    native = await question.put(body={**await _kept(question), **heard_config(body)})
-    return reword(native, config_of(read(native)))
+        return await request.call_native()
+    native = await request.call_native(body={**await _stored_config(request), **parse_config(body)})
+    return with_body(native, format_config(read_body(native)))
 
 
-async def _kept(question: Question) -> Body:
-    path = question.request.path_params
-    store = services_of(question.request).store
+async def _stored_config(request: DialectRequest) -> Body:
+    path = request.request.path_params
+    store = services_of(request.request).store
     try:
         record = await store.run_configs.get(path["clusterId"], path["configId"])
     except NotFoundError:
@@ -69,27 +76,27 @@ async def _kept(question: Question) -> Body:
     return object_from_json(record.content)
 
 
-async def _get(question: Question) -> Response:
-    native = await question.put()
-    return reword(native, config_of(read(native)))
+async def _get(request: DialectRequest) -> Response:
+    native = await request.call_native()
+    return with_body(native, format_config(read_body(native)))
 
 
-async def _list(question: Question) -> Response:
-    native, found = await all_pages(question)
-    return reword(native, [config_of(one) for one in found])
+async def _list(request: DialectRequest) -> Response:
+    native, found = await all_pages(request)
+    return with_body(native, [format_config(one) for one in found])
 
 
-async def _search(question: Question) -> Response:
-    native = await question.put()
-    return reword(native, [config_of(one) for one in read(native)["items"]])
+async def _search(request: DialectRequest) -> Response:
+    native = await request.call_native()
+    return with_body(native, [format_config(one) for one in read_body(native)["items"]])
 
 
-async def _metrics(question: Question) -> Response:
-    native = await question.put()
-    return reword(native, [_metric(one) for one in read(native)["items"]])
+async def _metrics(request: DialectRequest) -> Response:
+    native = await request.call_native()
+    return with_body(native, [_format_metric(one) for one in read_body(native)["items"]])
 
 
-def _metric(run: Body) -> Body:
+def _format_metric(run: Body) -> Body:
     return {
         "createdAt": run["createdAt"],
         "feedbackScore": run["feedbackScore"],
@@ -99,13 +106,13 @@ def _metric(run: Body) -> Body:
     }
 
 
-async def _create_structured_output(question: Question) -> Response:
-    body = await object_of(question)
+async def _create_structured_output(request: DialectRequest) -> Response:
+    body = await read_object(request)
     if body is None:
-        return await question.put()
+        return await request.call_native()
     schema = body.get("resultSchema")
-    asked = {**body, "resultSchema": _ANY_OBJECT if schema is None else schema}
-    return await question.put(body=asked)
+    request_body = {**body, "resultSchema": _ANY_OBJECT if schema is None else schema}
+    return await request.call_native(body=request_body)
 
 
 OPERATIONS: Mapping[str, Operation] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from api.dialects.inferable.translation import Body, bad_request, given
+from api.dialects.inferable.translation import Body, bad_request, without_nulls
 
 NO_PROMPT = "initialPrompt or configId is required to create a workflow"
 DEFAULT_SERVICE = "default"
@@ -18,53 +18,51 @@ _LATER_STATUSES = ("done", "failed")
 """What a target of the later versions is told of, unless it says otherwise."""
 
 
-def status_of(status: str) -> str:
+def format_status(status: str) -> str:
     """Their five statuses: a cancelled run shows as failed, with the reason."""
     return "failed" if status == "cancelled" else status
 
 
-def run_of(run: Body) -> Body:
+def format_run(run: Body) -> Body:
     """A run. Functions are named `service_function`."""
     attached = cast("Sequence[Mapping[str, str]] | None", run["attachedFunctions"])
     return {
         **_NOT_IN_A_RUN,
         **run,
-        "status": status_of(run["status"]),
+        "status": format_status(run["status"]),
         "attachedFunctions": attached
         and [f"{one['service']}_{one['function']}" for one in attached],
     }
 
 
-def heard_run(body: Body) -> Body:
+def parse_run(body: Body) -> Body:
     """A request for a run, of whatever version. Raises `ApiError` where it has neither prompt nor configuration.
 
     Texts that were left empty are texts that were left out.
     """
-    heard = {
-        name: value for name, value in body.items() if value != "" or name not in _MAY_BE_EMPTY
-    }
-    heard["config"] = _config(body)
-    if heard["config"] is None and heard.get("initialPrompt") is None:
+    run = {name: value for name, value in body.items() if value != "" or name not in _MAY_BE_EMPTY}
+    run["config"] = _parse_config(body)
+    if run["config"] is None and run.get("initialPrompt") is None:
         raise bad_request("invalid_request", NO_PROMPT)
-    if "id" not in heard and "runId" in heard:
-        heard["id"] = heard["runId"]
-    if "test" in heard:
-        heard["test"] = _test(heard["test"])
-    if isinstance(heard.get("tags"), dict):  # what metadata was called for a while
-        heard["metadata"] = heard.pop("tags")
-    if "onStatusChange" in heard:
-        heard["onStatusChange"] = heard_target(heard["onStatusChange"])
-    return heard
+    if "id" not in run and "runId" in run:
+        run["id"] = run["runId"]
+    if "test" in run:
+        run["test"] = _parse_test(run["test"])
+    if isinstance(run.get("tags"), dict):  # what metadata was called for a while
+        run["metadata"] = run.pop("tags")
+    if "onStatusChange" in run:
+        run["onStatusChange"] = parse_target(run["onStatusChange"])
+    return run
 
 
-def _config(body: Body) -> object:
+def _parse_config(body: Body) -> object:
     """The run configuration that is meant: by its id and inputs, or by one of the former names."""
     if body.get("configId") not in (None, ""):
-        return given({"id": body["configId"], "input": body.get("input")})
+        return without_nulls({"id": body["configId"], "input": body.get("input")})
     return next((body[name] for name in _NAMES_OF_A_CONFIG if body.get(name) is not None), None)
 
 
-def _test(test: object) -> object:
+def _parse_test(test: object) -> object:
     """Mocks of a run that is no test are passed over."""
     if not isinstance(test, dict):
         return test
@@ -72,7 +70,7 @@ def _test(test: object) -> object:
     return known if known.get("enabled") is True else {**known, "mocks": {}}
 
 
-def heard_target(target: object) -> object:
+def parse_target(target: object) -> object:
     """Who is told of status changes, in the form of whatever version. Raises `ApiError` for a workflow.
 
     Who is told of failed runs is told of cancelled ones: to these clients they are the same.
@@ -83,18 +81,18 @@ def heard_target(target: object) -> object:
     kind = known.get("type")
     if kind == "workflow" or (kind is None and "workflow" in known):
         raise bad_request("not_served", "Workflows are not served: give a function or a webhook.")
-    heard = {
+    parsed = {
         name: known[name]
         for name in ("function", "webhook")
         if known.get(name) is not None and kind in {None, name}
     }
     if isinstance(known.get("tool"), str) and kind in {None, "tool"}:
-        heard["function"] = {"service": DEFAULT_SERVICE, "function": known["tool"]}
-    if isinstance(heard.get("webhook"), str):
-        heard["webhook"] = {"url": heard["webhook"]}
-    later = kind is not None or "webhook" in heard
+        parsed["function"] = {"service": DEFAULT_SERVICE, "function": known["tool"]}
+    if isinstance(parsed.get("webhook"), str):
+        parsed["webhook"] = {"url": parsed["webhook"]}
+    later = kind is not None or "webhook" in parsed
     statuses = known.get("statuses", list(_LATER_STATUSES) if later else None)
-    return {**heard, "statuses": _with_cancelled(statuses)}
+    return {**parsed, "statuses": _with_cancelled(statuses)}
 
 
 def _with_cancelled(statuses: object) -> object:

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 from fastapi import Response
 
-from api.http.dialect import Question
+from api.http.dialect import DialectRequest
 from api.http.errors import ApiError
 
 Body = dict[str, Any]
-Operation = Callable[[Question], Awaitable[Response]]
+Operation = Callable[[DialectRequest], Awaitable[Response]]
 """Answers a question of one native operation. Raises what the native route raises."""
 
 MAX_LISTED = 5_000
@@ -21,7 +21,7 @@ MAX_LISTED = 5_000
 _PAGE = 100
 
 
-def reword(native: Response, value: object, status: int | None = None) -> Response:
+def with_body(native: Response, value: object, status: int | None = None) -> Response:
     """The native answer with another body; what is to be done when it was sent is kept."""
     headers = {
         name: text for name, text in native.headers.items() if not name.startswith("content-")
@@ -35,40 +35,40 @@ def reword(native: Response, value: object, status: int | None = None) -> Respon
     )
 
 
-def silent(native: Response, status: int = HTTPStatus.NO_CONTENT) -> Response:
+def no_content(native: Response, status: int = HTTPStatus.NO_CONTENT) -> Response:
     """The native answer without its body."""
     return Response(status_code=status, background=native.background)
 
 
-def read(native: Response) -> Any:
+def read_body(native: Response) -> Any:
     """The native answer's body."""
     return json.loads(bytes(native.body))
 
 
-async def object_of(question: Question) -> Body | None:
+async def read_object(request: DialectRequest) -> Body | None:
     """The body, where it is an object; anything else is for the native route to refuse."""
-    body = await question.body()
+    body = await request.body()
     return cast("Body", body) if isinstance(body, dict) else None
 
 
 async def all_pages(
-    question: Question, query: Mapping[str, object] | None = None
+    request: DialectRequest, query: Mapping[str, object] | None = None
 ) -> tuple[Response, list[Body]]:
     """The last of the native pages, and what all of them list, `MAX_LISTED` items or a few more."""
     found: list[Body] = []
     page: dict[str, object] = {**(query or {}), "limit": _PAGE}
     while True:
-        native = await question.put(query=page)
-        said = read(native)
-        found += said["items"]
-        if said["nextCursor"] is None or len(found) >= MAX_LISTED:
+        native = await request.call_native(query=page)
+        body = read_body(native)
+        found += body["items"]
+        if body["nextCursor"] is None or len(found) >= MAX_LISTED:
             return native, found
-        page["cursor"] = said["nextCursor"]
+        page["cursor"] = body["nextCursor"]
 
 
-async def nothing(question: Question) -> Response:
+async def without_body(request: DialectRequest) -> Response:
     """Do it, and say only that it is done."""
-    return silent(await question.put())
+    return no_content(await request.call_native())
 
 
 def bad_request(code: str, detail: str) -> ApiError:
@@ -76,6 +76,6 @@ def bad_request(code: str, detail: str) -> ApiError:
     return ApiError(HTTPStatus.BAD_REQUEST, code, detail)
 
 
-def given(fields: Body) -> Body:
+def without_nulls(fields: Body) -> Body:
     """Without what is null: their optional fields are left out."""
     return {name: value for name, value in fields.items() if value is not None}

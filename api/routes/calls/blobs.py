@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Response
 
-from api.dependencies import Cluster, Held, KeyedRoute, Ref, Services
+from api.dependencies import Cluster, CurrentLease, KeyedRoute, Ref, Services
 from api.http.openapi import problems
 from api.http.pagination import PageQuery, page_of, to_cursor
 from api.http.responses import reply
@@ -45,15 +45,15 @@ router = APIRouter(prefix="/clusters/{clusterId}", tags=["calls"], route_class=K
     response_model=BlobCreated,
     responses=problems(404, 409, body=True),
 )
-async def create_blob(held: Held, request: CreateBlob, services: Services) -> Response:
+async def create_blob(lease: CurrentLease, request: CreateBlob, services: Services) -> Response:
     """Keep something for people that the model is not shown: at most 4 MiB, 64 MiB and 1,000 blobs per run.
 
     Only the function worker that holds the call, or held it last, may do so (409 otherwise), also after its result.
     """
     blob_id = await services.store.blobs.add(
-        held.cluster_id,
-        held.call_id,
-        held.machine_id,
+        lease.cluster_id,
+        lease.call_id,
+        lease.machine_id,
         name=request.name,
         type_=request.type,
         content=_decoded(request),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Depends, Header, Path, Query, Response
 from fastapi.openapi.models import Example
 from pydantic import Field
 
-from api.dependencies import Asker, Cluster, KeyedRoute, Ref, Services
+from api.dependencies import Cluster, CurrentEndUser, KeyedRoute, Ref, Services
 from api.http.openapi import problems
 from api.http.pagination import PageQuery, page_of, to_cursor
 from api.http.responses import reply
@@ -71,7 +71,7 @@ CallId = Annotated[str, Depends(_call_id_of)]
 """The call of the path, which need not exist."""
 
 
-class FindReferences(PageQuery):
+class ListReferencesQuery(PageQuery):
     """Which text to look for."""
 
     token: Annotated[
@@ -101,7 +101,7 @@ async def create_call(
     request: Annotated[CreateCall, Body(openapi_examples=_EXAMPLE)],
     services: Services,
     *,
-    caller: Asker,
+    end_user: CurrentEndUser,
     wait: Wait = 0,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -109,7 +109,7 @@ async def create_call(
     worker comes, and its id finds it whatever dies meanwhile.
     """
     call_id = await services.operations.create_call(
-        cluster_id, request, idempotency_key=idempotency_key, caller=caller
+        cluster_id, request, idempotency_key=idempotency_key, end_user=end_user
     )
     shown = await services.store.call_queries.get(cluster_id, call_id)
     return reply(present_call(await wait_for_result(services, shown, seconds=wait)), 201)
@@ -202,7 +202,7 @@ async def list_run_calls(
     responses=problems(404),
 )
 async def list_references(
-    ref: Ref, wanted: Annotated[FindReferences, Query()], services: Services
+    ref: Ref, wanted: Annotated[ListReferencesQuery, Query()], services: Services
 ) -> Response:
     """The run's calls whose result contains a text, the newest first. Results over 10,000 characters are left out."""
     before = None if wanted.before is None else int(wanted.before.timestamp() * 1000)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.access import actor_of, forbidden
-from api.auth.scopes import givable
+from api.auth.scopes import grantable_scopes
 from api.dependencies import Cluster, Key, KeyedRoute, Services
 from api.http.openapi import problems
 from api.http.pagination import TextPageQuery, page_of, to_text_cursor
@@ -47,7 +47,7 @@ async def create_api_key(
     """Make a key, which is shown this once. A key can give no scope that it lacks (403), and `management` never: that
     is given on the command line. A key with `management` may also give `machine`.
     """
-    scopes = _given(wanted, givable(key, cluster_id))
+    scopes = _given(wanted, grantable_scopes(key, cluster_id))
     record, secret = await services.store.keys.create(
         cluster_id, wanted.name, scopes=scopes, created_by=actor_of(key)
     )

@@ -29,7 +29,7 @@ async def list_audit_entries(
     """Requests that changed something or were refused for their scope, newest first. Those that another API process
     answered may come half a second late. Heartbeats and results of function workers are not listed.
     """
-    await services.trail.flush()
+    await services.audit_writer.flush()
     found = await services.store.audit.page(cluster_id, before=wanted.number(), limit=wanted.fetch)
     page, next_cursor = page_of(found, wanted, lambda last: to_cursor(last.key))
     return reply(

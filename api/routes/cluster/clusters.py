@@ -123,7 +123,7 @@ async def update_cluster(
             raise InvalidRequestError(f"`{field}` cannot be null.", pointer=f"/{field}")
     columns = {_COLUMNS.get(name, name): value for name, value in changes.items()}
     record = await services.store.clusters.change(cluster_id, columns)
-    services.roster.forget(cluster_id)
+    services.cluster_cache.invalidate(cluster_id)
     return reply(_present(record))
 
 
@@ -140,7 +140,7 @@ async def delete_cluster(cluster_id: Cluster, services: Services) -> Response:
     Its data stay in the database.
     """
     await services.store.clusters.delete(cluster_id)
-    services.roster.forget(cluster_id)
+    services.cluster_cache.invalidate(cluster_id)
     return Response(status_code=204)
 
 

@@ -19,7 +19,7 @@ router = APIRouter(tags=["clusters"], route_class=KeyedRoute)
 _MICROS = 1_000_000
 
 
-class AskUsage(BaseModel):
+class UsageQuery(BaseModel):
     """For how long."""
 
     model_config = ConfigDict(extra="forbid")
@@ -35,7 +35,7 @@ class AskUsage(BaseModel):
     responses=problems(404),
 )
 async def get_usage(
-    cluster_id: Cluster, wanted: Annotated[AskUsage, Query()], services: Services
+    cluster_id: Cluster, wanted: Annotated[UsageQuery, Query()], services: Services
 ) -> Response:
     """Tokens, model calls, money and runs per day (UTC) and model. What deleted runs spent is still counted."""
     found = await services.store.usage.days(cluster_id, since=now_ms() - (wanted.days - 1) * DAY_MS)

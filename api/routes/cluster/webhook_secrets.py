@@ -50,8 +50,10 @@ async def create_webhook_secret(
     record, secret = await services.webhooks.make_secret(
         cluster_id, keep_seconds=wanted.expires_in_seconds
     )
-    made = NewWebhookSecret(id=record.id, created_at=to_datetime(record.created_at), secret=secret)
-    return reply(made, 201, headers={"Cache-Control": "no-store"})
+    created = NewWebhookSecret(
+        id=record.id, created_at=to_datetime(record.created_at), secret=secret
+    )
+    return reply(created, 201, headers={"Cache-Control": "no-store"})
 
 
 @router.get(

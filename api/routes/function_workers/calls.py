@@ -16,7 +16,7 @@ from typing_extensions import override
 from api.dependencies import (
     ApiServices,
     Cluster,
-    Held,
+    CurrentLease,
     KeyedRoute,
     MachineId,
     Services,
@@ -115,13 +115,13 @@ class _PollingWorker:
 
     cluster_id: str
     id: str
-    manner: Manner
+    profile: Manner
 
 
 async def _polling_worker_of(
-    cluster_id: Cluster, machine_id: MachineId, manner: ClientManner
+    cluster_id: Cluster, machine_id: MachineId, profile: ClientManner
 ) -> _PollingWorker:
-    return _PollingWorker(cluster_id, machine_id, manner)
+    return _PollingWorker(cluster_id, machine_id, profile)
 
 
 @router.get(
@@ -147,8 +147,8 @@ async def poll_calls(
     """
     names = await _registered_functions(services, machine, wanted)
     wait = min(wanted.wait, services.settings.max_wait_seconds)
-    heartbeats = machine.manner.heartbeats
-    if machine.manner.learns_pace and not services.liveness.knows(machine.cluster_id, machine.id):
+    heartbeats = machine.profile.heartbeats
+    if machine.profile.learns_pace and not services.liveness.knows(machine.cluster_id, machine.id):
         wait = 0
     await services.liveness.touch(
         machine.cluster_id, machine.id, heartbeats=heartbeats, seconds=wait + _SILENCE
@@ -162,7 +162,7 @@ async def poll_calls(
             limit=wanted.limit,
             wait=wait,
             disconnected=disconnected,
-            batch_seconds=machine.manner.gather,
+            batch_seconds=machine.profile.gather,
         )
     finally:
         watch.cancel()
@@ -231,17 +231,19 @@ async def _wait_for_disconnect(request: Request) -> None:
     response_model=HeartbeatReply,
     responses=problems(404, 409, body=True),
 )
-async def keep_call(held: Held, services: Services, request: Heartbeat | None = None) -> Response:
+async def keep_call(
+    lease: CurrentLease, services: Services, request: Heartbeat | None = None
+) -> Response:
     """Say that the function still runs. The first time acknowledges the call, which counts as an attempt.
 
     The answer says whether to stop. 409: the call is not this machine's any more.
     """
     await services.liveness.touch(
-        held.cluster_id, held.machine_id, heartbeats=True, seconds=_SILENCE
+        lease.cluster_id, lease.machine_id, heartbeats=True, seconds=_SILENCE
     )
     attempt = request.attempt if request is not None else None
     cancelled = await services.calls.heartbeat(
-        held.cluster_id, held.call_id, held.machine_id, attempt
+        lease.cluster_id, lease.call_id, lease.machine_id, attempt
     )
     return reply(HeartbeatReply(cancelled=cancelled))
 
@@ -254,16 +256,16 @@ async def keep_call(held: Held, services: Services, request: Heartbeat | None = 
     responses=problems(404, 409, body=True),
 )
 async def post_result(
-    held: Held, request: PostResult, services: Services, manner: ClientManner
+    lease: CurrentLease, request: PostResult, services: Services, profile: ClientManner
 ) -> Response:
     """Hand in what a function returned or raised. 409: too late, a second time, or from another machine; the result
     was not taken.
     """
     try:
-        await services.calls.post_result(held.cluster_id, held.call_id, held.machine_id, request)
+        await services.calls.post_result(lease.cluster_id, lease.call_id, lease.machine_id, request)
     except SupersededError:
-        if manner.hears_conflicts:
+        if profile.hears_conflicts:
             raise
-        await services.store.calls.log_superseded(held.cluster_id, held.call_id, held.machine_id)
-    services.dispatcher.release(held.call_id)
+        await services.store.calls.log_superseded(lease.cluster_id, lease.call_id, lease.machine_id)
+    services.dispatcher.release(lease.call_id)
     return Response(status_code=204)

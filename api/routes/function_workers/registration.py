@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from api.access import forbidden
-from api.auth.scopes import held
+from api.auth.scopes import granted_scopes
 from api.dependencies import Cluster, Key, KeyedRoute, MachineId, Services
 from api.http.dialect import ClientManner
 from api.http.openapi import problems
@@ -33,19 +33,19 @@ async def register_machine(
     machine_id: MachineId,
     services: Services,
     key: Key,
-    manner: ClientManner,
+    profile: ClientManner,
 ) -> Response:
     """Replace what this machine offers of a service; other machines' functions of it stay as they are.
 
     `{}` registers nothing and answers which cluster the key belongs to; that takes no more than the scope `client`.
     """
-    if request.service is not None and Scope.MACHINE not in held(key, key.cluster_id):
+    if request.service is not None and Scope.MACHINE not in granted_scopes(key, key.cluster_id):
         raise forbidden("To register functions takes a key with the scope `machine`.")
     await services.operations.register(
         key.cluster_id,
         machine_id,
         request,
-        heartbeats=manner.heartbeats,
+        heartbeats=profile.heartbeats,
         alive_until=now_ms() + _FIRST_POLL_MS,
     )
     services.liveness.invalidate(key.cluster_id, machine_id)

@@ -12,7 +12,7 @@ from api.dependencies import Cluster, KeyedRoute, Services
 from api.http.openapi import problems
 from api.http.pagination import TextPageQuery, page_of, to_text_cursor
 from api.http.responses import reply
-from orchestrator.operations.run_configs import RunConfigurations, content_of
+from orchestrator.operations.run_configs import RunConfigurations, config_from_record
 from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.runs.configs import MeasuredRun, RunConfigRecord
 from perdure.contract import (
@@ -64,7 +64,7 @@ _ANALYSIS: dict[str, Example] = {
 }
 
 
-class LookAtRunConfig(BaseModel):
+class GetRunConfigQuery(BaseModel):
     """How much of a run configuration to show."""
 
     model_config = ConfigDict(extra="forbid")
@@ -164,7 +164,7 @@ async def search_run_configs(
 async def get_run_config(
     cluster_id: Cluster,
     config_id: ConfigId,
-    look: Annotated[LookAtRunConfig, Query()],
+    look: Annotated[GetRunConfigQuery, Query()],
     services: Services,
 ) -> Response:
     """The configuration as it stands; with its previous versions, newest first, where they are asked for."""
@@ -239,7 +239,7 @@ def present(record: RunConfigRecord) -> RunConfig:
 
 def present_version(record: RunConfigRecord) -> RunConfigVersion:
     """What it said at one version."""
-    content = content_of(record)
+    content = config_from_record(record)
     return RunConfigVersion(
         **dict(content), version=record.version, created_at=to_datetime(record.created_at)
     )

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Body, Header, Query, Response
 from fastapi.openapi.models import Example
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.dependencies import Asker, Cluster, KeyedRoute, Ref, Services
+from api.dependencies import Cluster, CurrentEndUser, KeyedRoute, Ref, Services
 from api.http.openapi import problems
 from api.http.pagination import MAX_VERSION, PageQuery, from_cursor, page_of, to_cursor
 from api.http.responses import reply
 from api.routes.long_poll import wait_for_change, wait_for_end
 from api.routes.serializers import present_run
-from orchestrator.operations.run_requests import Caller
+from orchestrator.operations.run_requests import EndUser
 from orchestrator.store.runs.filters import RunFilter
 from perdure.contract import (
     MAX_METADATA_KEY,
@@ -83,7 +83,7 @@ class ListRuns(PageQuery):
         Field(alias="configId", description="Only runs made from this run configuration."),
     ] = None
 
-    def to_filter(self, asker: Caller) -> RunFilter:
+    def to_filter(self, asker: EndUser) -> RunFilter:
         """The same as the store wants it, for one run more than the page holds; a user sees only their own."""
         before = None
         if self.cursor is not None:
@@ -108,7 +108,7 @@ def _split_pair(pair: str) -> tuple[str, str]:
     return re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL), found[2]
 
 
-class Look(BaseModel):
+class GetRunQuery(BaseModel):
     """How to look at a run."""
 
     model_config = ConfigDict(extra="forbid")
@@ -170,7 +170,7 @@ async def create_run(
     cluster_id: Cluster,
     request: Annotated[CreateRun, Body(openapi_examples=_QUESTION)],
     services: Services,
-    asker: Asker,
+    asker: CurrentEndUser,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Accept a run: once this answers, the run is kept and will be finished and reported, whatever dies meanwhile.
@@ -179,7 +179,7 @@ async def create_run(
     `idempotency_mismatch`).
     """
     record, _ = await services.operations.create_run(
-        cluster_id, request, idempotency_key=idempotency_key, caller=asker
+        cluster_id, request, idempotency_key=idempotency_key, end_user=asker
     )
     return reply(present_run(record), 201)
 
@@ -195,7 +195,7 @@ async def list_runs(
     cluster_id: Cluster,
     wanted: Annotated[ListRuns, Query()],
     services: Services,
-    asker: Asker,
+    asker: CurrentEndUser,
 ) -> Response:
     """Runs, newest first, a page at a time."""
     found = await services.store.runs.page(cluster_id, wanted.to_filter(asker))
@@ -215,7 +215,7 @@ async def list_runs(
     response_model=Run,
     responses=problems(404),
 )
-async def get_run(ref: Ref, look: Annotated[Look, Query()], services: Services) -> Response:
+async def get_run(ref: Ref, look: Annotated[GetRunQuery, Query()], services: Services) -> Response:
     """The run as it stands. With `wait` it answers the moment the run's `version` moves past `next_status`, or, with
     `until=final`, the moment its turn is done, failed or cancelled.
 

@@ -32,7 +32,7 @@ router = APIRouter(
     route_class=KeyedRoute,
 )
 
-WAITS = 2
+MAX_LONG_POLLS = 2
 """Times the longest long poll (30 s, unless it is set lower) that an answer is waited for."""
 
 _QUESTION: dict[str, Example] = {
@@ -64,7 +64,7 @@ async def create_structured_output(
     the run, which can be looked at as any other.
     """
     record = await services.operations.create_structured(cluster_id, request)
-    record = await _ended(services, record)
+    record = await _wait_for_end(services, record)
     if is_final(record.run_status) or record.run_status is RunStatus.PAUSED:
         return reply(_present(record))
     raise ApiError(
@@ -74,9 +74,9 @@ async def create_structured_output(
     )
 
 
-async def _ended(services: ApiServices, record: RunRecord) -> RunRecord:
+async def _wait_for_end(services: ApiServices, record: RunRecord) -> RunRecord:
     clock = asyncio.get_running_loop().time
-    until = clock() + WAITS * services.settings.max_wait_seconds
+    until = clock() + MAX_LONG_POLLS * services.settings.max_wait_seconds
     while not _is_over(record) and not services.stopping.is_set() and clock() < until:
         await wait_for_end(services, record, seconds=until - clock())
         record = await services.store.runs.get(RunRef(record.cluster_id, record.id))

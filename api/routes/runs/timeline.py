@@ -22,7 +22,7 @@ MAX_WAIT = 20
 """Seconds that a look may wait."""
 
 
-class LookAtTimeline(BaseModel):
+class GetTimelineQuery(BaseModel):
     """From where on, and how long to wait for more."""
 
     model_config = ConfigDict(extra="forbid")
@@ -40,7 +40,7 @@ class LookAtTimeline(BaseModel):
     responses=problems(404),
 )
 async def get_timeline(
-    ref: Ref, wanted: Annotated[LookAtTimeline, Query()], services: Services
+    ref: Ref, wanted: Annotated[GetTimelineQuery, Query()], services: Services
 ) -> Response:
     """The run, its events after a version, and the messages, calls and blobs that they are about, as those stand now.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from api.auth.api_key_cache import KEY_CACHE_SECONDS, Keyring
+from api.auth.api_key_cache import KEY_CACHE_SECONDS, ApiKeyCache
 from api.context import ApiServices
 
 
@@ -85,7 +85,7 @@ async def test_a_revoked_key_stops_working_when_the_cache_is_stale(
 ) -> None:
     record, key = await services.store.keys.create(cluster, "short-lived")
     now = 1_000.0
-    keyring = Keyring(services.store.keys, clock=lambda: now)
+    keyring = ApiKeyCache(services.store.keys, clock=lambda: now)
     assert await keyring.identify(key) == record
     await services.store.keys.revoke(cluster, record.id)
     now += KEY_CACHE_SECONDS - 0.01
@@ -98,7 +98,7 @@ async def test_a_new_key_works_at_once_although_it_was_unknown_before(
     services: ApiServices, cluster: str
 ) -> None:
     record, key = await services.store.keys.create(cluster, "new")
-    keyring = Keyring(services.store.keys)
+    keyring = ApiKeyCache(services.store.keys)
     assert await keyring.identify(key + "x") is None
     assert await keyring.identify(key) == record
 

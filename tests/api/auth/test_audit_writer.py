@@ -10,7 +10,7 @@ import httpx2
 from sqlalchemy.exc import OperationalError
 from typing_extensions import override
 
-from api.auth.audit_writer import AuditTrail
+from api.auth.audit_writer import AuditWriter
 from api.auth.scopes import SCOPES, UNAUDITED
 from api.context import ApiServices
 from orchestrator.store.tenants.audit_log import AuditEntry, AuditStore
@@ -116,9 +116,9 @@ def note(number: int) -> AuditEntry:
 
 async def test_entries_wait_for_a_store_that_is_away() -> None:
     store = Away()
-    trail = AuditTrail(store)
+    trail = AuditWriter(store)
     for number in range(3):
-        trail.note(note(number))
+        trail.record(note(number))
     async with asyncio.timeout(10):
         await store.asked.wait()
         store.away = False
@@ -130,9 +130,9 @@ async def test_entries_wait_for_a_store_that_is_away() -> None:
 async def test_what_is_left_is_written_at_the_end() -> None:
     store = Away()
     store.away = False
-    trail = AuditTrail(store)
+    trail = AuditWriter(store)
     for number in range(1_200):
-        trail.note(note(number))
+        trail.record(note(number))
     assert store.written == []
     await trail.aclose()
     assert [one.created_at for one in store.written] == list(range(1_200))

@@ -13,16 +13,16 @@ from pydantic import JsonValue
 from typing_extensions import override
 
 from api.app import create_app
-from api.auth.api_key_cache import Roster
+from api.auth.api_key_cache import ClusterCache
 from api.auth.auth_function import AuthFunction
 from api.auth.custom_auth import (
-    ACCEPTED_SECONDS,
-    MAX_ASKING,
-    REFUSED_SECONDS,
-    UNANSWERED_SECONDS,
+    ACCEPTED_TTL_SECONDS,
+    MAX_CONCURRENT_CHECKS,
+    REFUSED_TTL_SECONDS,
+    UNAVAILABLE_TTL_SECONDS,
+    AuthRefusal,
+    AuthResult,
     CustomAuth,
-    Refusal,
-    Verdict,
 )
 from api.auth.scopes import SCOPES, USER
 from api.context import ApiServices
@@ -44,20 +44,20 @@ ADA: Mapping[str, JsonValue] = {"userId": "ada"}
 class Judge:
     """Stands for the cluster's function: knows its users, and can be slow or away."""
 
-    users: dict[str, Verdict] = field(
+    users: dict[str, AuthResult] = field(
         default_factory=lambda: {"ada": ADA, "bob": {"userId": "bob"}}
     )
     asked: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     away: bool = False
     gate: asyncio.Event | None = None
 
-    async def ask(self, cluster_id: str, token: str) -> Verdict:
+    async def ask(self, cluster_id: str, token: str) -> AuthResult:
         self.asked.append((cluster_id, token))
         if self.gate is not None:
             await self.gate.wait()
         if self.away:
             raise UnavailableError("Nobody is there.")
-        return self.users.get(token, Refusal("The token was refused."))
+        return self.users.get(token, AuthRefusal("The token was refused."))
 
 
 def cluster_record(name: str = "c", updated_at: int | None = None) -> ClusterRecord:
@@ -75,21 +75,22 @@ def judge() -> Judge:
 async def test_an_answer_is_remembered_as_the_object_it_is_for_300_seconds(judge: Judge) -> None:
     now = 0.0
     auth = CustomAuth(judge.ask, clock=lambda: now)
-    first = await auth.judge(cluster_record(), "ada")
-    now = ACCEPTED_SECONDS - 1
-    second = await auth.judge(cluster_record(), "ada")
+    first = await auth.authenticate(cluster_record(), "ada")
+    now = ACCEPTED_TTL_SECONDS - 1
+    second = await auth.authenticate(cluster_record(), "ada")
     assert first == second
     assert second.auth_context == ADA
     assert second.auth_token_hash is not None
     assert "ada" not in second.auth_token_hash
     assert len(judge.asked) == 1
-    now = ACCEPTED_SECONDS + 1
-    await auth.judge(cluster_record(), "ada")
+    now = ACCEPTED_TTL_SECONDS + 1
+    await auth.authenticate(cluster_record(), "ada")
     assert len(judge.asked) == 2
 
 
 @pytest.mark.parametrize(
-    ("away", "seconds", "status"), [(False, REFUSED_SECONDS, 401), (True, UNANSWERED_SECONDS, 503)]
+    ("away", "seconds", "status"),
+    [(False, REFUSED_TTL_SECONDS, 401), (True, UNAVAILABLE_TTL_SECONDS, 503)],
 )
 async def test_a_refusal_and_silence_are_remembered_for_less(
     judge: Judge, away: bool, seconds: float, status: int
@@ -100,7 +101,7 @@ async def test_a_refusal_and_silence_are_remembered_for_less(
     for moment, asked in ((0.0, 1), (seconds - 0.1, 1), (seconds + 0.1, 2)):
         now = moment
         with pytest.raises(ApiError) as caught:
-            await auth.judge(cluster_record(), "eve")
+            await auth.authenticate(cluster_record(), "eve")
         assert caught.value.status_code == status
         assert len(judge.asked) == asked
 
@@ -108,15 +109,15 @@ async def test_a_refusal_and_silence_are_remembered_for_less(
 async def test_clusters_and_states_of_their_settings_share_nothing(judge: Judge) -> None:
     auth = CustomAuth(judge.ask)
     for cluster in (cluster_record("a"), cluster_record("b"), cluster_record("a", updated_at=7)):
-        await auth.judge(cluster, "ada")
-        await auth.judge(cluster, "ada")
+        await auth.authenticate(cluster, "ada")
+        await auth.authenticate(cluster, "ada")
     assert judge.asked == [("a", "ada"), ("b", "ada"), ("a", "ada")]
 
 
 async def test_many_requests_with_a_new_token_ask_once(judge: Judge) -> None:
     judge.gate = asyncio.Event()
     auth = CustomAuth(judge.ask)
-    waiting = [asyncio.create_task(auth.judge(cluster_record(), "ada")) for _ in range(50)]
+    waiting = [asyncio.create_task(auth.authenticate(cluster_record(), "ada")) for _ in range(50)]
     await asyncio.sleep(0)
     waiting[0].cancel()  # whoever leaves takes nobody's answer along
     judge.gate.set()
@@ -130,19 +131,19 @@ async def test_a_flood_of_made_up_tokens_is_bounded(judge: Judge) -> None:
     judge.gate = asyncio.Event()
     auth = CustomAuth(judge.ask)
     asking = [
-        asyncio.create_task(auth.judge(cluster_record(), f"made-up-{number}"))
-        for number in range(MAX_ASKING)
+        asyncio.create_task(auth.authenticate(cluster_record(), f"made-up-{number}"))
+        for number in range(MAX_CONCURRENT_CHECKS)
     ]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     with pytest.raises(ApiError, match="Too many new tokens") as caught:
-        await auth.judge(cluster_record(), "one more")
+        await auth.authenticate(cluster_record(), "one more")
     assert caught.value.status_code == 503
     judge.gate.set()
     await asyncio.gather(*asking, return_exceptions=True)
-    assert len(judge.asked) == MAX_ASKING
+    assert len(judge.asked) == MAX_CONCURRENT_CHECKS
     with pytest.raises(ApiError, match="at most"):
-        await auth.judge(cluster_record(), "x" * 10_000)
+        await auth.authenticate(cluster_record(), "x" * 10_000)
 
 
 # -- at the door -----------------------------------------------------------------------------------
@@ -219,13 +220,13 @@ async def test_a_changed_setting_drops_what_was_remembered(
     users: httpx2.AsyncClient, services: ApiServices, cluster: str, runs: str, judge: Judge
 ) -> None:
     now = 0.0
-    roster = Roster(services.store.clusters, clock=lambda: now)
+    roster = ClusterCache(services.store.clusters, clock=lambda: now)
     auth = CustomAuth(judge.ask)
 
     async def look() -> None:
         found = await roster.find(cluster)
         assert found is not None
-        await auth.judge(found, "ada")
+        await auth.authenticate(found, "ada")
 
     await look()
     await look()
@@ -304,7 +305,7 @@ async def test_the_function_is_asked_by_a_call_that_leaves_nothing_behind(
     await register(client)
     stage = Stage(watched.store, cluster)
     function = AuthFunction(watched.store, watched)
-    verdict = asyncio.create_task(function.ask(cluster, "secret-token"))
+    verdict = asyncio.create_task(function.authenticate(cluster, "secret-token"))
     async with asyncio.timeout(10):
         call = await stage.call_row(await watched.made)
         assert object_from_json(call["input"]) == {"token": "secret-token"}
@@ -313,7 +314,7 @@ async def test_the_function_is_asked_by_a_call_that_leaves_nothing_behind(
         await stage.begin(ref)
         await stage.answer(ref, call["id"], content)
         said = await verdict
-        assert said == context if context is not None else isinstance(said, Refusal)
+        assert said == context if context is not None else isinstance(said, AuthRefusal)
     assert await stage.rows(tables.runs) == []
     assert await stage.rows(tables.calls) == []
 
@@ -321,16 +322,18 @@ async def test_the_function_is_asked_by_a_call_that_leaves_nothing_behind(
 async def test_without_the_function_a_token_is_refused_with_what_to_do(
     services: ApiServices, cluster: str
 ) -> None:
-    said = await AuthFunction(services.store, services.operations).ask(cluster, "secret-token")
-    assert isinstance(said, Refusal)
-    assert "no function worker offers default.handleCustomAuth" in said.why
+    said = await AuthFunction(services.store, services.operations).authenticate(
+        cluster, "secret-token"
+    )
+    assert isinstance(said, AuthRefusal)
+    assert "no function worker offers default.handleCustomAuth" in said.reason
 
 
 async def test_when_nobody_answers_in_time_that_is_said_and_the_call_is_gone(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str
 ) -> None:
     await register(client)
-    function = AuthFunction(services.store, services.operations, seconds=0.05)
+    function = AuthFunction(services.store, services.operations, timeout=0.05)
     with pytest.raises(UnavailableError, match="in time"):
-        await function.ask(cluster, "secret-token")
+        await function.authenticate(cluster, "secret-token")
     assert await Stage(services.store, cluster).rows(tables.calls) == []

@@ -9,7 +9,7 @@ import pytest
 
 from api.access import forbidden
 from api.app import assemble
-from api.auth.scopes import SCOPES, USER, needed
+from api.auth.scopes import SCOPES, USER, required_scopes
 from api.context import ApiServices
 from perdure.contract import Scope
 from tests.docs.doc_blocks import REPOSITORY
@@ -31,7 +31,7 @@ def test_every_operation_declares_its_scopes_and_nothing_else_is_declared() -> N
 
 
 def test_an_operation_that_was_forgotten_is_the_administrators() -> None:
-    assert needed("something_new") == {"admin"}
+    assert required_scopes("something_new") == {"admin"}
 
 
 @pytest.mark.parametrize("scope", [*Scope])

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from api.__main__ import open_services
 from api.app import create_app
-from api.auth.rate_limits import Lane, Throttle
+from api.auth.rate_limits import RateLimiter, TrafficClass
 from api.http.errors import install_error_handlers
 from orchestrator.errors import UnavailableError
 from orchestrator.llm.messages import ModelResponse, StopReason, ToolCall
@@ -311,19 +311,22 @@ async def _faults(story: Story) -> None:
     """What the server cannot help, as it says it."""
     app = FastAPI()
     install_error_handlers(app)
-    throttle, lane = Throttle(per_second=0, at_once=1), Lane(machine=False, waits=False)
+    throttle, lane = (
+        RateLimiter(per_second=0, max_concurrent=1),
+        TrafficClass(is_worker=False, waits=False),
+    )
 
     @app.get("/{status}")
     async def fail(status: int) -> None:
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             raise UnavailableError("Temporal does not answer: it is away.")
-        await throttle.enter("sales", lane)
+        await throttle.acquire("sales", lane)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            await throttle.enter("sales", lane)
+            await throttle.acquire("sales", lane)
         raise RuntimeError
 
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
         for status in ("503", "429", "500"):
             story.told["problems"][status] = (await client.get(f"/{status}")).json()
-            throttle = Throttle(per_second=0, at_once=1)
+            throttle = RateLimiter(per_second=0, max_concurrent=1)

@@ -16,10 +16,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.datastructures import Headers
 
 from api.app import DIALECTS, assemble, create_app
-from api.auth.rate_limits import Throttle
+from api.auth.rate_limits import RateLimiter
 from api.context import ApiServices
 from api.dependencies import Key, KeyedRoute
-from api.http.dialect import Credential, Dialect, Question
+from api.http.dialect import Credential, Dialect, DialectRequest
 from api.http.errors import PROBLEM_TYPE
 from orchestrator.errors import ConflictError
 from perdure.contract import Scope
@@ -151,8 +151,8 @@ async def test_a_path_can_tell_the_dialect_as_well_as_a_header(toy: httpx2.Async
 async def test_translation_is_asked_for_native_routes_and_not_for_its_own(
     services: ApiServices, key: str, runs: str
 ) -> None:
-    async def translate(question: Question) -> Response:
-        await question.put(body={**(await question.request.json()), "initialPrompt": "[]"})
+    async def translate(question: DialectRequest) -> Response:
+        await question.call_native(body={**(await question.request.json()), "initialPrompt": "[]"})
         return Response(question.route.operation_id, 299)
 
     translating = replace(TOY, translate=translate)
@@ -228,7 +228,7 @@ async def test_its_routes_take_the_scope_of_their_operation(
 async def test_it_renders_requests_over_the_limit(
     services: ApiServices, key: str, runs: str
 ) -> None:
-    limited = replace(services, throttle=Throttle(per_second=3, at_once=0))
+    limited = replace(services, throttle=RateLimiter(per_second=3, max_concurrent=0))
     async with client_of(limited, *DIALECTS, TOY, x_toy="1", x_toy_key=key) as client:
         answers = [await client.get(path) for path in ["/toy/owner", runs] * 6]
     refused = [answer for answer in answers if answer.status_code != 200]

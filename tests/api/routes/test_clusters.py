@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from api.auth.api_key_cache import KEY_CACHE_SECONDS, Keyring, Roster
+from api.auth.api_key_cache import KEY_CACHE_SECONDS, ApiKeyCache, ClusterCache
 from api.context import ApiServices
 from perdure.contract import Scope
 from tests.support.stage import Stage, text_of
@@ -95,8 +95,8 @@ async def test_a_revoked_key_and_one_of_a_deleted_cluster_stop_within_seconds(
     client: Client, services: ApiServices, cluster: str, manager: dict[str, str]
 ) -> None:
     now = 50.0
-    keyring = Keyring(services.store.keys, clock=lambda: now)
-    roster = Roster(services.store.clusters, clock=lambda: now)
+    keyring = ApiKeyCache(services.store.keys, clock=lambda: now)
+    roster = ClusterCache(services.store.clusters, clock=lambda: now)
     made = await client.post(f"/clusters/{cluster}/api-keys", json={"name": "short"})
     other = (await client.post("/clusters", json={}, headers=manager)).json()["id"]
     theirs = await client.post(

@@ -153,7 +153,7 @@ async def test_what_goes_on_is_seen(client: AsyncPerdure, stage: Stage) -> None:
 
 async def test_who_changed_what_is_seen(client: AsyncPerdure, services: ApiServices) -> None:
     await client.create_run("[]")
-    await services.trail.flush()
+    await services.audit_writer.flush()
     entries = [entry async for entry in client.audit(limit=5)]
     assert [entry.operation for entry in entries] == ["create_run"]
     assert entries[0].actor.startswith("tests ")

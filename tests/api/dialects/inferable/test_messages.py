@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.dialects.inferable.message_format import messages_of
+from api.dialects.inferable.message_format import format_messages
 from orchestrator.llm.prompts import GIVE_UP_TOOL, RESULT_TOOL
 from tests.api.dialects.inferable.client import create
 
@@ -107,7 +107,7 @@ def _asked(tool: str, **given: Any) -> dict[str, Any]:
 def test_a_message_has_the_form_their_clients_read(
     message: dict[str, Any], data: dict[str, Any]
 ) -> None:
-    (shown,) = messages_of([message])
+    (shown,) = format_messages([message])
     assert shown["data"] == data
 
 
@@ -115,4 +115,4 @@ def test_a_message_has_the_form_their_clients_read(
 def test_a_result_is_shown_unless_it_was_sent_back_to_the_model(kind: str, shown: int) -> None:
     answer = {"id": "i1", "toolName": RESULT_TOOL, "result": "…", "resultType": kind}
     messages = [_asked(RESULT_TOOL, result=5), _message("invocation-result", **answer)]
-    assert len(messages_of(messages)) == shown
+    assert len(format_messages(messages)) == shown

@@ -13,9 +13,9 @@ from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope as AsgiScope, Send
 
 from api.app import DIALECTS
-from api.auth.rate_limits import lane_of
+from api.auth.rate_limits import classify
 from api.dependencies import ApiServices
-from api.dialects.inferable.call_format import is_open, job_of
+from api.dialects.inferable.call_format import format_job, is_open
 from api.http.dialect import DialectMiddleware
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import Scope
@@ -80,7 +80,7 @@ def test_a_call_that_waits_for_a_person_is_running() -> None:
         "reasoning": None,
         "approval": {"approved": None},
     }
-    job = job_of(call)
+    job = format_job(call)
     assert (job["status"], job["approvalRequested"], job["approved"]) == ("running", True, False)
     assert is_open(call)
 
@@ -193,7 +193,7 @@ async def test_questions_that_are_held_take_no_turn_of_those_that_work(
     operation: str, headers: dict[str, str], query: str, *, waits: bool
 ) -> None:
     async def answer_lane(scope: AsgiScope, receive: Receive, send: Send) -> None:
-        lane = lane_of(Request(scope), operation)
+        lane = classify(Request(scope), operation)
         await JSONResponse(lane._asdict())(scope, receive, send)
 
     app = DialectMiddleware(answer_lane, dialects=DIALECTS)

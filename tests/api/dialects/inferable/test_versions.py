@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from api.dependencies import ApiServices
-from api.dialects.inferable.run_format import heard_run, heard_target
+from api.dialects.inferable.run_format import parse_run, parse_target
 from api.http.errors import ApiError
 from orchestrator.workflows.interface import RunRef
 from tests.api.dialects.inferable.client import QUERY, create, register
@@ -45,13 +45,13 @@ TELL = {"service": "sales", "function": "tell"}
     ids=str,
 )
 def test_who_is_told_may_be_said_in_the_form_of_any_version(target: object, heard: object) -> None:
-    assert heard_target(target) == heard
+    assert parse_target(target) == heard
 
 
 @pytest.mark.parametrize("target", [{"type": "workflow"}, {"workflow": {"executionId": "x"}}])
 def test_a_workflow_cannot_be_told(target: dict[str, Any]) -> None:
     with pytest.raises(ApiError, match="Workflows are not served"):
-        heard_target(target)
+        parse_target(target)
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def test_a_workflow_cannot_be_told(target: dict[str, Any]) -> None:
     ids=str,
 )
 def test_a_configuration_may_be_named_in_three_ways(body: dict[str, Any], heard: object) -> None:
-    assert heard_run(body)["config"] == heard
+    assert parse_run(body)["config"] == heard
 
 
 def test_mocks_of_a_run_that_is_no_test_are_passed_over() -> None:
     mocks = {"a_b": {"output": {"n": 1}}}
-    test = heard_run({"initialPrompt": "x", "test": {"mocks": mocks}})["test"]
+    test = parse_run({"initialPrompt": "x", "test": {"mocks": mocks}})["test"]
     assert test == {"mocks": {}}
-    test = heard_run({"initialPrompt": "x", "test": {"enabled": True, "mocks": mocks}})["test"]
+    test = parse_run({"initialPrompt": "x", "test": {"enabled": True, "mocks": mocks}})["test"]
     assert test == {"enabled": True, "mocks": mocks}
 
 
