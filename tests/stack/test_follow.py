@@ -17,11 +17,11 @@ def test_only_whole_lines_written_from_now_on_are_given_with_their_parts_name(
     with closing(LogFollower(tmp_path, given.append)) as follower, log.open("a") as handle:
         handle.write("one\ntw")
         handle.flush()
-        follower.look()
+        follower.poll()
         assert given == ["api       | one"]
         handle.write("o\n")
         handle.flush()
-        follower.look()
+        follower.poll()
     assert given == ["api       | one", "api       | two"]
 
 
@@ -34,5 +34,5 @@ def test_a_log_that_is_put_aside_loses_no_line(tmp_path: Path) -> None:
             handle.write("old\n")
         log.rename(tmp_path / "api.log.1")
         log.write_text("new\n")
-        follower.look()
+        follower.poll()
     assert given == ["api       | old", "api       | new"]

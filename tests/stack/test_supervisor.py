@@ -35,7 +35,7 @@ class Stage:
         )
 
     def keep(self, name: str, code: str, *, grace: float = 5.0) -> None:
-        self.supervisor.keep(
+        self.supervisor.supervise(
             Child(
                 name=name,
                 argv=(sys.executable, "-u", "-c", code),
@@ -73,7 +73,7 @@ async def test_a_child_that_keeps_dying_is_started_again_and_each_death_is_said(
     stage: Stage,
 ) -> None:
     stage.keep("moth", "raise SystemExit(3)")
-    await until(lambda: stage.supervisor.deaths.get("moth", 0) >= 4)
+    await until(lambda: stage.supervisor.crashes.get("moth", 0) >= 4)
     assert len(stage.said) >= 4
     assert all("moth exited with code 3" in line for line in stage.said)
     assert all(str(stage.state.log_file("moth")) in line for line in stage.said)
@@ -119,17 +119,17 @@ async def test_what_a_dead_child_left_behind_is_ended_too(stage: Stage) -> None:
 
 
 async def test_an_executable_that_is_missing_reads_so_in_the_log(stage: Stage) -> None:
-    stage.supervisor.keep(
+    stage.supervisor.supervise(
         Child(name="ghost", argv=("/no/such/thing",), environment=clean_environment())
     )
-    await until(lambda: stage.supervisor.deaths.get("ghost"))
+    await until(lambda: stage.supervisor.crashes.get("ghost"))
     assert "exited with code 127" in stage.said[0]
     assert "/no/such/thing cannot be started: No such file or directory." in stage.log("ghost")
 
 
 async def test_nothing_is_started_again_after_a_stop(stage: Stage) -> None:
     stage.keep("moth", "raise SystemExit(3)")
-    await until(lambda: stage.supervisor.deaths.get("moth"))
+    await until(lambda: stage.supervisor.crashes.get("moth"))
     await stage.supervisor.stop()
     assert stage.supervisor.pid("moth") is None
     assert "moth" not in {task.get_name() for task in asyncio.all_tasks()}

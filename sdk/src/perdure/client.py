@@ -16,7 +16,7 @@ from perdure.http.connection import find_connection
 from perdure.http.transport import PATIENCE, QueryValue, Transport
 from perdure.resources.call_handle import Call
 from perdure.resources.calls import AsyncCalls, CallOptions
-from perdure.resources.cluster_activity import AsyncActivity
+from perdure.resources.cluster_activity import AsyncClusterActivity
 from perdure.resources.clusters import (
     ApiKeys,
     AsyncApiKeys,
@@ -33,14 +33,14 @@ from perdure.resources.run_options import RunOptions, run_idempotency_key, run_r
 from perdure.resources.runs import AsyncRun, Run
 from perdure.resources.structured_output import AsyncStructuredOutput
 from perdure.sync.loop_thread import Portal
-from perdure.sync.proxy import Face, iterated, synced
+from perdure.sync.proxy import SyncProxy, sync_iterator, sync_method
 
 __all__ = ["AsyncPerdure", "AttachedFunction", "Perdure", "RunOptions"]
 
 T = TypeVar("T")
 
 
-class AsyncPerdure(AsyncCalls, AsyncActivity, AsyncStructuredOutput):
+class AsyncPerdure(AsyncCalls, AsyncClusterActivity, AsyncStructuredOutput):
     """A client of one cluster; use it from one event loop, with `async with` or `aclose`.
 
     What is not given comes from `PERDURE_URL`, `PERDURE_API_KEY`, `PERDURE_CLUSTER_ID`, then from the stack
@@ -169,7 +169,7 @@ class AsyncPerdure(AsyncCalls, AsyncActivity, AsyncStructuredOutput):
         return await (await self.get_run(run_id)).cancel(reason)
 
 
-class Perdure(Face[AsyncPerdure]):
+class Perdure(SyncProxy[AsyncPerdure]):
     """The client for code that is not async: `AsyncPerdure` on a thread in the background.
 
     Use it with `with` or `close`, from any number of threads. Arguments and errors are those of `AsyncPerdure`.
@@ -321,18 +321,18 @@ class Perdure(Face[AsyncPerdure]):
         """Ask a model once for a value of a type; see `AsyncPerdure.structured_output`."""
         return self.portal.call(self.aio.structured_output(prompt, result_schema, model=model))
 
-    cancel_run = synced(AsyncPerdure.cancel_run)
-    approvals = iterated(AsyncCalls.approvals)
-    approve = synced(AsyncCalls.approve)
-    deny = synced(AsyncCalls.deny)
-    read_blob = synced(AsyncCalls.read_blob)
-    services = synced(AsyncActivity.services)
-    machines = iterated(AsyncActivity.machines)
-    events = iterated(AsyncActivity.events)
-    usage = synced(AsyncActivity.usage)
-    audit = iterated(AsyncActivity.audit)
-    identity = synced(AsyncActivity.identity)
-    cluster_id = synced(AsyncActivity.cluster_id)
+    cancel_run = sync_method(AsyncPerdure.cancel_run)
+    approvals = sync_iterator(AsyncCalls.approvals)
+    approve = sync_method(AsyncCalls.approve)
+    deny = sync_method(AsyncCalls.deny)
+    read_blob = sync_method(AsyncCalls.read_blob)
+    services = sync_method(AsyncClusterActivity.services)
+    machines = sync_iterator(AsyncClusterActivity.machines)
+    events = sync_iterator(AsyncClusterActivity.events)
+    usage = sync_method(AsyncClusterActivity.usage)
+    audit = sync_iterator(AsyncClusterActivity.audit)
+    identity = sync_method(AsyncClusterActivity.identity)
+    cluster_id = sync_method(AsyncClusterActivity.cluster_id)
 
 
 def _pair(key: str, value: str) -> str:

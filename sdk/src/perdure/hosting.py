@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from perdure.contract import CreateBlob, FunctionCall, PostResult, RegisterMachine
 from perdure.errors import ConfigurationError
 from perdure.functions.functions import Function, ServiceDefinition
-from perdure.worker.invocation import Work
+from perdure.worker.invocation import Invocation
 from perdure.worker.outcome import Outcome, Rejection, Resolution
 from perdure.worker.worker import load_services
 
@@ -40,7 +40,7 @@ class Host:
             name: asyncio.Semaphore(function.concurrency)
             for name, function in self._functions.items()
         }
-        self._taken = Counter[tuple[str, str]]()
+        self._running = Counter[tuple[str, str]]()
 
     @classmethod
     def load(cls, targets: str) -> Host:
@@ -56,22 +56,22 @@ class Host:
 
     def free(self, service: str, function: str) -> int:
         """How many more calls of the function could begin now."""
-        return self.concurrency(service, function) - self._taken[service, function]
+        return self.concurrency(service, function) - self._running[service, function]
 
     @asynccontextmanager
     async def slot(self, service: str, function: str) -> AsyncGenerator[None]:
         """Wait for room for one more call of the function, and keep it."""
         async with self._slots[service, function]:
-            self._taken[service, function] += 1
+            self._running[service, function] += 1
             try:
                 yield
             finally:
-                self._taken[service, function] -= 1
+                self._running[service, function] -= 1
 
-    async def perform(self, call: FunctionCall, unwanted: asyncio.Event) -> Performed | None:
+    async def perform(self, call: FunctionCall, cancelled: asyncio.Event) -> Performed | None:
         """Work on a call; None where it became unwanted before it was done. Whatever the function raises is a result."""
-        work = Work(call, self._functions[call.service, call.function])
-        outcome = await work.outcome(unwanted)
+        work = Invocation(call, self._functions[call.service, call.function])
+        outcome = await work.outcome(cancelled)
         return None if outcome is None else _performed(outcome, call.attempt, work.milliseconds)
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from perdure import BlobData, blob
 from perdure.contract import MAX_BLOB_BYTES, BlobType
-from perdure.worker.outcome import Rejection, Resolution, outcome_of
+from perdure.worker.outcome import Rejection, Resolution, to_outcome
 
 
 class Report(BaseModel):
@@ -64,7 +64,7 @@ def test_what_cannot_be_a_blob_is_refused(arguments: Any, error: type, words: st
 def test_a_blob_is_found_wherever_it_stands() -> None:
     one, two = blob("one", "text/plain", "1"), blob("two", "text/plain", "22")
     report = Report(title="t", chart=one)
-    outcome = outcome_of({"report": report, "page": Page((two, one)), "n": 1})
+    outcome = to_outcome({"report": report, "page": Page((two, one)), "n": 1})
     assert isinstance(outcome, Resolution)
     assert outcome.blobs == (one, two)
     shown = json.loads(outcome.json)
@@ -77,13 +77,13 @@ def test_a_blob_is_found_wherever_it_stands() -> None:
 
 def test_the_content_is_never_in_what_the_model_reads() -> None:
     secret = blob("one", "text/plain", "the content")
-    outcome = outcome_of(secret)
+    outcome = to_outcome(secret)
     assert isinstance(outcome, Resolution)
     assert b"the content" not in outcome.json
     assert "the content" not in repr(secret)
 
 
 def test_what_is_no_json_and_no_blob_is_still_refused() -> None:
-    outcome = outcome_of({"a": object()})
+    outcome = to_outcome({"a": object()})
     assert isinstance(outcome, Rejection)
     assert "Unable to serialize unknown type" in outcome.message

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from perdure import AsyncPerdure, Service
-from perdure.worker.liveness_lock import MachineLock, lock_folder, peers_of
+from perdure.worker.liveness_lock import LivenessLock, lock_folder, peer_group
 from tests.sdk.api_double import ApiDouble
 from tests.sdk.worker.serving import QUICK, serving
 
 _PROCESS = """
 import sys
 from pathlib import Path
-from perdure.worker.liveness_lock import MachineLock
-MachineLock(Path(sys.argv[1]), sys.argv[2], "host-7-dead").hold()
+from perdure.worker.liveness_lock import LivenessLock
+LivenessLock(Path(sys.argv[1]), sys.argv[2], "host-7-dead").hold()
 print("holds", flush=True)
 sys.stdin.read()
 """
@@ -32,7 +32,7 @@ def files(folder: Path) -> int:
 
 @pytest.fixture
 def peers(client: AsyncPerdure) -> str:
-    return peers_of(client.transport.url, client.transport.key_digest)
+    return peer_group(client.transport.url, client.transport.key_digest)
 
 
 @pytest.fixture
@@ -75,16 +75,18 @@ async def test_a_worker_says_which_other_one_was_killed(
 def test_who_lives_is_left_alone(
     tmp_path: Path, neighbour: subprocess.Popen[bytes], peers: str
 ) -> None:
-    mine = MachineLock(tmp_path, peers, "host-8-mine")
+    mine = LivenessLock(tmp_path, peers, "host-8-mine")
     mine.hold()
     mine.hold()
-    with mine.dead() as dead:
+    with mine.orphans() as dead:
         assert dead == []
     neighbour.kill()
     neighbour.wait()
-    with MachineLock(tmp_path, peers_of("http://elsewhere", "digest"), "host-9").dead() as dead:
+    with LivenessLock(
+        tmp_path, peer_group("http://elsewhere", "digest"), "host-9"
+    ).orphans() as dead:
         assert dead == [], "another API's, or another key's"
-    with mine.dead() as dead, MachineLock(tmp_path, peers, "host-9").dead() as others:
+    with mine.orphans() as dead, LivenessLock(tmp_path, peers, "host-9").orphans() as others:
         assert [machine.id for machine in dead] == ["host-7-dead"]
         assert others == [], "one speaks for it at a time"
     mine.release()
@@ -95,7 +97,7 @@ def test_what_nobody_came_for_is_removed_after_a_week(
 ) -> None:
     (left,) = tmp_path.iterdir()
     os.utime(left, (0, 0))
-    lock = MachineLock(tmp_path, "others", "host-9")
+    lock = LivenessLock(tmp_path, "others", "host-9")
     lock.hold()
     assert left.exists(), "it lives"
     lock.release()
@@ -108,9 +110,9 @@ def test_what_nobody_came_for_is_removed_after_a_week(
 
 def test_without_a_folder_nobody_is_dead(tmp_path: Path) -> None:
     for folder in (None, tmp_path / "missing"):
-        lock = MachineLock(folder, "peers", "host-1")
+        lock = LivenessLock(folder, "peers", "host-1")
         lock.hold()
-        with lock.dead() as dead:
+        with lock.orphans() as dead:
             assert dead == []
         lock.release()
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import BaseModel
 
-from perdure.worker.outcome import Outcome, Rejection, Resolution, outcome_of
+from perdure.worker.outcome import Outcome, Rejection, Resolution, to_outcome
 
 
 class Order(BaseModel):
@@ -34,7 +34,7 @@ def posted(outcome: Outcome) -> Any:
 
 
 def test_a_result_is_posted_with_its_attempt_and_its_time() -> None:
-    assert posted(outcome_of({"a": [1, None]})) == {
+    assert posted(to_outcome({"a": [1, None]})) == {
         "result": {"a": [1, None]},
         "resultType": "resolution",
         "attempt": 3,
@@ -44,14 +44,14 @@ def test_a_result_is_posted_with_its_attempt_and_its_time() -> None:
 
 @pytest.mark.parametrize("value", [None, "", 0, False, [], {}])
 def test_a_result_that_is_falsy_is_a_result(value: object) -> None:
-    body = posted(outcome_of(value))
+    body = posted(to_outcome(value))
     assert body["resultType"] == "resolution"
     assert body["result"] == value
 
 
 def test_models_dataclasses_decimals_and_times_are_json() -> None:
     order = Order(total=Decimal("1.50"), at=datetime(2026, 1, 2, tzinfo=UTC))
-    assert posted(outcome_of(Basket([order])))["result"] == {
+    assert posted(to_outcome(Basket([order])))["result"] == {
         "orders": [{"total": "1.50", "at": "2026-01-02T00:00:00Z"}]
     }
 
@@ -80,28 +80,28 @@ def generator() -> Iterator[int]:
     ids=["nan", "infinity", "object", "bytes", "circle", "deep", "generator"],
 )
 def test_what_is_not_json_is_rejected_with_the_reason(value: object) -> None:
-    outcome = outcome_of(value)
+    outcome = to_outcome(value)
     assert isinstance(outcome, Rejection)
     assert outcome.name == "ResultNotSerializable"
     assert posted(outcome)["resultType"] == "rejection"
 
 
 def test_a_result_over_the_limit_is_rejected_with_size_and_limit() -> None:
-    assert isinstance(outcome_of("x" * 98, limit=100), Resolution)
-    outcome = outcome_of("x" * 99, limit=100)
+    assert isinstance(to_outcome("x" * 98, limit=100), Resolution)
+    outcome = to_outcome("x" * 99, limit=100)
     assert isinstance(outcome, Rejection)
     assert "101 bytes" in outcome.message
     assert "at most 100" in outcome.message
 
 
 def test_the_limit_counts_bytes_and_not_characters() -> None:
-    assert isinstance(outcome_of("ä" * 49, limit=100), Resolution)
-    assert isinstance(outcome_of("ä" * 50, limit=100), Rejection)
+    assert isinstance(to_outcome("ä" * 49, limit=100), Resolution)
+    assert isinstance(to_outcome("ä" * 50, limit=100), Rejection)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\x00b", "😀", "\u2028"])
 def test_any_text_survives(text: str) -> None:
-    assert posted(outcome_of({"text": text}))["result"] == {"text": text}
+    assert posted(to_outcome({"text": text}))["result"] == {"text": text}
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -117,7 +117,7 @@ def test_any_text_survives(text: str) -> None:
     )
 )
 def test_every_json_value_is_posted_as_it_is(value: object) -> None:
-    assert posted(outcome_of(value))["result"] == value
+    assert posted(to_outcome(value))["result"] == value
 
 
 def raised(error: BaseException) -> BaseException:

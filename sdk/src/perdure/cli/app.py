@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from perdure.cli.output import answer
+from perdure.cli.output import write_result
 
 COMMANDS = ("dev", "worker", "run", "call", "usage", "doctor")
 """Each in the module of its name, as are the groups."""
@@ -44,7 +44,7 @@ def _module(name: str) -> object:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        answer(version("perdure"))
+        write_result(version("perdure"))
         raise typer.Exit
 
 

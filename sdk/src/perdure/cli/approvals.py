@@ -9,7 +9,7 @@ import typer
 
 from perdure import Perdure
 from perdure.cli.json_input import read_object
-from perdure.cli.output import answer, answer_json, plain_errors, say
+from perdure.cli.output import plain_errors, write_json, write_result, write_status
 
 approvals = typer.Typer(no_args_is_help=True, help="List calls that wait for you, decide one.")
 
@@ -23,11 +23,11 @@ def list_approvals(
     with plain_errors(), Perdure() as client:
         waiting = list(client.approvals(limit=limit))
     if as_json:
-        answer_json([each.model_dump(mode="json", by_alias=True) for each in waiting])
+        write_json([each.model_dump(mode="json", by_alias=True) for each in waiting])
         return
     for each in waiting:
         given = json.dumps(each.input, ensure_ascii=False)
-        answer(
+        write_result(
             f"{each.call_id}  {each.service}.{each.function} {given}  {each.message or ''}".rstrip()
         )
 
@@ -43,7 +43,7 @@ def approve(
     """Have the call made."""
     with plain_errors(), Perdure() as client:
         client.approve(call_id, read_object(given), reason=reason)
-        say(f"{call_id} is approved.")
+        write_status(f"{call_id} is approved.")
 
 
 @approvals.command("deny")
@@ -53,4 +53,4 @@ def deny(
     """Have the call not made."""
     with plain_errors(), Perdure() as client:
         client.deny(call_id, reason)
-        say(f"{call_id} is denied.")
+        write_status(f"{call_id} is denied.")

@@ -8,13 +8,13 @@ import typer
 
 from perdure import Perdure
 from perdure.cli.json_input import read_object
-from perdure.cli.output import answer, answer_json, plain_errors
+from perdure.cli.output import plain_errors, write_json, write_result
 
 
 def call(
     function: Annotated[str, typer.Argument(metavar="SERVICE.FUNCTION")],
     *,
-    given: Annotated[
+    input_json: Annotated[
         str, typer.Option("--input", metavar="JSON", help="The function's arguments.")
     ] = "{}",
     timeout: Annotated[
@@ -26,8 +26,8 @@ def call(
 ) -> None:
     """Call a function and print its result as JSON; exits 1 when it fails."""
     with plain_errors(), Perdure() as client:
-        made = client.call(function, read_object(given))
+        created = client.call(function, read_object(input_json))
         if detach:
-            answer(made.id)
+            write_result(created.id)
             return
-        answer_json(made.poll(timeout).result)
+        write_json(created.poll(timeout).result)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from perdure.cli.output import answer, console, fail, say
+from perdure.cli.output import console, fail, write_result, write_status
 from perdure.dev.errors import NotReadyError, StackError
 from perdure.dev.follow import LogFollower
 from perdure.dev.plan import StackOptions
@@ -90,7 +90,7 @@ async def _run(
 ) -> None:
     following = _follow(options) if verbose else None
     try:
-        await run_stack(options, dict(os.environ), say=say, when_ready=when_ready)
+        await run_stack(options, dict(os.environ), log=write_status, when_ready=when_ready)
     finally:
         if following:
             following.cancel()
@@ -99,12 +99,12 @@ async def _run(
 
 def _follow(options: StackOptions) -> asyncio.Task[None]:
     state = StateFolder.create(options.state_dir)
-    return asyncio.create_task(LogFollower(state.logs, say).run())
+    return asyncio.create_task(LogFollower(state.logs, write_status).run())
 
 
 def answer_ready(summary: Summary) -> None:
     """For programs: one line."""
-    answer(summary.connection.as_json())
+    write_result(summary.connection.as_json())
 
 
 def show_ready(summary: Summary) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import typer
 
 from perdure import Perdure
-from perdure.cli.output import answer
+from perdure.cli.output import write_result
 from perdure.dev.errors import StackError
 from perdure.dev.plan import answering_model, find_temporal
 from perdure.dev.probes import read_readiness_now
@@ -19,7 +19,7 @@ from perdure.errors import ApiError, PerdureError
 from perdure.http.connection import find_connection
 
 OLDEST, NEWEST = (3, 11), (3, 13)
-_PATIENCE = 2.0
+_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def doctor() -> None:
     """Check this machine and the connection, one line each; exits 1 when something is missing."""
     findings = examine(os.environ)
     for name, finding in findings.items():
-        answer(f"{'ok ' if finding.good else 'BAD'}  {name:<11} {finding.line}")
+        write_result(f"{'ok ' if finding.good else 'BAD'}  {name:<11} {finding.line}")
     if not all(finding.good for finding in findings.values()):
         raise typer.Exit(1)
 
@@ -82,13 +82,13 @@ def _api(environment: Mapping[str, str]) -> Finding:
         return Finding(False, "no address to ask")
     if seen.ready:
         return Finding(True, "ready")
-    return Finding(False, f"{seen.said}: look into .perdure/logs, or start `perdure dev`")
+    return Finding(False, f"{seen.detail}: look into .perdure/logs, or start `perdure dev`")
 
 
 def _key(environment: Mapping[str, str]) -> Finding:
     try:
         found = find_connection(environment=environment)
-        with Perdure(found.url, found.api_key, patience=_PATIENCE) as client:
+        with Perdure(found.url, found.api_key, patience=_TIMEOUT) as client:
             identity = client.identity()
     except ApiError as error:
         return Finding(False, f"{error.detail} Set PERDURE_API_KEY to a key of this server.")

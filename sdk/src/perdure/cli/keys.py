@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from perdure import Perdure, Scope
-from perdure.cli.output import answer, plain_errors, say
+from perdure.cli.output import plain_errors, write_result, write_status
 
 keys = typer.Typer(no_args_is_help=True, help="List, make and revoke API keys.")
 
@@ -18,7 +18,9 @@ def list_keys() -> None:
     with plain_errors(), Perdure() as client:
         for key in client.api_keys.list():
             scopes = ",".join(scope.value for scope in key.scopes)
-            answer(f"{key.id}  {'revoked' if key.revoked_at else 'valid':<7}  {scopes}  {key.name}")
+            write_result(
+                f"{key.id}  {'revoked' if key.revoked_at else 'valid':<7}  {scopes}  {key.name}"
+            )
 
 
 @keys.command("create")
@@ -30,7 +32,7 @@ def create_key(
 ) -> None:
     """Make a key and print it, this once."""
     with plain_errors(), Perdure() as client:
-        answer(client.api_keys.create(name, scope).key)
+        write_result(client.api_keys.create(name, scope).key)
 
 
 @keys.command("revoke")
@@ -38,4 +40,4 @@ def revoke_key(key_id: str) -> None:
     """Let a key work no more, within 2 seconds."""
     with plain_errors(), Perdure() as client:
         client.api_keys.revoke(key_id)
-        say(f"{key_id} is revoked.")
+        write_status(f"{key_id} is revoked.")

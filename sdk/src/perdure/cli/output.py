@@ -17,23 +17,23 @@ console = Console(highlight=False, soft_wrap=True)
 """For people; on stdout."""
 
 
-def say(line: str) -> None:
+def write_status(line: str) -> None:
     """One line beside the result. A terminal that was closed does not hinder the work."""
     _write(sys.stderr, f"{line}\n")
 
 
-def answer(line: str) -> None:
+def write_result(line: str) -> None:
     """One line of the result itself."""
     _write(sys.stdout, f"{line}\n")
 
 
-def answer_json(value: object) -> None:
-    answer(json.dumps(value, ensure_ascii=False, indent=2))
+def write_json(value: object) -> None:
+    write_result(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def fail(message: str, *, code: int = 1) -> NoReturn:
     """End the command with one line."""
-    say(message)
+    write_status(message)
     raise typer.Exit(code)
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from perdure import Budget, Perdure, Run
 from perdure.cli.durations import read_deadline
 from perdure.cli.json_input import read_json_file, read_object
-from perdure.cli.output import answer, answer_json, fail, plain_errors, say
+from perdure.cli.output import fail, plain_errors, write_json, write_result, write_status
 from perdure.cli.pairs import read_pairs
 from perdure.contract import Event
 
@@ -33,7 +33,7 @@ def run(
     ] = None,
     model: Annotated[str | None, typer.Option(help="provider/model.")] = None,
     config: Annotated[str | None, typer.Option(help="Id of a run configuration.")] = None,
-    given: Annotated[
+    input_json: Annotated[
         str | None, typer.Option("--input", metavar="JSON", help="Input of the configuration.")
     ] = None,
     metadata: Annotated[
@@ -64,7 +64,7 @@ def run(
             functions=function,
             model=model,
             config=config,
-            input=read_object(given),
+            input=read_object(input_json),
             metadata=read_pairs(metadata),
             tags=tag,
             deadline=read_deadline(deadline),
@@ -73,9 +73,9 @@ def run(
             test=test,
         )
         if detach:
-            answer(started.id)
+            write_result(started.id)
             return
-        say(f"Run {started.id}")
+        write_status(f"Run {started.id}")
         _wait(started, follow=follow)
 
 
@@ -94,13 +94,13 @@ def _wait(run: Run[Any], *, follow: bool) -> None:
     try:
         if follow:
             for event in run.events():
-                say(describe(event))
+                write_status(describe(event))
         outcome = run.poll()
     except KeyboardInterrupt:
         fail(f"The run goes on: perdure runs get {run.id}", code=130)
     if outcome.result is None and outcome.result_null_reason:
-        say(f"No result: {outcome.result_null_reason}")
-    answer_json(outcome.result)
+        write_status(f"No result: {outcome.result_null_reason}")
+    write_json(outcome.result)
 
 
 def describe(event: Event) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from perdure import Perdure, RunStatus
-from perdure.cli.output import answer, answer_json, plain_errors, say
+from perdure.cli.output import plain_errors, write_json, write_result, write_status
 from perdure.cli.pairs import read_pairs
 from perdure.cli.run import read_budget
 from perdure.contract import Run
@@ -38,17 +38,19 @@ def list_runs(
         )
         snapshots = [run.snapshot for run in found]
     if as_json:
-        answer_json([_as_json(each) for each in snapshots])
+        write_json([_as_json(each) for each in snapshots])
         return
     for each in snapshots:
-        answer(f"{each.id}  {each.status:<9}  {each.created_at:%Y-%m-%d %H:%M:%S}  {each.name}")
+        write_result(
+            f"{each.id}  {each.status:<9}  {each.created_at:%Y-%m-%d %H:%M:%S}  {each.name}"
+        )
 
 
 @runs.command("get")
 def get_run(run_id: str) -> None:
     """Show one run as JSON."""
     with plain_errors(), Perdure() as client:
-        answer_json(_as_json(client.get_run(run_id).snapshot))
+        write_json(_as_json(client.get_run(run_id).snapshot))
 
 
 @runs.command("cancel")
@@ -57,7 +59,7 @@ def cancel_run(
 ) -> None:
     """Stop a run; functions at work are told."""
     with plain_errors(), Perdure() as client:
-        say(f"{run_id} is {client.cancel_run(run_id, reason).status.value}.")
+        write_status(f"{run_id} is {client.cancel_run(run_id, reason).status.value}.")
 
 
 @runs.command("resume")
@@ -69,7 +71,7 @@ def resume_run(
     """Let a paused run go on, with a higher budget where it used up its own."""
     with plain_errors(), Perdure() as client:
         budget = read_budget(budget_usd, budget_tokens)
-        say(f"{run_id} is {client.get_run(run_id).resume(budget).status.value}.")
+        write_status(f"{run_id} is {client.get_run(run_id).resume(budget).status.value}.")
 
 
 def _as_json(run: Run) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from perdure import Perdure
-from perdure.cli.output import answer, answer_json, plain_errors
+from perdure.cli.output import plain_errors, write_json, write_result
 
 
 def usage(
@@ -18,11 +18,11 @@ def usage(
     with plain_errors(), Perdure() as client:
         found = client.usage(days)
     if as_json:
-        answer_json([each.model_dump(mode="json", by_alias=True) for each in found])
+        write_json([each.model_dump(mode="json", by_alias=True) for each in found])
         return
     for each in found:
         read = each.input_tokens + each.cache_read_tokens + each.cache_write_tokens
-        answer(
+        write_result(
             f"{each.day}  {each.model:<32}  {each.runs:>6} runs  {each.model_calls:>7} model calls"
             f"  {read:>11} tokens in  {each.output_tokens:>10} out  {each.cost_usd:>10.4f} USD"
         )

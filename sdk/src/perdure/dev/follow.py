@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-_LOOK_EVERY = 0.1
+_POLL_SECONDS = 0.1
 
 
 class LogFollower:
@@ -26,17 +26,17 @@ class LogFollower:
         """Follow until cancelled; what was written by then is still given."""
         try:
             while True:
-                self.look()
-                await asyncio.sleep(_LOOK_EVERY)
+                self.poll()
+                await asyncio.sleep(_POLL_SECONDS)
         finally:
-            self.look()
+            self.poll()
             self.close()
 
     def close(self) -> None:
         for _, log in self._open.values():
             log.close()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Give what was added since the last look."""
         self._find(from_end=False)
         for inode, (name, log) in self._open.items():

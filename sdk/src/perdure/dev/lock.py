@@ -45,7 +45,7 @@ def locked(state: StateFolder) -> Generator[FolderLock]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise StackError(_taken(state, holder(state))) from error
+            raise StackError(_already_running(state, holder(state))) from error
         lock = FolderLock(handle)
         lock.announce(None)
         yield lock
@@ -59,7 +59,7 @@ def holder(state: StateFolder) -> Holder | None:
         return None
 
 
-def _taken(state: StateFolder, by: Holder | None) -> str:
+def _already_running(state: StateFolder, by: Holder | None) -> str:
     who = f"process {by.pid}" if by else "another process"
     where = f" at {by.url}" if by and by.url else ""
     stop = f"stop it with `kill {by.pid}`" if by else "stop that one"

@@ -21,7 +21,7 @@ class Readiness:
 
     ready: bool
     missing: tuple[str, ...] = ()
-    said: str = ""
+    detail: str = ""
 
 
 async def read_readiness(url: str) -> Readiness:
@@ -37,9 +37,9 @@ def read_readiness_now(url: str) -> Readiness:
     except HTTPError as error:
         with error:
             missing = _missing(error.read())
-        return Readiness(ready=False, missing=missing, said=_sentence(error.code, missing))
+        return Readiness(ready=False, missing=missing, detail=_sentence(error.code, missing))
     except OSError:
-        return Readiness(ready=False, missing=("api",), said="the API does not answer")
+        return Readiness(ready=False, missing=("api",), detail="the API does not answer")
 
 
 async def read_cluster_id(url: str, api_key: str) -> str:

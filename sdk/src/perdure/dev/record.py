@@ -12,7 +12,7 @@ from perdure.dev.identity import end_process, start_mark
 from perdure.dev.state import write_private
 
 
-class Recorded(BaseModel):
+class RecordedProcess(BaseModel):
     """A process that was started here; `mark` tells it from a later one with the same pid."""
 
     model_config = ConfigDict(frozen=True)
@@ -22,7 +22,7 @@ class Recorded(BaseModel):
     mark: str
 
 
-_RECORDS = TypeAdapter(list[Recorded])
+_RECORDS = TypeAdapter(list[RecordedProcess])
 
 
 class ProcessRecord:
@@ -30,12 +30,12 @@ class ProcessRecord:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._running: dict[int, Recorded] = {}
+        self._running: dict[int, RecordedProcess] = {}
 
     def add(self, name: str, pid: int) -> None:
         mark = start_mark(pid)
         if mark is not None:
-            self._running[pid] = Recorded(name=name, pid=pid, mark=mark)
+            self._running[pid] = RecordedProcess(name=name, pid=pid, mark=mark)
             self._try_write()
 
     def remove(self, pid: int) -> None:
@@ -51,7 +51,7 @@ class ProcessRecord:
         self._write()
         return ended
 
-    def _read(self) -> list[Recorded]:
+    def _read(self) -> list[RecordedProcess]:
         try:
             return _RECORDS.validate_json(self._file.read_bytes())
         except (OSError, ValidationError):

@@ -28,7 +28,7 @@ from perdure.dev.record import ProcessRecord
 from perdure.dev.state import LocalConnection, StateFolder
 from perdure.dev.supervisor import Supervisor
 
-DEATHS_BEFORE_READY = 5
+MAX_CRASHES_BEFORE_READY = 5
 """A part that died so often before the stack was ready will not come up by waiting."""
 _PROBE_EVERY = 0.05
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -48,22 +48,22 @@ async def run_stack(
     options: StackOptions,
     environment: Mapping[str, str],
     *,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     when_ready: Callable[[Summary], None],
     commands: Commands | None = None,
 ) -> None:
     """Run the stack until SIGINT, SIGTERM or SIGHUP; a second signal kills what has not stopped yet.
 
-    `say` hears what happens, a line at a time; `when_ready` is called once. Call it from the main thread.
+    `log` hears what happens, a line at a time; `when_ready` is called once. Call it from the main thread.
     Raises `StackError` when the stack cannot start; everything started is stopped then.
     """
     state = StateFolder.create(options.state_dir)
     with locked(state) as lock:
         record = ProcessRecord(state.process_record)
-        _end_leftovers(record, say)
+        _end_leftovers(record, log)
         addresses = choose_addresses(options, environment, state.read_connection())
         lock.announce(addresses.url)
-        supervisor = Supervisor(state, record, say)
+        supervisor = Supervisor(state, record, log)
         stack = _Stack(
             options=options,
             commands=commands or Commands(),
@@ -72,16 +72,16 @@ async def run_stack(
             addresses=addresses,
             supervisor=supervisor,
         )
-        with _stop_requests(supervisor, say) as asked:
+        with _stop_requests(supervisor, log) as asked:
             async with _stopped_at_the_end(supervisor):
                 await _unless(asked, stack.start(when_ready))
                 await asked.wait()
 
 
-def _end_leftovers(record: ProcessRecord, say: Callable[[str], None]) -> None:
+def _end_leftovers(record: ProcessRecord, log: Callable[[str], None]) -> None:
     try:
         for name in record.end_leftovers():
-            say(f"{name} was left over from an earlier start: ended.")
+            log(f"{name} was left over from an earlier start: ended.")
     except TimeoutError as error:
         raise StackError(f"A leftover of an earlier start does not end: {error}.") from error
 
@@ -104,7 +104,7 @@ class _Stack:
         self._state = state
         self._addresses = addresses
         self._supervisor = supervisor
-        self._seen = Readiness(ready=False)
+        self._readiness = Readiness(ready=False)
 
     async def start(self, when_ready: Callable[[Summary], None]) -> None:
         try:
@@ -127,9 +127,9 @@ class _Stack:
     async def _start_server(self) -> LocalConnection:
         """Start all parts at the same time: each waits by itself for what it needs of the others."""
         key_file = self._state.key_file
-        self._keep_temporal()
-        self._keep("api", (*self._commands.api, "--ensure-key", str(key_file)))
-        self._keep("workers", self._commands.workers)
+        self._start_temporal()
+        self._start_process("api", (*self._commands.api, "--ensure-key", str(key_file)))
+        self._start_process("workers", self._commands.workers)
         await self._api_ready()
         key = key_file.read_text().strip()
         connection = LocalConnection(
@@ -141,16 +141,16 @@ class _Stack:
         self._state.write_connection(connection)
         return connection
 
-    def _keep_temporal(self) -> None:
+    def _start_temporal(self) -> None:
         if self._addresses.temporal_port is None:
             return
         binary = self._commands.temporal or find_temporal()
-        self._supervisor.keep(
+        self._supervisor.supervise(
             temporal_child(binary, self._state, self._addresses, self._environment)
         )
 
-    def _keep(self, name: str, argv: tuple[str, ...]) -> None:
-        self._supervisor.keep(
+    def _start_process(self, name: str, argv: tuple[str, ...]) -> None:
+        self._supervisor.supervise(
             Child(name=name, argv=argv, environment=self._server_environment, grace=22.0)
         )
 
@@ -160,7 +160,7 @@ class _Stack:
             name = "functions" if number == 1 else f"functions-{number}"
             ready = self._state.ready_file(name)
             ready.unlink(missing_ok=True)
-            self._supervisor.keep(
+            self._supervisor.supervise(
                 function_worker_child(
                     target,
                     name,
@@ -170,48 +170,48 @@ class _Stack:
                     connection=connection,
                 )
             )
-            while not ready.exists() and not self._supervisor.deaths.get(name):  # noqa: ASYNC110 - another process's file
+            while not ready.exists() and not self._supervisor.crashes.get(name):  # noqa: ASYNC110 - another process's file
                 await asyncio.sleep(_PROBE_EVERY)
 
     async def _api_ready(self) -> None:
-        while not self._seen.ready:
-            self._fail_if_hopeless()
+        while not self._readiness.ready:
+            self._fail_if_unrecoverable()
             await asyncio.sleep(_PROBE_EVERY)
-            self._seen = await read_readiness(self._addresses.url)
+            self._readiness = await read_readiness(self._addresses.url)
 
-    def _fail_if_hopeless(self) -> None:
-        for name in self._supervisor.given_up:
+    def _fail_if_unrecoverable(self) -> None:
+        for name in self._supervisor.unrecoverable:
             raise NotReadyError(
                 f"The process {name} cannot work as it is set up. Its log: {self._state.log_file(name)}",
                 self._state.log_tail(name),
             )
-        for name, deaths in self._supervisor.deaths.items():
-            if deaths >= DEATHS_BEFORE_READY:
+        for name, crashes in self._supervisor.crashes.items():
+            if crashes >= MAX_CRASHES_BEFORE_READY:
                 raise NotReadyError(
-                    f"The process {name} does not come up: it ended {deaths} times. Its log:"
+                    f"The process {name} does not come up: it ended {crashes} times. Its log:"
                     f" {self._state.log_file(name)}",
                     self._state.log_tail(name),
                 )
 
     def _suspect(self) -> str:
         """The part to look at first: the one that died most, or one /ready misses, else the API."""
-        deaths = self._supervisor.deaths
-        if deaths:
-            return max(deaths, key=lambda name: deaths[name])
+        crashes = self._supervisor.crashes
+        if crashes:
+            return max(crashes, key=lambda name: crashes[name])
         known = ("temporal", "workers")
-        return next((name for name in known if name in self._seen.missing), "api")
+        return next((name for name in known if name in self._readiness.missing), "api")
 
     def _late(self, suspect: str) -> StackError:
-        said = f": {self._seen.said}" if self._seen.said else ""
+        detail = f": {self._readiness.detail}" if self._readiness.detail else ""
         return NotReadyError(
-            f"The stack was not ready after {self._options.ready_timeout:g} s{said}. Look first at"
+            f"The stack was not ready after {self._options.ready_timeout:g} s{detail}. Look first at"
             f" {self._state.log_file(suspect)}",
             self._state.log_tail(suspect),
         )
 
 
 @contextmanager
-def _stop_requests(supervisor: Supervisor, say: Callable[[str], None]) -> Generator[asyncio.Event]:
+def _stop_requests(supervisor: Supervisor, log: Callable[[str], None]) -> Generator[asyncio.Event]:
     """Turns the signals into an event; whoever signals again wants it over at once."""
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -220,7 +220,7 @@ def _stop_requests(supervisor: Supervisor, say: Callable[[str], None]) -> Genera
         if asked.is_set():
             supervisor.kill()
             return
-        say("Stopping; once more to stop at once.")
+        log("Stopping; once more to stop at once.")
         asked.set()
 
     for number in _STOP_SIGNALS:

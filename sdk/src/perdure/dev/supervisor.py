@@ -16,39 +16,39 @@ from perdure.dev.record import ProcessRecord
 from perdure.dev.state import StateFolder
 from perdure.http.backoff import Backoff
 
-NEEDS_A_PERSON = 78
+EX_CONFIG = 78
 """The exit code (EX_CONFIG of sysexits.h) of a process that would end again if it were started again as it is."""
-STEADY_SECONDS = 10.0
+STABLE_SECONDS = 10.0
 """A process that lived this long died of something new: it comes back without delay again."""
 
 
 class Supervisor:
     """Holds the children of one stack.
 
-    `say` hears one line about each death. `deaths` counts them by name. Delays before a process is started again
+    `log` hears one line about each death. `crashes` counts them by name. Delays before a process is started again
     double from `first_delay` to `longest_delay` seconds. Until `is_settled` a process that says by its exit code that
-    it needs a person is not started again, but named in `given_up`.
+    it needs a person is not started again, but named in `unrecoverable`.
     """
 
     def __init__(
         self,
         state: StateFolder,
         record: ProcessRecord,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         *,
         first_delay: float = 0.2,
         longest_delay: float = 5.0,
     ) -> None:
         self._state = state
         self._record = record
-        self._say = say
+        self._log = log
         self._delays = (first_delay, longest_delay)
-        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._children: dict[str, Child] = {}
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._stopping = asyncio.Event()
-        self.deaths: dict[str, int] = {}
-        self.given_up: list[str] = []
+        self.crashes: dict[str, int] = {}
+        self.unrecoverable: list[str] = []
         self.is_settled = False
 
     def pid(self, name: str) -> int | None:
@@ -56,15 +56,15 @@ class Supervisor:
         process = self._running.get(name)
         return process.pid if process else None
 
-    def keep(self, child: Child) -> None:
+    def supervise(self, child: Child) -> None:
         """Start a child and keep it running until `stop`."""
         self._children[child.name] = child
-        self._keepers[child.name] = asyncio.create_task(self._keep(child), name=child.name)
+        self._tasks[child.name] = asyncio.create_task(self._supervise(child), name=child.name)
 
     async def stop(self) -> None:
         """Stop the children, the last one first, each with its grace between SIGTERM and SIGKILL."""
         self._stopping.set()
-        for name in reversed(self._keepers):
+        for name in reversed(self._tasks):
             await self._stop_one(name)
 
     def kill(self) -> None:
@@ -74,30 +74,30 @@ class Supervisor:
             _signal(process, signal.SIGKILL)
 
     async def _stop_one(self, name: str) -> None:
-        keeper = self._keepers[name]
+        task = self._tasks[name]
         if process := self._running.get(name):
             _signal(process, signal.SIGTERM)
-        _, late = await asyncio.wait({keeper}, timeout=self._children[name].grace)
+        _, late = await asyncio.wait({task}, timeout=self._children[name].grace)
         if late and (process := self._running.get(name)):
-            self._say(f"{name} does not stop: killed.")
+            self._log(f"{name} does not stop: killed.")
             _signal(process, signal.SIGKILL)
-        await keeper
+        await task
 
-    async def _keep(self, child: Child) -> None:
+    async def _supervise(self, child: Child) -> None:
         backoff = Backoff(*self._delays)
         while not self._stopping.is_set():
             began = time.monotonic()
             end = await self._run_once(child)
             if self._stopping.is_set():
                 return
-            if end == describe_end(NEEDS_A_PERSON) and not self.is_settled:
-                self.given_up.append(child.name)
+            if end == describe_end(EX_CONFIG) and not self.is_settled:
+                self.unrecoverable.append(child.name)
                 return
-            if time.monotonic() - began > STEADY_SECONDS:
+            if time.monotonic() - began > STABLE_SECONDS:
                 backoff.reset()
             delay = backoff.delay()
-            self.deaths[child.name] = self.deaths.get(child.name, 0) + 1
-            self._say(
+            self.crashes[child.name] = self.crashes.get(child.name, 0) + 1
+            self._log(
                 f"{child.name} {end}: starting it again in {delay:.1f} s."
                 f" Its log: {self._state.log_file(child.name)}"
             )

@@ -48,7 +48,7 @@ class Function(Generic[P, R_co]):
         function: Callable[P, R_co],
         reference: FunctionReference,
         definition: FunctionDefinition,
-        taken: Input,
+        input_: Input,
         concurrency: int,
     ) -> None:
         if concurrency < 1:
@@ -58,7 +58,7 @@ class Function(Generic[P, R_co]):
         self.definition = definition
         self.concurrency = concurrency
         self._function = function
-        self._taken = taken
+        self._input = input_
         self.is_async = inspect.iscoroutinefunction(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
@@ -69,13 +69,13 @@ class Function(Generic[P, R_co]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.reference.service}.{self.reference.function}>"
 
-    async def answer(self, value: JsonValue, context: Context) -> object:
+    async def invoke(self, value: JsonValue, context: Context) -> object:
         """Work on a call's input, in a thread of its own where the function is not async.
 
         Raises `InvalidInputError`, or whatever the function raises. Cancelling it cancels an async function and
         abandons the thread of another.
         """
-        arguments: dict[str, Any] = self._taken.bind(value, context)
+        arguments: dict[str, Any] = self._input.bind(value, context)
         work: Callable[[], Any] = functools.partial(self._function, **arguments)
         returned = work() if self.is_async else await in_daemon_thread(work)
         return await returned if inspect.isawaitable(returned) else returned
@@ -123,11 +123,11 @@ def define(
 ) -> FunctionDefinition:
     """Describe a function for the server. Raises ValueError that names the value and its limit."""
     fields = {"name": name, "description": description, "schema": schema}
-    given = {key: value for key, value in config.items() if value is not None}
+    set_options = {key: value for key, value in config.items() if value is not None}
     try:
         return FunctionDefinition.model_validate(
             {key: value for key, value in fields.items() if value is not None}
-            | {"config": FunctionConfig.model_validate(given)}
+            | {"config": FunctionConfig.model_validate(set_options)}
         )
     except ValidationError as error:
         raise ValueError(f"Function {name!r}: {_first_problem(error)}") from error

@@ -15,20 +15,20 @@ NamedFunction = Function[..., Any] | FunctionReference | str
 """A decorated function, a reference, or the string `service.function`."""
 
 
-def attachment(function: AttachedFunction) -> FunctionReference | str:
+def to_attachment(function: AttachedFunction) -> FunctionReference | str:
     """A function as a run attaches it."""
     return function.reference if isinstance(function, Function) else function
 
 
 def full_name(function: AttachedFunction) -> str:
     """The one name by which a model knows a function, `service_function`."""
-    named = attachment(function)
+    named = to_attachment(function)
     return named if isinstance(named, str) else f"{named.service}_{named.function}"
 
 
-def reference_to(function: NamedFunction) -> FunctionReference:
+def to_reference(function: NamedFunction) -> FunctionReference:
     """A function by its service and name. Raises `InvalidRequestError` for a string that is none."""
-    named = attachment(function)
+    named = to_attachment(function)
     if isinstance(named, FunctionReference):
         return named
     service, dot, name = named.partition(".")

@@ -37,7 +37,7 @@ _CONNECT = 10.0
 _KEEP_ALIVE = 4.0  # below the 5 s after which uvicorn closes an idle connection
 _INTERNAL = 500
 _TRIES_AFTER_500 = 2
-_PASSING = frozenset({502, 503, 504})
+_TRANSIENT_STATUSES = frozenset({502, 503, 504})
 
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 QueryValue = str | int | float | list[str] | None
@@ -104,7 +104,7 @@ class Transport:
             headers={**(headers or {}), **({"Content-Type": "application/json"} if body else {})},
             timeout=_timeout(wait),
         )
-        return await self._persist(
+        return await self._send_with_retries(
             request, repeatable, self._patience if patience is None else patience
         )
 
@@ -131,7 +131,7 @@ class Transport:
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
 
-    async def _persist(
+    async def _send_with_retries(
         self, request: httpx2.Request, repeatable: bool, patience: float
     ) -> httpx2.Response:
         clock = asyncio.get_running_loop().time
@@ -143,11 +143,11 @@ class Transport:
                 return await self._send_once(request)
             except (ConnectionFailedError, ApiError) as error:
                 tries += 1
-                broken = _broke_off(error, request) and tries <= _TRIES_AFTER_500
-                if not (broken or _is_passing(error, repeatable)):
+                is_internal = _is_internal_error(error, request) and tries <= _TRIES_AFTER_500
+                if not (is_internal or _is_transient(error, repeatable)):
                     raise
-                asked = error.retry_after if isinstance(error, ApiError) else None
-                delay = backoff.delay() if asked is None else asked
+                retry_after = error.retry_after if isinstance(error, ApiError) else None
+                delay = backoff.delay() if retry_after is None else retry_after
                 if clock() + delay > deadline:
                     raise
                 logger.debug("%s %s is sent again: %s", request.method, request.url.path, error)
@@ -199,7 +199,7 @@ def _error_of(response: httpx2.Response) -> ApiError:
     return api_error(response.status_code, response.content, retry_after)
 
 
-def _is_passing(error: ConnectionFailedError | ApiError, repeatable: bool) -> bool:
+def _is_transient(error: ConnectionFailedError | ApiError, repeatable: bool) -> bool:
     if isinstance(error, ConnectionFailedError):
         never_arrived = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
         hopeless = isinstance(
@@ -208,10 +208,10 @@ def _is_passing(error: ConnectionFailedError | ApiError, repeatable: bool) -> bo
         return never_arrived or (repeatable and not hopeless)
     if isinstance(error, RateLimitedError):
         return True
-    return repeatable and error.status in _PASSING
+    return repeatable and error.status in _TRANSIENT_STATUSES
 
 
-def _broke_off(error: ConnectionFailedError | ApiError, request: httpx2.Request) -> bool:
+def _is_internal_error(error: ConnectionFailedError | ApiError, request: httpx2.Request) -> bool:
     """A server that is stopped answers the long polls it holds with 500; a bug in it does so every time."""
     internal = isinstance(error, ApiError) and error.status == _INTERNAL
     return internal and request.method == "GET"

@@ -25,7 +25,7 @@ from perdure.http.cluster_api import ClusterApi
 from perdure.http.json_codec import as_json, build
 from perdure.http.transport import read_json
 from perdure.resources.results import ResultReader
-from perdure.sync.proxy import Face, synced
+from perdure.sync.proxy import SyncProxy, sync_method
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class AsyncCallBase:
 
     async def refresh(self) -> CallSnapshot:
         """Look at the call now."""
-        return self._saw(await self._api.read(CallSnapshot, "GET", "calls", self.id))
+        return self._update(await self._api.read(CallSnapshot, "GET", "calls", self.id))
 
     async def cancel(self, reason: str | None = None) -> CallSnapshot:
         """Give the call up: a model is told so and goes on; a function at work learns it within 5 s.
@@ -74,7 +74,7 @@ class AsyncCallBase:
         Raises `ConflictError` where the call has its result, or was cancelled before.
         """
         body = build(CancelCall, {"reason": reason})
-        return self._saw(
+        return self._update(
             await self._api.read(CallSnapshot, "POST", "calls", self.id, "cancel", body=body)
         )
 
@@ -89,7 +89,7 @@ class AsyncCallBase:
         Raises `ConflictError` where nobody asks, somebody has decided, or it is too late; `InvalidRequestError` for
         an input that breaks the function's schema.
         """
-        return await decide(self._api, self.id, approved=True, reason=reason, given=input)
+        return await decide(self._api, self.id, approved=True, reason=reason, arguments=input)
 
     async def deny(self, reason: str | None = None) -> CallApproval:
         """Have the call not made; the model reads the reason. Raises `ConflictError` as `approve` does."""
@@ -100,7 +100,7 @@ class AsyncCallBase:
         response = await self._api.send("GET", "calls", self.id, "result")
         return cast(JsonValue, read_json(response))
 
-    def _saw(self, snapshot: CallSnapshot) -> CallSnapshot:
+    def _update(self, snapshot: CallSnapshot) -> CallSnapshot:
         self._snapshot = snapshot
         return snapshot
 
@@ -126,27 +126,27 @@ class AsyncCall(AsyncCallBase, Generic[T]):
         deadline = None if timeout is None else clock() + timeout
         backoff = Backoff(first=_PROMPT, longest=1.0)
         while self._snapshot.result_type is None:
-            asked = clock()
-            left = None if deadline is None else max(0.0, deadline - asked)
-            await self._wait(left)
+            asked_at = clock()
+            remaining = None if deadline is None else max(0.0, deadline - asked_at)
+            await self._wait(remaining)
             if self._snapshot.result_type is not None:
                 break
             if deadline is not None and clock() >= deadline:
                 raise CallTimeoutError(self._snapshot, f"{timeout} s are over")
-            if clock() - asked < _PROMPT:
+            if clock() - asked_at < _PROMPT:
                 await asyncio.sleep(backoff.delay())
         return await self._finished()
 
-    async def _wait(self, left: float | None) -> None:
-        wait = MAX_CALL_WAIT_SECONDS if left is None else min(MAX_CALL_WAIT_SECONDS, left)
-        self._saw(
+    async def _wait(self, remaining: float | None) -> None:
+        wait = MAX_CALL_WAIT_SECONDS if remaining is None else min(MAX_CALL_WAIT_SECONDS, remaining)
+        self._update(
             await self._api.read(
                 CallSnapshot,
                 "GET",
                 *("calls", self.id),
                 query={"wait": round(wait, 3)} if wait else None,
                 wait=wait,
-                patience=_OUTAGE if left is None else left,
+                patience=_OUTAGE if remaining is None else remaining,
             )
         )
 
@@ -154,15 +154,15 @@ class AsyncCall(AsyncCallBase, Generic[T]):
         call = self._snapshot
         if call.result_type is not ResultType.RESOLUTION:
             raise CallFailedError(call, _reason(call.result))
-        left_out = call.result is None and call.result_size is not None
-        value = await self.original() if left_out else call.result
+        is_omitted = call.result is None and call.result_size is not None
+        value = await self.original() if is_omitted else call.result
         try:
             return CallResult(call, self._reader.value(value))
         except ValidationError as error:
             raise CallResultError(call, str(error)) from error
 
 
-class Call(Face[AsyncCall[T]]):
+class Call(SyncProxy[AsyncCall[T]]):
     """A call, and what was last seen of it: `AsyncCall` without the waiting in the code."""
 
     @override
@@ -187,11 +187,11 @@ class Call(Face[AsyncCall[T]]):
         """Wait for the result; see `AsyncCall.poll`."""
         return self.portal.call(self.aio.poll(timeout))
 
-    refresh = synced(AsyncCallBase.refresh)
-    cancel = synced(AsyncCallBase.cancel)
-    approve = synced(AsyncCallBase.approve)
-    deny = synced(AsyncCallBase.deny)
-    original = synced(AsyncCallBase.original)
+    refresh = sync_method(AsyncCallBase.refresh)
+    cancel = sync_method(AsyncCallBase.cancel)
+    approve = sync_method(AsyncCallBase.approve)
+    deny = sync_method(AsyncCallBase.deny)
+    original = sync_method(AsyncCallBase.original)
 
 
 async def decide(
@@ -200,10 +200,10 @@ async def decide(
     *,
     approved: bool,
     reason: str | None,
-    given: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> CallApproval:
     """Give a person's word on a call; whose key it is stands in the answer."""
-    fields = {"approved": approved, "reason": reason, "input": as_json(given, "input")}
+    fields = {"approved": approved, "reason": reason, "input": as_json(arguments, "input")}
     body = build(DecideCall, fields)
     return await api.read(CallApproval, "POST", "calls", call_id, "approval", body=body)
 
@@ -212,5 +212,5 @@ def _reason(result: JsonValue) -> str | None:
     """What a rejection says: its message, behind the error's name."""
     if not isinstance(result, dict):
         return result if isinstance(result, str) else None
-    said = [str(result[key]) for key in ("name", "message") if result.get(key)]
-    return ": ".join(said) or None
+    parts = [str(result[key]) for key in ("name", "message") if result.get(key)]
+    return ": ".join(parts) or None

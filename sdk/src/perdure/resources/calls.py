@@ -17,7 +17,7 @@ from perdure.contract import (
     PendingApproval,
 )
 from perdure.errors import InvalidRequestError
-from perdure.functions.references import NamedFunction, reference_to
+from perdure.functions.references import NamedFunction, to_reference
 from perdure.http.cluster_api import OfCluster, PageOf
 from perdure.http.json_codec import as_json, build
 from perdure.resources.call_handle import AsyncCall, AsyncCallBase, Call, decide
@@ -82,7 +82,7 @@ class AsyncCalls(OfCluster):
             CallSnapshot,
             "POST",
             "calls",
-            body=_request(reference_to(function), input, options.get("context")),
+            body=_request(to_reference(function), input, options.get("context")),
             query={"wait": wait} if wait else None,
             headers={"Idempotency-Key": checked_key(options.get("idempotency_key"))},
             wait=wait,
@@ -114,7 +114,7 @@ class AsyncCalls(OfCluster):
         reason: str | None = None,
     ) -> CallApproval:
         """Have a call that waits for a person made; see `AsyncCall.approve`."""
-        return await decide(self._api, _id_of(call), approved=True, reason=reason, given=input)
+        return await decide(self._api, _id_of(call), approved=True, reason=reason, arguments=input)
 
     async def deny(self, call: SomeCall, reason: str | None = None) -> CallApproval:
         """Have a call that waits for a person not made; see `AsyncCall.deny`."""
@@ -137,14 +137,14 @@ def _id_of(call: SomeCall) -> str:
 
 
 def _request(
-    named: FunctionReference, given: Mapping[str, Any] | None, context: Mapping[str, Any] | None
+    named: FunctionReference, arguments: Mapping[str, Any] | None, context: Mapping[str, Any] | None
 ) -> CreateCall:
     return build(
         CreateCall,
         {
             "service": named.service,
             "function": named.function,
-            "input": as_json(given, "input"),
+            "input": as_json(arguments, "input"),
             "context": as_json(context, "context"),
         },
     )

@@ -16,7 +16,7 @@ from perdure.contract import (
 from perdure.http.cluster_api import OfCluster, PageOf
 
 
-class AsyncActivity(OfCluster):
+class AsyncClusterActivity(OfCluster):
     """The part of the client that looks at the cluster."""
 
     async def services(self) -> list[ServiceDescription]:

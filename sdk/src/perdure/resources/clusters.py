@@ -21,11 +21,11 @@ from perdure.contract import (
     UpdateCluster,
     WebhookSecret,
 )
-from perdure.functions.references import NamedFunction, reference_to
+from perdure.functions.references import NamedFunction, to_reference
 from perdure.http.cluster_api import ClusterApi, OfCluster, PageOf, read_pages
 from perdure.http.json_codec import build, build_with_nulls
 from perdure.http.transport import read_reply
-from perdure.sync.proxy import Face, iterated, synced
+from perdure.sync.proxy import SyncProxy, sync_iterator, sync_method
 
 
 class ClusterChanges(TypedDict, total=False):
@@ -145,41 +145,41 @@ class AsyncFunctionNotes(OfCluster):
         await self._api.send("DELETE", *_parts(function))
 
 
-class Clusters(Face[AsyncClusters]):
+class Clusters(SyncProxy[AsyncClusters]):
     """`AsyncClusters` without the waiting in the code."""
 
-    create = synced(AsyncClusters.create)
-    list = iterated(AsyncClusters.list)
-    get = synced(AsyncClusters.get)
-    update = synced(AsyncClusters.update)
-    delete = synced(AsyncClusters.delete)
-    context_versions = iterated(AsyncClusters.context_versions)
+    create = sync_method(AsyncClusters.create)
+    list = sync_iterator(AsyncClusters.list)
+    get = sync_method(AsyncClusters.get)
+    update = sync_method(AsyncClusters.update)
+    delete = sync_method(AsyncClusters.delete)
+    context_versions = sync_iterator(AsyncClusters.context_versions)
 
 
-class ApiKeys(Face[AsyncApiKeys]):
+class ApiKeys(SyncProxy[AsyncApiKeys]):
     """`AsyncApiKeys` without the waiting in the code."""
 
-    create = synced(AsyncApiKeys.create)
-    list = iterated(AsyncApiKeys.list)
-    revoke = synced(AsyncApiKeys.revoke)
+    create = sync_method(AsyncApiKeys.create)
+    list = sync_iterator(AsyncApiKeys.list)
+    revoke = sync_method(AsyncApiKeys.revoke)
 
 
-class WebhookSecrets(Face[AsyncWebhookSecrets]):
+class WebhookSecrets(SyncProxy[AsyncWebhookSecrets]):
     """`AsyncWebhookSecrets` without the waiting in the code."""
 
-    create = synced(AsyncWebhookSecrets.create)
-    list = synced(AsyncWebhookSecrets.list)
-    delete = synced(AsyncWebhookSecrets.delete)
+    create = sync_method(AsyncWebhookSecrets.create)
+    list = sync_method(AsyncWebhookSecrets.list)
+    delete = sync_method(AsyncWebhookSecrets.delete)
 
 
-class FunctionNotes(Face[AsyncFunctionNotes]):
+class FunctionNotes(SyncProxy[AsyncFunctionNotes]):
     """`AsyncFunctionNotes` without the waiting in the code."""
 
-    put = synced(AsyncFunctionNotes.put)
-    get = synced(AsyncFunctionNotes.get)
-    delete = synced(AsyncFunctionNotes.delete)
+    put = sync_method(AsyncFunctionNotes.put)
+    get = sync_method(AsyncFunctionNotes.get)
+    delete = sync_method(AsyncFunctionNotes.delete)
 
 
 def _parts(function: NamedFunction) -> tuple[str, str, str]:
-    named = reference_to(function)
+    named = to_reference(function)
     return named.service, named.function, "metadata"

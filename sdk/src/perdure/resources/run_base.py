@@ -29,8 +29,8 @@ class AsyncRunBase:
 
     async def refresh(self) -> RunSnapshot:
         """Look at the run now. Raises `NotFoundError` for one that was deleted."""
-        return self._saw(await self._api.read(RunSnapshot, "GET", "runs", self.id))
+        return self._update(await self._api.read(RunSnapshot, "GET", "runs", self.id))
 
-    def _saw(self, snapshot: RunSnapshot) -> RunSnapshot:
+    def _update(self, snapshot: RunSnapshot) -> RunSnapshot:
         self._snapshot = snapshot
         return snapshot

@@ -16,11 +16,11 @@ from perdure.contract import (
     RunConfigMetric,
     RunConfigMetrics,
 )
-from perdure.functions.references import AttachedFunction, attachment
+from perdure.functions.references import AttachedFunction, to_attachment
 from perdure.http.cluster_api import OfCluster, PageOf
 from perdure.http.json_codec import build
 from perdure.resources.results import JsonSchema, reader_for
-from perdure.sync.proxy import Face, iterated, synced
+from perdure.sync.proxy import SyncProxy, sync_iterator, sync_method
 
 Schema = type[Any] | TypeAdapter[Any] | JsonSchema
 """A pydantic model or any other type, a TypeAdapter, or a JSON Schema."""
@@ -96,16 +96,16 @@ class AsyncRunConfigs(OfCluster):
         await self._api.send("DELETE", "run-configs", config_id)
 
 
-class RunConfigs(Face[AsyncRunConfigs]):
+class RunConfigs(SyncProxy[AsyncRunConfigs]):
     """`AsyncRunConfigs` without the waiting in the code."""
 
-    create = synced(AsyncRunConfigs.create)
-    put = synced(AsyncRunConfigs.put)
-    get = synced(AsyncRunConfigs.get)
-    list = iterated(AsyncRunConfigs.list)
-    search = synced(AsyncRunConfigs.search)
-    metrics = synced(AsyncRunConfigs.metrics)
-    delete = synced(AsyncRunConfigs.delete)
+    create = sync_method(AsyncRunConfigs.create)
+    put = sync_method(AsyncRunConfigs.put)
+    get = sync_method(AsyncRunConfigs.get)
+    list = sync_iterator(AsyncRunConfigs.list)
+    search = sync_method(AsyncRunConfigs.search)
+    metrics = sync_method(AsyncRunConfigs.metrics)
+    delete = sync_method(AsyncRunConfigs.delete)
 
 
 def _fields(options: RunConfigOptions) -> dict[str, object]:
@@ -113,7 +113,9 @@ def _fields(options: RunConfigOptions) -> dict[str, object]:
     return {
         "initial_prompt": options.get("initial_prompt"),
         "system_prompt": options.get("system_prompt"),
-        "attached_functions": None if functions is None else [attachment(one) for one in functions],
+        "attached_functions": None
+        if functions is None
+        else [to_attachment(one) for one in functions],
         "result_schema": reader_for(options.get("result_schema")).schema,
         "input_schema": reader_for(options.get("input_schema")).schema,
         "public": options.get("public"),

@@ -22,7 +22,7 @@ from perdure.http.json_codec import build
 from perdure.resources.run_base import AsyncRunBase
 
 
-class AsyncRunSteering(AsyncRunBase):
+class AsyncRunControl(AsyncRunBase):
     """The part of a run's handle that changes the run."""
 
     async def send(self, message: str) -> Message:
@@ -55,7 +55,7 @@ class AsyncRunSteering(AsyncRunBase):
         `ConflictError` as `edit_message` does.
         """
         body = build(RetryRun, {"message_id": None if message is None else _id_of(message)})
-        return self._saw(
+        return self._update(
             await self._api.read(RunSnapshot, "POST", "runs", self.id, "retry", body=body)
         )
 
@@ -68,7 +68,7 @@ class AsyncRunSteering(AsyncRunBase):
             if (await self.refresh()).status is RunStatus.CANCELLED:
                 return self._snapshot
             raise
-        return self._saw(answer)
+        return self._update(answer)
 
     async def resume(self, budget: Budget | None = None) -> RunSnapshot:
         """Let a paused run go on; with more, where it has used up its budget.
@@ -78,7 +78,7 @@ class AsyncRunSteering(AsyncRunBase):
         `InvalidRequestError` for a limit that is used up already.
         """
         body = None if budget is None else build(ResumeRun, {"budget": budget})
-        return self._saw(
+        return self._update(
             await self._api.read(RunSnapshot, "POST", "runs", self.id, "resume", body=body)
         )
 

@@ -17,7 +17,7 @@ from perdure.contract import (
 )
 from perdure.errors import InvalidRequestError
 from perdure.functions.functions import StatusChangeHandler
-from perdure.functions.references import AttachedFunction, attachment, full_name
+from perdure.functions.references import AttachedFunction, full_name, to_attachment
 from perdure.http.json_codec import as_json, build
 from perdure.resources.results import JsonSchema
 
@@ -100,7 +100,9 @@ def run_request(prompt: str | None, schema: JsonSchema | None, options: RunOptio
         {
             "initial_prompt": prompt,
             "result_schema": schema,
-            "attached_functions": None if functions is None else list(map(attachment, functions)),
+            "attached_functions": None
+            if functions is None
+            else list(map(to_attachment, functions)),
             "on_status_change": _target(options.get("on_status_change")),
             "context": as_json(options.get("context"), "context"),
             "config": _config(options.get("config"), options.get("input")),
@@ -117,9 +119,9 @@ def run_idempotency_key(options: RunOptions) -> str:
     return checked_key(options.get("idempotency_key") or options.get("id"))
 
 
-def checked_key(given: str | None) -> str:
+def checked_key(key_given: str | None) -> str:
     """An idempotency key: the caller's own, or a new one. Raises `InvalidRequestError`."""
-    key = given or uuid4().hex
+    key = key_given or uuid4().hex
     if len(key) > _LONGEST_KEY or not (key.isascii() and key.isprintable()):
         raise _unsendable(f"an idempotency key has 1 to {_LONGEST_KEY} printable ASCII characters.")
     return key
@@ -133,25 +135,25 @@ def _target(receiver: StatusChangeReceiver | None) -> dict[str, object] | None:
         case Webhook(url, statuses):
             told["webhook"] = {"url": url}
         case Handler(function, statuses):
-            told["function"] = attachment(function)
+            told["function"] = to_attachment(function)
         case _:
-            told["function"], statuses = attachment(receiver), None
+            told["function"], statuses = to_attachment(receiver), None
     if statuses is not None:
         told["statuses"] = list(statuses)
     return told
 
 
 def _config(
-    config: str | RunConfigReference | None, given: Mapping[str, Any] | None
+    config: str | RunConfigReference | None, input_value: Mapping[str, Any] | None
 ) -> dict[str, object] | None:
     if config is None:
-        if given is not None:
+        if input_value is not None:
             raise _unsendable("`input` belongs to a run configuration; name it with `config`.")
         return None
     named: dict[str, object] = {"id": config}
     if isinstance(config, RunConfigReference):
         named = config.model_dump(exclude_unset=True)
-    return named if given is None else {**named, "input": as_json(given, "input")}
+    return named if input_value is None else {**named, "input": as_json(input_value, "input")}
 
 
 def _deadline(deadline: datetime | timedelta | None) -> datetime | None:

@@ -24,7 +24,7 @@ from perdure.http.cluster_api import PageOf
 from perdure.resources.run_base import AsyncRunBase
 
 
-class AsyncRunRecords(AsyncRunBase):
+class AsyncRunReads(AsyncRunBase):
     """The part of a run's handle that reads what is kept of the run."""
 
     async def events(self, after: int = 0) -> AsyncGenerator[Event, None]:

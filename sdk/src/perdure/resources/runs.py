@@ -13,9 +13,9 @@ from perdure.http.backoff import Backoff
 from perdure.http.cluster_api import ClusterApi
 from perdure.resources.results import ResultReader, RunResult
 from perdure.resources.run_base import AsyncRunBase
-from perdure.resources.run_control import AsyncRunSteering
-from perdure.resources.run_reads import AsyncRunRecords
-from perdure.sync.proxy import Face, iterated, synced
+from perdure.resources.run_control import AsyncRunControl
+from perdure.resources.run_reads import AsyncRunReads
+from perdure.sync.proxy import SyncProxy, sync_iterator, sync_method
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ _PROMPT = 0.1
 """An unchanged answer that comes faster than this (seconds) was no long poll."""
 
 
-class AsyncRun(AsyncRunSteering, AsyncRunRecords, Generic[T]):
+class AsyncRun(AsyncRunControl, AsyncRunReads, Generic[T]):
     """A run, and what was last seen of it. Made by the client."""
 
     def __init__(self, api: ClusterApi, snapshot: RunSnapshot, reader: ResultReader[T]) -> None:
@@ -47,28 +47,28 @@ class AsyncRun(AsyncRunSteering, AsyncRunRecords, Generic[T]):
         deadline = None if timeout is None else clock() + timeout
         backoff = Backoff(first=_PROMPT, longest=1.0)
         while True:
-            asked, before = clock(), self._snapshot.version
-            left = None if deadline is None else max(0.0, deadline - asked)
-            snapshot = await self._wait_for_change(left)
+            asked_at, before = clock(), self._snapshot.version
+            remaining = None if deadline is None else max(0.0, deadline - asked_at)
+            snapshot = await self._wait_for_change(remaining)
             if snapshot.status in FINAL_STATUSES:
                 return self._finished(snapshot)
             if deadline is not None and clock() >= deadline:
                 raise PollTimeoutError(snapshot, f"{timeout} s are over")
-            if snapshot.version == before and clock() - asked < _PROMPT:
+            if snapshot.version == before and clock() - asked_at < _PROMPT:
                 await asyncio.sleep(backoff.delay())
 
-    async def _wait_for_change(self, left: float | None) -> RunSnapshot:
+    async def _wait_for_change(self, remaining: float | None) -> RunSnapshot:
         """Look at once when the turn seems over (there may be a next one), else when something happens."""
         wait = 0.0 if self.status in FINAL_STATUSES else MAX_WAIT_SECONDS
-        wait = wait if left is None else min(wait, left)
-        return self._saw(
+        wait = wait if remaining is None else min(wait, remaining)
+        return self._update(
             await self._api.read(
                 RunSnapshot,
                 "GET",
                 *("runs", self.id),
                 query={"wait": round(wait, 3), "until": "final"} if wait else None,
                 wait=wait,
-                patience=_OUTAGE if left is None else left,
+                patience=_OUTAGE if remaining is None else remaining,
             )
         )
 
@@ -80,7 +80,7 @@ class AsyncRun(AsyncRunSteering, AsyncRunRecords, Generic[T]):
         return self._reader.read(snapshot)
 
 
-class Run(Face[AsyncRun[T]]):
+class Run(SyncProxy[AsyncRun[T]]):
     """A run, and what was last seen of it: `AsyncRun` without the waiting in the code."""
 
     @override
@@ -105,22 +105,22 @@ class Run(Face[AsyncRun[T]]):
         """Wait until the current turn has ended and return its result; see `AsyncRun.poll`."""
         return self.portal.call(self.aio.poll(timeout))
 
-    refresh = synced(AsyncRunBase.refresh)
+    refresh = sync_method(AsyncRunBase.refresh)
 
-    send = synced(AsyncRunSteering.send)
-    messages = synced(AsyncRunSteering.messages)
-    edit_message = synced(AsyncRunSteering.edit_message)
-    retry = synced(AsyncRunSteering.retry)
-    cancel = synced(AsyncRunSteering.cancel)
-    resume = synced(AsyncRunSteering.resume)
-    feedback = synced(AsyncRunSteering.feedback)
-    delete = synced(AsyncRunSteering.delete)
+    send = sync_method(AsyncRunControl.send)
+    messages = sync_method(AsyncRunControl.messages)
+    edit_message = sync_method(AsyncRunControl.edit_message)
+    retry = sync_method(AsyncRunControl.retry)
+    cancel = sync_method(AsyncRunControl.cancel)
+    resume = sync_method(AsyncRunControl.resume)
+    feedback = sync_method(AsyncRunControl.feedback)
+    delete = sync_method(AsyncRunControl.delete)
 
-    events = iterated(AsyncRunRecords.events)
-    timeline = synced(AsyncRunRecords.timeline)
-    calls = synced(AsyncRunRecords.calls)
-    approvals = synced(AsyncRunRecords.approvals)
-    references = synced(AsyncRunRecords.references)
-    blobs = synced(AsyncRunRecords.blobs)
-    deliveries = synced(AsyncRunRecords.deliveries)
-    resend = synced(AsyncRunRecords.resend)
+    events = sync_iterator(AsyncRunReads.events)
+    timeline = sync_method(AsyncRunReads.timeline)
+    calls = sync_method(AsyncRunReads.calls)
+    approvals = sync_method(AsyncRunReads.approvals)
+    references = sync_method(AsyncRunReads.references)
+    blobs = sync_method(AsyncRunReads.blobs)
+    deliveries = sync_method(AsyncRunReads.deliveries)
+    resend = sync_method(AsyncRunReads.resend)

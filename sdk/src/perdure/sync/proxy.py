@@ -14,7 +14,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Face(Generic[AioT]):
+class SyncProxy(Generic[AioT]):
     """What is behind it, `aio`, and the thread that runs it."""
 
     def __init__(self, portal: Portal, aio: AioT) -> None:
@@ -22,7 +22,7 @@ class Face(Generic[AioT]):
         self.aio = aio
 
 
-class synced(Generic[P, R]):  # noqa: N801 - read as a decorator
+class sync_method(Generic[P, R]):  # noqa: N801 - read as a decorator
     """A coroutine method of what is behind a face, as a method of the face that returns when it is done."""
 
     def __init__(self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
@@ -30,14 +30,14 @@ class synced(Generic[P, R]):  # noqa: N801 - read as a decorator
         self._method = method
 
     @overload
-    def __get__(self, face: None, owner: type) -> Self: ...
+    def __get__(self, proxy: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, face: Face[Any], owner: type) -> Callable[P, R]: ...
-    def __get__(self, face: Face[Any] | None, owner: type) -> Self | Callable[P, R]:
-        if face is None:
+    def __get__(self, proxy: SyncProxy[Any], owner: type) -> Callable[P, R]: ...
+    def __get__(self, proxy: SyncProxy[Any] | None, owner: type) -> Self | Callable[P, R]:
+        if proxy is None:
             return self
-        portal = face.portal
-        bound = functools.partial(self._method, face.aio)
+        portal = proxy.portal
+        bound = functools.partial(self._method, proxy.aio)
 
         @functools.wraps(self._method)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -46,7 +46,7 @@ class synced(Generic[P, R]):  # noqa: N801 - read as a decorator
         return call
 
 
-class iterated(Generic[P, T]):  # noqa: N801 - read as a decorator
+class sync_iterator(Generic[P, T]):  # noqa: N801 - read as a decorator
     """The same for an asynchronous generator: an iterator, which may be left early."""
 
     def __init__(self, method: Callable[Concatenate[Any, P], AsyncGenerator[T, None]]) -> None:
@@ -54,14 +54,14 @@ class iterated(Generic[P, T]):  # noqa: N801 - read as a decorator
         self._method = method
 
     @overload
-    def __get__(self, face: None, owner: type) -> Self: ...
+    def __get__(self, proxy: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, face: Face[Any], owner: type) -> Callable[P, Iterator[T]]: ...
-    def __get__(self, face: Face[Any] | None, owner: type) -> Self | Callable[P, Iterator[T]]:
-        if face is None:
+    def __get__(self, proxy: SyncProxy[Any], owner: type) -> Callable[P, Iterator[T]]: ...
+    def __get__(self, proxy: SyncProxy[Any] | None, owner: type) -> Self | Callable[P, Iterator[T]]:
+        if proxy is None:
             return self
-        portal = face.portal
-        bound = functools.partial(self._method, face.aio)
+        portal = proxy.portal
+        bound = functools.partial(self._method, proxy.aio)
 
         @functools.wraps(self._method)
         def call(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:

@@ -22,7 +22,7 @@ from perdure.errors import ServerError
 from perdure.functions.blobs import BlobData
 from perdure.http.transport import Transport, read_json, read_reply, read_value
 
-MOST_PER_POLL = 20
+MAX_PER_POLL = 20
 """Calls that one poll may bring."""
 
 
@@ -58,7 +58,7 @@ class WorkerApi:
             query={
                 "service": service,
                 "functions": ",".join(functions),
-                "limit": min(limit, MOST_PER_POLL),
+                "limit": min(limit, MAX_PER_POLL),
                 "wait": wait,
             },
             headers=self._headers,

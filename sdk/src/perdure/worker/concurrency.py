@@ -9,32 +9,32 @@ from typing import Any
 from perdure.functions.functions import Function
 
 
-class Slots:
+class ConcurrencyLimiter:
     """Counts calls at work.
 
     The limit over all is kept when calls are asked for: polls that are already out may bring a few more.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._taken: Counter[Function[..., Any]] = Counter()
-        self._watchers: list[Callable[[], None]] = []
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._running: Counter[Function[..., Any]] = Counter()
+        self._callbacks: list[Callable[[], None]] = []
 
-    def room(self, function: Function[..., Any]) -> int:
+    def available(self, function: Function[..., Any]) -> int:
         """How many more calls of this function may be asked for."""
-        free = self._most - self._taken.total()
-        return max(0, min(free, function.concurrency - self._taken[function]))
+        free = self._limit - self._running.total()
+        return max(0, min(free, function.concurrency - self._running[function]))
 
-    def take(self, function: Function[..., Any]) -> None:
+    def acquire(self, function: Function[..., Any]) -> None:
         """A call has begun."""
-        self._taken[function] += 1
+        self._running[function] += 1
 
     def release(self, function: Function[..., Any]) -> None:
         """A call has ended: whoever waits for room is told."""
-        self._taken[function] -= 1
-        for watcher in self._watchers:
-            watcher()
+        self._running[function] -= 1
+        for callback in self._callbacks:
+            callback()
 
-    def watch(self, watcher: Callable[[], None]) -> None:
-        """Call `watcher` whenever there is more room than before."""
-        self._watchers.append(watcher)
+    def on_release(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever there is more room than before."""
+        self._callbacks.append(callback)

@@ -21,12 +21,12 @@ from perdure.functions.blobs import BlobData
 from perdure.functions.functions import Function
 from perdure.http.backoff import Backoff
 from perdure.worker.api import WorkerApi
-from perdure.worker.invocation import Work, say
+from perdure.worker.invocation import Invocation, log_call
 from perdure.worker.outcome import Outcome, Rejection, Resolution, too_large
 
 _RETRY_HEARTBEAT = 1.0
 """Seconds after which a heartbeat that did not arrive is repeated."""
-_SHORTEST_REPORT = 30.0
+_MIN_REPORT_SECONDS = 30.0
 """Seconds for which handing in a result is tried at least, however short the call's timeout."""
 
 
@@ -44,8 +44,8 @@ class CallExecution:
         self._api = api
         self._heartbeat_seconds = heartbeat_seconds
         self._clock = asyncio.get_running_loop().time
-        self._unwanted = asyncio.Event()
-        self._work = Work(call, function)
+        self._cancelled = asyncio.Event()
+        self._invocation = Invocation(call, function)
 
     async def run(self) -> None:
         """Acknowledge, work, answer. Nothing is posted when the result is not wanted any more."""
@@ -53,7 +53,7 @@ class CallExecution:
             return
         heart = asyncio.create_task(self._beat())
         try:
-            outcome = await self._work.outcome(self._unwanted)
+            outcome = await self._invocation.outcome(self._cancelled)
             if outcome is not None:
                 await self._report(outcome)
         finally:
@@ -69,13 +69,13 @@ class CallExecution:
             try:
                 return await self._api.heartbeat(self._call)
             except (ConnectionFailedError, ServerError, RateLimitedError) as error:
-                delay = _pause(error, backoff)
-                if delay > self._work.seconds_left:
-                    self._say(logging.WARNING, "could not be acknowledged and is given up", error)
+                delay = _retry_delay(error, backoff)
+                if delay > self._invocation.seconds_left:
+                    self._log(logging.WARNING, "could not be acknowledged and is given up", error)
                     return False
                 await asyncio.sleep(delay)
             except PerdureError as error:
-                self._say(logging.INFO, "is no longer ours", error)
+                self._log(logging.INFO, "is no longer ours", error)
                 return False
 
     async def _beat(self) -> None:
@@ -87,17 +87,17 @@ class CallExecution:
             except (ConflictError, NotFoundError):
                 wanted = False
             except PerdureError as error:
-                self._say(logging.DEBUG, "could not send its heartbeat", error)
+                self._log(logging.DEBUG, "could not send its heartbeat", error)
                 pause = min(_RETRY_HEARTBEAT, self._heartbeat_seconds)
                 continue
             pause = self._heartbeat_seconds
             if not wanted:
-                self._unwanted.set()
+                self._cancelled.set()
                 return
 
     async def _report(self, outcome: Outcome) -> None:
         """Hand the outcome in, for as long as the call's timeout where the API is away."""
-        patience = max(_SHORTEST_REPORT, self._call.timeout_seconds)
+        patience = max(_MIN_REPORT_SECONDS, self._call.timeout_seconds)
         deadline = self._clock() + patience
         backoff = Backoff(longest=2.0)
         body = self._body(outcome)
@@ -107,19 +107,19 @@ class CallExecution:
                 await self._upload(blobs)
                 await self._api.post_result(self._call, body)
             except (ConflictError, NotFoundError) as error:
-                self._say(logging.INFO, "was answered too late", error)
+                self._log(logging.INFO, "was answered too late", error)
             except (ConnectionFailedError, ServerError, RateLimitedError) as error:
-                delay = _pause(error, backoff)
+                delay = _retry_delay(error, backoff)
                 if self._clock() + delay < deadline:
                     await asyncio.sleep(delay)
                     continue
-                self._say(logging.ERROR, "could not be answered", error)
+                self._log(logging.ERROR, "could not be answered", error)
             except ApiError as error:
                 if not isinstance(outcome, Rejection):
-                    outcome, blobs = _refused(error, len(body), blobs), []
+                    outcome, blobs = _refusal(error, len(body), blobs), []
                     body = self._body(outcome)
                     continue
-                self._say(logging.ERROR, "could not be answered", error)
+                self._log(logging.ERROR, "could not be answered", error)
             return
 
     async def _upload(self, blobs: list[BlobData]) -> None:
@@ -129,13 +129,13 @@ class CallExecution:
             del blobs[0]
 
     def _body(self, outcome: Outcome) -> bytes:
-        return outcome.body(self._call.attempt, self._work.milliseconds)
+        return outcome.body(self._call.attempt, self._invocation.milliseconds)
 
-    def _say(self, level: int, what: str, error: Exception | None = None) -> None:
-        say(self._call, level, what, error)
+    def _log(self, level: int, text: str, error: Exception | None = None) -> None:
+        log_call(self._call, level, text, error)
 
 
-def _refused(error: ApiError, size: int, blobs: list[BlobData]) -> Rejection:
+def _refusal(error: ApiError, size: int, blobs: list[BlobData]) -> Rejection:
     if blobs:  # its turn was the first one's
         return Rejection(
             "BlobRefused", f"The server does not take the blob {blobs[0].name!r}: {error.detail}"
@@ -145,6 +145,6 @@ def _refused(error: ApiError, size: int, blobs: list[BlobData]) -> Rejection:
     return Rejection("ResultRefused", f"The server does not take the result: {error.detail}")
 
 
-def _pause(error: PerdureError, backoff: Backoff) -> float:
-    asked = error.retry_after if isinstance(error, ApiError) else None
-    return backoff.delay() if asked is None else asked
+def _retry_delay(error: PerdureError, backoff: Backoff) -> float:
+    retry_after = error.retry_after if isinstance(error, ApiError) else None
+    return backoff.delay() if retry_after is None else retry_after

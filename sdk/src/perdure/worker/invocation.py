@@ -10,15 +10,15 @@ from perdure.contract import FunctionCall
 from perdure.functions.context import Context
 from perdure.functions.functions import Function
 from perdure.functions.signature import InvalidInputError
-from perdure.worker.outcome import Outcome, Rejection, outcome_of
+from perdure.worker.outcome import Outcome, Rejection, to_outcome
 
 logger = logging.getLogger("perdure")
 
-_LEAVE_TAKING = 2.0
+_CANCEL_GRACE_SECONDS = 2.0
 """Seconds an async function has to end after it was cancelled, before it is left to itself."""
 
 
-class Work:
+class Invocation:
     """One attempt of one call. Its time runs from the moment this is made."""
 
     def __init__(self, call: FunctionCall, function: Function[..., Any]) -> None:
@@ -45,41 +45,41 @@ class Work:
         """Of the call's timeout; negative when it is over."""
         return self._began + self._call.timeout_seconds - self._clock()
 
-    async def outcome(self, unwanted: asyncio.Event) -> Outcome | None:
+    async def outcome(self, cancelled: asyncio.Event) -> Outcome | None:
         """What came of it, or None where nobody wanted it any more before it was done."""
-        work = asyncio.create_task(self._answer())
-        given_up = asyncio.create_task(unwanted.wait())
+        work = asyncio.create_task(self._call_function())
+        cancellation = asyncio.create_task(cancelled.wait())
         try:
             await asyncio.wait(
-                {work, given_up}, timeout=self.seconds_left, return_when=asyncio.FIRST_COMPLETED
+                {work, cancellation}, timeout=self.seconds_left, return_when=asyncio.FIRST_COMPLETED
             )
             if work.done():
                 return work.result()
             self._context.cancelled.set()
-            if given_up.done():
-                self._say(logging.INFO, "is not wanted any more")
+            if cancellation.done():
+                self._log(logging.INFO, "is not wanted any more")
                 return None
             end = "was cancelled" if self._function.is_async else "was abandoned in its thread"
-            self._say(logging.WARNING, f"{end} after {self._call.timeout_seconds:g} s")
+            self._log(logging.WARNING, f"{end} after {self._call.timeout_seconds:g} s")
             return Rejection(
                 "TimeoutError",
                 f"{self._call.function} did not finish within {self._call.timeout_seconds:g} s.",
             )
         finally:
             self._context.cancelled.set()
-            given_up.cancel()
+            cancellation.cancel()
             if not work.done():
-                await self._leave(work)
+                await self._cancel(work)
 
-    async def _leave(self, work: asyncio.Task[Outcome]) -> None:
+    async def _cancel(self, work: asyncio.Task[Outcome]) -> None:
         work.cancel()
-        await asyncio.wait({work}, timeout=_LEAVE_TAKING)
+        await asyncio.wait({work}, timeout=_CANCEL_GRACE_SECONDS)
         if not work.done():
-            self._say(logging.WARNING, "does not end although it was cancelled")
+            self._log(logging.WARNING, "does not end although it was cancelled")
 
-    async def _answer(self) -> Outcome:
+    async def _call_function(self) -> Outcome:
         try:
-            returned = await self._function.answer(self._call.input, self._context)
+            returned = await self._function.invoke(self._call.input, self._context)
         except InvalidInputError as error:
             return Rejection("InvalidInput", str(error))
         except asyncio.CancelledError as error:
@@ -88,17 +88,17 @@ class Work:
             return Rejection.of(error)  # the function's own doing
         except BaseException as error:  # noqa: BLE001 - SystemExit too: the worker goes on
             return Rejection.of(error)
-        return outcome_of(returned)
+        return to_outcome(returned)
 
-    def _say(self, level: int, what: str) -> None:
-        say(self._call, level, what)
+    def _log(self, level: int, what: str) -> None:
+        log_call(self._call, level, what)
 
 
-def say(call: FunctionCall, level: int, what: str, error: Exception | None = None) -> None:
+def log_call(call: FunctionCall, level: int, text: str, error: Exception | None = None) -> None:
     """Log something about a call."""
     logger.log(
         level,
         "Call %s of %s.%s (attempt %d) %s%s",
-        *(call.id, call.service, call.function, call.attempt, what),
+        *(call.id, call.service, call.function, call.attempt, text),
         f": {error}" if error else ".",
     )

@@ -26,7 +26,7 @@ if sys.platform != "win32":
 logger = logging.getLogger("perdure")
 
 _SUFFIX = ".machine"
-_KEPT_SECONDS = 7 * 24 * 3600
+_RETENTION_SECONDS = 7 * 24 * 3600
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -37,14 +37,16 @@ def lock_folder() -> Path | None:
     folder = Path(tempfile.gettempdir()) / f"perdure-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        made = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return None
-    ours = made.st_uid == os.getuid() and stat.S_ISDIR(made.st_mode) and not made.st_mode & 0o077
+    ours = (
+        status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
+    )
     return folder if ours else None
 
 
-def peers_of(url: str, key_digest: str) -> str:
+def peer_group(url: str, key_digest: str) -> str:
     """Names who may speak for a dead worker: those of the same API and key, under the same kernel."""
     try:
         kernel = _BOOT_ID.read_text().strip()
@@ -54,18 +56,18 @@ def peers_of(url: str, key_digest: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadMachine:
+class OrphanedWorker:
     """A function worker that is dead; nobody else speaks for it until it is let go of."""
 
     id: str
     path: Path
 
-    def forget(self) -> None:
+    def remove(self) -> None:
         """The server knows."""
         self.path.unlink(missing_ok=True)
 
 
-class MachineLock:
+class LivenessLock:
     """This process's own lock, and a look at those of its peers."""
 
     def __init__(self, folder: Path | None, peers: str, machine_id: str) -> None:
@@ -80,8 +82,8 @@ class MachineLock:
         if self._folder is None or self._path is not None:
             return
         try:
-            self._path, self._file = _made(self._folder, self._peers, self._machine_id)
-            _forget_old(self._folder)
+            self._path, self._file = _create_lock(self._folder, self._peers, self._machine_id)
+            _remove_expired(self._folder)
         except OSError as error:
             logger.debug("no lock tells others whether this worker lives: %s", error)
 
@@ -93,7 +95,7 @@ class MachineLock:
             self._path = None
 
     @contextmanager
-    def dead(self) -> Generator[list[DeadMachine]]:
+    def orphans(self) -> Generator[list[OrphanedWorker]]:
         """Peers that are dead, while the body runs."""
         files: list[int] = []
         try:
@@ -103,7 +105,7 @@ class MachineLock:
                 os.close(file)
 
 
-def _made(folder: Path, peers: str, machine_id: str) -> tuple[Path, int]:
+def _create_lock(folder: Path, peers: str, machine_id: str) -> tuple[Path, int]:
     """A file that is locked before anybody can see it under its name."""
     name = f"{peers}-{token_hex(8)}"
     hidden, path = folder / f".{name}", folder / f"{name}{_SUFFIX}"
@@ -119,20 +121,20 @@ def _made(folder: Path, peers: str, machine_id: str) -> tuple[Path, int]:
     return path, file
 
 
-def _forget_old(folder: Path) -> None:
+def _remove_expired(folder: Path) -> None:
     """Remove what workers left whose peers never came again."""
     files: list[int] = []
     try:
         for machine in _claim(folder, "*", files):
-            if machine.path.stat().st_mtime < datetime.now(UTC).timestamp() - _KEPT_SECONDS:
-                machine.forget()
+            if machine.path.stat().st_mtime < datetime.now(UTC).timestamp() - _RETENTION_SECONDS:
+                machine.remove()
     finally:
         for file in files:
             os.close(file)
 
 
-def _claim(folder: Path, peers: str, files: list[int]) -> list[DeadMachine]:
-    found: list[DeadMachine] = []
+def _claim(folder: Path, peers: str, files: list[int]) -> list[OrphanedWorker]:
+    found: list[OrphanedWorker] = []
     for path in folder.glob(f"{peers}-*{_SUFFIX}"):
         try:
             file = os.open(path, os.O_RDONLY)
@@ -143,5 +145,5 @@ def _claim(folder: Path, peers: str, files: list[int]) -> list[DeadMachine]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:  # it lives, or somebody else is at it
             continue
-        found.append(DeadMachine(os.read(file, 1024).decode(errors="replace"), path))
+        found.append(OrphanedWorker(os.read(file, 1024).decode(errors="replace"), path))
     return found

@@ -12,7 +12,7 @@ from perdure.contract import MAX_RESULT_BYTES, ApprovalRequest, PostResult, Resu
 from perdure.functions.blobs import BlobData
 from perdure.http.json_codec import encode
 
-_LONGEST_MESSAGE = 8_000
+_MAX_MESSAGE = 8_000
 _STACK_LINES = 20
 
 
@@ -33,7 +33,7 @@ class Rejection:
             message = "(an error without a readable text)"
         lines = "".join(traceback.format_exception(error)).splitlines()
         stack = "\n".join(lines[-_STACK_LINES:])
-        return cls(type(error).__name__, _cut(message), _cut(stack))
+        return cls(type(error).__name__, _truncate(message), _truncate(stack))
 
     def body(self, attempt: int, milliseconds: int) -> bytes:
         """The `PostResult` as JSON."""
@@ -64,14 +64,14 @@ class Interruption:
 
     def body(self, attempt: int, milliseconds: int) -> bytes:
         """The `PostResult` as JSON."""
-        asked = self.request.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return encode({"result": asked, **_envelope(ResultType.INTERRUPT, attempt, milliseconds)})
+        request = self.request.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return encode({"result": request, **_envelope(ResultType.INTERRUPT, attempt, milliseconds)})
 
 
 Outcome = Resolution | Rejection | Interruption
 
 
-def outcome_of(returned: object, limit: int = MAX_RESULT_BYTES) -> Outcome:
+def to_outcome(returned: object, limit: int = MAX_RESULT_BYTES) -> Outcome:
     """Turn what a function returned into JSON; what cannot be is rejected with the reason.
 
     pydantic knows models, dataclasses, decimals, times and the like. NaN and the infinities are not JSON.
@@ -83,7 +83,7 @@ def outcome_of(returned: object, limit: int = MAX_RESULT_BYTES) -> Outcome:
     try:
         encoded = encode(to_jsonable_python(returned, fallback=_Extraction(blobs)))
     except Exception as error:  # noqa: BLE001 - a value's own serializer may raise anything
-        return Rejection("ResultNotSerializable", _cut(f"The result is not JSON: {error}"))
+        return Rejection("ResultNotSerializable", _truncate(f"The result is not JSON: {error}"))
     if len(encoded) > limit:
         return too_large(len(encoded), limit)
     return Resolution(encoded, tuple(blobs))
@@ -118,5 +118,5 @@ def _envelope(kind: ResultType, attempt: int, milliseconds: int) -> dict[str, ob
     return posted.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " … (cut)"
+def _truncate(text: str) -> str:
+    return text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + " … (cut)"

@@ -20,18 +20,18 @@ from perdure.errors import (
 from perdure.functions.functions import Function, ServiceDefinition
 from perdure.http.backoff import Backoff
 from perdure.worker.api import WorkerApi
-from perdure.worker.concurrency import Slots
+from perdure.worker.concurrency import ConcurrencyLimiter
 
 logger = logging.getLogger("perdure")
 
 Start = Callable[[FunctionCall, Function[..., Any]], None]
 """Begins the work on a call."""
 
-_EARLY = 0.1
+_MIN_LONG_POLL_SECONDS = 0.1
 """An empty answer that comes faster than this (seconds) was no long poll."""
 
 
-class Intake:
+class Poller:
     """Runs until it is cancelled. `started` is done with the first registration, or fails with what forbids it.
 
     Each function is asked for by one poll at a time, and functions with the same room share a poll, so that no
@@ -42,7 +42,7 @@ class Intake:
         self,
         service: ServiceDefinition,
         api: WorkerApi,
-        slots: Slots,
+        limiter: ConcurrencyLimiter,
         start: Start,
         *,
         poll_seconds: float,
@@ -51,7 +51,7 @@ class Intake:
     ) -> None:
         self._service = service
         self._api = api
-        self._slots = slots
+        self._limiter = limiter
         self._start = start
         self._poll_seconds = poll_seconds
         self._backoff = backoff
@@ -59,8 +59,8 @@ class Intake:
         self._changed = asyncio.Event()
         self._polls: dict[asyncio.Task[None], Sequence[str]] = {}
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.trouble: PerdureError | None = None
-        slots.watch(self._changed.set)
+        self.last_error: PerdureError | None = None
+        limiter.on_release(self._changed.set)
 
     async def run(self) -> None:
         """Register and poll, for ever; trouble is waited out, with growing pauses."""
@@ -70,12 +70,12 @@ class Intake:
                 self._registered()
                 await self._poll()
             except PerdureError as error:
-                await asyncio.sleep(self._after(error))
+                await asyncio.sleep(self._retry_delay(error))
 
     def _registered(self) -> None:
-        if self.trouble is not None and not isinstance(self.trouble, GoneError):
+        if self.last_error is not None and not isinstance(self.last_error, GoneError):
             logger.info("Service %s is connected again.", self._service.name)
-        self.trouble = None
+        self.last_error = None
         if not self.started.done():
             self.started.set_result(None)
 
@@ -99,11 +99,11 @@ class Intake:
     def _uncovered(self) -> list[tuple[list[str], int]]:
         """Functions with room that no poll asks for, those with the same room together."""
         covered = {name for functions in self._polls.values() for name in functions}
-        by_room: dict[int, list[str]] = defaultdict(list)
+        by_capacity: dict[int, list[str]] = defaultdict(list)
         for name, function in self._service.functions.items():
             if name not in covered:
-                by_room[self._slots.room(function)].append(name)
-        return [(names, room) for room, names in by_room.items() if room > 0]
+                by_capacity[self._limiter.available(function)].append(name)
+        return [(names, available) for available, names in by_capacity.items() if available > 0]
 
     async def _poll_once(self, functions: Sequence[str], limit: int) -> None:
         clock = asyncio.get_running_loop().time
@@ -116,31 +116,31 @@ class Intake:
                 logger.warning("%s.%s is not offered here.", call.service, call.function)
                 continue
             self._start(call, function)
-        if not calls and clock() - asked < min(_EARLY, self._poll_seconds):
-            await asyncio.sleep(_EARLY)
+        if not calls and clock() - asked < min(_MIN_LONG_POLL_SECONDS, self._poll_seconds):
+            await asyncio.sleep(_MIN_LONG_POLL_SECONDS)
 
     def _collect(self) -> None:
         for poll in [poll for poll in self._polls if poll.done()]:
             del self._polls[poll]
             poll.result()
 
-    def _after(self, error: PerdureError) -> float:
+    def _retry_delay(self, error: PerdureError) -> float:
         """Seconds to wait before the next registration; says what is wrong, once per kind of trouble."""
-        news = type(error) is not type(self.trouble)
-        self.trouble = error
+        is_new = type(error) is not type(self.last_error)
+        self.last_error = error
         if isinstance(error, GoneError):
             logger.debug("Service %s registers again.", self._service.name)
             return self._backoff.delay()
-        if news:
-            self._tell(error)
+        if is_new:
+            self._log_error(error)
         if isinstance(error, AuthenticationError | InvalidRequestError):
             if not self.started.done():
                 self.started.set_exception(error)
             return self._slow_delay
-        asked = error.retry_after if isinstance(error, ApiError) else None
-        return self._backoff.delay() if asked is None else asked
+        retry_after = error.retry_after if isinstance(error, ApiError) else None
+        return self._backoff.delay() if retry_after is None else retry_after
 
-    def _tell(self, error: PerdureError) -> None:
+    def _log_error(self, error: PerdureError) -> None:
         name = self._service.name
         if isinstance(error, AuthenticationError):
             logger.error("Service %s gets no calls: %s refuses the key.", name, self._api.url)

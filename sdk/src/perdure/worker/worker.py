@@ -27,14 +27,14 @@ from perdure.errors import (
 from perdure.functions.functions import Function, ServiceDefinition
 from perdure.http.backoff import Backoff
 from perdure.worker.api import WorkerApi
-from perdure.worker.concurrency import Slots
+from perdure.worker.concurrency import ConcurrencyLimiter
 from perdure.worker.execution import CallExecution
-from perdure.worker.liveness_lock import DeadMachine, MachineLock, lock_folder, peers_of
-from perdure.worker.poller import Intake
+from perdure.worker.liveness_lock import LivenessLock, OrphanedWorker, lock_folder, peer_group
+from perdure.worker.poller import Poller
 
 logger = logging.getLogger("perdure")
 
-LOOK_SECONDS = 1.0
+ORPHAN_CHECK_SECONDS = 1.0
 """Between two looks for workers of this machine that are dead."""
 START_SECONDS = 30.0
 """For so long `Worker.start` waits for an API that is away."""
@@ -42,7 +42,7 @@ START_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Times are seconds. `max_calls` bounds the calls at work over all services, see `Slots`."""
+    """Times are seconds. `max_calls` bounds the calls at work over all services, see `ConcurrencyLimiter`."""
 
     max_calls: int = 50
     poll_seconds: float = 20.0
@@ -72,15 +72,15 @@ class Worker:
         self._services = services
         self._settings = settings or WorkerSettings()
         self._api = WorkerApi(client.transport)
-        self._slots = Slots(self._settings.max_calls)
-        self._intakes: dict[Intake, asyncio.Task[None]] = {}
+        self._limiter = ConcurrencyLimiter(self._settings.max_calls)
+        self._pollers: dict[Poller, asyncio.Task[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
-        self._lock = MachineLock(
+        self._lock = LivenessLock(
             self._settings.lock_folder,
-            peers_of(client.transport.url, client.transport.key_digest),
+            peer_group(client.transport.url, client.transport.key_digest),
             self._api.machine_id,
         )
-        self._looking: list[asyncio.Task[None]] = []
+        self._background: list[asyncio.Task[None]] = []
 
     async def start(self, patience: float | None = START_SECONDS) -> None:
         """Register and begin to take calls; when it returns, both are so.
@@ -92,11 +92,11 @@ class Worker:
         self._lock.hold()
         try:
             for service in self._services:
-                intake = self._intake(service)
-                self._intakes[intake] = asyncio.create_task(intake.run())
-            for intake in self._intakes:
-                await self._started(intake, patience)
-            self._looking.append(asyncio.create_task(self._look_for_the_dead()))
+                poller = self._make_poller(service)
+                self._pollers[poller] = asyncio.create_task(poller.run())
+            for poller in self._pollers:
+                await self._wait_until_started(poller, patience)
+            self._background.append(asyncio.create_task(self._report_orphans()))
         except BaseException:
             await self.stop()
             raise
@@ -106,67 +106,67 @@ class Worker:
 
         The server gives a call that was cut off here to another process, or tells the model that it was lost.
         """
-        await _cancel([*self._intakes.values(), *self._looking])
-        self._intakes.clear()
-        self._looking.clear()
+        await _cancel([*self._pollers.values(), *self._background])
+        self._pollers.clear()
+        self._background.clear()
         if self._calls:
             logger.info("Waiting for %d calls to finish.", len(self._calls))
             await asyncio.wait(self._calls, timeout=self._settings.grace_seconds)
         await _cancel(self._calls)
         self._lock.release()
 
-    async def _look_for_the_dead(self) -> None:
+    async def _report_orphans(self) -> None:
         """What a worker had that was killed is given to others at once, not when its heartbeat is missed."""
         while True:
-            with self._lock.dead() as dead:
-                for machine in dead:
-                    await self._report(machine)
-            await asyncio.sleep(LOOK_SECONDS)
+            with self._lock.orphans() as orphans:
+                for orphan in orphans:
+                    await self._report(orphan)
+            await asyncio.sleep(ORPHAN_CHECK_SECONDS)
 
-    async def _report(self, machine: DeadMachine) -> None:
+    async def _report(self, orphan: OrphanedWorker) -> None:
         try:
-            await self._api.report_lost(machine.id)
+            await self._api.report_lost(orphan.id)
         except (ConnectionFailedError, ServerError, RateLimitedError) as error:
-            logger.debug("Nobody could be told yet that %s is dead: %s", machine.id, error)
+            logger.debug("Nobody could be told yet that %s is dead: %s", orphan.id, error)
             return
         except ApiError as error:  # the server has never heard of it, or of this
-            logger.debug("That %s is dead is of no interest: %s", machine.id, error)
+            logger.debug("That %s is dead is of no interest: %s", orphan.id, error)
         else:
-            logger.info("The function worker %s is dead; its calls are made by others.", machine.id)
-        machine.forget()
+            logger.info("The function worker %s is dead; its calls are made by others.", orphan.id)
+        orphan.remove()
 
-    def _intake(self, service: ServiceDefinition) -> Intake:
+    def _make_poller(self, service: ServiceDefinition) -> Poller:
         settings = self._settings
-        return Intake(
+        return Poller(
             service,
             self._api,
-            self._slots,
-            self._take,
+            self._limiter,
+            self._start_call,
             poll_seconds=settings.poll_seconds,
             backoff=Backoff(settings.first_delay, settings.longest_delay),
             slow_delay=settings.refused_delay,
         )
 
-    async def _started(self, intake: Intake, patience: float | None) -> None:
+    async def _wait_until_started(self, poller: Poller, patience: float | None) -> None:
         try:
-            await asyncio.wait_for(asyncio.shield(intake.started), patience)
+            await asyncio.wait_for(asyncio.shield(poller.started), patience)
         except TimeoutError:
-            raise intake.trouble or ConnectionFailedError(
+            raise poller.last_error or ConnectionFailedError(
                 f"The API at {self._api.url} did not take the registration within {patience:g} s."
             ) from None
         except AuthenticationError:
             if patience is not None:
                 raise
 
-    def _take(self, call: FunctionCall, function: Function[..., Any]) -> None:
+    def _start_call(self, call: FunctionCall, function: Function[..., Any]) -> None:
         execution = CallExecution(call, function, self._api, self._settings.heartbeat_seconds)
-        self._slots.take(function)
+        self._limiter.acquire(function)
         task = asyncio.create_task(execution.run())
         self._calls.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._calls.discard(task)
-            self._slots.release(function)
+            self._limiter.release(function)
             if not task.cancelled() and (error := task.exception()):
                 logger.error("Call %s broke the worker's own code.", call.id, exc_info=error)
 
@@ -254,14 +254,14 @@ async def _stop_signal() -> AsyncGenerator[asyncio.Event]:
     stop = asyncio.Event()
     wanted = (signal.SIGTERM, signal.SIGINT)
 
-    def heard() -> None:
+    def on_signal() -> None:
         stop.set()
         for number in wanted:
             loop.remove_signal_handler(number)
 
     with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
         for number in wanted:
-            loop.add_signal_handler(number, heard)
+            loop.add_signal_handler(number, on_signal)
     try:
         yield stop
     finally:
