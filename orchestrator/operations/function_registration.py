@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from orchestrator.errors import InvalidRequestError
 from orchestrator.rules.cache_keys import check_key_path
 from orchestrator.rules.custom_auth import as_auth_function
-from orchestrator.schema import check_schema
+from orchestrator.schema import require_acceptable
 from orchestrator.store.database.json_columns import from_json
 from perdure.contract import FunctionDefinition, RegisterMachine
 
@@ -42,7 +42,7 @@ def _check_definition(definition: FunctionDefinition, index: int) -> FunctionDef
         raise InvalidRequestError(
             f"The schema of {definition.name!r} must be an object.", pointer=pointer
         )
-    check_schema(schema, pointer=pointer)
+    require_acceptable(schema, pointer=pointer)
     return definition.model_copy(update={"schema_": schema})
 
 

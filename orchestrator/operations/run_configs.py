@@ -12,7 +12,7 @@ from orchestrator.llm.messages import Tool
 from orchestrator.llm.prompt_template import append, fill, places
 from orchestrator.llm.tool_search import rank_tools
 from orchestrator.runtime.ids import new_id
-from orchestrator.schema import check_schema, compile_schema
+from orchestrator.schema import compile_schema, require_acceptable
 from orchestrator.store.database.json_columns import to_json
 from orchestrator.store.runs.configs import RunConfigRecord
 from orchestrator.store.store import Store
@@ -113,10 +113,10 @@ def config_from_record(record: RunConfigRecord) -> PutRunConfig:
 def validate_config(config: PutRunConfig) -> None:
     """Raises `InvalidRequestError` where its schemas are none, or its prompt and inputs do not fit together."""
     if config.result_schema is not None:
-        check_schema(config.result_schema, pointer="/resultSchema")
+        require_acceptable(config.result_schema, pointer="/resultSchema")
     if config.input_schema is None:
         return
-    check_schema(config.input_schema, pointer="/inputSchema")
+    require_acceptable(config.input_schema, pointer="/inputSchema")
     wanted = places(config.initial_prompt or "")
     declared = _declared(config.input_schema)
     unknown = [name for name in wanted if declared is not None and name not in declared]

@@ -23,7 +23,7 @@ from orchestrator.operations.webhooks import Webhooks
 from orchestrator.rules.pricing import parse_prices
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.runtime.ids import new_id
-from orchestrator.schema import check_schema
+from orchestrator.schema import require_acceptable
 from orchestrator.settings import Settings
 from orchestrator.store.database.json_columns import optional_to_json, to_json
 from orchestrator.store.records import FunctionName
@@ -107,7 +107,7 @@ class RunRequestValidator:
 
     async def build_structured(self, cluster_id: str, request: CreateStructuredOutput) -> NewRun:
         """A hidden run that asks a model once, without functions. Raises `InvalidRequestError` and its kin."""
-        check_schema(request.result_schema, pointer="/resultSchema")
+        require_acceptable(request.result_schema, pointer="/resultSchema")
         return NewRun(
             cluster_id=cluster_id,
             id=new_id(),
@@ -140,7 +140,7 @@ class RunRequestValidator:
     async def _check(self, cluster_id: str, wanted: CreateRun, model: str) -> None:
         check_context(wanted.context)
         if wanted.result_schema is not None:
-            check_schema(wanted.result_schema, pointer="/resultSchema")
+            require_acceptable(wanted.result_schema, pointer="/resultSchema")
         if wanted.budget is not None and wanted.budget.usd is not None:
             self.check_price(model)
         if wanted.on_status_change is not None and wanted.on_status_change.webhook is not None:

@@ -8,7 +8,7 @@ from typing import cast
 import jsonschema_rs
 
 from orchestrator.errors import InvalidRequestError, TooLargeError
-from orchestrator.schema.complexity import survey, to_pointer
+from orchestrator.schema.complexity import measure_cost, to_pointer
 from orchestrator.schema.drafts import Draft, Schema, draft_of
 from orchestrator.schema.validator import compile_validator, describe
 
@@ -31,24 +31,24 @@ def parse_schema(text: str, *, pointer: str) -> Schema:
     return _as_schema(value, pointer)
 
 
-def check_schema(schema: object, *, pointer: str) -> None:
+def require_acceptable(schema: object, *, pointer: str) -> None:
     """Take or refuse a user's schema; `pointer` is where it stands in the request.
 
-    At most `MAX_BYTES`, `MAX_DEPTH`, `MAX_NODES`, and what `survey` bounds. Raises TooLargeError for a limit and
+    At most `MAX_BYTES`, `MAX_DEPTH`, `MAX_NODES`, and what `measure_cost` bounds. Raises TooLargeError for a limit and
     InvalidRequestError (code `invalid_schema`) for everything else: not a schema, another draft, a reference that
     leaves the schema or runs in a circle, a pattern that the linear engine does not take.
     """
     _measure(schema, pointer)
-    taken = _as_schema(schema, pointer)
-    draft = draft_of(taken)
+    accepted = _as_schema(schema, pointer)
+    draft = draft_of(accepted)
     if draft is None:
         raise _invalid(
             "`$schema` must name draft 7 or draft 2020-12, or be left out (2020-12).",
             pointer + "/$schema",
         )
-    _check_metaschema(taken, draft, pointer)
-    survey(taken, draft, pointer=pointer)
-    _compile(taken, pointer)
+    _check_metaschema(accepted, draft, pointer)
+    measure_cost(accepted, draft, pointer=pointer)
+    _compile(accepted, pointer)
 
 
 def _as_schema(value: object, pointer: str) -> Schema:

@@ -25,7 +25,7 @@ _UNSUPPORTED = ("$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnc
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class SchemaCost:
     """What using a schema costs. `branching` says how many subschemas may look at one member of a value."""
 
     expansion: int
@@ -50,16 +50,16 @@ class _Node:
         return cast("dict[str, object]", schema) if isinstance(schema, dict) else {}
 
 
-def survey(root: object, draft: Draft, *, pointer: str = "") -> Survey:
+def measure_cost(root: object, draft: Draft, *, pointer: str = "") -> SchemaCost:
     """Follow every reference and add up. `root` satisfies its metaschema already.
 
     Raises InvalidRequestError for references that leave the schema, lead nowhere or run in a circle, and
     TooLargeError beyond `MAX_EXPANSION`, `MAX_CHAIN` or `MAX_PATTERNS`.
     """
-    return _Surveyor(root, draft, pointer).survey()
+    return _CostAnalyzer(root, draft, pointer).measure()
 
 
-class _Surveyor:
+class _CostAnalyzer:
     def __init__(self, root: object, draft: Draft, pointer: str) -> None:
         self._draft = draft
         self._pointer = pointer
@@ -69,48 +69,48 @@ class _Surveyor:
         self._recursive = False
         self._patterns = 0
 
-    def survey(self) -> Survey:
+    def measure(self) -> SchemaCost:
         nodes = self._discover()
-        circles: dict[int, int] = {}
+        cycle_sizes: dict[int, int] = {}
         for node in nodes:
-            self._sum(node, circles, self._same, self._refuse_circle)
+            self._sum(node, cycle_sizes, self._same, self._reject_cycle)
         weights: dict[int, int] = {}
-        expansion = max(self._sum(node, weights, self._all, self._note_cycle) for node in nodes)
-        return Survey(expansion, self._branching(nodes), self._recursive)
+        expansion = max(self._sum(node, weights, self._all, self._mark_recursive) for node in nodes)
+        return SchemaCost(expansion, self._branching(nodes), self._recursive)
 
     def _discover(self) -> list[_Node]:
         """Every schema that stands in the root or is named by a reference, edges noted on the way."""
         self._collect_anchors(self._root)
         nodes: dict[int, _Node] = {}
-        waiting = [self._root]
-        while waiting:
-            node = waiting.pop()
+        pending = [self._root]
+        while pending:
+            node = pending.pop()
             if node.key in nodes:
                 continue
             nodes[node.key] = node
             self._inspect(node)
             edges = list(self._find_edges(node))
             self._edges[node.key] = edges
-            waiting.extend(target for _, target in edges)
+            pending.extend(target for _, target in edges)
         return list(nodes.values())
 
     def _collect_anchors(self, root: _Node) -> None:
-        waiting = [root]
-        while waiting:
-            node = waiting.pop()
+        pending = [root]
+        while pending:
+            node = pending.pop()
             identifier = str(node.keywords.get("$id", ""))
             name = node.keywords.get("$anchor", identifier[1:] if identifier[:1] == "#" else None)
             if isinstance(name, str):
                 self._anchors[name] = node
-            waiting.extend(self._at(node, sub) for sub in subschemas(node.keywords, self._draft))
+            pending.extend(self._at(node, sub) for sub in subschemas(node.keywords, self._draft))
 
     def _inspect(self, node: _Node) -> None:
         for keyword in _UNSUPPORTED:
             if keyword in node.keywords:
-                raise self._refusal(node, f"`{keyword}` is not supported.")
+                raise self._invalid(node, f"`{keyword}` is not supported.")
         identifier = str(node.keywords.get("$id", ""))
         if node.path and identifier and not identifier.startswith("#"):
-            raise self._refusal(node, "`$id` is allowed at the root of a schema only.")
+            raise self._invalid(node, "`$id` is allowed at the root of a schema only.")
         patterns = node.keywords.get("patternProperties")
         self._patterns += "pattern" in node.keywords
         self._patterns += (
@@ -132,7 +132,7 @@ class _Surveyor:
 
     def _resolve(self, node: _Node, reference: str) -> _Node:
         if not reference.startswith("#"):
-            raise self._refusal(
+            raise self._invalid(
                 node,
                 f"`$ref` {reference[:200]!r} leaves the schema; only references that begin with `#` are followed.",
             )
@@ -143,7 +143,7 @@ class _Surveyor:
             tokens = [t.replace("~1", "/").replace("~0", "~") for t in fragment.split("/")[1:]]
             target = self._follow(tokens)
         if target is None:
-            raise self._refusal(node, f"`$ref` {reference[:200]!r} names nothing in the schema.")
+            raise self._invalid(node, f"`$ref` {reference[:200]!r} names nothing in the schema.")
         return target
 
     def _follow(self, tokens: list[str]) -> _Node | None:
@@ -168,10 +168,10 @@ class _Surveyor:
     def _all(self, node: _Node) -> list[_Node]:
         return [target for place, target in self._edges[node.key] if place is not Place.NOWHERE]
 
-    def _refuse_circle(self, node: _Node) -> None:
-        raise self._refusal(node, "A reference leads back to itself without going into the value.")
+    def _reject_cycle(self, node: _Node) -> None:
+        raise self._invalid(node, "A reference leads back to itself without going into the value.")
 
-    def _note_cycle(self, _: _Node) -> None:
+    def _mark_recursive(self, _: _Node) -> None:
         self._recursive = True
 
     def _sum(
@@ -208,20 +208,22 @@ class _Surveyor:
         members: dict[int, int] = {}
         items: dict[int, int] = {}
         for node in nodes:
-            self._spread(node, members, _member_looks)
-            self._spread(node, items, _item_looks)
+            self._count_checks(node, members, _member_checks)
+            self._count_checks(node, items, _item_checks)
         return max(1, *members.values(), *items.values())
 
-    def _spread(
-        self, node: _Node, known: dict[int, int], looks: Callable[[dict[str, object]], int]
+    def _count_checks(
+        self, node: _Node, known: dict[int, int], count_checks: Callable[[dict[str, object]], int]
     ) -> int:
         """How often one member (or item) is looked at from here, alternatives of the same value included."""
         if node.key not in known:
-            below = sum(self._spread(target, known, looks) for target in self._same(node))
-            known[node.key] = looks(node.keywords) + below
+            below = sum(
+                self._count_checks(target, known, count_checks) for target in self._same(node)
+            )
+            known[node.key] = count_checks(node.keywords) + below
         return known[node.key]
 
-    def _refusal(self, node: _Node, detail: str) -> InvalidRequestError:
+    def _invalid(self, node: _Node, detail: str) -> InvalidRequestError:
         return InvalidRequestError(
             detail, pointer=self._pointer + to_pointer(node.path), code="invalid_schema"
         )
@@ -232,13 +234,13 @@ def to_pointer(path: tuple[str | int, ...]) -> str:
     return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in path)
 
 
-def _member_looks(keywords: dict[str, object]) -> int:
+def _member_checks(keywords: dict[str, object]) -> int:
     patterns = keywords.get("patternProperties")
     count = len(cast("dict[str, object]", patterns)) if isinstance(patterns, dict) else 0
     count += "properties" in keywords or "additionalProperties" in keywords
     return count + ("unevaluatedProperties" in keywords)
 
 
-def _item_looks(keywords: dict[str, object]) -> int:
+def _item_checks(keywords: dict[str, object]) -> int:
     count = int("items" in keywords or "prefixItems" in keywords)
     return count + ("contains" in keywords) + ("unevaluatedItems" in keywords)

@@ -13,7 +13,7 @@ from orchestrator.schema.drafts import DATA, DEFINITIONS, MAPS, Draft, Schema, d
 _HOME = "#/properties/result"
 
 
-def embed(schema: Schema) -> dict[str, Any]:
+def as_tool_schema(schema: Schema) -> dict[str, Any]:
     """Place a schema that `check_schema` has taken under the required property `result` of a closed object."""
     draft = draft_of(schema) or Draft.LATEST
     inner: object = schema
@@ -61,19 +61,19 @@ def _modernize(schema: dict[str, object]) -> dict[str, object]:
     """Draft 7 in the words of 2020-12, one level."""
     if isinstance(schema.get("$ref"), str):
         return {k: v for k, v in schema.items() if k == "$ref" or k in DEFINITIONS}
-    said = dict(schema)
-    identifier = said.get("$id")
+    modern = dict(schema)
+    identifier = modern.get("$id")
     if isinstance(identifier, str) and identifier.startswith("#"):
-        said["$anchor"] = str(said.pop("$id"))[1:]
-    rest = said.pop("additionalItems", None)
-    if isinstance(said.get("items"), list):
-        said["prefixItems"] = said.pop("items")
+        modern["$anchor"] = str(modern.pop("$id"))[1:]
+    rest = modern.pop("additionalItems", None)
+    if isinstance(modern.get("items"), list):
+        modern["prefixItems"] = modern.pop("items")
         if rest is not None:
-            said["items"] = rest
-    dependencies = said.pop("dependencies", None)
+            modern["items"] = rest
+    dependencies = modern.pop("dependencies", None)
     if isinstance(dependencies, dict):
-        said.update(_split(cast("dict[str, object]", dependencies)))
-    return said
+        modern.update(_split(cast("dict[str, object]", dependencies)))
+    return modern
 
 
 def _split(dependencies: dict[str, object]) -> dict[str, object]:

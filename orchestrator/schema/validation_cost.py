@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, cast
 
-from orchestrator.schema.complexity import Survey
+from orchestrator.schema.complexity import SchemaCost
 
-MAX_LOOKS: Final = 50_000_000
+MAX_CHECKS: Final = 50_000_000
 """At parts of a value, by all subschemas that may look at one. About a third of a second."""
-MAX_LISTED: Final = 10_000
+MAX_LISTED_CHECKS: Final = 10_000
 """Looks; of a value that takes more, the first violation is told. About a third of a second, if all are violations."""
-MAX_ALTERNATIVE_LOOKS: Final = 30_000
+MAX_ALTERNATIVE_CHECKS: Final = 30_000
 """Listing violations looks at a value again for every alternative on the way to it."""
 _UNEVALUATED: Final = 50
 """Looks that `unevaluatedItems` and its like cost, for one of another keyword."""
@@ -48,55 +48,55 @@ _SCALAR: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class ValidationCost:
     """Of one schema."""
 
     branching: int
-    most: int
+    max_subschemas: int
     weight: int
-    quotation: int
+    quoting_weight: int
     wide_alternatives: bool
     """Whether an alternative looks into the value: then its violations are part of one violation, all of them."""
 
     @classmethod
-    def of(cls, schema: object, cost: Survey) -> Effort:
+    def from_schema(cls, schema: object, cost: SchemaCost) -> ValidationCost:
         keywords = list(_keywords(schema))
         enums = [len(repr(value)) for name, value in keywords if name in {"enum", "const"}]
         return cls(
             branching=cost.branching,
-            most=2**62 if cost.recursive else cost.expansion,
+            max_subschemas=2**62 if cost.recursive else cost.expansion,
             weight=_UNEVALUATED if any(name.startswith("uneval") for name, _ in keywords) else 1,
-            quotation=1 + max(enums, default=0) // _QUOTED_BYTES,
+            quoting_weight=1 + max(enums, default=0) // _QUOTED_BYTES,
             wide_alternatives=any(_is_wide(name, value) for name, value in keywords),
         )
 
-    def is_too_much(self, value: object) -> bool:
+    def exceeds_limit(self, value: object) -> bool:
         """Whether the value must not even be judged."""
         each = self.branching * self.weight
-        return each > 1 and _parts(value, MAX_LOOKS // each) * each > MAX_LOOKS
+        return each > 1 and _parts(value, MAX_CHECKS // each) * each > MAX_CHECKS
 
-    def is_too_much_to_list(self, value: object) -> bool:
+    def exceeds_listing_limit(self, value: object) -> bool:
         """Whether only the first violation may be asked for."""
-        each = self.branching * self.quotation
-        return _parts(value, MAX_LISTED // each) * each > MAX_LISTED
+        each = self.branching * self.quoting_weight
+        return _parts(value, MAX_LISTED_CHECKS // each) * each > MAX_LISTED_CHECKS
 
-    def is_too_deep_to_list(self, value: object) -> bool:
+    def exceeds_nesting_limit(self, value: object) -> bool:
         """Whether alternatives inside each other are looked at too often, beyond once for each part of the value."""
-        looks, times, level = 0, 1, [value]
-        while level and self.branching > 1 and looks <= MAX_ALTERNATIVE_LOOKS:
-            looks += (times - 1) * len(level)
-            times = min(times * self.branching, self.most)
+        checks, times, level = 0, 1, [value]
+        while level and self.branching > 1 and checks <= MAX_ALTERNATIVE_CHECKS:
+            checks += (times - 1) * len(level)
+            times = min(times * self.branching, self.max_subschemas)
             level = [child for parent in level for child in _members(parent)]
-        return looks > MAX_ALTERNATIVE_LOOKS
+        return checks > MAX_ALTERNATIVE_CHECKS
 
 
-def _parts(value: object, most: int) -> int:
-    """How many values there are in the value, itself included; counted to a few more than `most`."""
-    waiting, count = [value], 1
-    while waiting and count <= most:
-        members = _members(waiting.pop())
+def _parts(value: object, limit: int) -> int:
+    """How many values there are in the value, itself included; counted to a few more than `limit`."""
+    pending, count = [value], 1
+    while pending and count <= limit:
+        members = _members(pending.pop())
         count += len(members)
-        waiting.extend(one for one in islice(members, most + 1) if _members(one))
+        pending.extend(one for one in islice(members, limit + 1) if _members(one))
     return count
 
 
@@ -112,11 +112,11 @@ def _named(value: object) -> dict[str, object]:
 
 def _keywords(schema: object) -> Iterator[tuple[str, object]]:
     """Every member of every object of the schema."""
-    waiting = [schema]
-    while waiting:
-        part = waiting.pop()
+    pending = [schema]
+    while pending:
+        part = pending.pop()
         yield from _named(part).items()
-        waiting.extend(_members(part))
+        pending.extend(_members(part))
 
 
 def _is_wide(name: str, value: object) -> bool:

@@ -10,9 +10,9 @@ from typing import cast
 import jsonschema_rs
 from jsonschema_rs import RegexOptions, ValidationErrorKind as Kind
 
-from orchestrator.schema.complexity import survey, to_pointer
+from orchestrator.schema.complexity import measure_cost, to_pointer
 from orchestrator.schema.drafts import Draft, Schema, draft_of
-from orchestrator.schema.validation_cost import Effort
+from orchestrator.schema.validation_cost import ValidationCost
 
 EXCERPT = 120
 """Characters of a value that a problem quotes."""
@@ -28,12 +28,12 @@ _MASK = "the value"
 _ALTERNATIVES = 5
 
 
-class Check:
+class Validator:
     """Says what is wrong with a value. Made by `compile_schema`."""
 
-    def __init__(self, validator: jsonschema_rs.Validator, effort: Effort) -> None:
+    def __init__(self, validator: jsonschema_rs.Validator, cost: ValidationCost) -> None:
         self._validator = validator
-        self._effort = effort
+        self._cost = cost
 
     def problems(self, value: object, limit: int = 10) -> tuple[str, ...]:
         """The violations, at most `limit` of them, each with a JSON Pointer; empty if the value is valid.
@@ -41,40 +41,40 @@ class Check:
         A value that is no JSON (NaN, a lone surrogate, not a JSON type) is a problem too; nothing is raised.
         """
         found = self.violations(value, limit + 1)
-        said = tuple(_located(where, words) for where, words in found[:limit])
-        return (*said, "and more") if len(found) > limit else said
+        located = tuple(_with_location(where, text) for where, text in found[:limit])
+        return (*located, "and more") if len(found) > limit else located
 
     def violations(self, value: object, limit: int = 10) -> tuple[tuple[str, str], ...]:
         """The same as pairs of JSON Pointer and words; the pointer is empty for the value as a whole."""
         try:
-            if self._effort.is_too_much(value):
+            if self._cost.exceeds_limit(value):
                 return (("", _TOO_MUCH),)
             if self._validator.is_valid(value):
                 return ()
-            return self._listed(value, limit)
+            return self._list_violations(value, limit)
         except (ValueError, TypeError) as error:
             return (("", f"the value is not JSON: {_cut(str(error), EXCERPT)}"),)
 
-    def _listed(self, value: object, limit: int) -> tuple[tuple[str, str], ...]:
-        if self._effort.is_too_deep_to_list(value):
+    def _list_violations(self, value: object, limit: int) -> tuple[tuple[str, str], ...]:
+        if self._cost.exceeds_nesting_limit(value):
             return (("", _TOO_DEEP),)
-        if not self._effort.is_too_much_to_list(value):
-            return tuple(map(_told, islice(self._validator.iter_errors(value), limit)))
-        if self._effort.wide_alternatives:
+        if not self._cost.exceeds_listing_limit(value):
+            return tuple(map(_to_violation, islice(self._validator.iter_errors(value), limit)))
+        if self._cost.wide_alternatives:
             return (("", _TOO_LARGE),)
         try:
             self._validator.validate(value)
         except jsonschema_rs.ValidationError as first:
-            return (_told(first), ("", _MORE))
+            return (_to_violation(first), ("", _MORE))
         raise AssertionError("a value is valid or not")
 
 
 @lru_cache(maxsize=CACHED)
-def compile_schema(text: str) -> Check:
+def compile_schema(text: str) -> Validator:
     """Compile a schema given as JSON text, one that `check_schema` has taken. Cached by the text."""
     schema = cast("Schema", json.loads(text))
-    cost = survey(schema, draft_of(schema) or Draft.LATEST)
-    return Check(compile_validator(schema), Effort.of(schema, cost))
+    cost = measure_cost(schema, draft_of(schema) or Draft.LATEST)
+    return Validator(compile_validator(schema), ValidationCost.from_schema(schema, cost))
 
 
 def compile_validator(schema: Schema) -> jsonschema_rs.Validator:
@@ -101,28 +101,28 @@ def compile_validator(schema: Schema) -> jsonschema_rs.Validator:
 
 def describe(error: jsonschema_rs.ValidationError) -> str:
     """One violation in words, with an excerpt of the value and what each alternative missed."""
-    words = _cut(error.message, PROBLEM // 2)
+    text = _cut(error.message, PROBLEM // 2)
     if _MASK in error.message:
-        words = f"{words} (it is {_excerpt(error.instance)})"
+        text = f"{text} (it is {_excerpt(error.instance)})"
     kind = error.kind
     if isinstance(kind, Kind.AnyOf | Kind.OneOfNotValid):
-        missed = [describe_shortly(branch[0]) for branch in kind.context[:_ALTERNATIVES] if branch]
-        words = f"{words}: {'; or '.join(missed)}"
-    return _cut(words, PROBLEM)
+        missed = [summarize_error(branch[0]) for branch in kind.context[:_ALTERNATIVES] if branch]
+        text = f"{text}: {'; or '.join(missed)}"
+    return _cut(text, PROBLEM)
 
 
-def describe_shortly(error: jsonschema_rs.ValidationError) -> str:
+def summarize_error(error: jsonschema_rs.ValidationError) -> str:
     """One violation inside an alternative: where and what, without a quotation."""
     where = to_pointer(tuple(error.instance_path))
     return f"{where}: {_cut(error.message, EXCERPT)}" if where else _cut(error.message, EXCERPT)
 
 
-def _told(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
+def _to_violation(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
     return to_pointer(tuple(error.instance_path)), describe(error)
 
 
-def _located(where: str, words: str) -> str:
-    return f"{_cut(where, PROBLEM // 2)}: {words}" if where else words
+def _with_location(where: str, text: str) -> str:
+    return f"{_cut(where, PROBLEM // 2)}: {text}" if where else text
 
 
 def _excerpt(value: object) -> str:

@@ -23,7 +23,7 @@ from orchestrator.llm.messages import (
     UserTurn,
 )
 from orchestrator.llm.prompts import RESULT_TOOL, own_tools
-from orchestrator.schema import embed
+from orchestrator.schema import as_tool_schema
 from tests.examples.growth import who_grew_most
 from workers.models.analyst.policy import analyst
 from workers.models.scripted.model import ScriptedModel
@@ -40,7 +40,7 @@ def offered() -> tuple[Tool, ...]:
     definition = query_orders.definition
     assert isinstance(definition.schema_, dict)
     function = Tool(f"sales_{definition.name}", definition.description or "", definition.schema_)
-    return (function, *own_tools(embed(Finding.model_json_schema()), wants_schema=True))
+    return (function, *own_tools(as_tool_schema(Finding.model_json_schema()), wants_schema=True))
 
 
 def answer(call: ToolCall, database: Path) -> ToolResult:

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from orchestrator.errors import InvalidRequestError
 from orchestrator.llm.messages import ErrorAction, ModelError
-from orchestrator.schema import check_schema, compile_schema
+from orchestrator.schema import compile_schema, require_acceptable
 from orchestrator.schema.validator import compile_validator
 from tests.support.anthropic_server import AnthropicServer, serving
 from tests.support.asking import KEY, ask, script
@@ -27,7 +27,7 @@ NUMBERS = [1] * 300_000
 
 
 def judged(schema: dict[str, Any], value: object) -> tuple[str, ...]:
-    check_schema(schema, pointer="/schema")
+    require_acceptable(schema, pointer="/schema")
     check = compile_schema(json.dumps(schema))
     started = time.perf_counter()
     problems = check.problems(value)
@@ -125,7 +125,7 @@ def test_a_schema_that_reaches_out_or_has_no_end_is_refused(
 ) -> None:
     started = time.perf_counter()
     with pytest.raises(InvalidRequestError, match=says):
-        check_schema(schema, pointer="/schema")
+        require_acceptable(schema, pointer="/schema")
     assert time.perf_counter() - started < AT_ONCE
 
 
@@ -178,7 +178,7 @@ async def test_no_schema_has_anything_fetched(keyword: str) -> None:
             schema = {"$id": address, "properties": {"a": {"$ref": "other.json"}}}
         where = schema if keyword == "$schema" else {"properties": {"in": schema}}
         with pytest.raises(InvalidRequestError):
-            check_schema(where, pointer="/schema")
+            require_acceptable(where, pointer="/schema")
         with contextlib.suppress(Exception):  # whatever it makes of it
             compile_validator(schema).is_valid({"a": 1})
     await asyncio.sleep(0)

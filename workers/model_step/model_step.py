@@ -27,7 +27,7 @@ from orchestrator.rules.model_reply import InlineTools, ParsedReply, parse_reply
 from orchestrator.rules.pricing import PriceList
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
-from orchestrator.schema import compile_schema, embed
+from orchestrator.schema import as_tool_schema, compile_schema
 from orchestrator.store.calls.leases import CallExecutor
 from orchestrator.store.conversation.step_input import StepInput, TranscriptCursor
 from orchestrator.store.conversation.steps import RecordedStep
@@ -198,10 +198,12 @@ class ModelStepRunner:
 def _own_tools(result_schema: str | None, *, searchable: bool) -> tuple[Tool, ...]:
     if result_schema is None:
         anything: dict[str, JsonValue] = {"description": "The result, any JSON value."}
-        return own_tools(embed(anything), wants_schema=False, searchable=searchable)
+        return own_tools(as_tool_schema(anything), wants_schema=False, searchable=searchable)
     schema = from_json(result_schema)
     return own_tools(
-        embed(schema if isinstance(schema, dict) else {}), wants_schema=True, searchable=searchable
+        as_tool_schema(schema if isinstance(schema, dict) else {}),
+        wants_schema=True,
+        searchable=searchable,
     )
 
 

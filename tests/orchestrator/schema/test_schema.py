@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import InvalidRequestError, TooLargeError
-from orchestrator.schema import check_schema, compile_schema, embed, parse_schema
+from orchestrator.schema import as_tool_schema, compile_schema, parse_schema, require_acceptable
 from orchestrator.schema.validator import EXCERPT, PROBLEM
 
 SEVEN = "http://json-schema.org/draft-07/schema#"
@@ -17,12 +17,12 @@ SEVEN = "http://json-schema.org/draft-07/schema#"
 
 def refusal(schema: object) -> InvalidRequestError:
     with pytest.raises(InvalidRequestError) as caught:
-        check_schema(schema, pointer="/resultSchema")
+        require_acceptable(schema, pointer="/resultSchema")
     return caught.value
 
 
 def problems(schema: Any, value: Any, limit: int = 10) -> tuple[str, ...]:
-    check_schema(schema, pointer="")
+    require_acceptable(schema, pointer="")
     return compile_schema(json.dumps(schema)).problems(value, limit)
 
 
@@ -73,7 +73,7 @@ SOUND: list[Any] = [
 
 @pytest.mark.parametrize("schema", SOUND, ids=str)
 def test_a_sound_schema_is_taken(schema: object) -> None:
-    check_schema(schema, pointer="/resultSchema")
+    require_acceptable(schema, pointer="/resultSchema")
 
 
 def test_a_schema_may_come_as_json_in_a_string() -> None:
@@ -181,7 +181,7 @@ def test_a_schema_over_the_depth_limit_is_refused_however_deep_it_is() -> None:
             schema = {"not": schema}
         return schema
 
-    check_schema(nested(32), pointer="")
+    require_acceptable(nested(32), pointer="")
     for levels in (33, 34, 50_000):
         assert "32 levels" in refusal(nested(levels)).detail
 
@@ -301,7 +301,7 @@ def test_a_compiled_schema_is_used_again() -> None:
 
 
 def test_an_embedded_schema_is_an_object_with_one_required_property() -> None:
-    assert embed({"type": "string"}) == {
+    assert as_tool_schema({"type": "string"}) == {
         "type": "object",
         "properties": {"result": {"type": "string"}},
         "required": ["result"],
@@ -321,7 +321,7 @@ def test_references_are_moved_and_look_alikes_are_left_alone() -> None:
         "const": {"$ref": "#/stays"},
     }
     home = "#/properties/result"
-    assert embed(schema)["properties"]["result"] == {
+    assert as_tool_schema(schema)["properties"]["result"] == {
         "$ref": f"{home}/$defs/a",
         "$defs": {
             "a": {"properties": {"$ref": {"$ref": home}, "const": {"$ref": f"{home}/$defs/a"}}},
@@ -345,7 +345,7 @@ def test_draft_seven_is_shown_in_the_words_of_today() -> None:
             "more": {"dependencies": {"a": ["b"], "c": {"required": ["d"]}}},
         },
     }
-    assert embed(schema)["properties"]["result"] == {
+    assert as_tool_schema(schema)["properties"]["result"] == {
         "definitions": {"a": {"$anchor": "name", "type": "string"}},
         "properties": {
             "pair": {"prefixItems": [{"$ref": "#name"}], "items": False},

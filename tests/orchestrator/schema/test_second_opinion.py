@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from referencing import Registry
 
 from orchestrator.errors import InvalidRequestError
-from orchestrator.schema import check_schema, compile_schema, embed
+from orchestrator.schema import as_tool_schema, compile_schema, require_acceptable
 
 SEVEN = "http://json-schema.org/draft-07/schema#"
 NAMES = ("a", "b", "$ref")
@@ -107,7 +107,7 @@ def second_opinion(schema: dict[str, Any], value: Any) -> bool:
 def is_taken(schema: dict[str, Any]) -> bool:
     """The generator makes circles now and then; nothing else of its making may be refused."""
     try:
-        check_schema(schema, pointer="")
+        require_acceptable(schema, pointer="")
     except InvalidRequestError as error:
         if "leads back to itself" not in error.detail:
             raise
@@ -131,10 +131,12 @@ def test_an_embedded_schema_accepts_exactly_what_the_schema_accepts(
     schema: dict[str, Any], value: object
 ) -> None:
     if is_taken(schema):
-        shown = compile_schema(json.dumps(embed(schema)))
+        shown = compile_schema(json.dumps(as_tool_schema(schema)))
         plain = compile_schema(json.dumps(schema))
         assert (shown.problems({"result": value}) == ()) == (plain.problems(value) == ())
-        assert second_opinion(embed(schema), {"result": value}) == second_opinion(schema, value)
+        assert second_opinion(as_tool_schema(schema), {"result": value}) == second_opinion(
+            schema, value
+        )
 
 
 CASES: list[tuple[dict[str, Any], list[Any]]] = [
@@ -176,7 +178,7 @@ CASES: list[tuple[dict[str, Any], list[Any]]] = [
 def test_two_implementations_agree_where_the_drafts_are_subtle(
     schema: dict[str, Any], cases: list[Any]
 ) -> None:
-    check_schema(schema, pointer="")
+    require_acceptable(schema, pointer="")
     check = compile_schema(json.dumps(schema))
     ours = [check.problems(value) == () for value in cases]
     assert ours == [second_opinion(schema, value) for value in cases]

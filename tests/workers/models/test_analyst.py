@@ -25,7 +25,7 @@ from orchestrator.llm.messages import (
     UserTurn,
 )
 from orchestrator.llm.prompts import GIVE_UP_TOOL, RESULT_TOOL, own_tools
-from orchestrator.schema import embed
+from orchestrator.schema import as_tool_schema
 from workers.models.analyst.answer import Quarter
 from workers.models.analyst.policy import analyst
 from workers.models.scripted.model import ScriptedModel
@@ -75,7 +75,7 @@ def fill(database: sqlite3.Connection, orders: Sequence[Order]) -> None:
 
 
 def tools_for(schema: dict[str, Any] | None) -> tuple[Tool, ...]:
-    wanted = embed({"description": "Any JSON value."} if schema is None else schema)
+    wanted = as_tool_schema({"description": "Any JSON value."} if schema is None else schema)
     return (OTHER_TOOL, QUERY_TOOL, *own_tools(wanted, wants_schema=schema is not None))
 
 
