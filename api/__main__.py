@@ -85,7 +85,7 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
         store = await open_store(
             settings.store_url,
             listen_url=settings.database_listen_url,
-            cipher=FieldCipher.of(settings.payload_key),
+            cipher=FieldCipher.from_key(settings.payload_key),
         )
         stack.push_async_callback(store.aclose)
         temporal = Temporal(settings)

@@ -248,7 +248,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
         store = await open_store(
             settings.store_url,
             listen_url=settings.database_listen_url,
-            cipher=FieldCipher.of(settings.payload_key),
+            cipher=FieldCipher.from_key(settings.payload_key),
         )
         stack.push_async_callback(store.aclose)
         models = open_models(settings)

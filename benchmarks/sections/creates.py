@@ -34,7 +34,7 @@ _RUNS = 50
 _SERVICE = {"service": "bench", "functions": [{"name": "echo"}]}
 
 
-class _Deaf(Temporal):
+class _NullEngine(Temporal):
     """Takes no notice of new runs."""
 
     @override
@@ -44,7 +44,7 @@ class _Deaf(Temporal):
 
 async def _measure(settings: Settings) -> None:
     async with open_services(settings) as opened:
-        operations = Operations(opened.store, _Deaf(settings), settings)
+        operations = Operations(opened.store, _NullEngine(settings), settings)
         services = dataclasses.replace(opened, operations=operations)
         cluster = await opened.store.keys.ensure_cluster("bench")
         _, key = await opened.store.keys.create(cluster, "bench")

@@ -55,28 +55,28 @@ async def prepare(database: Database) -> None:
 
 
 _LOCK = select(runs.c.version).where(runs.c.key == 1).with_for_update()
-_NOTE = insert(events)
-_MOVE = update(runs).where(runs.c.key == 1)
-_MADE_ONCE = (prepared_inline(_LOCK), prepared_inline(_NOTE), prepared_inline(_MOVE))
+_INSERT_EVENT = insert(events)
+_UPDATE_RUN = update(runs).where(runs.c.key == 1)
+_PREPARED = (prepared_inline(_LOCK), prepared_inline(_INSERT_EVENT), prepared_inline(_UPDATE_RUN))
 
 
-async def step(database: Database, statements: Statements = _MADE_ONCE) -> None:
+async def step(database: Database, statements: Statements = _PREPARED) -> None:
     """What a run does all the time: lock its row, write an event, move its version."""
-    lock, note, move = statements
+    lock, insert_event, update_run = statements
     async with database.write() as write:
         version = (await write.execute(lock)).scalar_one() + 1
         event = {"type": "bench", "data": "x" * 200, "created_at": 0}
-        await write.execute(note, {"run_key": 1, "version": version, **event})
-        await write.execute(move, {"version": version})
+        await write.execute(insert_event, {"run_key": 1, "version": version, **event})
+        await write.execute(update_run, {"version": version})
         write.mark_changed(1)
 
 
-async def look(database: Database) -> None:
+async def read_version(database: Database) -> None:
     async with database.read() as read:
         await read.execute(select(runs.c.version).where(runs.c.key == 1))
 
 
-async def hear(database: Database, other: Database) -> float:
+async def measure_notification(database: Database, other: Database) -> float:
     """Seconds from a commit elsewhere until a waiter here knows."""
     version = await database.feed.wait(1, after=0, timeout=0)
     waiting = asyncio.create_task(database.feed.wait(1, after=version, timeout=10))
@@ -87,7 +87,7 @@ async def hear(database: Database, other: Database) -> float:
     return time.perf_counter() - started
 
 
-def tell(database: Database) -> float:
+def measure_publish(database: Database) -> float:
     """Seconds of the event loop that it takes to tell others of a commit."""
     started = time.perf_counter()
     database.feed.publish([1])
@@ -99,12 +99,19 @@ async def main(url: str) -> None:
     await prepare(database)
     await measure("store_write_us", lambda: step(database))
     await measure(
-        "store_write_through_sqlalchemy_us", lambda: step(database, (_LOCK, _NOTE, _MOVE))
+        "store_write_through_sqlalchemy_us",
+        lambda: step(database, (_LOCK, _INSERT_EVENT, _UPDATE_RUN)),
     )
-    await measure("store_read_us", lambda: look(database))
-    report("store_feed_own_us", [await hear(database, database) for _ in range(ROUNDS // 5)])
-    report("store_feed_other_us", [await hear(database, other) for _ in range(ROUNDS // 5)])
-    report("store_tell_us", [tell(other) for _ in range(ROUNDS)])
+    await measure("store_read_us", lambda: read_version(database))
+    report(
+        "store_feed_own_us",
+        [await measure_notification(database, database) for _ in range(ROUNDS // 5)],
+    )
+    report(
+        "store_feed_other_us",
+        [await measure_notification(database, other) for _ in range(ROUNDS // 5)],
+    )
+    report("store_tell_us", [measure_publish(other) for _ in range(ROUNDS)])
 
     async def both() -> None:
         await asyncio.gather(step(database), step(other))

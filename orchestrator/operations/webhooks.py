@@ -22,7 +22,7 @@ class Webhooks:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._secrets = store.webhook_secrets
         self._rules = settings.webhook_rules
-        self._cipher = FieldCipher.of(settings.payload_key)
+        self._cipher = FieldCipher.from_key(settings.payload_key)
 
     async def check(self, cluster_id: str, target: WebhookTarget) -> None:
         """Raises `InvalidRequestError` for a webhook that could never be delivered or signed."""
@@ -42,7 +42,7 @@ class Webhooks:
                 code="no_webhook_secret",
             )
 
-    async def make_secret(
+    async def create_secret(
         self, cluster_id: str, *, keep_seconds: int
     ) -> tuple[WebhookSecretRecord, str]:
         """A new secret beside the old ones, which stay valid so long; the second value is the secret itself.

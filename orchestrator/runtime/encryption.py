@@ -50,7 +50,7 @@ class FieldCipher:
         self._cipher = None if key is None else aes_gcm(key)
 
     @classmethod
-    def of(cls, payload_key: SecretStr | None) -> FieldCipher:
+    def from_key(cls, payload_key: SecretStr | None) -> FieldCipher:
         """With the value of `PERDURE_PAYLOAD_KEY`. Raises `ValueError` if it is not 32 bytes in base64."""
         return cls(None if payload_key is None else read_key(payload_key.get_secret_value()))
 

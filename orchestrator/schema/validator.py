@@ -79,7 +79,7 @@ def compile_schema(text: str) -> Validator:
 
 def compile_validator(schema: Schema) -> jsonschema_rs.Validator:
     """The validator of a schema: offline, formats on, patterns in linear time and bounded memory."""
-    made = (
+    kind = (
         jsonschema_rs.Draft7Validator
         if draft_of(schema) is Draft.SEVEN
         else jsonschema_rs.Draft202012Validator
@@ -90,7 +90,7 @@ def compile_validator(schema: Schema) -> jsonschema_rs.Validator:
         if isinstance(schema, bool)
         else {k: v for k, v in schema.items() if k not in {"$schema", "$id"}}
     )
-    return made(
+    return kind(
         bare,
         offline=True,
         validate_formats=True,

@@ -32,7 +32,7 @@ from orchestrator.store.runs.naming import NameStore
 from orchestrator.store.runs.repository import RunStore
 from orchestrator.store.tenants.api_keys import KeyStore
 from orchestrator.store.tenants.audit_log import AuditStore
-from orchestrator.store.tenants.auxiliary_usage import SideUsageStore
+from orchestrator.store.tenants.auxiliary_usage import AuxiliaryUsageStore
 from orchestrator.store.tenants.clusters import ClusterStore
 from orchestrator.store.tenants.usage import UsageStore
 
@@ -51,7 +51,7 @@ class Store:
         self.deadlines = DeadlineStore(database)
         self.run_configs = RunConfigStore(database)
         self.names = NameStore(database)
-        self.side_usage = SideUsageStore(database)
+        self.auxiliary_usage = AuxiliaryUsageStore(database)
         self.messages = MessageStore(database)
         self.rewind = RewindStore(database)
         self.deletion = DeletionStore(database)

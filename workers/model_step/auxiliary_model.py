@@ -49,5 +49,5 @@ class AuxiliaryModel:
     async def _counted(self, run: RunRecord, name: ModelName, reply: ModelResponse) -> str:
         cost = self._prices.cost(str(name), reply.usage)
         model = reply.model or str(name)
-        await self._store.side_usage.add(run.cluster_id, model, reply.usage, cost)
+        await self._store.auxiliary_usage.add(run.cluster_id, model, reply.usage, cost)
         return reply.text

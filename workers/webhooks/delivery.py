@@ -12,7 +12,7 @@ from orchestrator.store.deliveries.deliveries import WebhookAttempt
 from orchestrator.store.store import Store
 from orchestrator.workflows import interface
 from orchestrator.workflows.interface import CallOutcome, CallRef
-from workers.webhooks.sender import Answer, Notice, Verdict, WebhookSender
+from workers.webhooks.sender import Answer, DeliveryOutcome, Notice, WebhookSender
 
 FIRST_RETRY_DELAY = 1.0
 MAX_RETRY_DELAY = 600.0
@@ -36,10 +36,10 @@ class WebhookDelivery:
         if attempt is None:
             return outcome
         answer = await self._attempt(ticket.run.cluster_id, attempt)
-        if answer.verdict is Verdict.DELIVERED:
+        if answer.outcome is DeliveryOutcome.DELIVERED:
             await self._deliveries.webhook_delivered(ticket.run, ticket.call_id)
             return outcome
-        gone = answer.verdict is Verdict.GONE
+        gone = answer.outcome is DeliveryOutcome.GONE
         await self._deliveries.webhook_failed(ticket.run, ticket.call_id, answer.reason, final=gone)
         if gone:
             return outcome
@@ -47,20 +47,20 @@ class WebhookDelivery:
         raise ApplicationError(
             f"attempt {attempt.number} failed",
             type="WebhookRefused",
-            next_retry_delay=timedelta(seconds=pause_after(attempt.number, answer.retry_after)),
+            next_retry_delay=timedelta(seconds=retry_delay(attempt.number, answer.retry_after)),
         )
 
     async def _attempt(self, cluster_id: str, attempt: WebhookAttempt) -> Answer:
         try:
             secrets = await self._webhooks.secrets(cluster_id)
         except ValueError as error:
-            return Answer(Verdict.RETRY, str(error))
+            return Answer(DeliveryOutcome.RETRY, str(error))
         return await self._sender.send(
             Notice(attempt.notice_id, attempt.url, attempt.body, secrets)
         )
 
 
-def pause_after(attempts: int, asked: float | None) -> float:
+def retry_delay(attempts: int, retry_after: float | None) -> float:
     """Seconds until the next attempt: doubled each time, or what the receiver asked for if that is longer."""
     pause = min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2.0 ** min(attempts - 1, _DOUBLINGS))
-    return max(pause, asked or 0.0)
+    return max(pause, retry_after or 0.0)

@@ -37,10 +37,10 @@ _ANSWER_BYTES = 300
 _ADDRESSES = 4
 """Addresses of one name that are tried in one attempt."""
 _USER_AGENT = "Perdure-Webhook/1"
-_MAY_ASK_FOR_A_PAUSE = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+_RETRY_AFTER_STATUSES = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 
 
-class Verdict(StrEnum):
+class DeliveryOutcome(StrEnum):
     DELIVERED = "delivered"
     RETRY = "retry"
     GONE = "gone"
@@ -51,7 +51,7 @@ class Verdict(StrEnum):
 class Answer:
     """What came of one attempt. `retry_after`: seconds that the receiver asked to be left alone."""
 
-    verdict: Verdict
+    outcome: DeliveryOutcome
     reason: str
     retry_after: float | None = None
 
@@ -90,7 +90,7 @@ class WebhookSender:
         tls: ssl.SSLContext | None = None,
         seconds: float = TOTAL_SECONDS,
     ) -> None:
-        self._rules = rules
+        self._policy = rules
         self._seconds = seconds
         self._resolve = resolve
         # No connection is kept: one made for a name must not carry what is meant for another at the same address.
@@ -111,14 +111,14 @@ class WebhookSender:
             async with asyncio.timeout(self._seconds):
                 return await self._send(notice)
         except TimeoutError:
-            return Answer(Verdict.RETRY, f"no answer within {self._seconds:g} s")
+            return Answer(DeliveryOutcome.RETRY, f"no answer within {self._seconds:g} s")
         except (httpx2.HTTPError, OSError) as error:
-            return Answer(Verdict.RETRY, f"the connection failed: {_words(error)}")
+            return Answer(DeliveryOutcome.RETRY, f"the connection failed: {_describe_error(error)}")
         except ValueError as error:
-            return Answer(Verdict.RETRY, str(error))
+            return Answer(DeliveryOutcome.RETRY, str(error))
 
     async def _send(self, notice: Notice) -> Answer:
-        endpoint = self._rules.admit(notice.url)
+        endpoint = self._policy.admit(notice.url)
         *others, last = await self._addresses(endpoint)
         for address in others:
             try:
@@ -137,7 +137,7 @@ class WebhookSender:
         for text in found:
             try:
                 address = ipaddress.ip_address(text)
-                self._rules.check(endpoint, address)
+                self._policy.check(endpoint, address)
                 admitted.append(address)
             except ValueError as error:
                 refusals.append(str(error))
@@ -176,17 +176,19 @@ def _headers(notice: Notice) -> dict[str, str]:
 async def _read(response: httpx2.Response) -> Answer:
     status = response.status_code
     if response.is_success:
-        return Answer(Verdict.DELIVERED, str(status))
+        return Answer(DeliveryOutcome.DELIVERED, str(status))
     if response.is_redirect:
-        return Answer(Verdict.RETRY, f"{status}: webhooks follow no redirects; give the final URL")
-    said = await _beginning(response)
-    reason = f"{status}: {said}" if said else f"{status} {response.reason_phrase}".strip()
+        return Answer(
+            DeliveryOutcome.RETRY, f"{status}: webhooks follow no redirects; give the final URL"
+        )
+    excerpt = await _beginning(response)
+    reason = f"{status}: {excerpt}" if excerpt else f"{status} {response.reason_phrase}".strip()
     if status == HTTPStatus.GONE:
-        return Answer(Verdict.GONE, reason)
+        return Answer(DeliveryOutcome.GONE, reason)
     pause = None
-    if status in _MAY_ASK_FOR_A_PAUSE:
+    if status in _RETRY_AFTER_STATUSES:
         pause = retry_after(response.headers.get("retry-after", ""), to_datetime(now_ms()))
-    return Answer(Verdict.RETRY, reason, pause)
+    return Answer(DeliveryOutcome.RETRY, reason, pause)
 
 
 async def _beginning(response: httpx2.Response) -> str:
@@ -214,5 +216,5 @@ def retry_after(value: str, now: datetime) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
-def _words(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return str(error) or type(error).__name__

@@ -47,7 +47,7 @@ async def create_webhook_secret(
     More than four valid at a time is a conflict (`too_many_webhook_secrets`).
     """
     wanted = request or CreateWebhookSecret()
-    record, secret = await services.webhooks.make_secret(
+    record, secret = await services.webhooks.create_secret(
         cluster_id, keep_seconds=wanted.expires_in_seconds
     )
     created = NewWebhookSecret(

@@ -71,7 +71,7 @@ class RunConfigStore:
         async def work(write: Write) -> RunConfigRecord:
             return await _write(write, (cluster_id, config_id), name, content, replace=False)
 
-        return await self._once_more(work)
+        return await self._retry_on_conflict(work)
 
     async def put(
         self, cluster_id: str, config_id: str, name: str, content: str
@@ -81,7 +81,7 @@ class RunConfigStore:
         async def work(write: Write) -> RunConfigRecord:
             return await _write(write, (cluster_id, config_id), name, content, replace=True)
 
-        return await self._once_more(work)
+        return await self._retry_on_conflict(work)
 
     async def get(
         self, cluster_id: str, config_id: str, version: int | None = None
@@ -144,7 +144,7 @@ class RunConfigStore:
                 for row in (await read.execute(_measures(cluster_id, config_id))).mappings()
             ]
 
-    async def _once_more(
+    async def _retry_on_conflict(
         self, work: Callable[[Write], Awaitable[RunConfigRecord]]
     ) -> RunConfigRecord:
         """Two may write the same new id at once: the second one finds it the second time."""
@@ -213,7 +213,7 @@ def _measures(cluster_id: str, config_id: str) -> Select[*tuple[Any, ...]]:
         .subquery()
     )
     failed = case((calls.c.status == CallStatus.FAILURE.value, 1), else_=0)
-    made = (
+    counted = (
         select(calls.c.run_key, func.count().label("calls"), func.sum(failed).label("failed"))
         .where(calls.c.kind == "function", calls.c.run_key.in_(select(newest.c.key)))
         .group_by(calls.c.run_key)
@@ -231,9 +231,9 @@ def _measures(cluster_id: str, config_id: str) -> Select[*tuple[Any, ...]]:
             *(newest.c[name] for name in same),
             tokens.label("tokens"),
             newest.c.cost_micros,
-            func.coalesce(made.c.calls, 0).label("calls"),
-            func.coalesce(made.c.failed, 0).label("failed_calls"),
+            func.coalesce(counted.c.calls, 0).label("calls"),
+            func.coalesce(counted.c.failed, 0).label("failed_calls"),
         )
-        .outerjoin(made, made.c.run_key == newest.c.key)
+        .outerjoin(counted, counted.c.run_key == newest.c.key)
         .order_by(newest.c.created_at.desc(), newest.c.key.desc())
     )

@@ -17,7 +17,7 @@ _ADDED = (
 )
 
 
-class SideUsageStore:
+class AuxiliaryUsageStore:
     """Adds to what a cluster used on a day."""
 
     def __init__(self, database: Database) -> None:

@@ -76,7 +76,7 @@ async def test_another_clusters_secret_looks_like_none(
     client: httpx2.AsyncClient, services: ApiServices, secrets: str
 ) -> None:
     foreign = await services.store.keys.ensure_cluster("foreign")
-    record, _ = await services.webhooks.make_secret(foreign, keep_seconds=0)
+    record, _ = await services.webhooks.create_secret(foreign, keep_seconds=0)
     answers = [await client.delete(f"{secrets}/{one}") for one in (record.id, "unknown")]
     assert [answer.status_code for answer in answers] == [404, 404]
     assert answers[0].text.replace(record.id, "unknown") == answers[1].text

@@ -45,15 +45,15 @@ def test_what_was_kept_before_the_key_was_set_stays_readable() -> None:
 
 def test_the_key_is_the_settings_payload_key() -> None:
     key = base64.b64encode(b"k" * 32).decode()
-    box = FieldCipher.of(SecretStr(key))
+    box = FieldCipher.from_key(SecretStr(key))
     assert BOX.open(box.seal("secret", "a"), "a") == "secret"
-    assert NONE.open(FieldCipher.of(None).seal("secret", "a"), "a") == "secret"
+    assert NONE.open(FieldCipher.from_key(None).seal("secret", "a"), "a") == "secret"
 
 
 @pytest.mark.parametrize("key", ["", "short", "é" * 44, base64.b64encode(b"k" * 31).decode()])
 def test_a_key_that_is_none_is_refused_with_the_way_to_make_one(key: str) -> None:
     with pytest.raises(ValueError, match="openssl rand -base64 32"):
-        FieldCipher.of(SecretStr(key))
+        FieldCipher.from_key(SecretStr(key))
 
 
 @given(_TEXT, _TEXT)

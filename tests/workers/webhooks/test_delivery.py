@@ -16,7 +16,7 @@ from orchestrator.workflows.interface import CallRef, CallSchedule, RunRef
 from perdure.contract import RunStatus, StatusChange, StatusChangeTarget, WebhookTarget
 from tests.support.stage import Stage
 from tests.support.webhook_receiver import Receiver, answer, receiving
-from workers.webhooks.delivery import MAX_RETRY_DELAY, WebhookDelivery, pause_after
+from workers.webhooks.delivery import MAX_RETRY_DELAY, WebhookDelivery, retry_delay
 from workers.webhooks.sender import WebhookSender
 
 SETTINGS = Settings(
@@ -76,7 +76,7 @@ async def _delivery_of(stage: Stage, ref: RunRef) -> tuple[str, int, str | None]
 async def test_a_transition_reaches_its_receiver_signed(
     stage: Stage, receiver: Receiver, webhooks: Webhooks, delivery: WebhookDelivery
 ) -> None:
-    _, secret = await webhooks.make_secret(stage.cluster_id, keep_seconds=0)
+    _, secret = await webhooks.create_secret(stage.cluster_id, keep_seconds=0)
     ref, order = await _run(stage, receiver)
     await _deliver(delivery, ref, order)
     (told,) = receiver.told
@@ -95,7 +95,7 @@ async def test_a_transition_reaches_its_receiver_signed(
 async def test_a_receiver_in_trouble_is_tried_again_until_it_takes_it(
     stage: Stage, receiver: Receiver, webhooks: Webhooks, delivery: WebhookDelivery
 ) -> None:
-    await webhooks.make_secret(stage.cluster_id, keep_seconds=0)
+    await webhooks.create_secret(stage.cluster_id, keep_seconds=0)
     ref, order = await _run(stage, receiver)
     receiver.answers += [answer(500, b"broken"), answer(503, Retry_After="90")]
     assert await _refused(delivery, ref, order) == 1
@@ -112,7 +112,7 @@ async def test_a_receiver_in_trouble_is_tried_again_until_it_takes_it(
 async def test_a_receiver_that_is_gone_is_told_nothing_more(
     stage: Stage, receiver: Receiver, webhooks: Webhooks, delivery: WebhookDelivery
 ) -> None:
-    await webhooks.make_secret(stage.cluster_id, keep_seconds=0)
+    await webhooks.create_secret(stage.cluster_id, keep_seconds=0)
     ref, order = await _run(stage, receiver)
     receiver.answers.append(answer(410, b"no more"))
     await _deliver(delivery, ref, order)
@@ -125,8 +125,8 @@ async def test_a_receiver_that_is_gone_is_told_nothing_more(
 async def test_receivers_can_change_secrets_without_missing_anything(
     stage: Stage, receiver: Receiver, webhooks: Webhooks, delivery: WebhookDelivery
 ) -> None:
-    _, old = await webhooks.make_secret(stage.cluster_id, keep_seconds=0)
-    _, new = await webhooks.make_secret(stage.cluster_id, keep_seconds=3_600)
+    _, old = await webhooks.create_secret(stage.cluster_id, keep_seconds=0)
+    _, new = await webhooks.create_secret(stage.cluster_id, keep_seconds=3_600)
     ref, order = await _run(stage, receiver)
     await _deliver(delivery, ref, order)
     (told,) = receiver.told
@@ -141,7 +141,7 @@ async def test_without_a_secret_a_webhook_waits_for_one(
     status, _, error = await _delivery_of(stage, ref)
     assert status == "pending"
     assert "secret" in str(error)
-    await webhooks.make_secret(stage.cluster_id, keep_seconds=0)
+    await webhooks.create_secret(stage.cluster_id, keep_seconds=0)
     await _deliver(delivery, ref, order)
     assert len(receiver.told) == 1
 
@@ -149,7 +149,7 @@ async def test_without_a_secret_a_webhook_waits_for_one(
 async def test_secrets_are_sealed_with_the_payload_key(
     stage: Stage, receiver: Receiver, webhooks: Webhooks
 ) -> None:
-    _, secret = await webhooks.make_secret(stage.cluster_id, keep_seconds=0)
+    _, secret = await webhooks.create_secret(stage.cluster_id, keep_seconds=0)
     (row,) = await stage.rows(tables.webhook_secrets)
     assert secret.encode() not in row["value"]
     sender = WebhookSender(SETTINGS.webhook_rules)
@@ -164,7 +164,7 @@ async def test_secrets_are_sealed_with_the_payload_key(
 async def test_an_address_that_is_not_allowed_any_more_is_not_reached(
     stage: Stage, receiver: Receiver, webhooks: Webhooks
 ) -> None:
-    await webhooks.make_secret(stage.cluster_id, keep_seconds=0)
+    await webhooks.create_secret(stage.cluster_id, keep_seconds=0)
     sender = WebhookSender(Settings(webhook_allowed_networks="").webhook_rules)
     ref, order = await _run(stage, receiver)
     assert await _refused(WebhookDelivery(stage.store, webhooks, sender), ref, order) == 1
@@ -182,9 +182,9 @@ async def test_nothing_is_sent_for_a_run_that_was_deleted(
 
 
 def test_pauses_grow_from_a_second_to_ten_minutes() -> None:
-    pauses = [pause_after(attempt, None) for attempt in range(1, 200)]
+    pauses = [retry_delay(attempt, None) for attempt in range(1, 200)]
     assert pauses[:4] == [1, 2, 4, 8]
     assert pauses == sorted(pauses)
     assert pauses[-1] == MAX_RETRY_DELAY == 600
-    assert pause_after(1, 77.0) == 77
-    assert pause_after(8, 0.0) == 128
+    assert retry_delay(1, 77.0) == 77
+    assert retry_delay(8, 0.0) == 128

@@ -21,8 +21,8 @@ from workers.webhooks import sender as webhooks
 from workers.webhooks.sender import (
     MAX_RETRY_AFTER,
     Answer,
+    DeliveryOutcome,
     Notice,
-    Verdict,
     WebhookSender,
     retry_after,
 )
@@ -52,7 +52,7 @@ async def test_a_notice_is_signed_and_says_which_transition_it_is(
     receiver: Receiver, sender: WebhookSender
 ) -> None:
     given = await sender.send(_notice(receiver.url("/hook?a=b")))
-    assert given.verdict is Verdict.DELIVERED
+    assert given.outcome is DeliveryOutcome.DELIVERED
     (told,) = receiver.told
     assert told.line == "POST /hook?a=b HTTP/1.1"
     assert told.headers["webhook-id"] == "run-1:3"
@@ -77,7 +77,7 @@ async def test_every_success_is_a_delivery(
     receiver: Receiver, sender: WebhookSender, status: int
 ) -> None:
     receiver.answers.append(answer(status))
-    assert (await sender.send(_notice(receiver.url()))).verdict is Verdict.DELIVERED
+    assert (await sender.send(_notice(receiver.url()))).outcome is DeliveryOutcome.DELIVERED
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 408, 409, 422, 500, 502, 504])
@@ -85,13 +85,13 @@ async def test_every_failure_is_tried_again_and_its_words_are_kept(
     receiver: Receiver, sender: WebhookSender, status: int
 ) -> None:
     receiver.answers.append(answer(status, b"not \x00 now\nplease"))
-    expected = Answer(Verdict.RETRY, f"{status}: not now please")
+    expected = Answer(DeliveryOutcome.RETRY, f"{status}: not now please")
     assert await sender.send(_notice(receiver.url())) == expected
 
 
 async def test_gone_is_believed(receiver: Receiver, sender: WebhookSender) -> None:
     receiver.answers.append(answer(410))
-    assert await sender.send(_notice(receiver.url())) == Answer(Verdict.GONE, "410 Answer")
+    assert await sender.send(_notice(receiver.url())) == Answer(DeliveryOutcome.GONE, "410 Answer")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -100,7 +100,7 @@ async def test_no_redirect_is_followed(
 ) -> None:
     receiver.answers.append(answer(status, Location="/elsewhere"))
     given = await sender.send(_notice(receiver.url()))
-    assert given.verdict is Verdict.RETRY
+    assert given.outcome is DeliveryOutcome.RETRY
     assert "redirect" in given.reason
     assert len(receiver.told) == 1
 
@@ -145,7 +145,7 @@ async def test_a_silent_receiver_is_given_up_after_a_while(receiver: Receiver) -
     receiver.answers.append(SILENCE)
     given = await sender.send(_notice(receiver.url()))
     await sender.aclose()
-    assert given == Answer(Verdict.RETRY, "no answer within 0.2 s")
+    assert given == Answer(DeliveryOutcome.RETRY, "no answer within 0.2 s")
 
 
 async def test_an_endless_answer_is_not_read_to_its_end(
@@ -154,14 +154,14 @@ async def test_an_endless_answer_is_not_read_to_its_end(
     size = 50_000_000
     receiver.answers.append(answer(500, b"x" * size))
     given = await sender.send(_notice(receiver.url()))
-    assert given.verdict is Verdict.RETRY
+    assert given.outcome is DeliveryOutcome.RETRY
     assert len(given.reason) < 1_000
     assert receiver.taken < size
 
 
 async def test_nobody_there_is_tried_again(receiver: Receiver, sender: WebhookSender) -> None:
     given = await sender.send(_notice("http://127.0.0.1:1/"))
-    assert given.verdict is Verdict.RETRY
+    assert given.outcome is DeliveryOutcome.RETRY
     assert "connection" in given.reason
 
 
@@ -180,7 +180,7 @@ async def test_proxies_of_the_environment_are_not_asked(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "")
     sender = WebhookSender(LOOPBACK)
-    assert (await sender.send(_notice(receiver.url()))).verdict is Verdict.DELIVERED
+    assert (await sender.send(_notice(receiver.url()))).outcome is DeliveryOutcome.DELIVERED
     await sender.aclose()
 
 
@@ -211,7 +211,7 @@ async def test_a_name_is_looked_up_once_and_its_checked_address_is_used(receiver
     """A name that answered with a good address when it was checked has no second chance to answer otherwise."""
     names = Names(["127.0.0.1"])
     given = await _send(names, receiver.url(host="hooks.example"))
-    assert given.verdict is Verdict.DELIVERED
+    assert given.outcome is DeliveryOutcome.DELIVERED
     assert names.asked == ["hooks.example"]
     assert receiver.told[0].headers["host"] == f"hooks.example:{receiver.port}"
 
@@ -230,7 +230,7 @@ async def test_a_name_is_looked_up_once_and_its_checked_address_is_used(receiver
 )
 async def test_a_name_that_leads_inside_is_refused_before_anything_is_sent(address: str) -> None:
     given = await _send(Names([address]), "https://hooks.example/")
-    assert given.verdict is Verdict.RETRY
+    assert given.outcome is DeliveryOutcome.RETRY
     assert "hooks.example" in given.reason
     assert "webhooks go to public addresses" in given.reason
 
@@ -240,18 +240,18 @@ async def test_of_several_addresses_only_those_that_may_be_reached_are_tried(
 ) -> None:
     names = Names(["10.0.0.1", "127.0.0.9", "127.0.0.1"])
     given = await _send(names, receiver.url(host="hooks.example"))
-    assert given.verdict is Verdict.DELIVERED
+    assert given.outcome is DeliveryOutcome.DELIVERED
 
 
 async def test_a_name_without_addresses_is_tried_again() -> None:
     given = await _send(Names([]), "https://hooks.example/")
-    assert given == Answer(Verdict.RETRY, "hooks.example: has no address")
+    assert given == Answer(DeliveryOutcome.RETRY, "hooks.example: has no address")
 
 
 async def test_without_allowed_networks_this_machine_is_out_of_reach(receiver: Receiver) -> None:
     closed = AddressRules()
     for url in (receiver.url(), receiver.url(scheme="https"), receiver.url(host="localhost")):
-        assert (await _send(Names(["127.0.0.1"]), url, closed)).verdict is Verdict.RETRY
+        assert (await _send(Names(["127.0.0.1"]), url, closed)).outcome is DeliveryOutcome.RETRY
     assert receiver.connections == 0
 
 
@@ -291,15 +291,16 @@ def _certificate(name: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContex
 
 
 @pytest.mark.parametrize(
-    ("host", "verdict"), [("hooks.example", Verdict.DELIVERED), ("other.example", Verdict.RETRY)]
+    ("host", "verdict"),
+    [("hooks.example", DeliveryOutcome.DELIVERED), ("other.example", DeliveryOutcome.RETRY)],
 )
 async def test_the_certificate_must_be_that_of_the_name_and_not_of_the_address(
-    tmp_path: Path, host: str, verdict: Verdict
+    tmp_path: Path, host: str, verdict: DeliveryOutcome
 ) -> None:
     server, client = _certificate("hooks.example", tmp_path)
     async with receiving(tls=server) as receiver:
         sender = WebhookSender(LOOPBACK, resolve=Names(["127.0.0.1"]), tls=client)
         given = await sender.send(_notice(receiver.url(host=host, scheme="https")))
         await sender.aclose()
-    assert given.verdict is verdict
-    assert len(receiver.told) == (verdict is Verdict.DELIVERED)
+    assert given.outcome is verdict
+    assert len(receiver.told) == (verdict is DeliveryOutcome.DELIVERED)

@@ -18,8 +18,8 @@ from orchestrator.llm.messages import AssistantTurn, ModelRequest, Tool, ToolRes
 from workers.models.analyst.answer import Change, Finding, Quarter, money, result_of
 from workers.models.analyst.tables import (
     TABLES_QUERY,
-    LackingError,
     Ledger,
+    MissingColumnsError,
     Party,
     find_ledger,
     read_tables,
@@ -39,7 +39,7 @@ def analyst(request: ModelRequest) -> Step:
     try:
         tool, argument = _sql_tool(request)
         progress = _replay(_results(request.turns, tool.name))
-    except LackingError as lack:
+    except MissingColumnsError as lack:
         return _give_up(request, f"The scripted analyst cannot answer: {lack}.")
     if isinstance(progress, str):
         return Step(calls=[Call(function=tool.name, input={argument: progress})])
@@ -54,7 +54,7 @@ def investigate() -> Investigation:
     quarter = Quarter.until(_latest((yield ledger.latest())))
     customers = _changes((yield _comparison(ledger, quarter, ledger.customer)))
     if not customers:
-        raise LackingError("there are no sales in the last two quarters")
+        raise MissingColumnsError("there are no sales in the last two quarters")
     winner = customers[0]
     if ledger.product is None:
         return Finding(quarter, winner, None)
@@ -67,7 +67,7 @@ def _replay(results: list[ToolResult]) -> str | Finding:
     """Lead the investigation through the results so far: the query it asks next, or what it found."""
     failed = [result for result in results if result.is_error]
     if len(failed) >= _MAX_FAILED_QUERIES:
-        raise LackingError(
+        raise MissingColumnsError(
             f"{failed[-1].name} failed {len(failed)} times: {failed[-1].content[:300]}"
         )
     questions = investigate()
@@ -111,7 +111,7 @@ def _sql_tool(request: ModelRequest) -> tuple[Tool, str]:
                 and schema.get("type") == "string"
             ):
                 return tool, name
-    raise LackingError("among its functions there is none that takes an `sql` string")
+    raise MissingColumnsError("among its functions there is none that takes an `sql` string")
 
 
 def _results(turns: tuple[Turn, ...], tool: str) -> list[ToolResult]:
@@ -130,25 +130,25 @@ def _rows(result: ToolResult) -> list[Row]:
     try:
         parsed = cast(JsonValue, json.loads(result.content))
     except ValueError as error:
-        raise LackingError(f"what {result.name} returned is not JSON") from error
+        raise MissingColumnsError(f"what {result.name} returned is not JSON") from error
     if isinstance(parsed, dict):
         parsed = next((value for value in parsed.values() if isinstance(value, list)), None)
     if not isinstance(parsed, list):
-        raise LackingError(f"{result.name} returned no list of rows")
+        raise MissingColumnsError(f"{result.name} returned no list of rows")
     rows = [row for row in parsed if isinstance(row, dict)]
     if len(rows) < len(parsed):
-        raise LackingError(f"{result.name} returned rows without column names")
+        raise MissingColumnsError(f"{result.name} returned rows without column names")
     return cast(list[Row], rows)
 
 
 def _latest(rows: list[Row]) -> date:
     value = rows[0].get("latest") if rows else None
     if not isinstance(value, str):
-        raise LackingError("there are no dated sales")
+        raise MissingColumnsError("there are no dated sales")
     try:
         return date.fromisoformat(value)
     except ValueError as error:
-        raise LackingError(f"{value!r} is not a date") from error
+        raise MissingColumnsError(f"{value!r} is not a date") from error
 
 
 def _changes(rows: list[Row]) -> list[Change]:
@@ -160,7 +160,9 @@ def _changes(rows: list[Row]) -> list[Change]:
             for row in rows
         ]
     except (KeyError, ArithmeticError) as error:
-        raise LackingError("the revenue query brought other columns than it asked for") from error
+        raise MissingColumnsError(
+            "the revenue query brought other columns than it asked for"
+        ) from error
 
 
 def _literal(value: JsonValue) -> str:

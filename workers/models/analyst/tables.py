@@ -29,7 +29,7 @@ _DENIED = frozenset(
 )
 
 
-class LackingError(Exception):
+class MissingColumnsError(Exception):
     """Something that the question needs is not there; the text says what."""
 
 
@@ -77,16 +77,16 @@ def read_tables(rows: Iterable[Mapping[str, object]]) -> list[Table]:
 
 
 def find_ledger(tables: Iterable[Table]) -> Ledger:
-    """The table of sales and what hangs on it. Raises `LackingError` with the parts that are missing."""
+    """The table of sales and what hangs on it. Raises `MissingColumnsError` with the parts that are missing."""
     by_name = {table.name: table for table in tables}
     missing = ["tables"]
     for table in by_name.values():
         parts = _Parts(table, by_name)
-        lacks = parts.lacks()
+        lacks = parts.missing_columns()
         if not lacks:
             return parts.ledger()
         missing = lacks if missing == ["tables"] or len(lacks) < len(missing) else missing
-    raise LackingError(f"no table of sales with all of it: missing {', '.join(missing)}")
+    raise MissingColumnsError(f"no table of sales with all of it: missing {', '.join(missing)}")
 
 
 def quoted(name: str) -> str:
@@ -107,7 +107,7 @@ class _Parts:
         self._customer = self._find_party(_CUSTOMER)
         self._product = self._find_party(_PRODUCT)
 
-    def lacks(self) -> list[str]:
+    def missing_columns(self) -> list[str]:
         found = {
             "a date": self._day,
             "an amount, or a quantity and a price": self._revenue,
@@ -117,7 +117,7 @@ class _Parts:
 
     def ledger(self) -> Ledger:
         if self._day is None or self._revenue is None or self._customer is None:
-            raise LackingError("no table of sales")
+            raise MissingColumnsError("no table of sales")
         joins = [self._customer.join, self._product.join if self._product else "", self._price_join]
         kind = self._table.columns[self._day].upper()
         day = f"sold.{quoted(self._day)}"
@@ -188,7 +188,7 @@ def _read_table(name: str, definition: str) -> Table:
         try:
             database.execute(definition)
         except sqlite3.Error as error:
-            raise LackingError(
+            raise MissingColumnsError(
                 f"the definition of table {name!r} cannot be read: {error}"
             ) from error
         database.set_authorizer(None)
