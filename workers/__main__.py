@@ -68,9 +68,9 @@ _STICKY_TIMEOUT = timedelta(seconds=2)
 """How long a run waits for a worker that was killed before another one takes it; the default of 10 s is felt."""
 _GRACE = timedelta(seconds=20)
 _CONNECT_PAUSE = 0.1
-_SAY_AFTER = 2.0
+_LOG_AFTER = 2.0
 """Seconds without Temporal until it is said; beside a server that is just starting it is no news."""
-_WEBHOOKS_AT_ONCE = 100
+_MAX_CONCURRENT_WEBHOOKS = 100
 _HOSTED = "PERDURE_HOSTED_FUNCTIONS (`perdure dev --hosted`)"
 _HOSTED_CURE = "Name services as `module:name`, as they are imported from the folder where the process is started."
 
@@ -108,7 +108,7 @@ def build_webhook_worker(client: Client, delivery: WebhookDelivery) -> Worker:
         task_queue=WEBHOOK_QUEUE,
         activities=[delivery.deliver_webhook],
         build_id=BUILD_ID,
-        max_concurrent_activities=_WEBHOOKS_AT_ONCE,
+        max_concurrent_activities=_MAX_CONCURRENT_WEBHOOKS,
         graceful_shutdown_timeout=_GRACE,
     )
 
@@ -193,7 +193,7 @@ def build_lost_tasks(store: Store, temporal: Temporal, settings: Settings) -> Cr
 
 async def _connected(parts: _Parts, stop: asyncio.Event) -> Client | None:
     """Connect, however long it takes until Temporal answers; say once that it does not. None: stopped before."""
-    settings, patience = parts.settings, time.monotonic() + _SAY_AFTER
+    settings, patience = parts.settings, time.monotonic() + _LOG_AFTER
     while not stop.is_set():
         try:
             return await connect(

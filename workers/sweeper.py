@@ -24,11 +24,11 @@ from workers.recovery.signal_backoff import SignalBackoff
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE = 16
+_MAX_CONCURRENT = 16
 """Nudges of a sweep that are under way at the same time."""
 GRACE_MS = 2_000
 """A wish or delivery this old should have been noticed: its nudge was lost."""
-UNTAKEN_MS = 1_500
+UNREAD_AFTER_MS = 1_500
 """A call this old without a live machine is said to wait, so that with the pace of sweeps it is said within 5 s."""
 
 
@@ -109,7 +109,7 @@ class Sweeper:
             await self._approvals.expire(cluster_id, call_id)
 
     async def _report_waiting_calls(self) -> None:
-        for waiting in await self._sweeps.calls_without_worker(now_ms() - UNTAKEN_MS):
+        for waiting in await self._sweeps.calls_without_worker(now_ms() - UNREAD_AFTER_MS):
             await self._sweeps.report_waiting(waiting)
 
     async def _signal_unread_requests(self, before: int) -> None:
@@ -132,8 +132,8 @@ class Sweeper:
     async def _request_all(
         refs: Sequence[RunRef], request: Callable[[RunRef], Awaitable[None]]
     ) -> None:
-        for first in range(0, len(refs), _AT_ONCE):
-            some = (request(ref) for ref in refs[first : first + _AT_ONCE])
+        for first in range(0, len(refs), _MAX_CONCURRENT):
+            some = (request(ref) for ref in refs[first : first + _MAX_CONCURRENT])
             for error in await asyncio.gather(*some, return_exceptions=True):
                 if isinstance(error, UnavailableError):
                     _log.warning("nudges wait for Temporal: %s", error)

@@ -11,7 +11,7 @@ from benchmarks.peers.process import RunningPeer
 
 __all__ = ["Peer", "RunningPeer"]
 
-_KEPT = frozenset({"HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ", "USER"})
+_INHERITED = frozenset({"HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ", "USER"})
 _QUIET = {
     # Nothing leaves this machine: no traces, no reports of use.
     "DO_NOT_TRACK": "1",
@@ -44,7 +44,9 @@ class Peer:
         """Start it; its data and its log go into the folder, which is made. Raises `PeerError`."""
         made = make_environment(FOLDER / self.folder)
         state_dir.mkdir(parents=True, exist_ok=True)
-        environment = {name: value for name, value in os.environ.items() if name in _KEPT} | _QUIET
+        environment = {
+            name: value for name, value in os.environ.items() if name in _INHERITED
+        } | _QUIET
         environment["PYTHONPATH"] = str(FOLDER / "kit")
         environment["PYTHONUNBUFFERED"] = "1"
         if made.node_modules:

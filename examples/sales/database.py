@@ -18,7 +18,7 @@ MAX_VALUE_BYTES = 1_000_000
 _ALLOWED = frozenset(
     {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 )
-_INSTRUCTIONS_BETWEEN_LOOKS = 10_000
+_INSTRUCTIONS_BETWEEN_CHECKS = 10_000
 
 
 class QueryError(Exception):
@@ -67,7 +67,7 @@ def _open(database: Path, max_seconds: float) -> sqlite3.Connection:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
     connection.set_authorizer(_authorize)
     end = time.monotonic() + max_seconds
-    connection.set_progress_handler(lambda: time.monotonic() > end, _INSTRUCTIONS_BETWEEN_LOOKS)
+    connection.set_progress_handler(lambda: time.monotonic() > end, _INSTRUCTIONS_BETWEEN_CHECKS)
     return connection
 
 

@@ -10,7 +10,7 @@ from orchestrator.errors import SupersededError, UnavailableError
 from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.calls.outcomes import Completed, ResultRecorded, to_result_content
-from orchestrator.store.recovery.lost_leases import AT_ONCE
+from orchestrator.store.recovery.lost_leases import IMMEDIATE_RETRY_SECONDS
 from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import (
     FUNCTION_FAILED,
@@ -104,7 +104,7 @@ class CallOperations:
         """Have others make what a machine had that is dead. Harmless to say twice. Raises `UnavailableError`."""
         for token in await self._store.lost_leases.release_all_of(cluster_id, machine_id):
             await self._activity_tasks.fail(
-                token, PROCESS_LOST, "the function worker died", delay=AT_ONCE
+                token, PROCESS_LOST, "the function worker died", delay=IMMEDIATE_RETRY_SECONDS
             )
 
     async def _complete_activity(self, recorded: ResultRecorded) -> None:

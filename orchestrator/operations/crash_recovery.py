@@ -13,7 +13,7 @@ from pathlib import Path
 from orchestrator.errors import UnavailableError
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.calls.outcomes import Completed, Discarded, Retry
-from orchestrator.store.recovery.lost_leases import AT_ONCE, LostLeaseStore
+from orchestrator.store.recovery.lost_leases import IMMEDIATE_RETRY_SECONDS, LostLeaseStore
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED, PROCESS_LOST, ActivityTaskClient
 from orchestrator.temporal.client import run_workflow_id
 from orchestrator.temporal.in_flight_journal import InFlightTask, claim, journals, remove_old
@@ -22,12 +22,12 @@ from orchestrator.workflows.interface import RUN_ACTIVITIES, RunRef
 _log = logging.getLogger(__name__)
 
 _PAUSE = 1.0
-_AT_A_TIME = 16
-_KEPT_FOR = timedelta(days=7)
-_LONGEST_DELAY = 60.0
-_LOOKED_AT = 500
+_MAX_CONCURRENT = 16
+_RETENTION = timedelta(days=7)
+_MAX_DELAY = 60.0
+_MAX_RUNS_CHECKED = 500
 """Runs of which it is asked what was on its way to a dead process; what is missed so waits for its heartbeat timeout."""
-_SURE_TO_BE_HARMLESS = 2
+_FREE_CRASHES = 2
 """Attempts that may have ended with their processes before the next one is held back: it seems to kill them."""
 
 
@@ -46,7 +46,7 @@ class CrashRecovery:
         """Look until cancelled; nothing that goes wrong ends it."""
         if self._folder is None:
             return
-        remove_old(self._folder, (now_ms() / 1000) - _KEPT_FOR.total_seconds())
+        remove_old(self._folder, (now_ms() / 1000) - _RETENTION.total_seconds())
         while True:
             await self.recover_orphaned()
             await asyncio.sleep(_PAUSE)
@@ -71,8 +71,8 @@ class CrashRecovery:
                 if dead.machine is not None:
                     # the activities of what it had are among the tasks
                     await self._leases.release_all_of(*dead.machine, hosted=True)
-                for first in range(0, len(dead.tasks), _AT_A_TIME):
-                    some = dead.tasks[first : first + _AT_A_TIME]
+                for first in range(0, len(dead.tasks), _MAX_CONCURRENT):
+                    some = dead.tasks[first : first + _MAX_CONCURRENT]
                     given_back = await asyncio.gather(*map(self._retry, some))
                     if any(given_back):
                         _log.info("%d activities of a dead process go on", sum(given_back))
@@ -82,9 +82,9 @@ class CrashRecovery:
 
     async def _recover_undelivered(self, process: str) -> None:
         """Give back what the server had given to the process, and it had not begun."""
-        runs = await self._leases.active_runs(_LOOKED_AT)
-        for first in range(0, len(runs), _AT_A_TIME):
-            some = runs[first : first + _AT_A_TIME]
+        runs = await self._leases.active_runs(_MAX_RUNS_CHECKED)
+        for first in range(0, len(runs), _MAX_CONCURRENT):
+            some = runs[first : first + _MAX_CONCURRENT]
             found = await asyncio.gather(*(self._undelivered(process, run) for run in some))
             if any(found):
                 _log.info("%d activities on their way to a dead process go on", sum(found))
@@ -100,7 +100,7 @@ class CrashRecovery:
                 )
             elif await self._leases.is_unassigned(run.cluster_id, call_id):
                 given_back += await self._queue.fail_by_id(
-                    task, NOT_DELIVERED, "no machine was told", delay=AT_ONCE
+                    task, NOT_DELIVERED, "no machine was told", delay=IMMEDIATE_RETRY_SECONDS
                 )
         return given_back
 
@@ -121,5 +121,5 @@ class CrashRecovery:
 
 def _delay(attempt: int) -> float:
     """Seconds until the next attempt: none, unless it looks as if this very task killed its processes."""
-    more = attempt - _SURE_TO_BE_HARMLESS
-    return AT_ONCE if more <= 0 else min(2.0 ** min(more, 10), _LONGEST_DELAY)
+    more = attempt - _FREE_CRASHES
+    return IMMEDIATE_RETRY_SECONDS if more <= 0 else min(2.0 ** min(more, 10), _MAX_DELAY)

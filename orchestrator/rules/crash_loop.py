@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SPARED = 2
+FREE_CRASHES = 2
 """Deaths in a row after which nothing is held back yet."""
 SAME_CRASH_SECONDS = 1.0
 """Seconds. Calls that come back this close to each other were lost by one and the same death."""
 FIRST_PAUSE = 2.0
-LONGEST_PAUSE = 30.0
+MAX_PAUSE = 30.0
 RESET_SECONDS = 120.0
 """Seconds after which a death says nothing about the next one."""
 WARNING = "%s: %d times in a row no result came back; its next call waits %g s"
@@ -34,9 +34,9 @@ class CrashLoopBackoff:
         if self.deaths and since < SAME_CRASH_SECONDS:
             return self
         deaths = 1 if since > RESET_SECONDS else self.deaths + 1
-        if deaths <= SPARED:
+        if deaths <= FREE_CRASHES:
             return CrashLoopBackoff(deaths, now)
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(deaths - SPARED - 1, 10))
+        pause = min(MAX_PAUSE, FIRST_PAUSE * 2.0 ** min(deaths - FREE_CRASHES - 1, 10))
         return CrashLoopBackoff(deaths, now, now + pause)
 
     def pause_left(self, now: float) -> float:

@@ -47,9 +47,9 @@ UNWANTED = "Unwanted"
 PROCESS_LOST = "ProcessLost"
 
 
-FRESH_MS = 5_000
+STALE_AFTER_MS = 5_000
 """A task that was handed out longer ago is asked for again before it counts: clocks that disagree cost a question."""
-LATELY_MS = 8_000
+RECENT_MS = 8_000
 """Well within every heartbeat timeout: nobody else has been given the task since."""
 
 
@@ -106,7 +106,7 @@ class ActivityTaskClient:
             raise _unavailable(error) from error
         if not task.task_token:
             return None
-        is_old = now_ms() - task.started_time.ToMilliseconds() > FRESH_MS
+        is_old = now_ms() - task.started_time.ToMilliseconds() > STALE_AFTER_MS
         # Where this process stood still meanwhile the call may be another's by now, which must not lose it again.
         if is_old and await self.heartbeat(task.task_token) is TaskState.LOST:
             return None
@@ -183,7 +183,7 @@ class ActivityTaskClient:
         except RPCError as error:
             _is_refused(error)
             return []
-        since = now_ms() - LATELY_MS
+        since = now_ms() - RECENT_MS
         return [
             StartedActivity(workflow_id, task.activity_id, task.activity_type.name, task.attempt)
             for task in described.raw_description.pending_activities

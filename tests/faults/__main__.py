@@ -30,7 +30,7 @@ from tests.faults.scenarios.catalogue import SCENARIOS
 POINTS = ("fail-points", "fail-points-on-postgresql")
 _KNOWN = (*POINTS, *SCENARIOS)
 _RUNS_PER_POINT = 3
-_LONGEST_SECONDS = 600.0
+_MAX_SECONDS = 600.0
 """After so long a scenario is broken off: the others are to be played too."""
 
 
@@ -46,7 +46,7 @@ async def play(
             began = time.monotonic()
             random.seed(scale.seed or None)
             try:
-                async with asyncio.timeout(_LONGEST_SECONDS):
+                async with asyncio.timeout(_MAX_SECONDS):
                     outcomes = await _play(name, Path(folder), scale)
             except Exception as error:  # noqa: BLE001 - the other scenarios are to be played all the same
                 traceback.print_exc()

@@ -12,7 +12,7 @@ from perdure.contract import DecideCall, PendingApproval
 from tests.faults.checker.wish_rules import APPROVED, CANCELLED, DENIED, EDITED, SENT
 from tests.faults.ground.ground import Ground
 
-_LOOK_EVERY = 0.3
+_POLL_SECONDS = 0.3
 
 Decide = Callable[[PendingApproval], bool]
 
@@ -82,7 +82,7 @@ class Person:
             for one in [one for one in await self.pending() if one.run_id.startswith(whose)]:
                 approve = words.setdefault(one.call_id, decide(one))
                 await self.decide(one, approve=approve)
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_POLL_SECONDS)
 
     def _wished(self, kind: str, run: str, **facts: str) -> None:
         wish = {"kind": kind, "run": run, **facts}

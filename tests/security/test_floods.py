@@ -20,7 +20,7 @@ from tests.support.api_process import ApiProcess, api_process
 
 pytestmark = [pytest.mark.security, pytest.mark.timeout(180)]
 
-AT_ONCE = 10
+MAX_CONCURRENT = 10
 """Attackers of each kind."""
 SLOWEST = 1.0
 """Seconds that another's request may take meanwhile; three times the slowest before, where that is more."""
@@ -201,7 +201,7 @@ async def test_a_flood_is_refused_with_its_limit_and_nobody_waits(
 ) -> None:
     async def flood() -> list[httpx2.Response]:
         async with client(api) as http:
-            asked = (attack(http, runs_of(api)) for _ in range(AT_ONCE))
+            asked = (attack(http, runs_of(api)) for _ in range(MAX_CONCURRENT))
             came = await asyncio.gather(*asked, return_exceptions=True)
         hung_up = [one for one in came if isinstance(one, httpx2.TransportError)]
         assert not hung_up or attack in {long_body, long_chunks}, hung_up

@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 STANDIN = Path(__file__).with_name("standin")
 PERDURE = (sys.executable, "-m", "perdure.cli")
-PATIENCE = 30.0
+WAIT_SECONDS = 30.0
 
 
-def eventually(question: Callable[[], T | None], patience: float = PATIENCE) -> T:
+def eventually(question: Callable[[], T | None], patience: float = WAIT_SECONDS) -> T:
     """The first answer that is true; fails when none came in time."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:

@@ -13,7 +13,7 @@ import pytest
 
 from perdure.dev.child import Child, describe_end
 from perdure.dev.record import ProcessRecord
-from perdure.dev.state import LONGEST_LOG, StateFolder
+from perdure.dev.state import MAX_LOG_BYTES, StateFolder
 from perdure.dev.supervisor import Supervisor
 from tests.stack.driver import clean_environment, is_alive
 from tests.stack.waiting import until
@@ -144,11 +144,11 @@ async def test_running_children_are_recorded_and_ended_ones_are_not(stage: Stage
 
 
 async def test_a_log_that_grew_too_long_is_put_aside_at_the_next_start(stage: Stage) -> None:
-    stage.state.log_file("one").write_bytes(b"x" * (LONGEST_LOG + 1))
+    stage.state.log_file("one").write_bytes(b"x" * (MAX_LOG_BYTES + 1))
     stage.keep("one", WAITS)
     await stage.pid_of("one")
     assert stage.log("one") == "up\n"
-    assert stage.state.log_file("one").with_suffix(".log.1").stat().st_size == LONGEST_LOG + 1
+    assert stage.state.log_file("one").with_suffix(".log.1").stat().st_size == MAX_LOG_BYTES + 1
 
 
 @pytest.mark.parametrize(

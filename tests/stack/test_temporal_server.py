@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
-from tests.stack.driver import PATIENCE, Dev
+from tests.stack.driver import WAIT_SECONDS, Dev
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -23,7 +23,7 @@ async def start_workflow(address: str, workflow_id: str) -> None:
 
 async def status_of(address: str, workflow_id: str) -> WorkflowExecutionStatus | None:
     """What the server says once it answers again."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         while True:
             client = await _connected(address)
             with contextlib.suppress(RPCError):  # still on its way
@@ -33,7 +33,7 @@ async def status_of(address: str, workflow_id: str) -> WorkflowExecutionStatus |
 
 async def _connected(address: str) -> Client:
     """A client of a server that may just be starting: the stand-ins beside it are ready at once."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         while True:
             with contextlib.suppress(RuntimeError):
                 return await Client.connect(address)

@@ -27,7 +27,7 @@ _SETTINGS = {
     "matching.numTaskqueueWritePartitions": 1,
     "matching.TaskQueueInfoByBuildIdTTL": '"0s"',
 }
-_PATIENCE = 30.0
+_START_SECONDS = 30.0
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def temporal_server() -> Generator[str]:
 
 async def connected(address: str) -> Client:
     """A client, once the server answers."""
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(_START_SECONDS):
         while True:
             try:
                 return await Client.connect(

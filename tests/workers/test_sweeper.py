@@ -18,7 +18,7 @@ from orchestrator.temporal.client import Temporal
 from orchestrator.workflows.interface import RunRef
 from orchestrator.workflows.wakeups import Wakeup
 from tests.support.stage import HANDLER, Stage
-from workers.sweeper import GRACE_MS, UNTAKEN_MS, Sweeper
+from workers.sweeper import GRACE_MS, UNREAD_AFTER_MS, Sweeper
 
 runs, calls, deliveries = tables.runs, tables.calls, tables.deliveries
 
@@ -160,7 +160,7 @@ async def test_a_run_without_a_function_worker_says_so_then_rests_until_one_come
     await stage.register("query", alive_for=-1)
     ref = await stage.run()
     await stage.called(ref)
-    await _age(stage, UNTAKEN_MS + 500)
+    await _age(stage, UNREAD_AFTER_MS + 500)
     await sweeper.sweep()
     assert (await stage.look(ref)).waiting_for is not None
     assert engine.requests == []

@@ -11,7 +11,7 @@ from orchestrator.store.recovery.stalled_runs import SUSPEND_AFTER_MS
 from perdure.contract import ApprovalRequest, FunctionConfig, RunStatus
 from tests.support.stage import HANDLER, Stage
 from tests.workers.test_sweeper import Engine, RecordedSweeper
-from workers.sweeper import GRACE_MS, UNTAKEN_MS, Sweeper
+from workers.sweeper import GRACE_MS, UNREAD_AFTER_MS, Sweeper
 
 runs, calls = tables.runs, tables.calls
 MARKED = FunctionConfig(requires_approval=True, approval_expires_seconds=90)
@@ -90,7 +90,7 @@ async def test_a_paused_run_whose_other_call_nobody_takes_says_so_and_rests(
         stage.cluster_id, pay.call_id, "m1", None, ApprovalRequest()
     )
     await stage.begin(ref)
-    await stage.alter(calls, created_at=now_ms() - UNTAKEN_MS - 500)
+    await stage.alter(calls, created_at=now_ms() - UNREAD_AFTER_MS - 500)
     await sweeper.sweep()
     run = await stage.look(ref)
     assert run.run_status is RunStatus.PAUSED

@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 
 MAX_IN_PROCESS_SECONDS = 310.0
 """Seconds. A call that may take longer has an activity of its own, and with it a time limit of its own."""
-LONGEST_PAUSE = 60.0
+MAX_RETRY_WAIT = 60.0
 """Seconds between two attempts that are waited for within a step."""
 SUPERSEDED_RETRY_DELAY = 1.0
 """Seconds until it is looked what came of a call that another machine holds."""
@@ -219,7 +219,7 @@ class HostedFunctions:
                 outcome = await self.run_attempt(
                     CallRef(ref, schedule.call_id), schedule.queue, None
                 )
-            if not isinstance(outcome, Retry) or outcome.delay > LONGEST_PAUSE:
+            if not isinstance(outcome, Retry) or outcome.delay > MAX_RETRY_WAIT:
                 return outcome
             await asyncio.sleep(outcome.delay)
 

@@ -17,7 +17,12 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store.calls.outcomes import AtCapacity, Completed, Retry
-from orchestrator.temporal.activity_tasks import FRESH_MS, FUNCTION_FAILED, NOT_DELIVERED, UNWANTED
+from orchestrator.temporal.activity_tasks import (
+    FUNCTION_FAILED,
+    NOT_DELIVERED,
+    STALE_AFTER_MS,
+    UNWANTED,
+)
 from orchestrator.temporal.client import BUILD_ID
 from orchestrator.workflows.interface import CallOutcome, CallRef
 from workers.hosting.host import HostedFunction, HostedFunctions
@@ -70,7 +75,7 @@ def _not_delivered(seconds: float | None) -> ApplicationError:
 async def _still_holds_task() -> bool:
     """Whether the task is still this process's: not where it stood still for so long that another one has it."""
     info = activity.info()
-    if now_ms() - info.started_time.timestamp() * 1000 < FRESH_MS:
+    if now_ms() - info.started_time.timestamp() * 1000 < STALE_AFTER_MS:
         return True
     handle = activity.client().get_async_activity_handle(task_token=info.task_token)
     try:

@@ -16,7 +16,7 @@ from typing_extensions import override
 from orchestrator.temporal.in_flight_journal import InFlightJournal, InFlightTask
 from orchestrator.workflows.interface import RUN_ACTIVITIES
 
-_MOST_KEPT = 1_024
+_MAX_ENDED_TASKS = 1_024
 
 
 class EndedTask(NamedTuple):
@@ -32,7 +32,7 @@ class InFlightInterceptor(client.Interceptor, worker.Interceptor):
     def __init__(self, journal: InFlightJournal) -> None:
         super().__init__()
         self._journal = journal
-        self._ended: deque[EndedTask] = deque(maxlen=_MOST_KEPT)
+        self._ended: deque[EndedTask] = deque(maxlen=_MAX_ENDED_TASKS)
 
     def ended_since(self, moment: float) -> list[EndedTask]:
         """The activities that ended after that moment, as far as they are known."""

@@ -14,7 +14,7 @@ from orchestrator.workflows.interface import RunRef
 
 FIRST_PAUSE = 15.0
 """Seconds from a run's first nudge to its second; each pause is twice the one before."""
-LONGEST_PAUSE = 120.0
+MAX_PAUSE = 120.0
 
 
 class _Signalled(NamedTuple):
@@ -38,5 +38,5 @@ class SignalBackoff:
     def record_signal(self, ref: RunRef) -> None:
         """The engine took a nudge for it."""
         before = self._told.get(ref)
-        pause = FIRST_PAUSE if before is None else min(LONGEST_PAUSE, before.pause * 2)
+        pause = FIRST_PAUSE if before is None else min(MAX_PAUSE, before.pause * 2)
         self._told[ref] = _Signalled(self._clock() + pause, pause)

@@ -15,8 +15,8 @@ from orchestrator.store.database.errors import OUTAGES
 
 _log = logging.getLogger(__name__)
 
-_SOON = timedelta(seconds=1)
-_OFTEN = 20
+_RETRY_DELAY = timedelta(seconds=1)
+_LONG_OUTAGE_ATTEMPTS = 20
 """Attempts after which an outage is a long one: their own policy, which counts attempts too, says when to come back."""
 
 
@@ -39,5 +39,7 @@ class _StoreOutageInbound(ActivityInboundInterceptor):
             raise ApplicationError(
                 "The store cannot be reached.",
                 type="StoreAway",
-                next_retry_delay=_SOON if activity.info().attempt <= _OFTEN else None,
+                next_retry_delay=_RETRY_DELAY
+                if activity.info().attempt <= _LONG_OUTAGE_ATTEMPTS
+                else None,
             ) from None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from orchestrator.errors import UnavailableError
-from orchestrator.store.recovery.lost_leases import AT_ONCE
+from orchestrator.store.recovery.lost_leases import IMMEDIATE_RETRY_SECONDS
 from orchestrator.temporal.activity_tasks import PROCESS_LOST, ActivityTaskClient
 from orchestrator.temporal.client import Temporal
 from workers.recovery.in_flight import InFlightInterceptor
@@ -21,7 +21,7 @@ from workers.recovery.in_flight import InFlightInterceptor
 _log = logging.getLogger(__name__)
 
 _PAUSE = 1.0
-_ON_THE_WAY = 1.0
+_DELIVERY_SECONDS = 1.0
 """Seconds for which the end of an activity may have been on its way when the server was last seen."""
 LONG = 3.0
 """Seconds; over a shorter absence the SDK is trusted."""
@@ -63,8 +63,8 @@ class TemporalOutageMonitor:
 
     async def _repeat_undelivered(self) -> None:
         untold = 0
-        for task in self._notes.ended_since(self._seen - _ON_THE_WAY):
+        for task in self._notes.ended_since(self._seen - _DELIVERY_SECONDS):
             untold += await self._queue.fail(
-                task.token, PROCESS_LOST, "its end could not be told", delay=AT_ONCE
+                task.token, PROCESS_LOST, "its end could not be told", delay=IMMEDIATE_RETRY_SECONDS
             )
         _log.info("Temporal is back; %d activities ended while it was away", untold)

@@ -42,7 +42,7 @@ from perdure.contract import (
 MAX_WAIT = 20
 """Seconds that a poll may wait."""
 MAX_CALLS = 20
-_SILENCE = 15.0
+_LIVENESS_SECONDS = 15.0
 """Seconds within which a machine that polls or works is heard of again."""
 _NAMES = rf"^[A-Za-z0-9_-]{{1,64}}(,[A-Za-z0-9_-]{{1,64}}){{0,{MAX_FUNCTIONS_PER_SERVICE - 1}}}$"
 
@@ -151,7 +151,7 @@ async def poll_calls(
     if machine.profile.learns_pace and not services.liveness.knows(machine.cluster_id, machine.id):
         wait = 0
     await services.liveness.touch(
-        machine.cluster_id, machine.id, heartbeats=heartbeats, seconds=wait + _SILENCE
+        machine.cluster_id, machine.id, heartbeats=heartbeats, seconds=wait + _LIVENESS_SECONDS
     )
     disconnected = asyncio.Event()
     watch = asyncio.create_task(_watch(request, services, disconnected))
@@ -183,7 +183,7 @@ async def _acknowledge(
         machine.cluster_id,
         machine.id,
         heartbeats=False,
-        seconds=max(call.timeout_seconds for call in calls) + _SILENCE,
+        seconds=max(call.timeout_seconds for call in calls) + _LIVENESS_SECONDS,
     )
     for call in calls:
         await services.store.calls.acknowledge(
@@ -239,7 +239,7 @@ async def keep_call(
     The answer says whether to stop. 409: the call is not this machine's any more.
     """
     await services.liveness.touch(
-        lease.cluster_id, lease.machine_id, heartbeats=True, seconds=_SILENCE
+        lease.cluster_id, lease.machine_id, heartbeats=True, seconds=_LIVENESS_SECONDS
     )
     attempt = request.attempt if request is not None else None
     cancelled = await services.calls.heartbeat(

@@ -16,7 +16,7 @@ from peerkit.processes import beside, free_port, until
 
 _QUIETLY = {"LOG_LEVEL": "WARNING", "LOG_COLOR": "false"}
 _RUN_SECONDS = 170.0
-_AT_ONCE = "100"
+_MAX_CONCURRENT = "100"
 """As many runs at once as the raw loop's worker takes activities."""
 
 
@@ -25,7 +25,7 @@ async def peer(where: Surroundings) -> AsyncIterator[RunOnce]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     quietly = ("--no-browser", "--no-reload", "--server-log-level", "warning")
-    serving = ("--host", "127.0.0.1", "--port", str(port), "--n-jobs-per-worker", _AT_ONCE)
+    serving = ("--host", "127.0.0.1", "--port", str(port), "--n-jobs-per-worker", _MAX_CONCURRENT)
     command = (sys.executable, "-m", "langgraph_cli", "dev", *serving, *quietly)
     # It keeps its pickled memory in a folder of the working folder.
     folder = _application(where.state_dir)

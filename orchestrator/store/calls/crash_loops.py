@@ -11,7 +11,7 @@ from collections.abc import Collection
 from sqlalchemy import RowMapping, bindparam, delete, select
 
 from orchestrator.rules.crash_loop import (
-    LONGEST_PAUSE,
+    MAX_PAUSE,
     RESET_SECONDS,
     WARNING,
     CrashLoopBackoff,
@@ -86,7 +86,7 @@ async def record_crash(write: Write, queues: Collection[str], machine_id: str) -
         await _write(write, queue, streak, machine_id)
         if pause := streak.pause_left(now / 1000):
             _log.warning(WARNING, queue, streak.deaths, pause)
-    long_ago = now - int((RESET_SECONDS + LONGEST_PAUSE) * 1000)
+    long_ago = now - int((RESET_SECONDS + MAX_PAUSE) * 1000)
     await write.execute(_OLD, {"of_cluster": cluster_id, "before": long_ago})
 
 

@@ -29,7 +29,7 @@ from perdure.contract.event_types import CallUndelivered
 
 calls = tables.calls
 
-AT_ONCE = 0.05
+IMMEDIATE_RETRY_SECONDS = 0.05
 """Seconds until a call is offered again of which it is certain that nobody works on it."""
 _LEASES_OF_WORKER = select(
     calls.c.run_key, calls.c.cluster_id, calls.c.id, calls.c.handouts, calls.c.task_token
@@ -148,7 +148,7 @@ class LostLeaseStore:
                 if not call.heartbeats or not await _release_unacknowledged(run, call):
                     return Discarded("a machine has the call")
                 await run.save()
-        return Retry("no machine was told", AT_ONCE)
+        return Retry("no machine was told", IMMEDIATE_RETRY_SECONDS)
 
     async def release_all_of(
         self, cluster_id: str, machine_id: str, *, hosted: bool = False

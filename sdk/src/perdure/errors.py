@@ -213,7 +213,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     429: RateLimitedError,
 }
 _FIRST_SERVER_ERROR = 500
-_LONGEST_EXCERPT = 300
+_MAX_EXCERPT = 300
 
 
 def api_error(status: int, body: bytes, retry_after: float | None = None) -> ApiError:
@@ -224,6 +224,6 @@ def api_error(status: int, body: bytes, retry_after: float | None = None) -> Api
     try:
         problem = Problem.model_validate_json(body)
     except ValidationError:
-        excerpt = body.decode(errors="replace").strip()[:_LONGEST_EXCERPT]
+        excerpt = body.decode(errors="replace").strip()[:_MAX_EXCERPT]
         return kind(status, f"http_{status}", excerpt or "No explanation.", (), retry_after)
     return kind(status, problem.code, problem.detail, problem.errors, retry_after)

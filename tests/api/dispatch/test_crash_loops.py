@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.dispatch.crash_loops import CrashLoopTracker
-from orchestrator.rules.crash_loop import LONGEST_PAUSE, RESET_SECONDS, SAME_CRASH_SECONDS, SPARED
+from orchestrator.rules.crash_loop import FREE_CRASHES, MAX_PAUSE, RESET_SECONDS, SAME_CRASH_SECONDS
 
 
 class _Clock:
@@ -29,14 +29,14 @@ def _dying(loops: CrashLoopTracker, clock: _Clock, times: int, queue: str = "bad
 
 def test_pauses_grow_and_have_an_end() -> None:
     clock = _Clock()
-    pauses = _dying(CrashLoopTracker(clock), clock, SPARED + 6)
-    assert pauses == [0, 0, 2, 4, 8, 16, LONGEST_PAUSE, LONGEST_PAUSE]
+    pauses = _dying(CrashLoopTracker(clock), clock, FREE_CRASHES + 6)
+    assert pauses == [0, 0, 2, 4, 8, 16, MAX_PAUSE, MAX_PAUSE]
 
 
 def test_other_functions_are_offered_as_before() -> None:
     clock = _Clock()
     loops = CrashLoopTracker(clock)
-    for _ in range(SPARED + 1):
+    for _ in range(FREE_CRASHES + 1):
         clock.now += SAME_CRASH_SECONDS
         loops.record_lost("bad")
     assert loops.is_pausing("bad")

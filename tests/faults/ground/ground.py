@@ -27,7 +27,7 @@ from tests.faults.ground.diary import DIARY, LEDGER, lines_of
 from tests.faults.ground.functions import LIMIT, MEMORY, READY, SERVICE
 from tests.faults.ground.processes import Process
 
-PATIENCE = 120.0
+WAIT_SECONDS = 120.0
 """Seconds for which a client tries again: longer than any process is away in a scenario."""
 TOLD = FunctionReference(service="faults", function="told")
 
@@ -143,7 +143,7 @@ class Ground:
     def client(self, tenant: Tenant | None = None) -> AsyncPerdure:
         tenant = tenant or self.tenant
         return AsyncPerdure(
-            url=self.url, api_key=tenant.key, cluster_id=tenant.cluster_id, patience=PATIENCE
+            url=self.url, api_key=tenant.key, cluster_id=tenant.cluster_id, patience=WAIT_SECONDS
         )
 
     async def create(

@@ -14,7 +14,7 @@ from pathlib import Path
 from perdure.dev.ports import LOOPBACK
 
 _CHUNK = 65_536
-_AT_ONCE = struct.pack("ii", 1, 0)
+_CLOSE_IMMEDIATELY = struct.pack("ii", 1, 0)
 """SO_LINGER that makes a close a reset."""
 
 
@@ -123,5 +123,5 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     own: socket.socket | None = writer.get_extra_info("socket")
     if own is not None:
         with suppress(OSError):
-            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_IMMEDIATELY)
     writer.transport.abort()

@@ -32,7 +32,7 @@ from tests.faults.ground.processes import Process
 _QUICK_ANSWER = 2.0
 """Seconds in which a create must be answered while Temporal is away."""
 _FROZEN_SECONDS = 5.0
-_AT_ONCE = 10
+_MAX_CONCURRENT = 10
 """Calls that a function worker has at once of one function: so many can freeze in it."""
 
 
@@ -70,7 +70,7 @@ async def _create_and_read(ground: Ground, client: AsyncPerdure, scale: Scale) -
 
 async def frozen_functions(folder: Path, scale: Scale, *, hosted: bool = False) -> Outcome:
     """A process stands still beyond its heartbeat in its functions, wakes and posts: refused, the retry's result counts."""
-    runs = min(scale.runs, _AT_ONCE)
+    runs = min(scale.runs, _MAX_CONCURRENT)
     async with laid_out(folder, hosted=hosted) as ground, ground.client() as client:
         for number in range(runs):
             await ground.create(client, f"run-{number}", steps=1, input={"milliseconds": 3_000})

@@ -25,7 +25,7 @@ POISONS: Mapping[str, int] = {
     "hangs": 1,
 }
 """Function -> attempts that must be recorded: its retries and one."""
-_LOOK_EVERY = 0.2
+_POLL_SECONDS = 0.2
 _CRASHES = 2
 """Calls, one after the other, of a function that ends its process each time."""
 _INACCURACY = 0.2
@@ -67,7 +67,7 @@ async def _kept_alive(ground: Ground) -> AsyncGenerator[None]:
     async def keep() -> None:
         process = ground[ground.host]
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_POLL_SECONDS)
             if not process.is_alive():
                 ground.dead.add(process.pid)
                 process.launch()

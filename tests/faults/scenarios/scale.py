@@ -35,7 +35,7 @@ _IDLE_SECONDS = 20.0
 _MOST_IDLE = 5.0
 """Percent of one core that API, Temporal worker and function worker may take together where there is nothing to do."""
 _SETTLE_SECONDS = 5.0
-_LOOKS = 20
+_SAMPLES = 20
 _MOST_SECONDS = 540.0
 
 
@@ -126,7 +126,7 @@ async def _reading(ground: Ground, run: str) -> tuple[str, list[Violation]]:
         took = {
             after: [
                 await _seconds(http, f"{runs}/timeline?limit=50&after={after}")
-                for _ in range(_LOOKS)
+                for _ in range(_SAMPLES)
             ]
             for after in (0, version - 50)
         }

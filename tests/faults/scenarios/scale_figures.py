@@ -17,7 +17,7 @@ from tests.faults.checker.invariants import Violation
 from tests.faults.ground.ground import Ground
 from tests.faults.ground.processes import resident_mib
 
-_LOOK_SECONDS = 0.05
+_SAMPLE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ async def looked_at(ground: Ground, done: Callable[[], int]) -> AsyncGenerator[l
 
     async def go_on() -> None:
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_SAMPLE_SECONDS)
             looks.append(look(ground, done()))
 
     looking = asyncio.create_task(go_on())

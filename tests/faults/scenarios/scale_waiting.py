@@ -34,7 +34,7 @@ WAITING_PER_RUN = 250
 """Waiting runs for each run that the scale names: ten thousand at full scale."""
 _OTHERS = 10
 """Waiting runs of the second tenant."""
-_AT_ONCE = 32
+_MAX_CONCURRENT = 32
 _STALLED_SECONDS = 30.0
 """For so long none more may come to wait: how long all of them take depends on the machine."""
 _SETTLE_SECONDS = 8.0
@@ -140,7 +140,7 @@ async def _create(waiting: _Waiting) -> None:
     created = time.monotonic() - began
     await _paused(waiting)
     waiting.note(
-        f"created in {created:.0f} s ({milliseconds(took)} each, {_AT_ONCE} at once),"
+        f"created in {created:.0f} s ({milliseconds(took)} each, {_MAX_CONCURRENT} at once),"
         f" all waiting after {time.monotonic() - began:.0f} s"
     )
 
@@ -168,7 +168,7 @@ async def _create_each(ground: Ground, client: AsyncPerdure, names: Sequence[str
             took.append(time.monotonic() - began)
             ground.acknowledged[name] = cluster_id
 
-    await asyncio.gather(*(create() for _ in range(_AT_ONCE)))
+    await asyncio.gather(*(create() for _ in range(_MAX_CONCURRENT)))
     return took
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, strategies as st
 
 from orchestrator.rules.crash_loop import (
     FIRST_PAUSE,
-    LONGEST_PAUSE,
+    FREE_CRASHES,
+    MAX_PAUSE,
     RESET_SECONDS,
     SAME_CRASH_SECONDS,
-    SPARED,
     CrashLoopBackoff,
     stagger,
 )
@@ -27,12 +27,12 @@ def _after(deaths: int, *, apart: float = SAME_CRASH_SECONDS) -> CrashLoopBackof
 
 
 def test_some_deaths_are_spared_and_pauses_double_until_they_are_long_enough() -> None:
-    pauses = [_after(deaths).pause_left(NOW) for deaths in range(1, SPARED + 7)]
-    assert pauses == [0, 0, FIRST_PAUSE, 4, 8, 16, LONGEST_PAUSE, LONGEST_PAUSE]
+    pauses = [_after(deaths).pause_left(NOW) for deaths in range(1, FREE_CRASHES + 7)]
+    assert pauses == [0, 0, FIRST_PAUSE, 4, 8, 16, MAX_PAUSE, MAX_PAUSE]
 
 
 def test_a_pause_is_over_when_it_is_over() -> None:
-    streak = _after(SPARED + 1)
+    streak = _after(FREE_CRASHES + 1)
     assert streak.pause_left(NOW + FIRST_PAUSE / 2) == FIRST_PAUSE / 2
     assert streak.pause_left(NOW + FIRST_PAUSE) == 0
     assert streak.pause_left(NOW + RESET_SECONDS) == 0
@@ -49,12 +49,16 @@ def test_no_call_ever_waits_longer_than_the_longest_pause(gaps: list[float]) -> 
     for gap in gaps:
         now += gap
         streak = streak.after_death(now)
-        assert 0 <= streak.pause_left(now) <= LONGEST_PAUSE
+        assert 0 <= streak.pause_left(now) <= MAX_PAUSE
 
 
 def test_functions_that_one_death_took_begin_again_one_after_the_other() -> None:
     """Else the innocent would die with the other one each time."""
-    streaks = {"a": _after(SPARED + 2), "b": _after(SPARED + 1), "c": _after(SPARED + 1)}
+    streaks = {
+        "a": _after(FREE_CRASHES + 2),
+        "b": _after(FREE_CRASHES + 1),
+        "c": _after(FREE_CRASHES + 1),
+    }
     released = stagger(streaks, NOW)
     order = sorted(released, key=lambda name: released[name].paused_until)
     assert order == ["b", "c", "a"]
@@ -65,5 +69,5 @@ def test_functions_that_one_death_took_begin_again_one_after_the_other() -> None
 
 
 def test_one_that_does_not_pause_is_held_up_by_nothing() -> None:
-    streaks = {"a": _after(SPARED), "b": _after(SPARED + 1)}
+    streaks = {"a": _after(FREE_CRASHES), "b": _after(FREE_CRASHES + 1)}
     assert stagger(streaks, NOW) == streaks

@@ -43,7 +43,7 @@ from tests.support.temporal_server import IDENTITY
 
 CALL = "sales_query"
 """Name of the one function and of the one handler that there are."""
-_PATIENCE = 30.0
+_WAIT_SECONDS = 30.0
 Answer = TypeVar("Answer")
 
 
@@ -110,7 +110,7 @@ class Play:
 
     async def begun(self, name: str) -> None:
         """Wait until the activity, or the call of this id, has begun since one last waited for it."""
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_WAIT_SECONDS):
             await self._begun[name].wait()
         self._begun[name].clear()
 
@@ -184,7 +184,7 @@ class Play:
     async def _events(self, ref: RunRef) -> AsyncGenerator[HistoryEvent]:
         """The history of a run's workflow, as it grows."""
         handle = self.client.get_workflow_handle(run_workflow_id(ref))
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_WAIT_SECONDS):
             async for event in handle.fetch_history_events(wait_new_event=True):
                 yield event
 
@@ -197,7 +197,7 @@ class Play:
 
     async def _ended(self, workflow_id: str) -> list[WorkflowHistory]:
         last = self.client.get_workflow_handle(workflow_id)
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_WAIT_SECONDS):
             await last.result()
         info = (await last.describe()).raw_description.workflow_execution_info
         histories: list[WorkflowHistory] = []

@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from typing_extensions import override
 
-from orchestrator.rules.crash_loop import LONGEST_PAUSE, SPARED, CrashLoopBackoff
+from orchestrator.rules.crash_loop import FREE_CRASHES, MAX_PAUSE, CrashLoopBackoff
 from orchestrator.store.calls.crash_loops import CrashLoopStore
 from orchestrator.store.calls.outcomes import Completed
 from orchestrator.store.calls.rows import task_queue_name
@@ -81,7 +81,7 @@ async def _after_deaths(stage: Stage, deaths: int) -> HostedFunctions:
 async def test_a_pausing_function_is_left_to_its_queue_and_the_one_beside_it_is_made(
     stage: Stage,
 ) -> None:
-    hosting = await _after_deaths(stage, SPARED + 3)
+    hosting = await _after_deaths(stage, FREE_CRASHES + 3)
     async with hosting.registered():
         held = await stage.run(prompt=script(call("bad"), {"text": "done"}))
         standing = await think(stage, hosting, held)
@@ -90,21 +90,21 @@ async def test_a_pausing_function_is_left_to_its_queue_and_the_one_beside_it_is_
         assert (row["status"], row["handouts"], row["attempts"]) == ("pending", 0, 0)
         other = await stage.run(prompt=script(call("good"), {"text": "done"}))
         assert (await think(stage, hosting, other)).status == "done"
-        await go_by(stage, LONGEST_PAUSE)
+        await go_by(stage, MAX_PAUSE)
         await hosting._crash_loops.refresh()
         assert (await think(stage, hosting, held)).status == "done"
     assert await stage.rows(streaks) == []
 
 
 async def test_its_queue_has_it_come_again_when_the_pause_is_over(stage: Stage) -> None:
-    hosting = await _after_deaths(stage, SPARED + 3)
+    hosting = await _after_deaths(stage, FREE_CRASHES + 3)
     async with hosting.registered():
         (ticket,) = await tickets(stage, BAD)
         with pytest.raises(ApplicationError) as raised:
             await _activity(hosting, ticket)
         assert raised.value.type == NOT_DELIVERED
         assert raised.value.next_retry_delay is not None
-        assert 1 < raised.value.next_retry_delay.total_seconds() <= LONGEST_PAUSE
+        assert 1 < raised.value.next_retry_delay.total_seconds() <= MAX_PAUSE
         assert (await stage.look(ticket.run)).waiting_for is not None
 
 
@@ -119,7 +119,7 @@ async def _activity(hosting: HostedFunctions, ticket: CallRef) -> None:
 
 @pytest.mark.parametrize("how", ["well", "ill"])
 async def test_any_result_ends_the_suspicion(stage: Stage, how: str) -> None:
-    hosting = await _after_deaths(stage, SPARED)
+    hosting = await _after_deaths(stage, FREE_CRASHES)
     async with hosting.registered():
         ref = await stage.run(prompt=script(call("bad", how=how), {"text": "done"}))
         assert (await think(stage, hosting, ref)).status == "done"
@@ -151,7 +151,7 @@ async def test_who_is_under_no_suspicion_pays_nothing(stage: Stage) -> None:
 
 
 async def test_a_store_that_is_away_undoes_no_result(stage: Stage) -> None:
-    hosting = await _after_deaths(stage, SPARED)
+    hosting = await _after_deaths(stage, FREE_CRASHES)
     async with hosting.registered():
         (ticket,) = await tickets(stage, BAD)
         queue = task_queue_name(stage.cluster_id, "here", "bad")

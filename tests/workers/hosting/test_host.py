@@ -34,7 +34,7 @@ from tests.workers.hosting.hosted import (
     think,
     think_with,
 )
-from workers.hosting.host import LONGEST_PAUSE, MAX_IN_PROCESS_SECONDS
+from workers.hosting.host import MAX_IN_PROCESS_SECONDS, MAX_RETRY_WAIT
 from workers.model_step.model_step import ModelStepRunner
 from workers.models import open_models
 
@@ -143,7 +143,7 @@ async def test_a_long_pause_between_attempts_is_temporals_to_wait(stage: Stage) 
     service = Service("here")
 
     @service.function(
-        retries=1, retry=RetryPolicy(initial_seconds=2 * LONGEST_PAUSE, maximum_seconds=1_000)
+        retries=1, retry=RetryPolicy(initial_seconds=2 * MAX_RETRY_WAIT, maximum_seconds=1_000)
     )
     def broken() -> int:
         """Never works."""
@@ -155,7 +155,7 @@ async def test_a_long_pause_between_attempts_is_temporals_to_wait(stage: Stage) 
         with pytest.raises(ApplicationError) as raised:
             await think(stage, hosting, ref)
     assert raised.value.next_retry_delay is not None
-    assert raised.value.next_retry_delay.total_seconds() == 2 * LONGEST_PAUSE
+    assert raised.value.next_retry_delay.total_seconds() == 2 * MAX_RETRY_WAIT
 
 
 async def test_a_call_that_asks_a_person_pauses_the_run(stage: Stage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from orchestrator.workflows.interface import RunRef
-from workers.recovery.signal_backoff import FIRST_PAUSE, LONGEST_PAUSE, SignalBackoff
+from workers.recovery.signal_backoff import FIRST_PAUSE, MAX_PAUSE, SignalBackoff
 
 _A, _B = RunRef("c", "a"), RunRef("c", "b")
 
@@ -35,7 +35,7 @@ def test_the_first_nudge_is_at_once_and_each_pause_is_twice_the_one_before() -> 
     pauses = [after - before for before, after in pairwise(nudged)]
     assert nudged[0] == 0
     assert pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
-    assert max(pauses) == LONGEST_PAUSE
+    assert max(pauses) == MAX_PAUSE
 
 
 def test_a_run_that_was_heard_begins_anew() -> None:

@@ -34,7 +34,7 @@ from orchestrator.llm.messages import AssistantTurn, ErrorAction, ModelError, Mo
 MAX_DELAY_MS = 3_600_000
 MAX_STEPS = 10_000
 MAX_CALLS = 128
-_KEPT_SCRIPTS = 64
+_CACHED_SCRIPTS = 64
 
 _ACTIONS = ("calls", "text", "result")
 
@@ -118,7 +118,7 @@ def _read(request: ModelRequest) -> tuple[list[Step], int]:
     return steps, skipped
 
 
-@lru_cache(maxsize=_KEPT_SCRIPTS)
+@lru_cache(maxsize=_CACHED_SCRIPTS)
 def _parse(text: str, *, already: int = 0) -> tuple[Step, ...]:
     """The steps of a script. It is kept: a run of a thousand steps has it read a thousand times."""
     try:
@@ -137,7 +137,7 @@ def _parse(text: str, *, already: int = 0) -> tuple[Step, ...]:
         raise _refusal(_problem(error, already)) from error
 
 
-@lru_cache(maxsize=_KEPT_SCRIPTS)
+@lru_cache(maxsize=_CACHED_SCRIPTS)
 def _is_list(text: str) -> bool:
     try:
         return isinstance(_load(text), list)

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from perdure.dev.errors import StackError
 
-LONGEST_LOG = 5 * 1024 * 1024
+MAX_LOG_BYTES = 5 * 1024 * 1024
 """Bytes of a log after which the next start of its process begins a new one; one old one is kept."""
 _PRIVATE = 0o600
 
@@ -88,7 +88,7 @@ class StateFolder:
     def open_log(self, name: str) -> IO[bytes]:
         """The log of a process that is about to start, to append to; one that grew too long is put aside."""
         file = self.log_file(name)
-        if file.exists() and file.stat().st_size > LONGEST_LOG:
+        if file.exists() and file.stat().st_size > MAX_LOG_BYTES:
             file.replace(file.with_suffix(".log.1"))
         return file.open("ab")
 

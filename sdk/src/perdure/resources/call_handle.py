@@ -29,9 +29,9 @@ from perdure.sync.proxy import SyncProxy, sync_method
 
 T = TypeVar("T")
 
-_OUTAGE = 300.0
+_OUTAGE_TOLERANCE = 300.0
 """Seconds that `poll` without a timeout outlasts an API that is away."""
-_PROMPT = 0.1
+_MIN_LONG_POLL = 0.1
 """An unchanged answer that comes faster than this (seconds) was no long poll."""
 
 
@@ -124,7 +124,7 @@ class AsyncCall(AsyncCallBase, Generic[T]):
         """
         clock = asyncio.get_running_loop().time
         deadline = None if timeout is None else clock() + timeout
-        backoff = Backoff(first=_PROMPT, longest=1.0)
+        backoff = Backoff(first=_MIN_LONG_POLL, longest=1.0)
         while self._snapshot.result_type is None:
             asked_at = clock()
             remaining = None if deadline is None else max(0.0, deadline - asked_at)
@@ -133,7 +133,7 @@ class AsyncCall(AsyncCallBase, Generic[T]):
                 break
             if deadline is not None and clock() >= deadline:
                 raise CallTimeoutError(self._snapshot, f"{timeout} s are over")
-            if clock() - asked_at < _PROMPT:
+            if clock() - asked_at < _MIN_LONG_POLL:
                 await asyncio.sleep(backoff.delay())
         return await self._finished()
 
@@ -146,7 +146,7 @@ class AsyncCall(AsyncCallBase, Generic[T]):
                 *("calls", self.id),
                 query={"wait": round(wait, 3)} if wait else None,
                 wait=wait,
-                patience=_OUTAGE if remaining is None else remaining,
+                patience=_OUTAGE_TOLERANCE if remaining is None else remaining,
             )
         )
 

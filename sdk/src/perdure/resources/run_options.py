@@ -21,7 +21,7 @@ from perdure.functions.references import AttachedFunction, full_name, to_attachm
 from perdure.http.json_codec import as_json, build
 from perdure.resources.results import JsonSchema
 
-_LONGEST_KEY = 256
+_MAX_KEY_LENGTH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,10 @@ def run_idempotency_key(options: RunOptions) -> str:
 def checked_key(key_given: str | None) -> str:
     """An idempotency key: the caller's own, or a new one. Raises `InvalidRequestError`."""
     key = key_given or uuid4().hex
-    if len(key) > _LONGEST_KEY or not (key.isascii() and key.isprintable()):
-        raise _unsendable(f"an idempotency key has 1 to {_LONGEST_KEY} printable ASCII characters.")
+    if len(key) > _MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):
+        raise _unsendable(
+            f"an idempotency key has 1 to {_MAX_KEY_LENGTH} printable ASCII characters."
+        )
     return key
 
 

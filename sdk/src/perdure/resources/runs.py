@@ -19,9 +19,9 @@ from perdure.sync.proxy import SyncProxy, sync_iterator, sync_method
 
 T = TypeVar("T")
 
-_OUTAGE = 300.0
+_OUTAGE_TOLERANCE = 300.0
 """Seconds that `poll` without a timeout outlasts an API that is away."""
-_PROMPT = 0.1
+_MIN_LONG_POLL = 0.1
 """An unchanged answer that comes faster than this (seconds) was no long poll."""
 
 
@@ -45,7 +45,7 @@ class AsyncRun(AsyncRunControl, AsyncRunReads, Generic[T]):
         """
         clock = asyncio.get_running_loop().time
         deadline = None if timeout is None else clock() + timeout
-        backoff = Backoff(first=_PROMPT, longest=1.0)
+        backoff = Backoff(first=_MIN_LONG_POLL, longest=1.0)
         while True:
             asked_at, before = clock(), self._snapshot.version
             remaining = None if deadline is None else max(0.0, deadline - asked_at)
@@ -54,7 +54,7 @@ class AsyncRun(AsyncRunControl, AsyncRunReads, Generic[T]):
                 return self._finished(snapshot)
             if deadline is not None and clock() >= deadline:
                 raise PollTimeoutError(snapshot, f"{timeout} s are over")
-            if snapshot.version == before and clock() - asked_at < _PROMPT:
+            if snapshot.version == before and clock() - asked_at < _MIN_LONG_POLL:
                 await asyncio.sleep(backoff.delay())
 
     async def _wait_for_change(self, remaining: float | None) -> RunSnapshot:
@@ -68,7 +68,7 @@ class AsyncRun(AsyncRunControl, AsyncRunReads, Generic[T]):
                 *("runs", self.id),
                 query={"wait": round(wait, 3), "until": "final"} if wait else None,
                 wait=wait,
-                patience=_OUTAGE if remaining is None else remaining,
+                patience=_OUTAGE_TOLERANCE if remaining is None else remaining,
             )
         )
 

@@ -15,7 +15,7 @@ from perdure.resources.results import JsonSchema, reader_for
 
 T = TypeVar("T")
 
-_LONGEST = 60.0
+_MAX_WAIT = 60.0
 """Seconds that the server works on an answer before it says 408."""
 
 
@@ -42,7 +42,7 @@ class AsyncStructuredOutput(OfCluster):
         fields = {"prompt": prompt, "result_schema": reader.schema, "model_id": model}
         body = build(CreateStructuredOutput, fields)
         response = await self._api.send(
-            "POST", "structured-output", body=body, wait=_LONGEST, repeatable=False
+            "POST", "structured-output", body=body, wait=_MAX_WAIT, repeatable=False
         )
         answer = read_json(response)
         if not cast(dict[str, object], answer).get("success"):

@@ -9,9 +9,9 @@ import pytest
 
 from orchestrator.rules.crash_loop import (
     FIRST_PAUSE,
-    LONGEST_PAUSE,
+    FREE_CRASHES,
+    MAX_PAUSE,
     RESET_SECONDS,
-    SPARED,
     CrashLoopBackoff,
 )
 from orchestrator.store.calls.outcomes import AtCapacity, Completed, Leased
@@ -31,7 +31,7 @@ async def registered(stage: Stage) -> None:
 async def test_the_next_call_waits_where_processes_died_in_a_row(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await die_often(stage, QUERY, SPARED)
+    await die_often(stage, QUERY, FREE_CRASHES)
     assert (await known(stage)).paused_until == 0
     with caplog.at_level(logging.WARNING):
         await die_often(stage, QUERY, 1)
@@ -44,7 +44,7 @@ async def test_the_next_call_waits_where_processes_died_in_a_row(
 
 
 async def test_a_call_that_was_lost_waits_at_no_cost_and_its_run_says_why(stage: Stage) -> None:
-    await die_often(stage, QUERY, SPARED + 2)
+    await die_often(stage, QUERY, FREE_CRASHES + 2)
     (ticket,) = await tickets(stage, QUERY)
     await go_by(stage)
     await die(stage, ticket)
@@ -52,20 +52,20 @@ async def test_a_call_that_was_lost_waits_at_no_cost_and_its_run_says_why(stage:
         answer = await taken(stage, ticket, token=token)
         assert isinstance(answer, AtCapacity)
         assert answer.seconds is not None
-        assert 0 < answer.seconds <= LONGEST_PAUSE
+        assert 0 < answer.seconds <= MAX_PAUSE
     row = await stage.call_row(ticket.call_id)
     assert (row["status"], row["attempts"], row["handouts"]) == ("pending", 1, 1)
     (waiting,) = await stage.events(ticket.run, "run.waiting")
     assert waiting["detail"] == "The process of sales.query died 5 times in a row."
     assert (waiting["kind"], waiting["function"]) == ("function", "query")
     assert waiting["retryAt"] is not None
-    await go_by(stage, LONGEST_PAUSE)
+    await go_by(stage, MAX_PAUSE)
     assert isinstance(await taken(stage, ticket), Leased)
     assert (await stage.look(ticket.run)).waiting_for is None
 
 
 async def test_a_new_call_is_looked_into_where_its_function_is_suspected(stage: Stage) -> None:
-    await die_often(stage, QUERY, SPARED + 3)
+    await die_often(stage, QUERY, FREE_CRASHES + 3)
     (ticket,) = await tickets(stage, QUERY)
     assert isinstance(await taken(stage, ticket, suspected=True), AtCapacity)
     other, _ = await tickets(stage, "sales_look", QUERY)
@@ -75,21 +75,21 @@ async def test_a_new_call_is_looked_into_where_its_function_is_suspected(stage: 
 
 async def test_function_workers_are_the_apis_to_count(stage: Stage) -> None:
     (ticket,) = await tickets(stage, QUERY)
-    for _ in range(SPARED + 2):
+    for _ in range(FREE_CRASHES + 2):
         await stage.hand_out(ticket.run, ticket.call_id)
         await stage.store.lost_leases.release_all_of(stage.cluster_id, "m1")
     assert await stage.rows(streaks) == []
-    await die_often(stage, QUERY, SPARED + 3)
-    assert (await stage.hand_out(ticket.run, ticket.call_id)).attempt == SPARED + 3
+    await die_often(stage, QUERY, FREE_CRASHES + 3)
+    assert (await stage.hand_out(ticket.run, ticket.call_id)).attempt == FREE_CRASHES + 3
 
 
 async def test_all_that_a_process_had_is_one_death_and_begins_again_in_turn(stage: Stage) -> None:
-    for _ in range(SPARED + 1):
+    for _ in range(FREE_CRASHES + 1):
         calls = await tickets(stage, QUERY, QUERY, "sales_look")
         await go_by(stage)
         await die(stage, *calls)
     query, look = await known(stage), await known(stage, "look")
-    assert (query.deaths, look.deaths) == (SPARED + 1, SPARED + 1)
+    assert (query.deaths, look.deaths) == (FREE_CRASHES + 1, FREE_CRASHES + 1)
     assert query.paused_until - look.paused_until == pytest.approx(1), (
         "whoever is alone shows what it does"
     )
@@ -120,9 +120,9 @@ async def test_machines_that_die_together_are_noted_at_once(stage: Stage) -> Non
 
 
 async def test_a_silent_death_can_be_one_too_many(stage: Stage) -> None:
-    await die_often(stage, QUERY, SPARED + 2)
+    await die_often(stage, QUERY, FREE_CRASHES + 2)
     (ticket,) = await tickets(stage, QUERY)
-    await go_by(stage, LONGEST_PAUSE)
+    await go_by(stage, MAX_PAUSE)
     await taken(stage, ticket, "silent")
     await go_by(stage)
     assert isinstance(await taken(stage, ticket, "another"), AtCapacity)
@@ -132,7 +132,7 @@ async def test_a_silent_death_can_be_one_too_many(stage: Stage) -> None:
         {"callId": ticket.call_id, "attempt": 1, "machineId": "silent"}
     ]
     await taken(stage, ticket, "another")
-    assert (await known(stage)).deaths == SPARED + 3
+    assert (await known(stage)).deaths == FREE_CRASHES + 3
 
 
 async def test_a_call_without_attempts_left_tells_its_death_too(stage: Stage) -> None:
@@ -144,16 +144,16 @@ async def test_a_call_without_attempts_left_tells_its_death_too(stage: Stage) ->
 
 
 async def test_a_result_ends_it(stage: Stage) -> None:
-    await die_often(stage, QUERY, SPARED + 3)
+    await die_often(stage, QUERY, FREE_CRASHES + 3)
     await stage.store.crash_loops.clear(task_queue_name(stage.cluster_id, "sales", "look"))
-    assert (await known(stage)).deaths == SPARED + 3
+    assert (await known(stage)).deaths == FREE_CRASHES + 3
     await stage.store.crash_loops.clear(task_queue_name(stage.cluster_id, "sales", "query"))
     assert await known(stage) == CrashLoopBackoff()
 
 
 async def test_what_is_long_ago_is_not_kept(stage: Stage) -> None:
-    await die_often(stage, QUERY, SPARED + 1)
-    await go_by(stage, RESET_SECONDS + LONGEST_PAUSE)
+    await die_often(stage, QUERY, FREE_CRASHES + 1)
+    await go_by(stage, RESET_SECONDS + MAX_PAUSE)
     await die_often(stage, "sales_look", 1)
     assert [row["function"] for row in await stage.rows(streaks)] == ["look"]
 
