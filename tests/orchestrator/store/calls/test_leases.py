@@ -23,8 +23,8 @@ class Process:
     room: int = 9
     machine_id: str = "the-worker"
 
-    def has_room(self, orders: Sequence[CallSchedule]) -> bool:
-        return len(orders) <= self.room
+    def has_capacity(self, calls: Sequence[CallSchedule]) -> bool:
+        return len(calls) <= self.room
 
 
 async def _record(stage: Stage, ref: RunRef, *names: str, maker: Process) -> RecordedStep:
