@@ -41,16 +41,16 @@ _OWN_ROUTE = "perdure.dialect_route"
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class ClientProfile:
     """What the server can expect of a client, beyond the format of its messages. Each dialect has one."""
 
-    heartbeats: bool
+    sends_heartbeats: bool
     """Its machines acknowledge a call and keep it. One that does not is believed until the call's timeout."""
-    hears_conflicts: bool
+    accepts_409: bool
     """It can be told that a result came too late; else it takes any refusal for a fault and reports that."""
-    learns_pace: bool
+    answer_first_poll_at_once: bool
     """It learns from the first answer how soon to ask again, and without one waits long: answer the first at once."""
-    gather: float
+    batch_seconds: float
     """Seconds to wait for further calls: its machines do not come back before all they took is done."""
     held_operations: frozenset[str] = frozenset()
     """Operations whose requests the dialect holds open even if the client asks for no wait."""
@@ -58,7 +58,9 @@ class Manner:
     """Query parameters by which the client asks for a wait, in seconds."""
 
 
-NATIVE = Manner(heartbeats=True, hears_conflicts=True, learns_pace=False, gather=0.0)
+NATIVE = ClientProfile(
+    sends_heartbeats=True, accepts_409=True, answer_first_poll_at_once=False, batch_seconds=0.0
+)
 
 
 class Credential(NamedTuple):
@@ -130,7 +132,7 @@ class Dialect:
     """For native routes, which serve the dialect too. Own routes are not translated."""
     rewrite: Callable[[Scope], Scope] | None = None
     """Changes the address before a route is looked for. Returns a new scope, or the same one unchanged."""
-    profile: Manner = NATIVE
+    profile: ClientProfile = NATIVE
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -151,17 +153,17 @@ def _dialect_in(scope: Scope) -> Dialect | None:
     return found
 
 
-def client_profile(request: Request) -> Manner:
+def client_profile(request: Request) -> ClientProfile:
     """What the server can expect of the client that sent the request."""
     dialect = dialect_of(request)
     return NATIVE if dialect is None else dialect.profile
 
 
-async def _client_profile(request: Request) -> Manner:
+async def _client_profile(request: Request) -> ClientProfile:
     return client_profile(request)
 
 
-ClientManner = Annotated[Manner, Depends(_client_profile)]
+RequestProfile = Annotated[ClientProfile, Depends(_client_profile)]
 """The manner of the request."""
 
 

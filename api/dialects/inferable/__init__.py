@@ -21,7 +21,7 @@ from api.dialects.inferable import (
     timeline,
 )
 from api.dialects.inferable.errors import render_error
-from api.dialects.inferable.paths import readdressed
+from api.dialects.inferable.paths import rewrite_path
 from api.dialects.inferable.translation import Operation
 from api.http.dialect import Dialect, DialectRequest
 
@@ -44,6 +44,6 @@ DIALECT = Dialect(
     authenticate=manner.authenticate,
     render_error=render_error,
     translate=answer,
-    rewrite=readdressed,
+    rewrite=rewrite_path,
     profile=manner.INFERABLE,
 )

@@ -7,23 +7,23 @@ from starlette.datastructures import Headers
 
 from api.access import SCHEMES, credential_in
 from api.auth.scopes import USER
-from api.http.dialect import NATIVE, Credential, Manner
+from api.http.dialect import NATIVE, ClientProfile, Credential
 
 SDK_VERSION_HEADER = "x-machine-sdk-version"
 _EARLIER_USER = "customer"
 """The scheme `custom`, as the clients up to 0.30.60 call it."""
 
-INFERABLE = Manner(
-    heartbeats=False,
-    hears_conflicts=False,
-    learns_pace=True,
-    gather=0.02,
+INFERABLE = ClientProfile(
+    sends_heartbeats=False,
+    accepts_409=False,
+    answer_first_poll_at_once=True,
+    batch_seconds=0.02,
     held_operations=frozenset({"get_run", "get_timeline"}),
     wait_parameters=("wait", "waitTime"),
 )
 
 
-def manner_of(headers: Headers) -> Manner:
+def inferable_profile(headers: Headers) -> ClientProfile:
     """Who names the version of its SDK, or sends a key without a scheme, gets the Inferable manner; and who sends a
     token in the scheme that only its earlier clients know.
     """
@@ -35,7 +35,7 @@ def manner_of(headers: Headers) -> Manner:
 
 def matches(headers: Headers, _path: str) -> bool:
     """Whether a client of Inferable sent the request."""
-    return manner_of(headers) is INFERABLE
+    return inferable_profile(headers) is INFERABLE
 
 
 def authenticate(request: Request) -> Credential | None:

@@ -16,7 +16,7 @@ _PATH_ALIASES = (
 _EVENT = re.compile(r"(/clusters/[^/]+)/events/([^/:]+)(?::(\d{1,15}))?[^/]*/meta")
 
 
-def readdressed(scope: Scope) -> Scope:
+def rewrite_path(scope: Scope) -> Scope:
     """The request at our address: slashes at the beginning of the path are one, and some nouns have other names."""
     path = "/" + scope["path"].lstrip("/")
     for theirs, ours in _PATH_ALIASES:

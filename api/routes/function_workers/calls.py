@@ -22,7 +22,7 @@ from api.dependencies import (
     Services,
     services_of,
 )
-from api.http.dialect import ClientManner, Manner
+from api.http.dialect import ClientProfile, RequestProfile
 from api.http.errors import ApiError
 from api.http.openapi import problems
 from api.http.responses import reply
@@ -115,11 +115,11 @@ class _PollingWorker:
 
     cluster_id: str
     id: str
-    profile: Manner
+    profile: ClientProfile
 
 
 async def _polling_worker_of(
-    cluster_id: Cluster, machine_id: MachineId, profile: ClientManner
+    cluster_id: Cluster, machine_id: MachineId, profile: RequestProfile
 ) -> _PollingWorker:
     return _PollingWorker(cluster_id, machine_id, profile)
 
@@ -147,8 +147,10 @@ async def poll_calls(
     """
     names = await _registered_functions(services, machine, wanted)
     wait = min(wanted.wait, services.settings.max_wait_seconds)
-    heartbeats = machine.profile.heartbeats
-    if machine.profile.learns_pace and not services.liveness.knows(machine.cluster_id, machine.id):
+    heartbeats = machine.profile.sends_heartbeats
+    if machine.profile.answer_first_poll_at_once and not services.liveness.knows(
+        machine.cluster_id, machine.id
+    ):
         wait = 0
     await services.liveness.touch(
         machine.cluster_id, machine.id, heartbeats=heartbeats, seconds=wait + _LIVENESS_SECONDS
@@ -162,7 +164,7 @@ async def poll_calls(
             limit=wanted.limit,
             wait=wait,
             disconnected=disconnected,
-            batch_seconds=machine.profile.gather,
+            batch_seconds=machine.profile.batch_seconds,
         )
     finally:
         watch.cancel()
@@ -256,7 +258,7 @@ async def keep_call(
     responses=problems(404, 409, body=True),
 )
 async def post_result(
-    lease: CurrentLease, request: PostResult, services: Services, profile: ClientManner
+    lease: CurrentLease, request: PostResult, services: Services, profile: RequestProfile
 ) -> Response:
     """Hand in what a function returned or raised. 409: too late, a second time, or from another machine; the result
     was not taken.
@@ -264,7 +266,7 @@ async def post_result(
     try:
         await services.calls.post_result(lease.cluster_id, lease.call_id, lease.machine_id, request)
     except SupersededError:
-        if profile.hears_conflicts:
+        if profile.accepts_409:
             raise
         await services.store.calls.log_superseded(lease.cluster_id, lease.call_id, lease.machine_id)
     services.dispatcher.release(lease.call_id)

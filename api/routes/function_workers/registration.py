@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Response
 from api.access import forbidden
 from api.auth.scopes import granted_scopes
 from api.dependencies import Cluster, Key, KeyedRoute, MachineId, Services
-from api.http.dialect import ClientManner
+from api.http.dialect import RequestProfile
 from api.http.openapi import problems
 from api.http.responses import reply
 from orchestrator.runtime.clock import now_ms
@@ -33,7 +33,7 @@ async def register_machine(
     machine_id: MachineId,
     services: Services,
     key: Key,
-    profile: ClientManner,
+    profile: RequestProfile,
 ) -> Response:
     """Replace what this machine offers of a service; other machines' functions of it stay as they are.
 
@@ -45,7 +45,7 @@ async def register_machine(
         key.cluster_id,
         machine_id,
         request,
-        heartbeats=profile.heartbeats,
+        heartbeats=profile.sends_heartbeats,
         alive_until=now_ms() + _FIRST_POLL_MS,
     )
     services.liveness.invalidate(key.cluster_id, machine_id)
