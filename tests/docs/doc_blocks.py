@@ -29,7 +29,7 @@ class Block:
     page: str
     line: int
     language: str
-    words: tuple[str, ...]
+    options: tuple[str, ...]
     text: str
 
     @property
@@ -39,7 +39,7 @@ class Block:
     @property
     def file_name(self) -> str | None:
         """Where `file=` says that the block goes."""
-        given = [word.removeprefix("file=") for word in self.words if word.startswith("file=")]
+        given = [word.removeprefix("file=") for word in self.options if word.startswith("file=")]
         return given[0] if given else None
 
 
@@ -57,7 +57,7 @@ def blocks_of(page: Path) -> Iterator[Block]:
             page=str(page.relative_to(REPOSITORY)),
             line=text.count("\n", 0, found.start()) + 1,
             language=language,
-            words=tuple(words),
+            options=tuple(words),
             text=found["text"],
         )
 
@@ -74,7 +74,7 @@ def with_next(wanted: str, word: str = "") -> list[tuple[Block, Block | None]]:
     return [
         (block, after if after is not None and after.page == block.page else None)
         for block, after in zip(blocks, following, strict=True)
-        if block.language == wanted and (not word or word in block.words)
+        if block.language == wanted and (not word or word in block.options)
     ]
 
 

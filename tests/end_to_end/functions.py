@@ -14,7 +14,7 @@ DIARY = "PERDURE_TEST_DIARY"
 service = Service("e2e")
 
 
-def note(kind: str, **facts: object) -> None:
+def write_diary(kind: str, **facts: object) -> None:
     with Path(os.environ[DIARY]).open("a") as diary:
         diary.write(json.dumps({"kind": kind, **facts}) + "\n")
 
@@ -22,9 +22,9 @@ def note(kind: str, **facts: object) -> None:
 @service.function(timeout=60, retries=5)
 async def work(run: str, step: int, context: Context) -> str:
     """Take a moment, and say so."""
-    note("begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    write_diary("begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
     await asyncio.sleep(0.15)
-    note("ended", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    write_diary("ended", run=run, step=step, call=context.call_id, attempt=context.attempt)
     return f"{run}/{step}"
 
 
@@ -44,7 +44,7 @@ async def hangs() -> str:
 @service.function(timeout=60, retries=1)
 def exits(run: str) -> str:
     """End the process the first time."""
-    note("begun", run=run)
+    write_diary("begun", run=run)
     if sum(1 for line in Path(os.environ[DIARY]).read_text().splitlines() if run in line) == 1:
         os._exit(3)
     return "second time"
@@ -65,18 +65,18 @@ async def returns_an_object() -> object:
 @service.function(timeout=60)
 async def waits(run: str, context: Context) -> str:
     """Run until cancelled."""
-    note("begun", run=run)
+    write_diary("begun", run=run)
     try:
         await asyncio.Event().wait()
     finally:
-        note("cancelled", run=run, cancelled=context.cancelled.is_set())
+        write_diary("cancelled", run=run, cancelled=context.cancelled.is_set())
     return "never"
 
 
 @service.function(timeout=60)
 async def asks(run: str, amount: int, context: Context) -> str | ApprovalRequest:
     """Ask a person first."""
-    note("begun", run=run, call=context.call_id, approved=context.approved, amount=amount)
+    write_diary("begun", run=run, call=context.call_id, approved=context.approved, amount=amount)
     if not context.approved:
         return approval_request(f"Pay {amount}?")
     return f"paid {amount}"
@@ -84,7 +84,7 @@ async def asks(run: str, amount: int, context: Context) -> str | ApprovalRequest
 
 @service.on_status_change
 async def told(change: StatusChange) -> None:
-    note(
+    write_diary(
         "told", run=change.run_id, id=change.id, transition=change.transition, status=change.status
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from perdure import Context, Service, StatusChange
-from tests.end_to_end.functions import note
+from tests.end_to_end.functions import write_diary
 
 service = Service("inside")
 
@@ -13,15 +13,15 @@ service = Service("inside")
 @service.function(timeout=60, retries=5)
 async def work(run: str, step: int, context: Context) -> str:
     """Take a moment, and say so."""
-    note("begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    write_diary("begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
     await asyncio.sleep(0.15)
-    note("ended", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    write_diary("ended", run=run, step=step, call=context.call_id, attempt=context.attempt)
     return f"{run}/{step}"
 
 
 @service.on_status_change
 async def told(change: StatusChange) -> None:
-    note("told", run=change.run_id, id=change.id, transition=change.transition)
+    write_diary("told", run=change.run_id, id=change.id, transition=change.transition)
 
 
 @service.function(timeout=600)

@@ -13,7 +13,7 @@ from perdure.contract import MessageType, RunStatus
 from tests.end_to_end.conftest import World, start_worker, until
 
 pytestmark = pytest.mark.timeout(120)
-TOLD = FunctionReference(service="e2e", function="told")
+STATUSES = FunctionReference(service="e2e", function="told")
 
 
 class Finding(BaseModel):
@@ -108,11 +108,11 @@ async def test_a_cancel_reaches_a_running_function(world: World, client: AsyncPe
     run = await client.create_run(
         json.dumps(script), model="scripted/inline", functions=["e2e_waits"]
     )
-    await until(lambda: bool(world.noted("begun", "waits-1")))
+    await until(lambda: bool(world.diary_lines("begun", "waits-1")))
     await run.cancel()
     with pytest.raises(RunCancelledError):
         await run.poll(timeout=30)
-    await until(lambda: bool(world.noted("cancelled", "waits-1")), seconds=15)
+    await until(lambda: bool(world.diary_lines("cancelled", "waits-1")), seconds=15)
 
 
 async def test_a_run_says_within_seconds_that_nobody_offers_its_function(
@@ -130,7 +130,7 @@ async def test_a_run_says_within_seconds_that_nobody_offers_its_function(
         ),
         model="scripted/inline",
         functions=["e2e_work"],
-        on_status_change=TOLD,
+        on_status_change=STATUSES,
     )
     try:
         async for event in run.events():
@@ -146,8 +146,8 @@ async def test_a_run_says_within_seconds_that_nobody_offers_its_function(
     done = await run.poll(timeout=60)
     assert done.result == "end"
     # The handler was away as well: it is told late, but of everything and in order.
-    await until(lambda: len(world.noted("told", run.id)) >= 2)
-    assert [line["transition"] for line in world.noted("told", run.id)] == [1, 2]
+    await until(lambda: len(world.diary_lines("told", run.id)) >= 2)
+    assert [line["transition"] for line in world.diary_lines("told", run.id)] == [1, 2]
 
 
 async def test_a_model_in_trouble_is_waited_for_and_said_so(client: AsyncPerdure) -> None:

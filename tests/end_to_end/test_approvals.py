@@ -68,10 +68,12 @@ async def test_a_decision_is_carried_out_although_a_process_was_killed(
 
     done = await run.poll(timeout=90)
     assert (done.status, done.result) == (RunStatus.DONE, "over")
-    begun = [(line["approved"], line["amount"]) for line in world.noted("begun", name)]
+    begun = [(line["approved"], line["amount"]) for line in world.diary_lines("begun", name)]
     assert begun == [(False, 100), (True, 50)]
-    await until(lambda: len({line["transition"] for line in world.noted("told", run.id)}) == 4)
-    told = {line["transition"]: line["status"] for line in world.noted("told", run.id)}
+    await until(
+        lambda: len({line["transition"] for line in world.diary_lines("told", run.id)}) == 4
+    )
+    told = {line["transition"]: line["status"] for line in world.diary_lines("told", run.id)}
     assert [told[number] for number in sorted(told)] == ["running", "paused", "running", "done"]
 
 
@@ -82,6 +84,6 @@ async def test_a_waiting_run_wakes_at_once(world: World, client: AsyncPerdure) -
     done = await run.poll(timeout=30)
     assert time.monotonic() - began < 5, "on a busy machine; by itself it takes a tenth of a second"
     assert done.status is RunStatus.DONE
-    assert len(world.noted("begun", "asks-soon")) == 1
+    assert len(world.diary_lines("begun", "asks-soon")) == 1
     (denied,) = [event async for event in run.events() if event.type == "call.denied"]
     assert denied.data["reason"] == "not today"

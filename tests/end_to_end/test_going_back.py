@@ -54,10 +54,10 @@ async def test_an_edit_stops_the_function_that_works_for_the_old_text(
     run = await client.create_run(
         json.dumps(script), model="scripted/inline", functions=["e2e_waits"]
     )
-    await until(lambda: bool(world.noted("begun", name)))
+    await until(lambda: bool(world.diary_lines("begun", name)))
     await _edit(api, run.id, json.dumps([{"text": "without it"}]))
     assert (await run.poll(timeout=30)).result == "without it"
-    await until(lambda: bool(world.noted("cancelled", name)), seconds=20)
+    await until(lambda: bool(world.diary_lines("cancelled", name)), seconds=20)
 
 
 async def test_a_deleted_run_stops_its_function_and_leaves_nothing(
@@ -69,11 +69,11 @@ async def test_a_deleted_run_stops_its_function_and_leaves_nothing(
     run = await client.create_run(
         json.dumps(script), model="scripted/inline", functions=["e2e_waits"]
     )
-    await until(lambda: bool(world.noted("begun", name)))
+    await until(lambda: bool(world.diary_lines("begun", name)))
     assert (await api.delete(f"/{run.id}")).status_code == 204
     assert (await api.get(f"/{run.id}")).status_code == 404
     anew = await client.create_run(
         json.dumps([{"text": "anew"}]), model="scripted/inline", id=run.id
     )
     assert (await anew.poll(timeout=30)).result == "anew"
-    await until(lambda: bool(world.noted("cancelled", name)), seconds=20)
+    await until(lambda: bool(world.diary_lines("cancelled", name)), seconds=20)

@@ -25,7 +25,11 @@ async def test_a_run_survives_the_worker_that_hosts_its_function(
         on_status_change=FunctionReference(service="inside", function="told"),
     )
     await until(
-        lambda: len(world.noted("begun", "hosted")) > len(world.noted("ended", "hosted")) > 1
+        lambda: (
+            len(world.diary_lines("begun", "hosted"))
+            > len(world.diary_lines("ended", "hosted"))
+            > 1
+        )
     )
     world.kill("workers")
 
@@ -36,11 +40,13 @@ async def test_a_run_survives_the_worker_that_hosts_its_function(
     assert [event.version for event in events] == list(range(1, len(events) + 1))
     results = Counter(event.data["callId"] for event in events if event.type == "call.finished")
     assert list(results.values()) == [1] * STEPS
-    begun = Counter(line["call"] for line in world.noted("begun", "hosted"))
+    begun = Counter(line["call"] for line in world.diary_lines("begun", "hosted"))
     again = [call for call, times in begun.items() if times > 1]
     assert len(again) <= 1, "no more than the call whose process died in it"
     assert sum(begun.values()) <= STEPS + 1
-    await until(lambda: {line["transition"] for line in world.noted("told", run.id)} == {1, 2})
+    await until(
+        lambda: {line["transition"] for line in world.diary_lines("told", run.id)} == {1, 2}
+    )
 
 
 async def test_a_hosted_function_is_called_directly_too(client: AsyncPerdure) -> None:

@@ -25,9 +25,11 @@ async def test_a_run_survives_a_killed(victim: str, world: World, client: AsyncP
         functions=["e2e_work"],
         on_status_change=FunctionReference(service="e2e", function="told"),
     )
-    await until(lambda: len(world.noted("ended", name)) >= 2)
+    await until(lambda: len(world.diary_lines("ended", name)) >= 2)
     if victim == "function worker":
-        await until(lambda: len(world.noted("begun", name)) > len(world.noted("ended", name)))
+        await until(
+            lambda: len(world.diary_lines("begun", name)) > len(world.diary_lines("ended", name))
+        )
         world.replace_worker()
     else:
         world.kill(victim)
@@ -56,8 +58,10 @@ async def _check_events(world: World, run_id: str, client: AsyncPerdure, name: s
 
     transitions = [event.data["transition"] for event in events if event.type == "run.status"]
     assert transitions == [1, 2]
-    await until(lambda: {line["transition"] for line in world.noted("told", run_id)} == {1, 2})
-    order = list(dict.fromkeys(line["transition"] for line in world.noted("told", run_id)))
+    await until(
+        lambda: {line["transition"] for line in world.diary_lines("told", run_id)} == {1, 2}
+    )
+    order = list(dict.fromkeys(line["transition"] for line in world.diary_lines("told", run_id)))
     assert order == [1, 2], "told in order"
 
 
@@ -71,7 +75,7 @@ async def test_a_run_survives_a_killed_supervisor(tmp_path: Path) -> None:
             model="scripted/billed",
             functions=["e2e_work"],
         )
-        await until(lambda: len(before.noted("ended", "supervisor")) >= 2)
+        await until(lambda: len(before.diary_lines("ended", "supervisor")) >= 2)
         before.dev.kill()
         before.dev.wait()
         before.worker.kill()

@@ -25,8 +25,8 @@ async def http(world: World) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-async def _told(receiver: Receiver, count: int) -> None:
-    await until(lambda: len(receiver.told) >= count, seconds=40)
+async def _received(receiver: Receiver, count: int) -> None:
+    await until(lambda: len(receiver.received) >= count, seconds=40)
 
 
 async def _settled(http: httpx2.AsyncClient, run: str) -> list[dict[str, Any]]:
@@ -49,19 +49,22 @@ async def test_a_receiver_that_was_away_is_told_everything_in_order(
         url, port = receiver.url(), receiver.port
         made = await http.post("/runs", json=body | {"onStatusChange": {"webhook": {"url": url}}})
         run = made.json()["id"]
-        await _told(receiver, 1)
+        await _received(receiver, 1)
     waited = await http.get(f"/runs/{run}", params={"wait": 20, "until": "final"})
     assert waited.json()["status"] == "done", "a receiver that is away held the run up"
     async with receiving(port=port) as receiver:
-        await _told(receiver, 2)
+        await _received(receiver, 2)
         deliveries = await _settled(http, run)
-        assert [told.headers["webhook-id"] for told in receiver.told] == [f"{run}:1", f"{run}:2"]
-        changes = [told.verified(secret) for told in receiver.told]
+        assert [told.headers["webhook-id"] for told in receiver.received] == [
+            f"{run}:1",
+            f"{run}:2",
+        ]
+        changes = [told.verified(secret) for told in receiver.received]
         assert [change["status"] for change in changes] == ["running", "done"]
         assert changes[-1]["result"] == "Hello."
         assert [one["status"] for one in deliveries] == ["delivered", "delivered"]
         assert deliveries[0]["attempts"] >= 2
         resent = await http.post(f"/runs/{run}/deliveries/1/resend")
         assert resent.status_code == 200
-        await _told(receiver, 3)
-        assert receiver.told[2].verified(secret) == changes[0]
+        await _received(receiver, 3)
+        assert receiver.received[2].verified(secret) == changes[0]

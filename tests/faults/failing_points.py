@@ -12,7 +12,7 @@ from perdure import AsyncPerdure
 from tests.faults.checker.evidence import gather
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.ground.ground import Ground, laid_out
-from tests.faults.ground.load import all_told
+from tests.faults.ground.load import all_delivered
 from tests.faults.wishes import Person, always, deciding
 
 API_POINTS = (
@@ -43,7 +43,7 @@ async def fail_at_every_point(
     async with laid_out(folder, database_url=database_url, parts=parts) as ground:
         async with ground.client() as client:
             await _fail(ground, client, runs)
-        await all_told(ground)
+        await all_delivered(ground)
         evidence = await gather(ground)
     return {
         point: judge(f"killed at {point}", evidence, only=_names(point, runs)) for point in POINTS

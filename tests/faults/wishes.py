@@ -37,16 +37,16 @@ class Person:
     async def send(self, run: str, text: str) -> str:
         """A follow-up; its id."""
         message = await (await self._client.get_run(run)).send(text)
-        self._wished(SENT, run, id=message.id, text=text)
+        self._record(SENT, run, id=message.id, text=text)
         return message.id
 
     async def edit(self, run: str, message_id: str, text: str) -> None:
         """Another text for a message, the run to go on from there."""
         await (await self._client.get_run(run)).edit_message(message_id, text)
-        self._ground.wishes[:] = [
-            wish for wish in self._ground.wishes if wish.get("id") != message_id
+        self._ground.requests[:] = [
+            wish for wish in self._ground.requests if wish.get("id") != message_id
         ]
-        self._wished(EDITED, run, id=message_id, text=text)
+        self._record(EDITED, run, id=message_id, text=text)
 
     async def cancel(self, run: str) -> None:
         """An end, unless the run was faster."""
@@ -54,7 +54,7 @@ class Person:
             await self._client.cancel_run(run, "nobody needs it")
         except ConflictError:
             return
-        self._wished(CANCELLED, run)
+        self._record(CANCELLED, run)
 
     async def decide(self, one: PendingApproval, *, approve: bool) -> None:
         """A word on a call. A conflict is a word that was taken before and answered by nobody."""
@@ -64,7 +64,7 @@ class Person:
         except ConflictError as error:
             if error.code != "already_decided":
                 return
-        self._wished(APPROVED if approve else DENIED, one.run_id, id=one.call_id)
+        self._record(APPROVED if approve else DENIED, one.run_id, id=one.call_id)
 
     async def pending(self) -> list[PendingApproval]:
         """What waits for a person."""
@@ -77,17 +77,17 @@ class Person:
 
         A call is decided once: the word given first is the one sent.
         """
-        words: dict[str, bool] = {}
+        decisions: dict[str, bool] = {}
         while True:
             for one in [one for one in await self.pending() if one.run_id.startswith(whose)]:
-                approve = words.setdefault(one.call_id, decide(one))
+                approve = decisions.setdefault(one.call_id, decide(one))
                 await self.decide(one, approve=approve)
             await asyncio.sleep(_POLL_SECONDS)
 
-    def _wished(self, kind: str, run: str, **facts: str) -> None:
+    def _record(self, kind: str, run: str, **facts: str) -> None:
         wish = {"kind": kind, "run": run, **facts}
-        if wish not in self._ground.wishes:
-            self._ground.wishes.append(wish)
+        if wish not in self._ground.requests:
+            self._ground.requests.append(wish)
 
 
 @asynccontextmanager

@@ -86,7 +86,7 @@ class ApiDouble:
         self.results: dict[str, list[dict[str, Any]]] = {}
         self.beats: dict[str, int] = {}
         self.blobs: list[dict[str, Any]] = []
-        self.unwanted: set[str] = set()
+        self.cancelled_calls: set[str] = set()
         self.superseded: set[str] = set()
         self.cut_stream_after: int | None = None
         self.answers_early = False
@@ -334,7 +334,7 @@ class ApiDouble:
         if call_id in self.superseded:
             return problem(409, "superseded", "Somebody else has the call.")
         self.beats[call_id] = self.beats.get(call_id, 0) + 1
-        return JSONResponse({"cancelled": call_id in self.unwanted})
+        return JSONResponse({"cancelled": call_id in self.cancelled_calls})
 
     async def _result(self, seen: Seen, call_id: str) -> Response:
         if call_id in self.superseded:

@@ -100,7 +100,7 @@ def functions(context: Context, change: StatusChange) -> None:
     del plain
 
 
-def sync_face(client: Perdure) -> None:
+def sync_proxy(client: Perdure) -> None:
     typed = client.create_run("?", result_schema=Finding, functions=[bare, configured, "a_b"])
     assert_type(typed, Run[Finding])
     assert_type(typed.poll(), RunResult[Finding])
@@ -152,7 +152,7 @@ def sync_nouns(client: Perdure, run: Run[JsonValue]) -> None:
     assert_type(run.feedback(score=1), None)
 
 
-async def async_face(client: AsyncPerdure) -> None:
+async def async_client(client: AsyncPerdure) -> None:
     typed = await client.create_run("?", result_schema=Finding, metadata={"a": "b"})
     assert_type(typed, AsyncRun[Finding])
     assert_type((await typed.poll()).result, Finding | None)

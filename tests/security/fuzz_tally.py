@@ -140,11 +140,11 @@ def _operations(played: list[Tally]) -> list[str]:
 def write(tallies: Iterable[Tally]) -> None:
     """Keep the figures, and put their tables into the page."""
     kept = list(tallies)
-    FIGURES.write_text(json.dumps([_said(tally) for tally in kept], indent=1) + "\n")
+    FIGURES.write_text(json.dumps([_message(tally) for tally in kept], indent=1) + "\n")
     PAGE.write_text(_BLOCK.sub(lambda m: m[1] + tables(kept) + m[2], PAGE.read_text()))
 
 
-def _said(tally: Tally) -> dict[str, Any]:
+def _message(tally: Tally) -> dict[str, Any]:
     return {each.name: getattr(tally, each.name) for each in fields(tally)}
 
 

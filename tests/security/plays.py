@@ -32,7 +32,7 @@ async def ends(vault: Vault) -> list[str]:
     for run in started:
         ended = await vault.until(run, "done", "failed", "paused")
         reached.append(ended["status"])
-        await vault.look_everywhere(run)
+        await vault.search_everywhere(run)
     return reached
 
 
@@ -43,7 +43,7 @@ async def looks(vault: Vault) -> Any:
     token = {"authorization": f"custom {vault.canaries.known['token']}"}
     run = await vault.run(_calls("look"), "look", headers=token)
     await vault.until(run, "done")
-    await vault.look_everywhere(run)
+    await vault.search_everywhere(run)
     calls = await vault.ask("GET", f"{cluster}/runs/{run}/calls")
     return calls.json()["items"][0]["result"]
 
@@ -55,9 +55,9 @@ async def hook(vault: Vault) -> list[str]:
     target = {"webhook": {"url": vault.receiver.url()}}
     run = await vault.run('[{"text": "told"}]', onStatusChange=target)
     await vault.until(run, "done")
-    await until(lambda: len(vault.receiver.told) > 1)
-    await vault.look_everywhere(run)
-    return [repr(one) for one in vault.receiver.told]
+    await until(lambda: len(vault.receiver.received) > 1)
+    await vault.search_everywhere(run)
+    return [repr(one) for one in vault.receiver.received]
 
 
 async def keys(vault: Vault) -> int:

@@ -17,7 +17,7 @@ from orchestrator.llm.messages import ErrorAction, ModelError
 from orchestrator.schema import compile_schema, require_acceptable
 from orchestrator.schema.validator import compile_validator
 from tests.support.anthropic_server import AnthropicServer, serving
-from tests.support.asking import KEY, ask, script
+from tests.support.asking import KEY, generate, script
 from workers.models.anthropic.client import AnthropicModels
 
 IMMEDIATE_SECONDS = 3.0
@@ -144,7 +144,7 @@ async def test_a_models_input_without_an_end_is_an_answer_that_cannot_be_read(
     block: dict[str, Any] = {"type": "tool_use", "id": "t", "name": "shop_prices", "input": {}}
     started = time.perf_counter()
     with pytest.raises(ModelError) as caught:
-        await ask(provider, script({"content": [{**block, "partial_json": deep}]}))
+        await generate(provider, script({"content": [{**block, "partial_json": deep}]}))
     assert time.perf_counter() - started < IMMEDIATE_SECONDS
     assert caught.value.action is ErrorAction.RETRY
     assert "could not be read" in caught.value.reason

@@ -50,7 +50,7 @@ async def played(folder: Path, *, database_url: str = "", data: Path | None = No
             "requests to the model": vault.requests(),
             "webhooks": repr(done["hook"]).encode(),
             "answers of the API": b"".join(vault.answers),
-            **_said_by_commands(vault),
+            **_printed_by_commands(vault),
             **vault.files(folder / "data"),  # while it runs: journals and all
         }
     if database_url:  # what it holds in memory is in its files only then
@@ -61,7 +61,7 @@ async def played(folder: Path, *, database_url: str = "", data: Path | None = No
     return Evidence(vault.canaries, done, places | vault.logs())
 
 
-def _said_by_commands(vault: Vault) -> dict[str, bytes]:
+def _printed_by_commands(vault: Vault) -> dict[str, bytes]:
     commands = (
         ("runs", "list"),
         ("runs", "get", "run-one"),

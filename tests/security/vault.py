@@ -85,7 +85,7 @@ class Vault:
                     return dict(answer.json())
                 assert answer.json()["status"] in {"pending", "running"}, answer.text
 
-    async def look_everywhere(self, run: str) -> None:
+    async def search_everywhere(self, run: str) -> None:
         """Read all that the API says of a run."""
         for what in ("", "/events", "/messages", "/timeline", "/calls", "/deliveries", "/blobs"):
             await self.ask("GET", f"{self.cluster}/runs/{run}{what}")

@@ -25,16 +25,16 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.state = StateFolder.create(folder / "state")
-        self.said: list[str] = []
+        self.lines: list[str] = []
         self.supervisor = Supervisor(
             self.state,
             ProcessRecord(self.state.process_record),
-            self.said.append,
+            self.lines.append,
             first_delay=0.02,
             longest_delay=0.1,
         )
 
-    def keep(self, name: str, code: str, *, grace: float = 5.0) -> None:
+    def supervise(self, name: str, code: str, *, grace: float = 5.0) -> None:
         self.supervisor.supervise(
             Child(
                 name=name,
@@ -72,17 +72,17 @@ STUBBORN = (
 async def test_a_child_that_keeps_dying_is_started_again_and_each_death_is_said(
     stage: Stage,
 ) -> None:
-    stage.keep("moth", "raise SystemExit(3)")
+    stage.supervise("moth", "raise SystemExit(3)")
     await until(lambda: stage.supervisor.crashes.get("moth", 0) >= 4)
-    assert len(stage.said) >= 4
-    assert all("moth exited with code 3" in line for line in stage.said)
-    assert all(str(stage.state.log_file("moth")) in line for line in stage.said)
+    assert len(stage.lines) >= 4
+    assert all("moth exited with code 3" in line for line in stage.lines)
+    assert all(str(stage.state.log_file("moth")) in line for line in stage.lines)
 
 
 async def test_children_stop_in_the_reverse_order_of_their_start(stage: Stage) -> None:
     order = stage.folder / "order"
     for name in ("first", "second", "third"):
-        stage.keep(
+        stage.supervise(
             name,
             "import signal, sys\n"
             f"def stop(*_):\n    open({str(order)!r}, 'a').write('{name} '); sys.exit()\n"
@@ -91,21 +91,21 @@ async def test_children_stop_in_the_reverse_order_of_their_start(stage: Stage) -
         await stage.pid_of(name)
     await stage.supervisor.stop()
     assert order.read_text().split() == ["third", "second", "first"]
-    assert stage.said == []
+    assert stage.lines == []
 
 
 async def test_a_child_that_does_not_stop_is_killed_after_its_grace(stage: Stage) -> None:
-    stage.keep("mule", STUBBORN, grace=0.3)
+    stage.supervise("mule", STUBBORN, grace=0.3)
     pid = await stage.pid_of("mule")
     began = time.monotonic()
     await stage.supervisor.stop()
     assert time.monotonic() - began >= 0.3
     assert not is_alive(pid)
-    assert stage.said == ["mule does not stop: killed."]
+    assert stage.lines == ["mule does not stop: killed."]
 
 
 async def test_what_a_dead_child_left_behind_is_ended_too(stage: Stage) -> None:
-    stage.keep(
+    stage.supervise(
         "parent",
         "import subprocess, sys\n"
         "p = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
@@ -123,12 +123,12 @@ async def test_an_executable_that_is_missing_reads_so_in_the_log(stage: Stage) -
         Child(name="ghost", argv=("/no/such/thing",), environment=clean_environment())
     )
     await until(lambda: stage.supervisor.crashes.get("ghost"))
-    assert "exited with code 127" in stage.said[0]
+    assert "exited with code 127" in stage.lines[0]
     assert "/no/such/thing cannot be started: No such file or directory." in stage.log("ghost")
 
 
 async def test_nothing_is_started_again_after_a_stop(stage: Stage) -> None:
-    stage.keep("moth", "raise SystemExit(3)")
+    stage.supervise("moth", "raise SystemExit(3)")
     await until(lambda: stage.supervisor.crashes.get("moth"))
     await stage.supervisor.stop()
     assert stage.supervisor.pid("moth") is None
@@ -136,7 +136,7 @@ async def test_nothing_is_started_again_after_a_stop(stage: Stage) -> None:
 
 
 async def test_running_children_are_recorded_and_ended_ones_are_not(stage: Stage) -> None:
-    stage.keep("one", WAITS)
+    stage.supervise("one", WAITS)
     pid = await stage.pid_of("one")
     assert f'"pid": {pid}' in stage.state.process_record.read_text()
     await stage.supervisor.stop()
@@ -145,7 +145,7 @@ async def test_running_children_are_recorded_and_ended_ones_are_not(stage: Stage
 
 async def test_a_log_that_grew_too_long_is_put_aside_at_the_next_start(stage: Stage) -> None:
     stage.state.log_file("one").write_bytes(b"x" * (MAX_LOG_BYTES + 1))
-    stage.keep("one", WAITS)
+    stage.supervise("one", WAITS)
     await stage.pid_of("one")
     assert stage.log("one") == "up\n"
     assert stage.state.log_file("one").with_suffix(".log.1").stat().st_size == MAX_LOG_BYTES + 1

@@ -78,7 +78,7 @@ class AnthropicServer:
         headers = {key.decode(): value.decode() for key, value in scope["headers"]}
         body: Body = json.loads(await _read(receive))
         problem = _problem(scope, headers, body)
-        self._note(headers, body)
+        self._record(headers, body)
         self.answering.set()
         if problem is not None:
             await _refuse(send, *problem)
@@ -89,7 +89,7 @@ class AnthropicServer:
             return
         await self._stream(entry, body, receive, send)
 
-    def _note(self, headers: dict[str, str], body: Body) -> None:
+    def _record(self, headers: dict[str, str], body: Body) -> None:
         self.headers.append(headers)
         self.requests.append(body)
         if self.record is not None:

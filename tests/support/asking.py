@@ -33,14 +33,14 @@ def script(*entries: Mapping[str, Any]) -> UserTurn:
     return UserTurn(texts=(json.dumps(entries),))
 
 
-async def ask(provider: AnthropicModels, *turns: Turn, **changes: Any) -> ModelResponse:
+async def generate(provider: AnthropicModels, *turns: Turn, **changes: Any) -> ModelResponse:
     model = provider.model("claude-sonnet-5-5")
     return await model.generate(request_of(*turns, **changes), lambda: None)
 
 
-async def refused(provider: AnthropicModels, *turns: Turn, **changes: Any) -> ModelError:
+async def generate_error(provider: AnthropicModels, *turns: Turn, **changes: Any) -> ModelError:
     with pytest.raises(ModelError) as caught:
-        await ask(provider, *turns, **changes)
+        await generate(provider, *turns, **changes)
     assert caught.value.__cause__ is None
     return caught.value
 

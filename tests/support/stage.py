@@ -64,8 +64,8 @@ def new_run(cluster_id: str, run_id: str = "", **changes: Any) -> NewRun:
 
 def calls_for(*names: str) -> ModelResponse:
     """A reply that calls these tools, in this order."""
-    asked = [ToolCall(f"tool-{next(_numbers)}", name, {}) for name in names]
-    return ModelResponse("", StopReason.CALLS, tuple(asked), usage=USAGE)
+    calls = [ToolCall(f"tool-{next(_numbers)}", name, {}) for name in names]
+    return ModelResponse("", StopReason.CALLS, tuple(calls), usage=USAGE)
 
 
 def result_of(value: JsonValue) -> ModelResponse:
@@ -110,7 +110,7 @@ class Stage:
 
     async def has_pending_deliveries(self, ref: RunRef) -> bool:
         """Whether a transition of the run is still to be delivered."""
-        run = await self.look(ref)
+        run = await self.get_run(ref)
         pending = tables.deliveries.c.status == "pending"
         return bool(
             await self.rows(tables.deliveries, tables.deliveries.c.run_key == run.key, pending)
@@ -125,19 +125,19 @@ class Stage:
             ref, step, lost=list(lost), attempt=attempt, known=TranscriptCursor()
         )
 
-    async def ask(self, ref: RunRef, step: int = 0, *, attempt: int = 1) -> StepInput:
+    async def begin_step(self, ref: RunRef, step: int = 0, *, attempt: int = 1) -> StepInput:
         """Begin a step of which one knows that it is the model's turn."""
-        question = await self.begin(ref, step, attempt=attempt)
-        assert isinstance(question, StepInput)
-        return question
+        step_input = await self.begin(ref, step, attempt=attempt)
+        assert isinstance(step_input, StepInput)
+        return step_input
 
     async def record(
-        self, question: StepInput, reply: ModelResponse, *, attempt: int = 1
+        self, step_input: StepInput, reply: ModelResponse, *, attempt: int = 1
     ) -> RunState:
         recorded = await self.store.steps.record(
-            question,
-            plan_of(question, reply),
-            seen=question.entries[-1].key,
+            step_input,
+            plan_of(step_input, reply),
+            seen=step_input.entries[-1].key,
             attempt=attempt,
             duration_ms=7,
         )
@@ -145,7 +145,7 @@ class Stage:
 
     async def think(self, ref: RunRef, reply: ModelResponse) -> RunState:
         """One whole step."""
-        return await self.record(await self.ask(ref), reply)
+        return await self.record(await self.begin_step(ref), reply)
 
     async def finished(self, **changes: Any) -> RunRef:
         """A run that is done."""
@@ -179,20 +179,20 @@ class Stage:
             alive_until=now_ms() + alive_for,
         )
 
-    async def hand_out(
+    async def lease(
         self, ref: RunRef, call_id: str, machine: str = "m1", token: bytes = b"token"
     ) -> FunctionCall:
         """Give the call to a machine, which takes it."""
-        given = await self.store.calls.lease(CallRef(ref, call_id), machine, token)
-        assert isinstance(given, Leased)
-        return given.call
+        outcome = await self.store.calls.lease(CallRef(ref, call_id), machine, token)
+        assert isinstance(outcome, Leased)
+        return outcome.call
 
     async def acknowledge(
         self, call_id: str, machine: str = "m1", attempt: int | None = None
     ) -> bool:
         return await self.store.calls.acknowledge(self.cluster_id, call_id, machine, attempt)
 
-    async def lease(
+    async def get_lease(
         self, call_id: str, machine: str = "m1", attempt: int | None = None
     ) -> tuple[bytes, bool]:
         return await self.store.calls.get_lease(self.cluster_id, call_id, machine, attempt)
@@ -210,14 +210,16 @@ class Stage:
             self.cluster_id, call_id, machine, attempt, kind=kind, content=content
         )
 
-    async def answer(self, ref: RunRef, call_id: str, content: str = '"ok"') -> ResultRecorded:
+    async def lease_and_finish(
+        self, ref: RunRef, call_id: str, content: str = '"ok"'
+    ) -> ResultRecorded:
         """Hand the call out and take its result."""
-        await self.hand_out(ref, call_id)
+        await self.lease(ref, call_id)
         return await self.finish(call_id, content)
 
     # -- looking -----------------------------------------------------------------------------------
 
-    async def look(self, ref: RunRef) -> RunRecord:
+    async def get_run(self, ref: RunRef) -> RunRecord:
         return await self.store.runs.get(ref)
 
     async def events(self, ref: RunRef, kind: str = "") -> list[dict[str, Any]]:
@@ -247,12 +249,12 @@ class Stage:
             await write.execute(update(table).where(*where).values(**values))
 
 
-def plan_of(question: StepInput, reply: ModelResponse) -> ParsedReply:
+def plan_of(step_input: StepInput, reply: ModelResponse) -> ParsedReply:
     """What the reply asks for, as a worker reads it."""
-    schema = question.run.result_schema
+    schema = step_input.run.result_schema
     return parse_reply(
         reply,
-        {function.tool.name: function for function in question.functions},
+        {function.tool.name: function for function in step_input.functions},
         check_input=lambda function, value: (),
         check_result=None if schema is None else compile_schema(schema).problems,
         parse=from_json,

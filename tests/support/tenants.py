@@ -15,7 +15,7 @@ from api.dependencies import KeyedRoute
 from perdure.contract import Scope
 
 MACHINE = {"x-machine-id": "tests"}
-_WORDS = {"service": "sales", "function": "query", "transition": "1"}
+_TEXTS = {"service": "sales", "function": "query", "transition": "1"}
 """What stands in an address for parameters that are no ids."""
 QUERIES: Mapping[str, Mapping[str, str]] = {
     "poll_calls": {"service": "sales"},
@@ -56,11 +56,11 @@ class Operation:
     @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the ids in its address, the cluster's first."""
-        return tuple(name for name in re.findall(r"\{(\w+)\}", self.path) if name not in _WORDS)
+        return tuple(name for name in re.findall(r"\{(\w+)\}", self.path) if name not in _TEXTS)
 
     def address(self, **ids: str) -> str:
         """Its address with these ids; `unknown` for every other one."""
-        return re.sub(r"\{(\w+)\}", lambda m: {**_WORDS, **ids}.get(m[1], "unknown"), self.path)
+        return re.sub(r"\{(\w+)\}", lambda m: {**_TEXTS, **ids}.get(m[1], "unknown"), self.path)
 
     async def ask(
         self, client: httpx2.AsyncClient, authorization: str, **ids: str

@@ -11,12 +11,12 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-SILENCE = b""
+NO_RESPONSE = b""
 """Instead of an answer: take the request and say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReceivedRequest:
     """One request as it came in."""
 
     line: str
@@ -41,9 +41,9 @@ class Receiver:
 
     port: int = 0
     answers: list[bytes] = field(default_factory=list[bytes])
-    told: list[Told] = field(default_factory=list[Told])
+    received: list[ReceivedRequest] = field(default_factory=list[ReceivedRequest])
     connections: int = 0
-    taken: int = 0
+    bytes_sent: int = 0
     """Bytes of the last answer that left for the sender."""
 
     def url(self, path: str = "/hook", *, host: str = "127.0.0.1", scheme: str = "http") -> str:
@@ -52,27 +52,27 @@ class Receiver:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
-            self.told.append(await _request(reader))
+            self.received.append(await _request(reader))
             reply = self.answers.pop(0) if self.answers else answer(204)
-            if reply == SILENCE:
+            if reply == NO_RESPONSE:
                 await reader.read()
                 return
             for start in range(0, len(reply), 8_192):
                 writer.write(reply[start : start + 8_192])
                 await writer.drain()
-                self.taken = start
+                self.bytes_sent = start
         except (ConnectionError, asyncio.IncompleteReadError):
             return  # the sender has left
         finally:
             writer.close()
 
 
-async def _request(reader: asyncio.StreamReader) -> Told:
+async def _request(reader: asyncio.StreamReader) -> ReceivedRequest:
     head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in head[1:] if line)
     lower = {name.lower(): value for name, value in headers.items()}
     body = await reader.readexactly(int(lower["content-length"]))
-    return Told(head[0], lower, body.decode())
+    return ReceivedRequest(head[0], lower, body.decode())
 
 
 @asynccontextmanager

@@ -148,7 +148,7 @@ async def test_a_run_in_which_nothing_happens_is_started_again(
     stage: Stage, engine: Engine, sweeper: Sweeper
 ) -> None:
     ref = await stage.run()
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     await _age(stage, STALLED_AFTER_MS + 500)
     await sweeper.sweep()
     assert engine.requests == [("start run", ref.run_id)]
@@ -162,7 +162,7 @@ async def test_a_run_without_a_function_worker_says_so_then_rests_until_one_come
     await stage.called(ref)
     await _age(stage, UNREAD_AFTER_MS + 500)
     await sweeper.sweep()
-    assert (await stage.look(ref)).waiting_for is not None
+    assert (await stage.get_run(ref)).waiting_for is not None
     assert engine.requests == []
     await stage.alter(runs, waiting_since=now_ms() - SUSPEND_AFTER_MS - 500)
     await sweeper.sweep()
@@ -170,19 +170,19 @@ async def test_a_run_without_a_function_worker_says_so_then_rests_until_one_come
     await stage.register("query", machine="m2")
     await sweeper.sweep()
     assert engine.requests == [("nudge run", ref.run_id)] * 2
-    assert (await stage.look(ref)).waiting_for is None
+    assert (await stage.get_run(ref)).waiting_for is None
 
 
 async def test_runs_end_with_their_cluster(stage: Stage, engine: Engine, sweeper: Sweeper) -> None:
     pending, working = await stage.run(), await stage.run()
-    await stage.ask(working)
+    await stage.begin_step(working)
     await sweeper.sweep()
     assert engine.requests == []
     await stage.store.clusters.delete(stage.cluster_id)
     await sweeper.sweep()
     assert {run_id for _, run_id in engine.requests} == {pending.run_id, working.run_id}
-    assert (await stage.look(pending)).status == "cancelled"
-    assert (await stage.look(working)).cancel_reason == "The cluster was deleted."
+    assert (await stage.get_run(pending)).status == "cancelled"
+    assert (await stage.get_run(working)).cancel_reason == "The cluster was deleted."
 
 
 async def test_runs_are_deleted_when_their_time_is_over(stage: Stage, engine: Engine) -> None:

@@ -35,7 +35,7 @@ async def test_what_nobody_decides_in_time_is_denied_and_the_run_goes_on(
     ref = await stage.run(on_status_change=HANDLER)
     await stage.called(ref, "sales_pay")
     await sweeper.sweep()
-    assert (await stage.look(ref)).run_status is RunStatus.PAUSED
+    assert (await stage.get_run(ref)).run_status is RunStatus.PAUSED
     assert engine.requests == []
 
     row = (await stage.rows(calls, calls.c.kind == "function"))[0]
@@ -48,7 +48,7 @@ async def test_what_nobody_decides_in_time_is_denied_and_the_run_goes_on(
     )
     await sweeper.sweep()
     assert engine.requests == [("nudge delivery", ref.run_id), ("nudge run", ref.run_id)]
-    assert (await stage.look(ref)).run_status is RunStatus.RUNNING
+    assert (await stage.get_run(ref)).run_status is RunStatus.RUNNING
     (denied,) = await stage.events(ref, "call.denied")
     assert denied["decidedBy"] == "expiry"
     (result,) = [data for kind, data in await stage.messages(ref) if kind == "invocation-result"]
@@ -85,21 +85,21 @@ async def test_a_paused_run_whose_other_call_nobody_takes_says_so_and_rests(
     await stage.register("look", machine="m2", service="other", alive_for=-1)
     ref = await stage.run()
     pay, _ = await stage.called(ref, "sales_pay", "other_look")
-    await stage.hand_out(ref, pay.call_id)
+    await stage.lease(ref, pay.call_id)
     await stage.store.approvals.request(
         stage.cluster_id, pay.call_id, "m1", None, ApprovalRequest()
     )
     await stage.begin(ref)
     await stage.alter(calls, created_at=now_ms() - UNREAD_AFTER_MS - 500)
     await sweeper.sweep()
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert run.run_status is RunStatus.PAUSED
     assert "other.look" in (run.waiting_for or "")
     await stage.alter(runs, waiting_since=now_ms() - SUSPEND_AFTER_MS - 500)
     await sweeper.sweep()
-    assert (await stage.look(ref)).parked
+    assert (await stage.get_run(ref)).parked
     assert (await stage.store.calls.read_pending_requests(ref)).parked, "the execution may close"
     await stage.register("look", machine="m3", service="other")
     await sweeper.sweep()
-    assert not (await stage.look(ref)).parked
+    assert not (await stage.get_run(ref)).parked
     assert [what for what, _ in engine.requests] == ["nudge run", "nudge run"]

@@ -38,8 +38,8 @@ async def test_an_overdue_run_ends_its_workflow_and_its_handler_are_told(
     await sweeper.sweep()
 
     assert engine.requests == [("nudge delivery", ref.run_id), ("nudge run", ref.run_id)]
-    assert (await stage.look(ref)).status == "failed"
-    assert (await stage.look(in_time)).status == "pending"
+    assert (await stage.get_run(ref)).status == "failed"
+    assert (await stage.get_run(in_time)).status == "pending"
 
 
 async def test_it_ends_though_temporal_is_away(
@@ -48,4 +48,4 @@ async def test_it_ends_though_temporal_is_away(
     ref = await stage.run(deadline_at=now_ms() - 1)
     engine.away = True
     await sweeper.sweep()
-    assert (await stage.look(ref)).status == "failed"
+    assert (await stage.get_run(ref)).status == "failed"

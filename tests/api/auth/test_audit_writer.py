@@ -97,20 +97,20 @@ class Away(AuditStore):
 
     def __init__(self) -> None:
         self.away = True
-        self.asked = asyncio.Event()
+        self.calls = asyncio.Event()
         self.written: list[AuditEntry] = []
         self.done = asyncio.Event()
 
     @override
     async def add(self, notes: Sequence[AuditEntry]) -> None:
-        self.asked.set()
+        self.calls.set()
         if self.away:
             raise OperationalError("", {}, Exception())
         self.written += notes
         self.done.set()
 
 
-def note(number: int) -> AuditEntry:
+def entry(number: int) -> AuditEntry:
     return AuditEntry("c", "a", "create_run", f"runs/{number}", 201, number)
 
 
@@ -118,9 +118,9 @@ async def test_entries_wait_for_a_store_that_is_away() -> None:
     store = Away()
     trail = AuditWriter(store)
     for number in range(3):
-        trail.record(note(number))
+        trail.record(entry(number))
     async with asyncio.timeout(10):
-        await store.asked.wait()
+        await store.calls.wait()
         store.away = False
         await store.done.wait()
     assert [one.created_at for one in store.written] == [0, 1, 2]
@@ -132,7 +132,7 @@ async def test_what_is_left_is_written_at_the_end() -> None:
     store.away = False
     trail = AuditWriter(store)
     for number in range(1_200):
-        trail.record(note(number))
+        trail.record(entry(number))
     assert store.written == []
     await trail.aclose()
     assert [one.created_at for one in store.written] == list(range(1_200))

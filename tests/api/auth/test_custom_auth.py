@@ -41,18 +41,18 @@ ADA: Mapping[str, JsonValue] = {"userId": "ada"}
 
 
 @dataclass
-class Judge:
+class FakeAuth:
     """Stands for the cluster's function: knows its users, and can be slow or away."""
 
     users: dict[str, AuthResult] = field(
         default_factory=lambda: {"ada": ADA, "bob": {"userId": "bob"}}
     )
-    asked: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    calls: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     away: bool = False
     gate: asyncio.Event | None = None
 
-    async def ask(self, cluster_id: str, token: str) -> AuthResult:
-        self.asked.append((cluster_id, token))
+    async def authenticate(self, cluster_id: str, token: str) -> AuthResult:
+        self.calls.append((cluster_id, token))
         if self.gate is not None:
             await self.gate.wait()
         if self.away:
@@ -65,16 +65,16 @@ def cluster_record(name: str = "c", updated_at: int | None = None) -> ClusterRec
 
 
 @pytest.fixture
-def judge() -> Judge:
-    return Judge()
+def judge() -> FakeAuth:
+    return FakeAuth()
 
 
 # -- the memory ------------------------------------------------------------------------------------
 
 
-async def test_an_answer_is_remembered_as_the_object_it_is_for_300_seconds(judge: Judge) -> None:
+async def test_an_answer_is_remembered_as_the_object_it_is_for_300_seconds(judge: FakeAuth) -> None:
     now = 0.0
-    auth = CustomAuth(judge.ask, clock=lambda: now)
+    auth = CustomAuth(judge.authenticate, clock=lambda: now)
     first = await auth.authenticate(cluster_record(), "ada")
     now = ACCEPTED_TTL_SECONDS - 1
     second = await auth.authenticate(cluster_record(), "ada")
@@ -82,10 +82,10 @@ async def test_an_answer_is_remembered_as_the_object_it_is_for_300_seconds(judge
     assert second.auth_context == ADA
     assert second.auth_token_hash is not None
     assert "ada" not in second.auth_token_hash
-    assert len(judge.asked) == 1
+    assert len(judge.calls) == 1
     now = ACCEPTED_TTL_SECONDS + 1
     await auth.authenticate(cluster_record(), "ada")
-    assert len(judge.asked) == 2
+    assert len(judge.calls) == 2
 
 
 @pytest.mark.parametrize(
@@ -93,30 +93,30 @@ async def test_an_answer_is_remembered_as_the_object_it_is_for_300_seconds(judge
     [(False, REFUSED_TTL_SECONDS, 401), (True, UNAVAILABLE_TTL_SECONDS, 503)],
 )
 async def test_a_refusal_and_silence_are_remembered_for_less(
-    judge: Judge, away: bool, seconds: float, status: int
+    judge: FakeAuth, away: bool, seconds: float, status: int
 ) -> None:
     now = 0.0
     judge.away = away
-    auth = CustomAuth(judge.ask, clock=lambda: now)
+    auth = CustomAuth(judge.authenticate, clock=lambda: now)
     for moment, asked in ((0.0, 1), (seconds - 0.1, 1), (seconds + 0.1, 2)):
         now = moment
         with pytest.raises(ApiError) as caught:
             await auth.authenticate(cluster_record(), "eve")
         assert caught.value.status_code == status
-        assert len(judge.asked) == asked
+        assert len(judge.calls) == asked
 
 
-async def test_clusters_and_states_of_their_settings_share_nothing(judge: Judge) -> None:
-    auth = CustomAuth(judge.ask)
+async def test_clusters_and_states_of_their_settings_share_nothing(judge: FakeAuth) -> None:
+    auth = CustomAuth(judge.authenticate)
     for cluster in (cluster_record("a"), cluster_record("b"), cluster_record("a", updated_at=7)):
         await auth.authenticate(cluster, "ada")
         await auth.authenticate(cluster, "ada")
-    assert judge.asked == [("a", "ada"), ("b", "ada"), ("a", "ada")]
+    assert judge.calls == [("a", "ada"), ("b", "ada"), ("a", "ada")]
 
 
-async def test_many_requests_with_a_new_token_ask_once(judge: Judge) -> None:
+async def test_many_requests_with_a_new_token_ask_once(judge: FakeAuth) -> None:
     judge.gate = asyncio.Event()
-    auth = CustomAuth(judge.ask)
+    auth = CustomAuth(judge.authenticate)
     waiting = [asyncio.create_task(auth.authenticate(cluster_record(), "ada")) for _ in range(50)]
     await asyncio.sleep(0)
     waiting[0].cancel()  # whoever leaves takes nobody's answer along
@@ -124,12 +124,12 @@ async def test_many_requests_with_a_new_token_ask_once(judge: Judge) -> None:
     answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(answers[0], asyncio.CancelledError)
     assert {getattr(one, "auth_context", None) is ADA for one in answers[1:]} == {True}
-    assert len(judge.asked) == 1
+    assert len(judge.calls) == 1
 
 
-async def test_a_flood_of_made_up_tokens_is_bounded(judge: Judge) -> None:
+async def test_a_flood_of_made_up_tokens_is_bounded(judge: FakeAuth) -> None:
     judge.gate = asyncio.Event()
-    auth = CustomAuth(judge.ask)
+    auth = CustomAuth(judge.authenticate)
     asking = [
         asyncio.create_task(auth.authenticate(cluster_record(), f"made-up-{number}"))
         for number in range(MAX_CONCURRENT_CHECKS)
@@ -141,7 +141,7 @@ async def test_a_flood_of_made_up_tokens_is_bounded(judge: Judge) -> None:
     assert caught.value.status_code == 503
     judge.gate.set()
     await asyncio.gather(*asking, return_exceptions=True)
-    assert len(judge.asked) == MAX_CONCURRENT_CHECKS
+    assert len(judge.calls) == MAX_CONCURRENT_CHECKS
     with pytest.raises(ApiError, match="at most"):
         await auth.authenticate(cluster_record(), "x" * 10_000)
 
@@ -151,11 +151,11 @@ async def test_a_flood_of_made_up_tokens_is_bounded(judge: Judge) -> None:
 
 @pytest.fixture
 async def users(
-    services: ApiServices, cluster: str, judge: Judge
+    services: ApiServices, cluster: str, judge: FakeAuth
 ) -> AsyncGenerator[httpx2.AsyncClient]:
     """A client without a key, of a cluster that takes custom tokens."""
     await services.store.clusters.change(cluster, {"custom_auth": True})
-    app = create_app(replace(services, custom_auth=CustomAuth(judge.ask)))
+    app = create_app(replace(services, custom_auth=CustomAuth(judge.authenticate)))
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
         yield client
@@ -217,11 +217,11 @@ async def test_without_the_setting_a_token_opens_nothing(
 
 
 async def test_a_changed_setting_drops_what_was_remembered(
-    users: httpx2.AsyncClient, services: ApiServices, cluster: str, runs: str, judge: Judge
+    users: httpx2.AsyncClient, services: ApiServices, cluster: str, runs: str, judge: FakeAuth
 ) -> None:
     now = 0.0
     roster = ClusterCache(services.store.clusters, clock=lambda: now)
-    auth = CustomAuth(judge.ask)
+    auth = CustomAuth(judge.authenticate)
 
     async def look() -> None:
         found = await roster.find(cluster)
@@ -230,11 +230,11 @@ async def test_a_changed_setting_drops_what_was_remembered(
 
     await look()
     await look()
-    assert len(judge.asked) == 1
+    assert len(judge.calls) == 1
     await services.store.clusters.change(cluster, {"description": "changed"})
     now = 3.0
     await look()
-    assert len(judge.asked) == 2
+    assert len(judge.calls) == 2
 
 
 # -- the function ----------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ async def test_the_function_is_asked_by_a_call_that_leaves_nothing_behind(
         (run,) = await stage.rows(tables.runs)
         ref = RunRef(cluster, run["id"])
         await stage.begin(ref)
-        await stage.answer(ref, call["id"], content)
+        await stage.lease_and_finish(ref, call["id"], content)
         said = await verdict
         assert said == context if context is not None else isinstance(said, AuthRefusal)
     assert await stage.rows(tables.runs) == []

@@ -39,7 +39,7 @@ async def tenant(client: httpx2.AsyncClient, services: ApiServices, name: str) -
     await stage.register("query", machine=f"machine-of-{name}")
     ref = await stage.run(id=f"run-of-{name}", on_status_change=_HANDLER)
     (order,) = await stage.called(ref)
-    await stage.hand_out(ref, order.call_id, machine="tests")
+    await stage.lease(ref, order.call_id, machine="tests")
     (message, *_) = await services.store.messages.page(ref, after=0, limit=1)
     ids = {
         "clusterId": cluster,

@@ -25,7 +25,7 @@ class Queue:
 
     def __init__(self) -> None:
         self._numbers = count()
-        self.given_back: list[bytes] = []
+        self.requeued: list[bytes] = []
 
     async def poll(self, queue: str) -> ActivityTask:
         await asyncio.sleep(0)
@@ -34,7 +34,7 @@ class Queue:
 
     async def fail(self, token: bytes, kind: str, message: str, *, delay: float | None) -> None:
         assert (kind, message, delay) == ("NotDelivered", "no machine was waiting", 0.05)
-        self.given_back.append(token)
+        self.requeued.append(token)
 
     async def end_polls(self, queue: str) -> None:
         """Nothing is open: every poll is answered at once."""
@@ -44,7 +44,7 @@ class Store:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    async def hand_out(self, ticket: CallRef, machine_id: str, token: bytes) -> Leased:
+    async def lease(self, ticket: CallRef, machine_id: str, token: bytes) -> Leased:
         assert (machine_id, token) == ("machine", ticket.call_id.encode())
         await asyncio.sleep(self._seconds)
         call = FunctionCall(
@@ -83,4 +83,4 @@ async def test_what_is_there_at_once_is_handed_out_at_once(
 
     assert [call.id for call in calls] == [f"{QUEUE}-{number}" for number in range(handed_out)]
     await door.aclose()
-    assert len(queue.given_back) <= 1, "what came when nobody waited any more"
+    assert len(queue.requeued) <= 1, "what came when nobody waited any more"

@@ -14,7 +14,7 @@ def stage(services: ApiServices, cluster: str) -> Stage:
     return Stage(services.store, cluster)
 
 
-async def _lost(client: httpx2.AsyncClient, cluster: str, machine: str) -> httpx2.Response:
+async def _report_lost(client: httpx2.AsyncClient, cluster: str, machine: str) -> httpx2.Response:
     return await client.post(f"/clusters/{cluster}/machines/{machine}/lost")
 
 
@@ -22,11 +22,11 @@ async def test_a_dead_machine_counts_as_gone_at_once(
     client: httpx2.AsyncClient, cluster: str, stage: Stage
 ) -> None:
     await stage.register("query", machine="m1")
-    assert (await _lost(client, cluster, "m1")).status_code == 204
+    assert (await _report_lost(client, cluster, "m1")).status_code == 204
     (machine,) = (await client.get(f"/clusters/{cluster}/machines")).json()["items"]
     assert (machine["id"], machine["status"]) == ("m1", "inactive")
-    assert (await _lost(client, cluster, "m1")).status_code == 204, "harmless to say twice"
-    assert (await _lost(client, cluster, "unknown")).status_code == 404
+    assert (await _report_lost(client, cluster, "m1")).status_code == 204, "harmless to say twice"
+    assert (await _report_lost(client, cluster, "unknown")).status_code == 404
 
 
 async def test_what_it_had_is_taken_from_it_and_told_to_temporal_when_that_is_there(
@@ -36,9 +36,9 @@ async def test_what_it_had_is_taken_from_it_and_told_to_temporal_when_that_is_th
     await stage.register("query", machine="m1")
     ref = await stage.run()
     (order,) = await stage.called(ref)
-    await stage.hand_out(ref, order.call_id, token=b"its token")
+    await stage.lease(ref, order.call_id, token=b"its token")
     await stage.acknowledge(order.call_id)
-    answers = [await _lost(client, cluster, "m1") for _ in range(2)]
+    answers = [await _report_lost(client, cluster, "m1") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [503, 503]
     assert await stage.events(ref, "call.lost") == [
         {"callId": order.call_id, "attempt": 1, "machineId": "m1"}

@@ -62,16 +62,16 @@ class Story:
 
     client: httpx2.AsyncClient
     stage: Stage
-    told: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    examples: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
 
-    async def ask(
+    async def send(
         self, name: str, method: str, path: str, body: Any = None, **params: str
     ) -> dict[str, Any]:
         """Make a request of this operation inside the cluster, and keep what was said."""
         address = path if path.startswith("//") else f"/clusters/{self.stage.cluster_id}{path}"
-        return await self._ask(name, method, address.replace("//", "/"), body, params)
+        return await self._send(name, method, address.replace("//", "/"), body, params)
 
-    async def _ask(
+    async def _send(
         self, name: str, method: str, path: str, body: Any, params: Mapping[str, str]
     ) -> dict[str, Any]:
         answer = await self.client.request(method, path, json=body, params=params, headers=MACHINE)
@@ -79,7 +79,7 @@ class Story:
         said: dict[str, Any] = {} if body is None else {"request": body}
         if answer.headers.get("content-type", "").startswith("application/json"):
             said["answer"] = answer.json()
-        self.told[name] = said
+        self.examples[name] = said
         return cast("dict[str, Any]", said.get("answer", {}))
 
     async def refused(self, status: int, method: str, path: str, **asked: Any) -> None:
@@ -87,7 +87,7 @@ class Story:
         asked.setdefault("headers", {"authorization": self.client.headers["authorization"]})
         answer = await self.client.request(method, path, **asked)
         assert answer.status_code == status, answer.text
-        self.told.setdefault("problems", {})[str(status)] = answer.json()
+        self.examples.setdefault("problems", {})[str(status)] = answer.json()
 
 
 @asynccontextmanager
@@ -111,7 +111,7 @@ async def story(folder: Path) -> AsyncGenerator[Story]:
             yield Story(client, Stage(services.store, cluster))
 
 
-async def tell(story: Story) -> dict[str, dict[str, Any]]:
+async def write_examples(story: Story) -> dict[str, dict[str, Any]]:
     """Tell it from the beginning. What was asked and answered, by operation; problems by status."""
     await _server(story)
     await _clusters(story)
@@ -123,48 +123,48 @@ async def tell(story: Story) -> dict[str, dict[str, Any]]:
     await _endings(story)
     await _refusals(story)
     await _faults(story)
-    return story.told
+    return story.examples
 
 
 async def _server(story: Story) -> None:
-    await story.ask("check_live", "GET", "//live")
+    await story.send("check_live", "GET", "//live")
     degraded = await story.client.get("/ready")
     assert degraded.status_code == HTTPStatus.SERVICE_UNAVAILABLE, "Temporal is away here"
     well: dict[str, Any] = {"status": "ok", "missing": []}
-    story.told["check_ready"] = {"200": well, "503": degraded.json()}
-    await story.ask("get_identity", "GET", "//me")
-    story.told["get_openapi_document"] = {"answer": {"openapi": "3.1.0"}}
-    story.told["get_contract"] = {"answer": {"contract": '{"openapi":"3.1.0"}'}}
+    story.examples["check_ready"] = {"200": well, "503": degraded.json()}
+    await story.send("get_identity", "GET", "//me")
+    story.examples["get_openapi_document"] = {"answer": {"openapi": "3.1.0"}}
+    story.examples["get_contract"] = {"answer": {"contract": '{"openapi":"3.1.0"}'}}
 
 
 async def _clusters(story: Story) -> None:
-    made = await story.ask("create_cluster", "POST", "//clusters", {"name": "support"})
-    await story.ask("list_clusters", "GET", "//clusters")
+    made = await story.send("create_cluster", "POST", "//clusters", {"name": "support"})
+    await story.send("list_clusters", "GET", "//clusters")
     words = {"additionalContext": "Amounts are in euros."}
-    await story.ask("update_cluster", "PUT", "", words)
-    await story.ask("get_cluster", "GET", "")
-    await story.ask("list_context_versions", "GET", "/context-versions")
-    await story.ask("delete_cluster", "DELETE", f"//clusters/{made['id']}")
-    key = await story.ask(
+    await story.send("update_cluster", "PUT", "", words)
+    await story.send("get_cluster", "GET", "")
+    await story.send("list_context_versions", "GET", "/context-versions")
+    await story.send("delete_cluster", "DELETE", f"//clusters/{made['id']}")
+    key = await story.send(
         "create_api_key", "POST", "/api-keys", {"name": "worker", "scopes": ["machine"]}
     )
-    story.told["create_api_key"]["answer"]["key"] = "sk_…"
-    await story.ask("list_api_keys", "GET", "/api-keys")
-    await story.ask("revoke_api_key", "DELETE", f"/api-keys/{key['id']}")
-    secret = await story.ask("create_webhook_secret", "POST", "/webhook-secrets", {})
-    story.told["create_webhook_secret"]["answer"]["secret"] = "whsec_…"
-    await story.ask("list_webhook_secrets", "GET", "/webhook-secrets")
-    await story.ask("delete_webhook_secret", "DELETE", f"/webhook-secrets/{secret['id']}")
+    story.examples["create_api_key"]["answer"]["key"] = "sk_…"
+    await story.send("list_api_keys", "GET", "/api-keys")
+    await story.send("revoke_api_key", "DELETE", f"/api-keys/{key['id']}")
+    secret = await story.send("create_webhook_secret", "POST", "/webhook-secrets", {})
+    story.examples["create_webhook_secret"]["answer"]["secret"] = "whsec_…"
+    await story.send("list_webhook_secrets", "GET", "/webhook-secrets")
+    await story.send("delete_webhook_secret", "DELETE", f"/webhook-secrets/{secret['id']}")
     machine = {"service": "sales", "functions": FUNCTIONS}
-    await story.ask("register_machine", "POST", "//machines", machine)
-    await story.ask("list_services", "GET", "/services")
-    await story.ask("list_machines", "GET", "/machines")
+    await story.send("register_machine", "POST", "//machines", machine)
+    await story.send("list_services", "GET", "/services")
+    await story.send("list_machines", "GET", "/machines")
     await story.stage.register("query_orders", machine="worker-0")
-    await story.ask("report_lost_machine", "POST", "/machines/worker-0/lost")
+    await story.send("report_lost_machine", "POST", "/machines/worker-0/lost")
     note = {"additionalContext": "Ask for one quarter at a time."}
-    await story.ask("put_function_note", "PUT", "/sales/query_orders/metadata", note)
-    await story.ask("get_function_note", "GET", "/sales/query_orders/metadata")
-    await story.ask("delete_function_note", "DELETE", "/sales/query_orders/metadata")
+    await story.send("put_function_note", "PUT", "/sales/query_orders/metadata", note)
+    await story.send("get_function_note", "GET", "/sales/query_orders/metadata")
+    await story.send("delete_function_note", "DELETE", "/sales/query_orders/metadata")
 
 
 async def _run(story: Story) -> RunRef:
@@ -176,7 +176,7 @@ async def _run(story: Story) -> RunRef:
         "metadata": {"team": "sales"},
         "budget": {"usd": 0.5},
     }
-    await story.ask("create_run", "POST", "/runs", asked)
+    await story.send("create_run", "POST", "/runs", asked)
     return RunRef(story.stage.cluster_id, RUN)
 
 
@@ -187,29 +187,29 @@ async def _calls(story: Story, ref: RunRef) -> None:
         await stage.think(ref, ModelResponse("", StopReason.CALLS, (_call("query_orders", asked),)))
     ).orders
     call_id = orders[0].call_id
-    given = await stage.hand_out(ref, call_id, machine="worker-1")
+    given = await stage.lease(ref, call_id, machine="worker-1")
     polled = given.model_dump(mode="json", by_alias=True)
-    story.told["poll_calls"] = {"answer": [polled]}
-    story.told["keep_call"] = {"request": {"attempt": 1}, "answer": {"cancelled": False}}
+    story.examples["poll_calls"] = {"answer": [polled]}
+    story.examples["keep_call"] = {"request": {"attempt": 1}, "answer": {"cancelled": False}}
     blob = {"name": "rows", "type": "application/json", "encoding": "base64", "data": "e30="}
-    kept = await story.ask("create_blob", "POST", f"/calls/{call_id}/blobs", blob)
-    await story.ask("list_run_blobs", "GET", f"/runs/{RUN}/blobs")
-    await story.ask("get_blob_data", "GET", f"/blobs/{kept['id']}/data")
-    story.told["get_blob_data"] = {"answer": "{}"}  # to the document a file's content is text
+    kept = await story.send("create_blob", "POST", f"/calls/{call_id}/blobs", blob)
+    await story.send("list_run_blobs", "GET", f"/runs/{RUN}/blobs")
+    await story.send("get_blob_data", "GET", f"/blobs/{kept['id']}/data")
+    story.examples["get_blob_data"] = {"answer": "{}"}  # to the document a file's content is text
     result = {"attempt": 1, "resultType": "resolution", "result": {"customer": "Maple Row"}}
-    await story.ask("post_result", "POST", f"/calls/{call_id}/result", result)
-    await story.ask("get_call", "GET", f"/calls/{call_id}")
-    await story.ask("get_call_result", "GET", f"/calls/{call_id}/result")
-    await story.ask("list_references", "GET", f"/runs/{RUN}/references", token="Maple Row")
+    await story.send("post_result", "POST", f"/calls/{call_id}/result", result)
+    await story.send("get_call", "GET", f"/calls/{call_id}")
+    await story.send("get_call_result", "GET", f"/calls/{call_id}/result")
+    await story.send("list_references", "GET", f"/runs/{RUN}/references", token="Maple Row")
     await stage.think(ref, ModelResponse("", StopReason.CALLS, (_call("refund", {}),)))
     waiting = await _waiting_call(story)
-    await story.ask("list_approvals", "GET", "/approvals")
+    await story.send("list_approvals", "GET", "/approvals")
     decision = {"approved": False, "reason": "Not this quarter."}
-    await story.ask("decide_call", "POST", f"/calls/{waiting}/approval", decision)
-    await story.ask("list_run_calls", "GET", f"/runs/{RUN}/calls")
+    await story.send("decide_call", "POST", f"/calls/{waiting}/approval", decision)
+    await story.send("list_run_calls", "GET", f"/runs/{RUN}/calls")
     direct = {"service": "sales", "function": "query_orders", "input": {"sql": "SELECT 1"}}
-    made = await story.ask("create_call", "POST", "/calls", direct)
-    await story.ask("cancel_call", "POST", f"/calls/{made['id']}/cancel", {"reason": "Too late."})
+    made = await story.send("create_call", "POST", "/calls", direct)
+    await story.send("cancel_call", "POST", f"/calls/{made['id']}/cancel", {"reason": "Too late."})
 
 
 def _call(function: str, value: dict[str, Any]) -> ToolCall:
@@ -224,39 +224,39 @@ async def _waiting_call(story: Story) -> str:
 async def _conversation(story: Story, ref: RunRef) -> None:
     stage, run = story.stage, f"/runs/{RUN}"
     await stage.think(ref, text_of("Maple Row grew most."))
-    await story.ask("set_feedback", "POST", f"{run}/feedback", {"score": 1, "comment": "Right."})
-    await story.ask("get_run", "GET", run)
-    message = await story.ask("create_message", "POST", f"{run}/messages", {"message": "And why?"})
-    await story.ask(
+    await story.send("set_feedback", "POST", f"{run}/feedback", {"score": 1, "comment": "Right."})
+    await story.send("get_run", "GET", run)
+    message = await story.send("create_message", "POST", f"{run}/messages", {"message": "And why?"})
+    await story.send(
         "edit_message", "PUT", f"{run}/messages/{message['id']}", {"message": "Why, in one line?"}
     )
     await stage.think(ref, text_of("Cabinets."))
-    await story.ask("retry_run", "POST", f"{run}/retry", {"messageId": message["id"]})
+    await story.send("retry_run", "POST", f"{run}/retry", {"messageId": message["id"]})
     await stage.think(ref, text_of("It bought cabinets."))
-    await story.ask("list_messages", "GET", f"{run}/messages")
-    await story.ask("get_timeline", "GET", f"{run}/timeline", after="0", limit="3")
-    await story.ask("list_events", "GET", f"{run}/events", after="0", limit="3")
+    await story.send("list_messages", "GET", f"{run}/messages")
+    await story.send("get_timeline", "GET", f"{run}/timeline", after="0", limit="3")
+    await story.send("list_events", "GET", f"{run}/events", after="0", limit="3")
     dead, *_ = await stage.store.deliveries.list_pending(ref, [])
     await stage.store.deliveries.list_pending(ref, [dead.call_id])
-    await story.ask("list_deliveries", "GET", f"{run}/deliveries", limit="1")
-    await story.ask("resend_delivery", "POST", f"{run}/deliveries/1/resend")
+    await story.send("list_deliveries", "GET", f"{run}/deliveries", limit="1")
+    await story.send("resend_delivery", "POST", f"{run}/deliveries/1/resend")
 
 
 async def _configurations(story: Story) -> None:
     configs = "/run-configs"
-    await story.ask("create_run_config", "POST", configs, {"id": "growth", **CONFIG})
-    await story.ask("put_run_config", "PUT", f"{configs}/growth", {**CONFIG, "public": True})
-    await story.ask("get_run_config", "GET", f"{configs}/growth", withPreviousVersions="true")
-    await story.ask("list_run_configs", "GET", configs)
-    await story.ask("search_run_configs", "GET", f"{configs}/search", search="growth")
+    await story.send("create_run_config", "POST", configs, {"id": "growth", **CONFIG})
+    await story.send("put_run_config", "PUT", f"{configs}/growth", {**CONFIG, "public": True})
+    await story.send("get_run_config", "GET", f"{configs}/growth", withPreviousVersions="true")
+    await story.send("list_run_configs", "GET", configs)
+    await story.send("search_run_configs", "GET", f"{configs}/search", search="growth")
     asked = {"id": "configured", "config": {"id": "growth", "input": {"quarter": "Q3"}}}
-    await story.ask("create_configured", "POST", "/runs", asked)
-    del story.told["create_configured"]
-    await story.ask("get_run_config_metrics", "GET", f"{configs}/growth/metrics")
-    await story.ask("delete_run_config", "DELETE", f"{configs}/growth")
+    await story.send("create_configured", "POST", "/runs", asked)
+    del story.examples["create_configured"]
+    await story.send("get_run_config_metrics", "GET", f"{configs}/growth/metrics")
+    await story.send("delete_run_config", "DELETE", f"{configs}/growth")
     question = {"prompt": "How many legs has a spider?", "resultSchema": {"type": "integer"}}
     path = "/structured-output"
-    asking = asyncio.create_task(story.ask("create_structured_output", "POST", path, question))
+    asking = asyncio.create_task(story.send("create_structured_output", "POST", path, question))
     async with asyncio.timeout(10):
         found: list[dict[str, Any]] = []
         while not found:
@@ -267,10 +267,10 @@ async def _configurations(story: Story) -> None:
 
 
 async def _what_was_seen(story: Story) -> None:
-    await story.ask("list_runs", "GET", "/runs", metadata="team:sales")
-    await story.ask("list_cluster_events", "GET", "/events", limit="2")
-    await story.ask("get_usage", "GET", "/usage")
-    await story.ask("list_audit_entries", "GET", "/audit", limit="2")
+    await story.send("list_runs", "GET", "/runs", metadata="team:sales")
+    await story.send("list_cluster_events", "GET", "/events", limit="2")
+    await story.send("get_usage", "GET", "/usage")
+    await story.send("list_audit_entries", "GET", "/audit", limit="2")
 
 
 async def _endings(story: Story) -> None:
@@ -278,10 +278,10 @@ async def _endings(story: Story) -> None:
     await story.stage.think(ref, text_of("One."))
     await story.stage.send(ref, "Two?")
     await story.stage.begin(ref)
-    await story.ask("resume_run", "POST", "/runs/paused/resume", {"budget": {"steps": 20}})
+    await story.send("resume_run", "POST", "/runs/paused/resume", {"budget": {"steps": 20}})
     await story.stage.run(id="cancelled")
-    await story.ask("cancel_run", "POST", "/runs/cancelled/cancel", {"reason": "Not needed."})
-    await story.ask("delete_run", "DELETE", "/runs/cancelled")
+    await story.send("cancel_run", "POST", "/runs/cancelled/cancel", {"reason": "Not needed."})
+    await story.send("delete_run", "DELETE", "/runs/cancelled")
 
 
 async def _refusals(story: Story) -> None:
@@ -328,5 +328,5 @@ async def _faults(story: Story) -> None:
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
         for status in ("503", "429", "500"):
-            story.told["problems"][status] = (await client.get(f"/{status}")).json()
+            story.examples["problems"][status] = (await client.get(f"/{status}")).json()
             throttle = RateLimiter(per_second=0, max_concurrent=1)

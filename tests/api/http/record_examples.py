@@ -11,13 +11,13 @@ import tempfile
 from pathlib import Path
 
 from api.http.openapi_examples import EXAMPLES
-from tests.api.http.examples_story import story, tell
+from tests.api.http.examples_story import story, write_examples
 
 
 async def _record() -> str:
     with tempfile.TemporaryDirectory() as folder:
         async with story(Path(folder)) as one:
-            told = await tell(one)
+            told = await write_examples(one)
     lines = (
         f"{json.dumps(name)}: {json.dumps(said, ensure_ascii=False)}"
         for name, said in sorted(told.items())

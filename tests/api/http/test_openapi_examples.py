@@ -12,7 +12,7 @@ import pytest
 
 from api.app import assemble
 from api.http.openapi_examples import EXAMPLES
-from tests.api.http.examples_story import story, tell
+from tests.api.http.examples_story import story, write_examples
 
 AGAIN = "record the examples anew: python -m tests.api.http.record_examples"
 
@@ -65,7 +65,7 @@ def test_a_problem_is_the_one_of_its_status(document: dict[str, Any]) -> None:
 async def test_the_story_is_still_answered_in_this_form(tmp_path: Path) -> None:
     recorded = json.loads(EXAMPLES.read_text())
     async with story(tmp_path) as one:
-        told = await tell(one)
+        told = await write_examples(one)
     assert {name: _form(said) for name, said in told.items()} == {
         name: _form(said) for name, said in recorded.items()
     }, AGAIN

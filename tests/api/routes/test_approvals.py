@@ -47,14 +47,16 @@ async def _called(stage: Stage, *, marked: bool = False) -> tuple[RunRef, str]:
     return ref, str(rows[-1]["id"])
 
 
-async def _taken(stage: Stage) -> tuple[RunRef, str]:
+async def _poll_one(stage: Stage) -> tuple[RunRef, str]:
     """The same, and a machine holds the call."""
     ref, call_id = await _called(stage)
-    await stage.hand_out(ref, call_id)
+    await stage.lease(ref, call_id)
     return ref, call_id
 
 
-async def _ask(client: httpx2.AsyncClient, calls: str, call_id: str, **result: object) -> None:
+async def _request_approval(
+    client: httpx2.AsyncClient, calls: str, call_id: str, **result: object
+) -> None:
     body = {"resultType": "interrupt", "result": {"type": "approval", **result}}
     posted = await client.post(f"{calls}/{call_id}/result", json=body, headers=MACHINE)
     assert posted.status_code == 204, posted.text
@@ -63,8 +65,8 @@ async def _ask(client: httpx2.AsyncClient, calls: str, call_id: str, **result: o
 async def test_a_function_asks_a_person_decides_and_the_run_goes_on(
     client: httpx2.AsyncClient, cluster: str, calls: str, runs: str, stage: Stage
 ) -> None:
-    ref, call_id = await _taken(stage)
-    await _ask(client, calls, call_id, message="Pay it?", expiresSeconds=3600)
+    ref, call_id = await _poll_one(stage)
+    await _request_approval(client, calls, call_id, message="Pay it?", expiresSeconds=3600)
 
     run = (await client.get(f"{runs}/{ref.run_id}")).json()
     assert (run["status"], run["pausedFor"]) == ("paused", "approval")
@@ -92,14 +94,14 @@ async def test_a_function_asks_a_person_decides_and_the_run_goes_on(
     assert said["decidedAt"].endswith("Z")
     assert (await client.get(f"/clusters/{cluster}/approvals")).json()["items"] == []
     assert (await client.get(f"{runs}/{ref.run_id}")).json()["status"] == "running"
-    given = await stage.hand_out(ref, call_id)
+    given = await stage.lease(ref, call_id)
     assert (given.approved, given.input) == (True, {"amount": 50})
 
 
 async def test_what_is_too_late_is_refused_with_its_reason(
     client: httpx2.AsyncClient, calls: str, stage: Stage
 ) -> None:
-    ref, call_id = await _taken(stage)
+    ref, call_id = await _poll_one(stage)
     path = f"{calls}/{call_id}/approval"
 
     async def code(**body: object) -> tuple[int, str]:
@@ -107,20 +109,20 @@ async def test_what_is_too_late_is_refused_with_its_reason(
         return answer.status_code, answer.json()["code"]
 
     assert await code() == (409, "approval_not_requested")
-    await _ask(client, calls, call_id)
+    await _request_approval(client, calls, call_id)
     await stage.alter(tables.calls, approval_expires_at=1)
     assert await code() == (409, "approval_expired")
     await stage.alter(tables.calls, approval_expires_at=2**50)
     assert (await client.post(path, json={"approved": False})).status_code == 200
     assert await code() == (409, "already_decided")
-    another, second = await _taken(stage)
-    await _ask(client, calls, second)
+    another, second = await _poll_one(stage)
+    await _request_approval(client, calls, second)
     await stage.store.runs.cancel(another, "enough")
     path = f"{calls}/{second}/approval"
     assert await code() == (409, "run_is_final")
     path = f"{calls}/01UNKNOWN/approval"
     assert await code() == (404, "not_found")
-    assert (await stage.look(ref)).status == "running"
+    assert (await stage.get_run(ref)).status == "running"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ async def test_arguments_are_not_taken_unchecked(
 async def test_a_request_that_makes_no_sense_is_a_failure_that_says_so(
     client: httpx2.AsyncClient, calls: str, stage: Stage, result: object, words: str
 ) -> None:
-    ref, call_id = await _taken(stage)
+    ref, call_id = await _poll_one(stage)
     body = {"resultType": "interrupt", "result": result}
     await client.post(f"{calls}/{call_id}/result", json=body, headers=MACHINE)
     row = await stage.call_row(call_id)
@@ -217,7 +219,7 @@ async def test_the_inferable_manner_knows_approvals(
     assert (await theirs.get(f"{runs}/{ref.run_id}")).json()["status"] == "paused"
     decided = await theirs.post(f"{calls}/{call_id}/approval", json={"approved": True})
     assert (decided.status_code, decided.text) == (204, "")
-    assert (await stage.hand_out(ref, call_id)).approved
+    assert (await stage.lease(ref, call_id)).approved
     unknown = await theirs.post(f"{calls}/01UNKNOWN/approval", json={"approved": True})
     assert unknown.status_code == 404
     assert unknown.json()["message"]

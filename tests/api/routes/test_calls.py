@@ -46,7 +46,7 @@ async def _create(client: httpx2.AsyncClient, calls: str, **fields: Any) -> dict
     return created
 
 
-async def _handed_out(services: ApiServices, cluster: str, call: dict[str, Any]) -> Leased:
+async def _lease_call(services: ApiServices, cluster: str, call: dict[str, Any]) -> Leased:
     ticket = CallRef(RunRef(cluster, call["runId"]), call["id"])
     given = await services.store.calls.lease(ticket, "worker-1", b"token")
     assert isinstance(given, Leased)
@@ -60,7 +60,9 @@ async def _post_result(client: httpx2.AsyncClient, path: str, **fields: Any) -> 
     assert response.status_code == 204, response.text
 
 
-async def _answer(services: ApiServices, cluster: str, call_id: str, result: JsonValue) -> None:
+async def _lease_and_finish(
+    services: ApiServices, cluster: str, call_id: str, result: JsonValue
+) -> None:
     """The same without asking for Temporal, which takes its time to be away."""
     content = to_result_content(ResultType.RESOLUTION, result)
     await services.store.calls.accept_result(
@@ -145,10 +147,10 @@ async def test_waiting_ends_with_the_result(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str, calls: str
 ) -> None:
     call = await _create(client, calls)
-    await _handed_out(services, cluster, call)
+    await _lease_call(services, cluster, call)
     waiting = asyncio.create_task(client.get(f"{calls}/{call['id']}", params={"wait": 1}))
     await asyncio.sleep(0)
-    await _answer(services, cluster, call["id"], {"total": 7})
+    await _lease_and_finish(services, cluster, call["id"], {"total": 7})
     seen = (await waiting).json()
     assert (seen["status"], seen["result"]) == ("success", {"total": 7})
     assert (seen["resultType"], seen["machineId"], seen["attempts"]) == (
@@ -185,7 +187,7 @@ async def test_a_result_comes_back_as_it_was_given(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str, calls: str, result: object
 ) -> None:
     call = await _create(client, calls)
-    await _handed_out(services, cluster, call)
+    await _lease_call(services, cluster, call)
     await _post_result(client, f"{calls}/{call['id']}", result=result)
     seen = (await client.get(f"{calls}/{call['id']}")).json()
     assert (seen["status"], seen["result"]) == ("success", result)
@@ -199,7 +201,7 @@ async def test_a_missing_result_is_a_success_and_null(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str, calls: str
 ) -> None:
     call = await _create(client, calls)
-    await _handed_out(services, cluster, call)
+    await _lease_call(services, cluster, call)
     await _post_result(client, f"{calls}/{call['id']}")
     seen = (await client.get(f"{calls}/{call['id']}")).json()
     assert (seen["status"], seen["result"], seen["resultSize"]) == ("success", None, 4)
@@ -209,8 +211,8 @@ async def test_a_long_result_stands_at_its_own_address(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str, calls: str
 ) -> None:
     call = await _create(client, calls)
-    await _handed_out(services, cluster, call)
-    await _answer(services, cluster, call["id"], "x" * 1_000_001)
+    await _lease_call(services, cluster, call)
+    await _lease_and_finish(services, cluster, call["id"], "x" * 1_000_001)
     seen = (await client.get(f"{calls}/{call['id']}")).json()
     assert (seen["result"], seen["resultSize"], seen["status"]) == (None, 1_000_001, "success")
     original = await client.get(f"{calls}/{call['id']}/result")
@@ -243,7 +245,7 @@ async def test_a_cancelled_call_is_told_to_its_machine_and_its_result_refused(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str, calls: str
 ) -> None:
     call = await _create(client, calls)
-    await _handed_out(services, cluster, call)
+    await _lease_call(services, cluster, call)
     path = f"{calls}/{call['id']}"
     cancelled = await client.post(f"{path}/cancel", json={"reason": "too slow"})
     assert cancelled.status_code == 200
@@ -265,8 +267,8 @@ async def test_a_runs_calls_and_references_come_in_pages(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str, calls: str
 ) -> None:
     call = await _create(client, calls)
-    await _handed_out(services, cluster, call)
-    await _answer(services, cluster, call["id"], "order A-1")
+    await _lease_call(services, cluster, call)
+    await _lease_and_finish(services, cluster, call["id"], "order A-1")
     run = f"/clusters/{cluster}/runs/{call['runId']}"
     listed = (await client.get(f"{run}/calls", params={"limit": 1})).json()
     assert ([one["id"] for one in listed["items"]], listed["nextCursor"]) == ([call["id"]], None)
@@ -295,7 +297,7 @@ async def test_a_blob_comes_back_as_an_attachment_that_nobody_sniffs(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str, calls: str
 ) -> None:
     call = await _create(client, calls)
-    await _handed_out(services, cluster, call)
+    await _lease_call(services, cluster, call)
     path = f"{calls}/{call['id']}"
     made = await client.post(f"{path}/blobs", json=_blob(b"\x89PNG\0", size=5), headers=ME)
     assert made.status_code == 201
@@ -335,7 +337,7 @@ async def test_a_blob_that_cannot_be_kept_is_refused_at_its_field(
     pointer: str,
 ) -> None:
     call = await _create(client, calls)
-    await _handed_out(services, cluster, call)
+    await _lease_call(services, cluster, call)
     response = await client.post(f"{calls}/{call['id']}/blobs", json=blob, headers=ME)
     assert (response.status_code, response.json()["errors"][0]["pointer"]) == (status, pointer)
 
@@ -344,7 +346,7 @@ async def test_a_blob_of_the_largest_size_is_taken(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str, calls: str
 ) -> None:
     call = await _create(client, calls)
-    await _handed_out(services, cluster, call)
+    await _lease_call(services, cluster, call)
     largest = _blob(b"x" * MAX_BLOB_BYTES, size=MAX_BLOB_BYTES)
     made = await client.post(f"{calls}/{call['id']}/blobs", json=largest, headers=ME)
     assert made.status_code == 201

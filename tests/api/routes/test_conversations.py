@@ -219,7 +219,7 @@ async def test_a_timeline_tells_everything_once_and_in_order(
     run = await new_run(initialPrompt="hello")
     path, ref = f"{runs}/{run}", RunRef(stage.cluster_id, run)
     (order,) = (await stage.think(ref, calls_for("sales_query"))).orders
-    await stage.answer(ref, order.call_id, '{"rows": 3}')
+    await stage.lease_and_finish(ref, order.call_id, '{"rows": 3}')
     await stage.think(ref, text_of("three"))
     versions: list[int] = []
     messages: dict[str, dict[str, Any]] = {}
@@ -250,7 +250,7 @@ async def test_a_long_result_is_left_out_of_a_timeline(
     run = await new_run()
     ref = RunRef(stage.cluster_id, run)
     (order,) = (await stage.think(ref, calls_for("sales_query"))).orders
-    await stage.answer(ref, order.call_id, f'"{"x" * 20_000}"')
+    await stage.lease_and_finish(ref, order.call_id, f'"{"x" * 20_000}"')
     (call,) = (await client.get(f"{runs}/{run}/timeline")).json()["calls"]
     assert (call["result"], call["resultSize"]) == (None, 20_002)
 

@@ -29,7 +29,7 @@ async def busy_run(client: httpx2.AsyncClient, cluster: str, new_run: NewRun) ->
     return run
 
 
-class Heard:
+class SeenVersions:
     """Versions as a stream tells them."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Heard:
 
 
 async def read_stream(
-    client: httpx2.AsyncClient, path: str, *, heard: Heard | None = None, **headers: str
+    client: httpx2.AsyncClient, path: str, *, seen: SeenVersions | None = None, **headers: str
 ) -> list[int]:
     """Versions of the events, to the stream's end."""
     versions: list[int] = []
@@ -60,8 +60,8 @@ async def read_stream(
             event = Event.model_validate_json(item.data)
             assert item.id == str(event.version)
             versions.append(event.version)
-            if heard is not None:
-                heard.add(event.version)
+            if seen is not None:
+                seen.add(event.version)
     return versions
 
 
@@ -85,8 +85,8 @@ async def test_a_stream_tells_events_as_they_happen_and_ends_with_the_turn(
     events: Callable[[str], str],
     busy_run: str,
 ) -> None:
-    heard = Heard()
-    reading = asyncio.create_task(read_stream(real, events(busy_run), heard=heard))
+    heard = SeenVersions()
+    reading = asyncio.create_task(read_stream(real, events(busy_run), seen=heard))
     await heard.until(4)
     assert not reading.done()
     await client.post(f"/clusters/{cluster}/runs/{busy_run}/cancel")
@@ -126,8 +126,8 @@ async def test_a_stream_ends_when_the_process_is_to_end(
     events: Callable[[str], str],
     busy_run: str,
 ) -> None:
-    heard = Heard()
-    reading = asyncio.create_task(read_stream(real, events(busy_run), heard=heard))
+    heard = SeenVersions()
+    reading = asyncio.create_task(read_stream(real, events(busy_run), seen=heard))
     await heard.until(4)
     services.stopping.set()
     async with asyncio.timeout(2):

@@ -13,7 +13,7 @@ from orchestrator.store import tables
 from orchestrator.workflows.interface import RunRef
 from tests.support.stage import Stage, result_of
 
-_QUESTION: dict[str, Any] = {"prompt": "How many legs?", "resultSchema": {"type": "integer"}}
+_REQUEST: dict[str, Any] = {"prompt": "How many legs?", "resultSchema": {"type": "integer"}}
 
 
 async def _the_run(stage: Stage) -> RunRef:
@@ -29,7 +29,7 @@ async def test_the_value_is_the_answer(
 ) -> None:
     stage = Stage(services.store, cluster)
     asking = asyncio.create_task(
-        client.post(f"/clusters/{cluster}/structured-output", json=_QUESTION)
+        client.post(f"/clusters/{cluster}/structured-output", json=_REQUEST)
     )
     await stage.think(await _the_run(stage), result_of(8))
     response = await asking
@@ -42,10 +42,10 @@ async def test_the_model_is_offered_no_function_and_no_list_shows_the_run(
     stage = Stage(services.store, cluster)
     await stage.register("query")
     asking = asyncio.create_task(
-        client.post(f"/clusters/{cluster}/structured-output", json=_QUESTION)
+        client.post(f"/clusters/{cluster}/structured-output", json=_REQUEST)
     )
     ref = await _the_run(stage)
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     assert (question.functions, question.builtin_tools) == ((), frozenset())
     await stage.record(question, result_of(8))
     assert (await asking).json()["success"]
@@ -58,7 +58,7 @@ async def test_a_value_that_never_fits_is_an_error_in_words(
 ) -> None:
     stage = Stage(services.store, cluster)
     asking = asyncio.create_task(
-        client.post(f"/clusters/{cluster}/structured-output", json=_QUESTION)
+        client.post(f"/clusters/{cluster}/structured-output", json=_REQUEST)
     )
     ref = await _the_run(stage)
     while (await stage.think(ref, result_of("eight"))).status == "running":
@@ -72,7 +72,7 @@ async def test_a_value_that_never_fits_is_an_error_in_words(
 async def test_an_answer_that_takes_too_long_can_be_had_from_its_run(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str, runs: str
 ) -> None:
-    response = await client.post(f"/clusters/{cluster}/structured-output", json=_QUESTION)
+    response = await client.post(f"/clusters/{cluster}/structured-output", json=_REQUEST)
     ref = await _the_run(Stage(services.store, cluster))
     assert (response.status_code, response.json()["code"]) == (408, "still_working")
     assert ref.run_id in response.json()["detail"]
@@ -92,7 +92,7 @@ async def test_an_answer_that_takes_too_long_can_be_had_from_its_run(
 async def test_bad_questions_are_refused_at_their_field(
     client: httpx2.AsyncClient, cluster: str, changes: dict[str, Any], pointer: str, code: str
 ) -> None:
-    body = {**_QUESTION, **changes}
+    body = {**_REQUEST, **changes}
     response = await client.post(f"/clusters/{cluster}/structured-output", json=body)
     assert (response.status_code, response.json()["code"]) == (422, code)
     assert response.json()["errors"][0]["pointer"] == pointer

@@ -26,7 +26,7 @@ class Scenario:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def hear(self, word: str) -> Any:
+    def read(self, word: str) -> Any:
         """What it says under that word, which must be its next. Its last one is `end`."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -35,7 +35,7 @@ class Scenario:
         assert list(said) == [word], said
         return said[word]
 
-    def tell(self, word: str) -> None:
+    def send(self, word: str) -> None:
         """Let it go on."""
         assert self._process.stdin is not None
         self._process.stdin.write(word + "\n")
@@ -70,7 +70,7 @@ class Client:
     def result_of(self, name: str, *arguments: str) -> Any:
         """What a scenario found out."""
         with self.play(name, *arguments) as scenario:
-            return scenario.hear("end")
+            return scenario.read("end")
 
 
 @pytest.fixture(scope="session")

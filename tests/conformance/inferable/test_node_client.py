@@ -208,14 +208,14 @@ def test_what_later_clients_send_is_understood(client: Client) -> None:
 
 def test_an_api_that_is_killed_and_comes_back_costs_no_run(client: Client) -> None:
     with client.play("restarted") as scenario:
-        scenario.hear("waits")
+        scenario.read("waits")
         pid = client.world.kill("api")
         _until_back(client, pid)
-        scenario.tell("go on")
-        scenario.hear("works")
+        scenario.send("go on")
+        scenario.read("works")
         client.world.kill("api")
-        scenario.tell("go on")
-        found = scenario.hear("end")
+        scenario.send("go on")
+        found = scenario.read("end")
 
     assert (found["first"], found["second"]) == ("done", "done")
     assert found["ms"] < 5_000, "who waited is handed calls by the new process"

@@ -59,7 +59,7 @@ class Evidence:
     executions: list[Execution] = field(default_factory=list[Execution])
     returns: list[int] = field(default_factory=list[int])
     """When processes that were away were back."""
-    wishes: list[Row] = field(default_factory=list[Row])
+    requests: list[Row] = field(default_factory=list[Row])
     """What runs were asked after they began, as far as it was acknowledged."""
     workers: Mapping[int, str] = field(default_factory=dict[int, str])
     """Function worker -> the cluster whose key it has."""
@@ -79,7 +79,7 @@ async def gather(ground: Ground) -> Evidence:
     evidence.diary = lines_of(ground.diary)
     evidence.dead = set(ground.dead)
     evidence.returns = list(ground.returns)
-    evidence.wishes = list(ground.wishes)
+    evidence.requests = list(ground.requests)
     evidence.workers = ground.workers()
     evidence.executions = await _executions(ground, evidence)
     evidence.listed = {

@@ -15,7 +15,7 @@ from orchestrator.rules.lifecycle import TRANSITIONS, Trigger, is_final
 from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
 from perdure.contract import MessageType, RunStatus
 from tests.faults.checker.evidence import Evidence, Row
-from tests.faults.checker.wish_rules import wishes
+from tests.faults.checker.wish_rules import requests
 
 AFTER_THE_END = frozenset(
     {
@@ -47,7 +47,7 @@ class Violation:
 
     rule: str
     run: str
-    words: str
+    text: str
 
 
 Finds = Iterator[tuple[str, str]]
@@ -61,7 +61,7 @@ def check(evidence: Evidence) -> list[Violation]:
     ]
 
 
-def kept(evidence: Evidence) -> Finds:
+def results_stored(evidence: Evidence) -> Finds:
     """Every acknowledged run exists once, in its cluster, and has ended or says what it waits for."""
     found = Counter(row["run"] for row in evidence.runs)
     for run, cluster in evidence.acknowledged.items():
@@ -302,10 +302,10 @@ def tenants(evidence: Evidence) -> Finds:
     for call in evidence.calls:
         if call["cluster_id"] != homes[call["run"]]:
             yield call["run"], f"call {call['id']} is another cluster's"
-    yield from _given_away(evidence, homes)
+    yield from _leased_elsewhere(evidence, homes)
 
 
-def _given_away(evidence: Evidence, homes: dict[str, str]) -> Finds:
+def _leased_elsewhere(evidence: Evidence, homes: dict[str, str]) -> Finds:
     for line in evidence.diary:
         worker = evidence.workers.get(line["pid"])
         if worker is not None and worker != homes.get(line["run"], worker):
@@ -338,7 +338,7 @@ def _function_calls(evidence: Evidence) -> Iterable[Row]:
 RULES: dict[str, Callable[[Evidence], Finds]] = {
     rule.__name__: rule
     for rule in (
-        kept,
+        results_stored,
         steps,
         paid,
         results,
@@ -350,7 +350,7 @@ RULES: dict[str, Callable[[Evidence], Finds]] = {
         totals,
         quiet_ends,
         tenants,
-        wishes,
+        requests,
         histories,
     )
 }

@@ -20,7 +20,7 @@ class Outcome:
 
     `back` is seconds from a process's return to the next progress of any run, `all_back` until every run that was at
     work then had moved on, each the worst of all kills. `pause` is the longest time in which nothing happened to a run
-    that was at work. `took` is seconds of the whole scenario.
+    that was at work. `duration` is seconds of the whole scenario.
     """
 
     scenario: str
@@ -30,10 +30,10 @@ class Outcome:
     duplicated: int
     back: float | None
     violations: tuple[Violation, ...]
-    note: str = ""
+    add: str = ""
     all_back: float | None = None
     pause: float | None = None
-    took: float = 0.0
+    duration: float = 0.0
 
     @property
     def is_right(self) -> bool:
@@ -50,8 +50,8 @@ class Outcome:
     def __str__(self) -> str:
         felt = f"back {_seconds(self.back)}, all back {_seconds(self.all_back)}, pause {_seconds(self.pause)}"
         head = f"{self.scenario}: {self.right} of {self.runs} right, {self.verdict}; {felt}"
-        lines = [f"{head}; took {self.took:.0f} s; {self.note}"]
-        lines += [f"  [{one.rule}] {one.run}: {one.words}" for one in self.violations]
+        lines = [f"{head}; took {self.duration:.0f} s; {self.add}"]
+        lines += [f"  [{one.rule}] {one.run}: {one.text}" for one in self.violations]
         return "\n".join(lines)
 
 
@@ -90,7 +90,7 @@ def judge(
         duplicated=sum(times > 1 for times in begun.values()),
         back=back,
         violations=tuple(violations),
-        note="; ".join(filter(None, [note, long_pauses(evidence) if only is None else ""])),
+        add="; ".join(filter(None, [note, long_pauses(evidence) if only is None else ""])),
         all_back=all_back(evidence),
         pause=longest_pause(evidence) if only is None else None,
     )
@@ -113,7 +113,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
 
 
 def _row(one: Outcome) -> str:
-    said = f" ({one.note})" if one.note else ""
+    said = f" ({one.add})" if one.add else ""
     cells = (
         one.scenario,
         f"{one.right} of {one.runs}",
@@ -122,7 +122,7 @@ def _row(one: Outcome) -> str:
         _seconds(one.back),
         _seconds(one.all_back),
         _seconds(one.pause),
-        f"{one.took:.0f}",
+        f"{one.duration:.0f}",
         f"{one.verdict}{said}",
     )
     return _line(cell.replace("|", "/") for cell in cells)

@@ -77,22 +77,22 @@ class Played:
 
     async def answer(self, ref: RunRef, call_id: str) -> None:
         """A machine takes a call and answers it."""
-        call = await self.stage.hand_out(ref, call_id)
+        call = await self.stage.lease(ref, call_id)
         await self.stage.acknowledge(call_id)
-        self.note("begun", ref, call=call_id, attempt=call.attempt)
+        self.write("begun", ref, call=call_id, attempt=call.attempt)
         await self.stage.finish(call_id)
-        self.note("ended", ref, call=call_id, attempt=call.attempt)
+        self.write("ended", ref, call=call_id, attempt=call.attempt)
 
     async def deliver(self, ref: RunRef) -> None:
         """The handler hears of every transition that waits for it."""
         while orders := await self.store.deliveries.list_pending(ref, []):
             for order in orders:
-                call = await self.stage.hand_out(ref, order.call_id)
+                call = await self.stage.lease(ref, order.call_id)
                 told = json.loads(json.dumps(call.input))
-                self.note("told", ref, transition=told["transition"], status=told["status"])
+                self.write("told", ref, transition=told["transition"], status=told["status"])
                 await self.stage.finish(order.call_id)
 
-    def note(self, kind: str, ref: RunRef, **facts: object) -> None:
+    def write(self, kind: str, ref: RunRef, **facts: object) -> None:
         at = time.time_ns() // 1_000_000
         self.diary.append({"at": at, "pid": PID, "kind": kind, "run": ref.run_id, **facts})
 

@@ -71,10 +71,10 @@ def test_healthy_runs_break_no_rule(healthy: Evidence) -> None:
 
 
 def test_wishes_that_came_true_break_no_rule(healthy: Evidence) -> None:
-    _wish(healthy, SENT)
-    read = healthy.wishes
-    _wish(healthy, APPROVED)["approved"] = True
-    healthy.wishes += read
+    _acknowledged_request(healthy, SENT)
+    read = healthy.requests
+    _acknowledged_request(healthy, APPROVED)["approved"] = True
+    healthy.requests += read
     assert check(healthy) == []
 
 
@@ -158,11 +158,11 @@ def _a_transition_is_made_up(found: Evidence) -> None:
     move["status"] = "done"
 
 
-def _a_transition_is_not_told(found: Evidence) -> None:
+def _a_transition_is_not_delivered(found: Evidence) -> None:
     found.diary.remove(next(line for line in found.diary if line["kind"] == "told"))
 
 
-def _transitions_are_told_out_of_order(found: Evidence) -> None:
+def _transitions_are_delivered_out_of_order(found: Evidence) -> None:
     told = [line for line in found.diary if line["kind"] == "told" and line["run"] == "one"]
     told[0]["transition"], told[1]["transition"] = told[1]["transition"], told[0]["transition"]
 
@@ -182,45 +182,45 @@ def _a_run_is_shown_to_another_tenant(found: Evidence) -> None:
     found.listed = {**found.listed, "other": ["one"]}
 
 
-def _a_function_worker_of_another_tenant_is_given_a_call(found: Evidence) -> None:
+def _a_function_worker_of_another_tenant_leases_a_call(found: Evidence) -> None:
     found.workers = {PID: "other"}
 
 
-def _wish(found: Evidence, kind: str) -> Row:
+def _acknowledged_request(found: Evidence, kind: str) -> Row:
     """Plant a wish for the first run; its call or its message, whichever it is about."""
     table = found.messages if kind in {SENT, EDITED} else found.calls
     about = next(row for row in found.of(table, "one") if row.get("kind", "function") == "function")
-    found.wishes = [{"kind": kind, "run": "one", "id": about["id"], "text": "steps"}]
+    found.requests = [{"kind": kind, "run": "one", "id": about["id"], "text": "steps"}]
     return about
 
 
 def _a_message_is_lost(found: Evidence) -> None:
-    found.messages.remove(_wish(found, SENT))
+    found.messages.remove(_acknowledged_request(found, SENT))
 
 
 def _a_message_is_not_read(found: Evidence) -> None:
-    _wish(found, SENT)
+    _acknowledged_request(found, SENT)
     found.runs[0]["seen_message"] = 0
 
 
 def _an_edit_is_lost(found: Evidence) -> None:
-    _wish(found, EDITED)["data"] = "{}"
+    _acknowledged_request(found, EDITED)["data"] = "{}"
 
 
 def _a_cancel_is_forgotten(found: Evidence) -> None:
-    _wish(found, CANCELLED)
+    _acknowledged_request(found, CANCELLED)
 
 
 def _a_decision_is_lost(found: Evidence) -> None:
-    _wish(found, APPROVED)
+    _acknowledged_request(found, APPROVED)
 
 
 def _a_denied_call_is_made(found: Evidence) -> None:
-    _wish(found, DENIED)["approved"] = False
+    _acknowledged_request(found, DENIED)["approved"] = False
 
 
 def _an_approved_call_is_not_made(found: Evidence) -> None:
-    call = _wish(found, APPROVED)
+    call = _acknowledged_request(found, APPROVED)
     call["approved"], call["attempts"] = True, 0
     found.diary = [line for line in found.diary if line.get("call") != call["id"]]
 
@@ -258,12 +258,12 @@ PLANTS: list[tuple[Plant, str]] = [
     (_a_function_runs_more_often_than_allowed, "executions"),
     (_an_event_is_missing, "numbering"),
     (_a_transition_is_made_up, "moves"),
-    (_a_transition_is_not_told, "deliveries"),
-    (_transitions_are_told_out_of_order, "deliveries"),
+    (_a_transition_is_not_delivered, "deliveries"),
+    (_transitions_are_delivered_out_of_order, "deliveries"),
     (_tokens_are_counted_twice, "totals"),
     (_work_goes_on_after_the_end, "quiet_ends"),
     (_a_run_is_shown_to_another_tenant, "tenants"),
-    (_a_function_worker_of_another_tenant_is_given_a_call, "tenants"),
+    (_a_function_worker_of_another_tenant_leases_a_call, "tenants"),
     (_a_message_is_lost, "wishes"),
     (_a_message_is_not_read, "wishes"),
     (_an_edit_is_lost, "wishes"),
@@ -324,16 +324,16 @@ class _Generous(StepStore):
 class _Insatiable(StepStore):
     """Has the model asked again for a step that is recorded."""
 
-    asked: StepInput | None = None
+    repeated: StepInput | None = None
 
     @override
     async def begin(
         self, ref: RunRef, step: int, *, lost: list[TimedOutCall], attempt: int, known: Any
     ) -> StepInput | RunState:
         begun = await super().begin(ref, step, lost=lost, attempt=attempt, known=known)
-        if isinstance(begun, StepInput) and self.asked is None:
-            self.asked = begun
-        return self.asked if self.asked is not None and step == 1 else begun
+        if isinstance(begun, StepInput) and self.repeated is None:
+            self.repeated = begun
+        return self.repeated if self.repeated is not None and step == 1 else begun
 
 
 class _Hasty(DeliveryStore):

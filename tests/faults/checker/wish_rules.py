@@ -11,9 +11,9 @@ SENT, EDITED, CANCELLED, APPROVED, DENIED = "sent", "edited", "cancelled", "appr
 """The kinds of wishes."""
 
 
-def wishes(evidence: Evidence) -> Iterator[tuple[str, str]]:
+def requests(evidence: Evidence) -> Iterator[tuple[str, str]]:
     """A message that was taken was read, a cancelled run is cancelled, an approved call was made and a denied one not."""
-    for wish in evidence.wishes:
+    for wish in evidence.requests:
         (run,) = evidence.of(evidence.runs, wish["run"])
         wrong = _WRONG[wish["kind"]](evidence, run, wish)
         if wrong:

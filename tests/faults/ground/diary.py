@@ -14,7 +14,7 @@ DIARY = "PERDURE_TEST_DIARY"
 """The file in which functions and handlers note what they do."""
 
 
-def note(variable: str, **facts: object) -> None:
+def append(variable: str, **facts: object) -> None:
     """Add a line to the file that the environment names, with the time in ms and the process id.
 
     A short line that is appended is written whole, whoever else writes.

@@ -19,7 +19,7 @@ from pydantic import BaseModel, model_serializer
 
 from perdure import Context, Service, StatusChange
 from perdure.worker.worker import serve
-from tests.faults.ground.diary import DIARY, note
+from tests.faults.ground.diary import DIARY, append
 
 READY = "PERDURE_TEST_READY"
 SERVICE = "PERDURE_TEST_SERVICE"
@@ -49,29 +49,29 @@ def die_once(point: str) -> None:
 class Worked(BaseModel):
     """What `work` returns. It is written as JSON after the function has ended and before anything is posted."""
 
-    said: str
+    text: str
 
     @model_serializer
     def written(self) -> str:
         die_once("done")
-        return self.said
+        return self.text
 
 
 @service.function(timeout=60, retries=5)
 async def work(run: str, step: int, context: Context, milliseconds: int = 30) -> Worked:
     """Take a moment, and say so."""
-    note(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    append(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
     await asyncio.sleep(milliseconds / 2000)
     die_once("executing")
     await asyncio.sleep(milliseconds / 2000)
-    note(DIARY, kind="ended", run=run, step=step, call=context.call_id, attempt=context.attempt)
-    return Worked(said=f"{run}/{step}")
+    append(DIARY, kind="ended", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    return Worked(text=f"{run}/{step}")
 
 
 @service.function(timeout=60, requires_approval=True)
 async def careful(run: str, step: int, context: Context) -> str:
     """Do what a person has to approve first."""
-    note(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    append(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
     return f"approved {run}/{step}"
 
 
@@ -84,28 +84,28 @@ async def returns(run: str, step: int, size: int) -> str:
 @service.function(timeout=60, retries=1)
 async def raises(run: str, step: int, context: Context) -> str:
     """Fail as functions do."""
-    note(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    append(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
     raise ValueError("the stock is empty")
 
 
 @service.function(timeout=60, retries=1)
 def exits(run: str, step: int, context: Context) -> str:
     """End the process, each time."""
-    note(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    append(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
     os._exit(3)
 
 
 @service.function(timeout=60, retries=1)
 def segfaults(run: str, step: int, context: Context) -> str:
     """Read where nothing is."""
-    note(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    append(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
     return str(ctypes.string_at(0))
 
 
 @service.function(timeout=60)
 def eats(run: str, step: int, context: Context) -> str:
     """Take memory until there is none."""
-    note(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    append(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
     held: list[bytearray] = []
     while True:
         held.append(bytearray(64 * 1024 * 1024))
@@ -114,7 +114,7 @@ def eats(run: str, step: int, context: Context) -> str:
 @service.function(timeout=3)
 def hangs(run: str, step: int, context: Context) -> str:
     """Never return, deaf to being cancelled."""
-    note(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    append(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
     while True:
         time.sleep(60)
 
@@ -122,7 +122,7 @@ def hangs(run: str, step: int, context: Context) -> str:
 @service.function(timeout=120)
 def prints(run: str, step: int, gigabytes: float, context: Context) -> str:
     """Write a lot to standard output."""
-    note(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    append(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
     line = "x" * 1_048_575 + "\n"
     for _ in range(int(gigabytes * 1024)):
         sys.stdout.write(line)
@@ -132,24 +132,26 @@ def prints(run: str, step: int, gigabytes: float, context: Context) -> str:
 @rare.function(timeout=60)
 async def patient(run: str, step: int, context: Context) -> str:
     """Be waited for as long as it takes."""
-    note(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    append(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
     return f"at last {run}/{step}"
 
 
 @rare.function(timeout=5, deadline=DEADLINE)
 async def hurried(run: str, step: int, context: Context) -> str:
     """Be waited for some seconds only."""
-    note(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
+    append(DIARY, kind="begun", run=run, step=step, call=context.call_id, attempt=context.attempt)
     return f"in time {run}/{step}"
 
 
 @service.on_status_change
 async def told(change: StatusChange) -> None:
     """The handler of every run."""
-    note(DIARY, kind="told", run=change.run_id, transition=change.transition, status=change.status)
+    append(
+        DIARY, kind="told", run=change.run_id, transition=change.transition, status=change.status
+    )
 
 
-def _say_so() -> None:
+def _write_ready() -> None:
     Path(os.environ[READY]).write_text(str(os.getpid()))
 
 
@@ -159,4 +161,4 @@ if hosted_limit := os.environ.get(LIMIT):
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     served = rare if os.environ.get(SERVICE) == rare.name else service
-    serve([served], when_ready=_say_so)
+    serve([served], when_ready=_write_ready)

@@ -59,7 +59,7 @@ class Ground:
     """Function workers that were killed or frozen."""
     returns: list[int] = field(default_factory=list[int])
     """When something that was away was back, in ms."""
-    wishes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    requests: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """What runs were asked after they began, as far as it was acknowledged."""
     owners: dict[str, str] = field(default_factory=dict[str, str])
     """Process that runs functions, by name -> the cluster whose functions they are."""

@@ -52,7 +52,7 @@ _MODEL_MS = 250
 _FUNCTION_MS = 150
 _END_SECONDS = 240.0
 """Much longer than all runs take together: a machine may be busy with other things."""
-_TOLD_SECONDS = 60.0
+_DELIVERY_SECONDS = 60.0
 _BACK_SECONDS = 60.0
 
 
@@ -92,9 +92,9 @@ async def ended(ground: Ground, client: AsyncPerdure) -> None:
     )
 
 
-async def all_told(ground: Ground) -> None:
+async def all_delivered(ground: Ground) -> None:
     """Every transition was delivered, or is not going to be."""
-    deadline = time.monotonic() + _TOLD_SECONDS
+    deadline = time.monotonic() + _DELIVERY_SECONDS
     while time.monotonic() < deadline:
         evidence = await of_store(ground.database_url, ground.acknowledged)
         if all(row["status"] != "pending" for row in evidence.deliveries):
@@ -141,6 +141,6 @@ async def concluded(
 ) -> Outcome:
     """Wait for the end of all runs, and until their handlers have heard of it, and have the checker look."""
     await ended(ground, client)
-    await all_told(ground)
+    await all_delivered(ground)
     evidence = await gather(ground)
     return judge(name, evidence, back=back, back_within=back_within, note=note, more=more)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from orchestrator.llm.messages import AssistantTurn, ModelRequest, UserTurn
-from tests.faults.ground.diary import LEDGER, note
+from tests.faults.ground.diary import LEDGER, append
 from workers.models.scripted.script import Call, Step
 
 RESULT = "all {steps} steps done"
@@ -20,7 +20,7 @@ def plan(request: ModelRequest) -> Step:
     assert isinstance(first, UserTurn)
     wanted = json.loads(first.texts[0])
     step = 1 + sum(isinstance(turn, AssistantTurn) for turn in request.turns)
-    note(LEDGER, kind="asked", run=wanted["run"], step=step, attempt=request.attempt)
+    append(LEDGER, kind="asked", run=wanted["run"], step=step, attempt=request.attempt)
     delay = float(wanted.get("delayMs", 20))
     if step > wanted["steps"]:
         return Step(text=RESULT.format(steps=wanted["steps"]), delay_ms=delay)

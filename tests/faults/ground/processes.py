@@ -50,10 +50,10 @@ class Process:
 
     def _came_up(self) -> bool:
         if not self.is_alive():
-            raise AssertionError(f"{self.name} ended before it was ready:\n{self.said()[-3000:]}")
-        return self.is_ready(self.said())
+            raise AssertionError(f"{self.name} ended before it was ready:\n{self.output()[-3000:]}")
+        return self.is_ready(self.output())
 
-    def said(self) -> str:
+    def output(self) -> str:
         """What it wrote since its last start."""
         with self.log.open("rb") as log:
             log.seek(self._log_begin)

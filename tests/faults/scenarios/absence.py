@@ -13,11 +13,11 @@ from tests.faults.checker.invariants import Violation
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.ground.functions import DEADLINE, rare
 from tests.faults.ground.ground import laid_out
-from tests.faults.ground.load import Scale, all_told, begin, ended, seconds_back
+from tests.faults.ground.load import Scale, all_delivered, begin, ended, seconds_back
 
-_SAID_SECONDS = 5.0
+_REPORT_SECONDS = 5.0
 """From a call that nobody takes until its run says so."""
-_GIVEN_UP_SECONDS = 5.0
+_CANCEL_SECONDS = 5.0
 """From a call's deadline until the model is told."""
 _WAITING = 5
 _HURRIED = "hurried"
@@ -36,23 +36,23 @@ async def nobody_offers(folder: Path, scale: Scale) -> Outcome:
             for n in range(_WAITING)
         ]
         for run in (late, *patient):
-            await _says_why(run)
+            await _explains_why(run)
         await late.poll(timeout=DEADLINE * 4)
         still = [run.id for run in patient if (await run.refresh()).status is not RunStatus.RUNNING]
         back = await seconds_back(ground, worker.start)
         await ended(ground, client)
-        await all_told(ground)
+        await all_delivered(ground)
         evidence = await gather(ground)
-    said = [_said_after(evidence, run.id) for run in (late, *patient)]
+    said = [_reported_after(evidence, run.id) for run in (late, *patient)]
     more = [Violation("waits", run, "did not wait for a worker") for run in still]
-    more += _unkept_deadline(evidence)
-    if max(said) > _SAID_SECONDS:
+    more += _missed_deadline(evidence)
+    if max(said) > _REPORT_SECONDS:
         more.append(Violation("says so", "", f"only {max(said):.1f} s after its call"))
     note = f"said after {max(said):.1f} s beside {scale.runs} busy runs"
     return judge("no worker for a function", evidence, back=back, note=note, more=more)
 
 
-async def _says_why(run: AsyncRun[JsonValue]) -> None:
+async def _explains_why(run: AsyncRun[JsonValue]) -> None:
     """Wait until the run says that it waits for a function."""
     async for event in run.events():
         if event.type == "run.waiting":
@@ -60,18 +60,18 @@ async def _says_why(run: AsyncRun[JsonValue]) -> None:
             return
 
 
-def _said_after(evidence: Evidence, run: str) -> float:
+def _reported_after(evidence: Evidence, run: str) -> float:
     """Seconds from the model's call until the run says that nobody takes it."""
     at = {event["type"]: event["created_at"] for event in evidence.of(evidence.events, run)[::-1]}
     return float(at["run.waiting"] - at["step.recorded"]) / 1000
 
 
-def _unkept_deadline(evidence: Evidence) -> list[Violation]:
+def _missed_deadline(evidence: Evidence) -> list[Violation]:
     """The call of which only its deadline is known was given up at that, tried by nobody, and the model was told."""
     (call,) = [c for c in evidence.of(evidence.calls, _HURRIED) if c["kind"] == "function"]
     waited = (call["finished_at"] - call["created_at"]) / 1000
     found: list[Violation] = []
-    if not DEADLINE - 0.5 <= waited <= DEADLINE + _GIVEN_UP_SECONDS:
+    if not DEADLINE - 0.5 <= waited <= DEADLINE + _CANCEL_SECONDS:
         found.append(Violation("deadline", _HURRIED, f"was given up after {waited:.1f} s"))
     if call["result_type"] != ResultType.REJECTION.value or call["attempts"]:
         said = f"is a {call['result_type']} after {call['attempts']} attempts"

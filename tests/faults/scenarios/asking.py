@@ -12,7 +12,7 @@ from tests.faults.checker.evidence import gather
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.checker.wish_rules import CANCELLED
 from tests.faults.ground.ground import Ground, laid_out
-from tests.faults.ground.load import Scale, all_told, begin, ended
+from tests.faults.ground.load import Scale, all_delivered, begin, ended
 from tests.faults.scenarios.kills import at_random, kill
 from tests.faults.wishes import Person, by_chance, deciding
 
@@ -20,7 +20,7 @@ _CAREFUL_STEPS = 3
 _FOLLOW_UPS = 3
 
 
-async def wishes_under_kills(folder: Path, scale: Scale, *, hosted: bool = False) -> Outcome:
+async def requests_under_kills(folder: Path, scale: Scale, *, hosted: bool = False) -> Outcome:
     """A quarter of the runs is talked to, one is cancelled, one asks for approvals, one is left alone."""
     quarter = replace(scale, runs=max(1, scale.runs // 4))
     async with laid_out(folder, hosted=hosted) as ground, ground.client() as client:
@@ -36,20 +36,20 @@ async def wishes_under_kills(folder: Path, scale: Scale, *, hosted: bool = False
             back = await kill(ground, client, quarter, at_random(scale, hosted=hosted))
             await asking
             await ended(ground, client)
-        await all_told(ground)
+        await all_delivered(ground)
         evidence = await gather(ground)
     return judge(
         f"wishes under kill -9 at random{', functions hosted' if hosted else ''}",
         evidence,
         back=max(back),
         back_within=scale.back_seconds,
-        note=f"{len(back)} kills, {len(evidence.wishes)} wishes",
+        note=f"{len(back)} kills, {len(evidence.requests)} wishes",
         ends=_ends(ground),
     )
 
 
 def _ends(ground: Ground) -> dict[str, RunStatus]:
-    return {w["run"]: RunStatus.CANCELLED for w in ground.wishes if w["kind"] == CANCELLED}
+    return {w["run"]: RunStatus.CANCELLED for w in ground.requests if w["kind"] == CANCELLED}
 
 
 async def _ask(person: Person, runs: int) -> None:

@@ -12,7 +12,7 @@ from tests.faults.checker.outcome import Outcome
 from tests.faults.ground.load import Scale
 from tests.faults.ground.postgres import killable_postgres
 from tests.faults.scenarios.absence import nobody_offers
-from tests.faults.scenarios.asking import wishes_under_kills
+from tests.faults.scenarios.asking import requests_under_kills
 from tests.faults.scenarios.deployments import changed_workflow
 from tests.faults.scenarios.disk import disk_full
 from tests.faults.scenarios.kills import (
@@ -55,8 +55,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "kill-at-random-on-postgresql": partial(_on_postgresql, kill_at_random),
     "kill-workers-hosted": kill_hosting_workers,
     "kill-at-random-hosted": partial(kill_at_random, hosted=True),
-    "wishes-under-kills": wishes_under_kills,
-    "wishes-under-kills-hosted": partial(wishes_under_kills, hosted=True),
+    "wishes-under-kills": requests_under_kills,
+    "wishes-under-kills-hosted": partial(requests_under_kills, hosted=True),
     "two-tenants": two_tenants,
     "rolling-restarts": roll_over,
     "changed-workflow": changed_workflow,

@@ -11,11 +11,11 @@ from tests.faults.checker.evidence import gather
 from tests.faults.checker.invariants import Violation
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.ground.ground import Ground, laid_out
-from tests.faults.ground.load import Scale, a_moment, all_told, begin, ended, seconds_back
+from tests.faults.ground.load import Scale, a_moment, all_delivered, begin, ended, seconds_back
 
 _WRONG_SECONDS = 10.0
 _NOTICED_SECONDS = 5.0
-_SAID = "nondeterminism"
+_LOG_TEXT = "nondeterminism"
 
 
 async def changed_workflow(folder: Path, scale: Scale) -> Outcome:
@@ -33,7 +33,7 @@ async def changed_workflow(folder: Path, scale: Scale) -> Outcome:
         wrong_for = time.monotonic() - began
         back = await seconds_back(ground, ground["workers"].start)
         await ended(ground, client)
-        await all_told(ground)
+        await all_delivered(ground)
         evidence = await gather(ground)
         evidence.is_code_changed = True
     failed = sum(one.broken_tasks for one in evidence.executions)
@@ -44,9 +44,9 @@ async def changed_workflow(folder: Path, scale: Scale) -> Outcome:
 
 async def _noticed(ground: Ground) -> bool:
     """Whether the log of the wrong workers says what is wrong."""
-    said = ground["changed-workers"].said
+    said = ground["changed-workers"].output
     try:
-        await until(lambda: _SAID in said().lower(), seconds=_NOTICED_SECONDS)
+        await until(lambda: _LOG_TEXT in said().lower(), seconds=_NOTICED_SECONDS)
     except AssertionError:
         return False
     return True

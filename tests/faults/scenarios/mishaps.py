@@ -19,7 +19,7 @@ from tests.faults.checker.invariants import Violation
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.ground.diary import lines_of
 from tests.faults.ground.ground import TOLD, Ground, laid_out
-from tests.faults.ground.load import Scale, all_told, ended
+from tests.faults.ground.load import Scale, all_delivered, ended
 
 _SPENT = {"type": "invalid_request_error", "message": "Your credit balance is too low."}
 MISHAPS: Mapping[str, dict[str, Any]] = {
@@ -50,9 +50,9 @@ async def model_in_trouble(folder: Path, scale: Scale) -> Outcome:
             await _create(ground, client, name, mishap)
         await _resume_when_paused(client)
         await ended(ground, client)
-        await all_told(ground)
+        await all_delivered(ground)
         evidence = await gather(ground)
-    more = [*_asked_too_often(record), *_unsaid(evidence), *_wrong_ends(evidence)]
+    more = [*_asked_too_often(record), *_unreported(evidence), *_wrong_ends(evidence)]
     return judge("model in trouble", evidence, note=", ".join(MISHAPS), more=more)
 
 
@@ -104,7 +104,7 @@ def _asked_too_often(record: Path) -> list[Violation]:
     ]
 
 
-def _unsaid(evidence: Evidence) -> list[Violation]:
+def _unreported(evidence: Evidence) -> list[Violation]:
     """A run that waited for its model said so, and until when, where the provider named a time."""
     found: list[Violation] = []
     for name in MISHAPS:

@@ -20,7 +20,7 @@ from tests.faults.ground.ground import Ground, laid_out, temporal_serves
 from tests.faults.ground.load import (
     Scale,
     a_moment,
-    all_told,
+    all_delivered,
     begin,
     concluded,
     ended,
@@ -86,8 +86,8 @@ async def frozen_functions(folder: Path, scale: Scale, *, hosted: bool = False) 
         frozen.thaw()
         await ended(ground, client)
         if not hosted:
-            await until(lambda: _given_up(frozen) >= runs)
-        await all_told(ground)
+            await until(lambda: _cancelled(frozen) >= runs)
+        await all_delivered(ground)
         evidence = await gather(ground)
         stale = [row["run"] for row in evidence.results if _STALE in row["content"]]
         more += [Violation("stale", run, "the late result was taken") for run in stale]
@@ -99,12 +99,12 @@ async def frozen_functions(folder: Path, scale: Scale, *, hosted: bool = False) 
 _STALE = "a late result"
 
 
-def _given_up(worker: Process) -> int:
+def _cancelled(worker: Process) -> int:
     """How often the worker that woke noticed that its work on a call is not wanted, before or after it posted."""
     return sum(
         "faults.work (attempt 1)" in line
         and any(said in line for said in ("not wanted", "too late", "no longer ours"))
-        for line in worker.said().splitlines()
+        for line in worker.output().splitlines()
     )
 
 

@@ -15,7 +15,7 @@ from tests.faults.checker.evidence import Evidence, gather
 from tests.faults.checker.invariants import Violation
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.ground.ground import Ground, laid_out
-from tests.faults.ground.load import Scale, all_told, begin, ended
+from tests.faults.ground.load import Scale, all_delivered, begin, ended
 
 POISONS: Mapping[str, int] = {
     "raises": 2,
@@ -38,7 +38,7 @@ async def poison(
     """Each poison in a run of its own, one again and again: the model is told, attempts are counted, others come through."""
     async with (
         laid_out(folder, hosted=hosted, database_url=database_url) as ground,
-        _kept_alive(ground),
+        _keeping_alive(ground),
         ground.client() as client,
     ):
         await begin(ground, client, scale, prefix="good")
@@ -48,11 +48,11 @@ async def poison(
         given: dict[str, JsonValue] = {"gigabytes": scale.printed_gigabytes}
         await ground.create(client, "prints", steps=1, function="prints", input=given)
         await ended(ground, client)
-        await all_told(ground)
+        await all_delivered(ground)
         starts = len(ground[ground.host].pids)
         evidence = await gather(ground)
     note = f"{starts - 1} restarts of the process that runs them"
-    more = _untold(evidence)
+    more = _undelivered(evidence)
     if not hosted:
         return judge("poison functions", evidence, note=note, more=more)
     deaths = _deaths(evidence)
@@ -61,7 +61,7 @@ async def poison(
 
 
 @asynccontextmanager
-async def _kept_alive(ground: Ground) -> AsyncGenerator[None]:
+async def _keeping_alive(ground: Ground) -> AsyncGenerator[None]:
     """Start the process that runs the functions again when it died, as whoever runs it in earnest would."""
 
     async def keep() -> None:
@@ -80,7 +80,7 @@ async def _kept_alive(ground: Ground) -> AsyncGenerator[None]:
         await asyncio.gather(keeper, return_exceptions=True)
 
 
-def _untold(evidence: Evidence) -> list[Violation]:
+def _undelivered(evidence: Evidence) -> list[Violation]:
     """Each poisoned call was a rejection in the end, after as many attempts as it may have."""
     found: list[Violation] = []
     for name, attempts in POISONS.items():

@@ -10,7 +10,7 @@ from tests.faults.checker.evidence import gather
 from tests.faults.checker.invariants import Violation
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.ground.ground import laid_out
-from tests.faults.ground.load import Scale, all_told, ended
+from tests.faults.ground.load import Scale, all_delivered, ended
 from tests.faults.ground.processes import resident_mib
 
 SIZES = {"11kB": 11_000, "1MB": 1_000_000, "10MB": 10_000_000, "100MB": 100_000_000}
@@ -36,11 +36,11 @@ async def large_results(folder: Path, scale: Scale) -> Outcome:
                 )
                 await ended(ground, client)
             resident.append(resident_mib(ground["api"].pid))
-        await all_told(ground)
+        await all_delivered(ground)
         more = [
             violation
             for name in ground.acknowledged
-            for violation in await _shown_wrongly(client, name)
+            for violation in await _wrong_for_model(client, name)
         ]
         evidence = await gather(ground)
     growth = resident[-1] - resident[1]
@@ -50,7 +50,7 @@ async def large_results(folder: Path, scale: Scale) -> Outcome:
     return judge("results of 11 kB to 100 MB", evidence, note=note, more=more)
 
 
-async def _shown_wrongly(client: AsyncPerdure, name: str) -> list[Violation]:
+async def _wrong_for_model(client: AsyncPerdure, name: str) -> list[Violation]:
     """What the model was shown of the run's one result."""
     messages = await (await client.get_run(name)).messages()
     (shown,) = [one.data for one in messages if one.type is MessageType.INVOCATION_RESULT]

@@ -14,15 +14,15 @@ from tests.faults.checker.evidence import gather
 from tests.faults.checker.invariants import Violation
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.ground.ground import Ground, laid_out
-from tests.faults.ground.load import Scale, all_told, ended
+from tests.faults.ground.load import Scale, all_delivered, ended
 from tests.faults.scenarios.scale_figures import (
-    Look,
+    Sample,
     history_of,
     idle,
-    look,
-    looked_at,
     percentile,
     percents,
+    sample,
+    sampled,
     stretch,
 )
 
@@ -74,19 +74,19 @@ async def long_run(kind: Kind, folder: Path, scale: Scale) -> Outcome:
         more += found.broken(kind.name, most=kind.most, most_mib=kind.most_mib)
         if history.executions < 2 and steps >= _BEGUN_ANEW:
             more.append(Violation("history", kind.name, "was never begun anew"))
-        await all_told(ground)
+        await all_delivered(ground)
         evidence = await gather(ground)
     note = (
-        f"the first {_compared(steps)} -> the last: {found.said()}, {history.said(steps)}, {read}"
+        f"the first {_compared(steps)} -> the last: {found.text()}, {history.text(steps)}, {read}"
     )
     return judge(f"{steps} steps, results of {kind.size:,}", evidence, note=note, more=more)
 
 
 async def _play(
     ground: Ground, client: AsyncPerdure, kind: Kind, steps: int, *, prefix: str = ""
-) -> Sequence[Look]:
+) -> Sequence[Sample]:
     asked = _Lines(ground.ledger)
-    async with looked_at(ground, asked.count) as looks:
+    async with sampled(ground, asked.count) as looks:
         run = await ground.create(
             client,
             prefix + kind.name,
@@ -156,7 +156,7 @@ async def long_talk(folder: Path, scale: Scale) -> Outcome:
         ground.acknowledged[run.id] = ground.tenant.cluster_id
         await run.poll(timeout=60)
         answered = 0
-        async with looked_at(ground, lambda: answered) as looks:
+        async with sampled(ground, lambda: answered) as looks:
             for number in range(count):
                 await run.send(f"And {number}?")
                 result = await run.poll(timeout=60)
@@ -168,7 +168,7 @@ async def long_talk(folder: Path, scale: Scale) -> Outcome:
         more += found.broken(run.id, most=_TALK_MOST, most_mib=_TALK_MIB)
         await ended(ground, client)
         evidence = await gather(ground)
-    note = f"{count} follow-ups, the first {_compared(count)} -> the last: {found.said()}, {history.said(count)}"
+    note = f"{count} follow-ups, the first {_compared(count)} -> the last: {found.text()}, {history.text(count)}"
     return judge("long talk", evidence, note=note, more=more)
 
 
@@ -180,7 +180,7 @@ async def idle_stack(folder: Path, _: Scale) -> Outcome:
     async with laid_out(folder) as ground:
         await idle(ground, _SETTLE_SECONDS)
         taken = await idle(ground, _IDLE_SECONDS)
-        memory = ", ".join(f"{name} {mib:.0f}" for name, mib in look(ground).memory.items())
+        memory = ", ".join(f"{name} {mib:.0f}" for name, mib in sample(ground).memory.items())
         evidence = await gather(ground)
     ours = sum(percent for name, percent in taken.items() if name != "temporal")
     more = [Violation("idle", "", f"{ours:.1f} % of a core")] if ours > _MOST_IDLE else []

@@ -21,7 +21,7 @@ _SAMPLE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Sample:
     """How things stood: so much was done; processor seconds and resident MiB of each process."""
 
     done: int
@@ -30,10 +30,10 @@ class Look:
     memory: Mapping[str, float]
 
 
-def look(ground: Ground, done: int = 0) -> Look:
+def sample(ground: Ground, done: int = 0) -> Sample:
     """At each living process, now."""
     living = {name: one.pid for name, one in ground.processes.items() if one.is_alive()}
-    return Look(
+    return Sample(
         done,
         time.monotonic(),
         {name: _processor_seconds(pid) for name, pid in living.items()},
@@ -47,14 +47,14 @@ def _processor_seconds(pid: int) -> float:
 
 
 @asynccontextmanager
-async def looked_at(ground: Ground, done: Callable[[], int]) -> AsyncGenerator[list[Look]]:
+async def sampled(ground: Ground, done: Callable[[], int]) -> AsyncGenerator[list[Sample]]:
     """Look again and again while the block runs."""
-    looks = [look(ground, done())]
+    looks = [sample(ground, done())]
 
     async def go_on() -> None:
         while True:
             await asyncio.sleep(_SAMPLE_SECONDS)
-            looks.append(look(ground, done()))
+            looks.append(sample(ground, done()))
 
     looking = asyncio.create_task(go_on())
     try:
@@ -62,7 +62,7 @@ async def looked_at(ground: Ground, done: Callable[[], int]) -> AsyncGenerator[l
     finally:
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
-        looks.append(look(ground, done()))
+        looks.append(sample(ground, done()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Stretch:
     def dearer(self) -> float:
         return self.last.total / self.first.total
 
-    def said(self) -> str:
+    def text(self) -> str:
         cpu = ", ".join(
             f"{name} {self.first.cpu[name]:.1f} -> {self.last.cpu[name]:.1f}"
             for name in self.first.cpu
@@ -122,7 +122,7 @@ class Stretch:
         ]
 
 
-def stretch(looks: Sequence[Look], count: int) -> Stretch:
+def stretch(looks: Sequence[Sample], count: int) -> Stretch:
     """Of so many at the beginning, and as many at the end."""
     begin, end = looks[0], looks[-1]
     early = next(one for one in looks if one.done >= begin.done + count)
@@ -135,7 +135,7 @@ def stretch(looks: Sequence[Look], count: int) -> Stretch:
     )
 
 
-def _cost(begin: Look, end: Look) -> Cost:
+def _cost(begin: Sample, end: Sample) -> Cost:
     number = max(1, end.done - begin.done)
     return Cost(
         (end.at - begin.at) / number * 1000,
@@ -151,7 +151,7 @@ class History:
     events: int
     size: int
 
-    def said(self, steps: int) -> str:
+    def text(self, steps: int) -> str:
         return (
             f"history {self.size / steps:.0f} bytes and {self.events / steps:.1f} events each"
             f" in {self.executions} executions"
@@ -183,9 +183,9 @@ def milliseconds(values: Sequence[float]) -> str:
 
 async def idle(ground: Ground, seconds: float) -> Mapping[str, float]:
     """Percent of one core that each process takes while nothing is asked of it."""
-    before = look(ground)
+    before = sample(ground)
     await asyncio.sleep(seconds)
-    after = look(ground)
+    after = sample(ground)
     passed = after.at - before.at
     return {name: (after.cpu[name] - cpu) / passed * 100 for name, cpu in before.cpu.items()}
 

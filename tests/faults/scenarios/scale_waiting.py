@@ -60,11 +60,11 @@ class _Waiting:
     http: httpx2.AsyncClient
     database: Database
     count: int
-    notes: list[str] = field(default_factory=list[str])
+    records: list[str] = field(default_factory=list[str])
     violations: list[Violation] = field(default_factory=list[Violation])
 
-    def note(self, words: str, *, broken: bool = False, rule: str = "") -> None:
-        self.notes.append(words)
+    def record(self, words: str, *, broken: bool = False, rule: str = "") -> None:
+        self.records.append(words)
         if broken:
             self.violations.append(Violation(rule, "", words))
 
@@ -75,7 +75,7 @@ class _Waiting:
         assert answer.status_code == 200, answer.text
         return time.monotonic() - began, answer.json()
 
-    async def standing(self) -> Counter[tuple[str, str]]:
+    async def current(self) -> Counter[tuple[str, str]]:
         """How many runs there are of each cluster and status."""
         runs = tables.runs
         statement = select(runs.c.cluster_id, runs.c.status, func.count()).group_by(
@@ -85,7 +85,7 @@ class _Waiting:
             return Counter({(c, status): n for c, status, n in await read.execute(statement)})
 
     async def paused(self) -> int:
-        found = await self.standing()
+        found = await self.current()
         return sum(n for (_, status), n in found.items() if status == RunStatus.PAUSED.value)
 
 
@@ -107,7 +107,7 @@ async def many_waiting(folder: Path, scale: Scale, *, database_url: str = "") ->
         await _wake(waiting, picked[:_PICKS])
         await _wake_after_a_kill(waiting, picked[_PICKS:])
         await _woken(waiting, len(picked))
-        found = await waiting.standing()
+        found = await waiting.current()
     return _outcome(waiting, found, len(picked))
 
 
@@ -139,7 +139,7 @@ async def _create(waiting: _Waiting) -> None:
         await _create_each(ground, other, [f"other-{number}" for number in range(_OTHERS)])
     created = time.monotonic() - began
     await _paused(waiting)
-    waiting.note(
+    waiting.record(
         f"created in {created:.0f} s ({milliseconds(took)} each, {_MAX_CONCURRENT} at once),"
         f" all waiting after {time.monotonic() - began:.0f} s"
     )
@@ -180,7 +180,7 @@ async def _idle(
     ours = sum(percent for name, percent in taken.items() if name != "temporal")
     more = 0.0 if than is None else sum(taken.values()) - sum(than.values())
     broken = ours > _MOST_IDLE or more > _MOST_MORE
-    waiting.note(f"{when}: of a core {percents(taken)}", broken=broken, rule="idle")
+    waiting.record(f"{when}: of a core {percents(taken)}", broken=broken, rule="idle")
     return taken
 
 
@@ -194,7 +194,7 @@ async def _list(waiting: _Waiting) -> None:
     found = {"first page": first, "all pages": deep, "other tenant's": other, "approvals": asked}
     for name, took in found.items():
         late = percentile(took, 95) > _LIST_SECONDS
-        waiting.note(f"{name} {milliseconds(took)}", broken=late, rule="listed")
+        waiting.record(f"{name} {milliseconds(took)}", broken=late, rule="listed")
     if seen != waiting.count:
         words = f"{seen} of {waiting.count} runs are listed once"
         waiting.violations.append(Violation("listed", "", words))
@@ -236,7 +236,7 @@ async def _wake(waiting: _Waiting, calls: Sequence[str]) -> None:
     """Approve one after the other: its function begins soon after."""
     took = [await _begins(waiting, call) for call in calls]
     late = max(took) > _WAKE_SECONDS
-    waiting.note(f"awake after {milliseconds(took)}", broken=late, rule="wakes")
+    waiting.record(f"awake after {milliseconds(took)}", broken=late, rule="wakes")
 
 
 async def _wake_after_a_kill(waiting: _Waiting, calls: Sequence[str]) -> None:
@@ -251,7 +251,7 @@ async def _wake_after_a_kill(waiting: _Waiting, calls: Sequence[str]) -> None:
     took = await asyncio.gather(*(approved(number, call) for number, call in enumerate(calls)))
     late = max(took) > _KILLED_SECONDS
     words = f"awake after a worker was killed {milliseconds(took)}"
-    waiting.note(words, broken=late, rule="wakes")
+    waiting.record(words, broken=late, rule="wakes")
 
 
 async def _begins(waiting: _Waiting, call: str) -> float:
@@ -277,7 +277,7 @@ async def _woken(waiting: _Waiting, count: int) -> None:
     """Those that were approved come to their end."""
     done = (waiting.ground.tenant.cluster_id, RunStatus.DONE.value)
     deadline = time.monotonic() + 60
-    while (await waiting.standing())[done] < count and time.monotonic() < deadline:  # noqa: ASYNC110 - other processes
+    while (await waiting.current())[done] < count and time.monotonic() < deadline:  # noqa: ASYNC110 - other processes
         await asyncio.sleep(0.2)
 
 
@@ -298,5 +298,5 @@ def _outcome(waiting: _Waiting, found: Counter[tuple[str, str]], woken: int) -> 
         duplicated=0,
         back=None,
         violations=tuple(waiting.violations),
-        note="; ".join(waiting.notes),
+        add="; ".join(waiting.records),
     )

@@ -48,7 +48,7 @@ QUERY = AvailableFunction(
     deadline_ms=60_000,
     heartbeats=True,
 )
-OWN_WORD = replace(
+OWN_TEXT = replace(
     QUERY,
     name="own",
     tool=Tool("sales_own", "", {"properties": {REASON_PARAMETER: {"type": "string"}}}),
@@ -58,14 +58,14 @@ OWN_WORD = replace(
 def _check(function: AvailableFunction, value: JsonValue) -> Sequence[str]:
     assert isinstance(value, dict)
     return (
-        () if REASON_PARAMETER not in value or function is OWN_WORD else ("it was not taken out",)
+        () if REASON_PARAMETER not in value or function is OWN_TEXT else ("it was not taken out",)
     )
 
 
 def _read(*calls: ToolCall, text: str = "") -> ParsedReply:
     return parse_reply(
         ModelResponse(text, StopReason.CALLS, calls),
-        {QUERY.tool.name: QUERY, OWN_WORD.tool.name: OWN_WORD},
+        {QUERY.tool.name: QUERY, OWN_TEXT.tool.name: OWN_TEXT},
         check_input=_check,
         check_result=None,
         parse=from_json,

@@ -49,12 +49,12 @@ class History:
         key = self.entries[-1].key + 2 if self.entries else 7
         self.entries.append(TranscriptEntry(key, kind, object_from_json(to_json(data))))
 
-    def says_somebody(self, draw: Draw, *, least: int = 0) -> None:
+    def add_user(self, draw: Draw, *, least: int = 0) -> None:
         for _ in range(draw(st.integers(least, 2))):
             kind = draw(st.sampled_from([MessageType.HUMAN, MessageType.SUPERVISOR]))
             self.write(kind, text_data(f"words {len(self.entries)}"))
 
-    def says_the_model(self, seen: int, calls: tuple[ToolCall, ...]) -> None:
+    def add_model(self, seen: int, calls: tuple[ToolCall, ...]) -> None:
         stop = StopReason.CALLS if calls else StopReason.END
         reply = ModelResponse(f"reply {len(self.entries)}", stop, calls)
         self.write(MessageType.AGENT, reply_data(reply, seen=seen))
@@ -65,19 +65,19 @@ class History:
 def histories(draw: Draw) -> History:
     """Turns in which people write at any moment, and functions return in any order."""
     history = History()
-    history.says_somebody(draw, least=1)
+    history.add_user(draw, least=1)
     for number in range(draw(st.integers(0, 4))):
         seen = history.entries[-1].key
-        history.says_somebody(draw)
+        history.add_user(draw)
         queued = history.entries[-1].key > seen
         count = draw(st.integers(0, 3))
         calls = tuple(ToolCall(f"{number}-{n}", f"f{n}", {"n": n}) for n in range(count))
-        history.says_the_model(seen, calls)
+        history.add_model(seen, calls)
         for call in draw(st.permutations(calls)):
-            history.says_somebody(draw)
+            history.add_user(draw)
             result = ToolResult(call.id, call.name, f"result of {call.id}")
             history.write(MessageType.INVOCATION_RESULT, result_data(result))
-        history.says_somebody(draw, least=0 if calls or queued else 1)
+        history.add_user(draw, least=0 if calls or queued else 1)
     return history
 
 

@@ -204,7 +204,7 @@ async def _given(stage: Stage, token: bytes = b"token") -> CallRef:
     await stage.register("query")
     ref = await stage.run()
     (order,) = await stage.called(ref)
-    await stage.hand_out(ref, order.call_id, token=token)
+    await stage.lease(ref, order.call_id, token=token)
     return CallRef(ref, order.call_id)
 
 
@@ -287,7 +287,7 @@ async def test_a_dead_machines_last_result_counts(stage: Stage) -> None:
 
 async def test_a_call_that_was_given_to_another_machine_stays_there(stage: Stage) -> None:
     ticket = await _given(stage)
-    await stage.hand_out(ticket.run, ticket.call_id, "m2", b"later")
+    await stage.lease(ticket.run, ticket.call_id, "m2", b"later")
     assert await stage.store.lost_leases.release_all_of(stage.cluster_id, "m1") == []
     assert await stage.store.lost_leases.release_all_of("another-cluster", "m2") == []
     assert (await stage.call_row(ticket.call_id))["machine_id"] == "m2"

@@ -33,7 +33,7 @@ from perdure.contract import FINAL_STATUSES, RunStatus
 texts = st.sampled_from(["", " \n", "the answer"])
 results = st.none() | st.integers() | st.dictionaries(st.text(max_size=3), st.integers())
 offers = st.builds(ProposedResult, results, st.sampled_from([(), ("/a: is missing",)]))
-words = st.builds(
+text_output = st.builds(
     ModelOutput,
     st.sampled_from(StopReason),
     texts,
@@ -50,7 +50,7 @@ situations = st.builds(
     unanswered=call_ids,
     oversized=call_ids,
     interrupted=call_ids,
-    output=st.none() | words,
+    output=st.none() | text_output,
     unread=st.booleans(),
     wants_schema=st.booleans(),
     corrections=st.integers(0, MAX_CORRECTIONS + 1),
@@ -67,8 +67,8 @@ running = situations.map(
     )
 )
 
-SAID = ModelOutput(StopReason.END, "the answer")
-RUNNING = LoopState(RunStatus.RUNNING, output=SAID, steps=1)
+OUTPUT = ModelOutput(StopReason.END, "the answer")
+RUNNING = LoopState(RunStatus.RUNNING, output=OUTPUT, steps=1)
 
 
 @given(now=situations)

@@ -104,7 +104,7 @@ def second_opinion(schema: dict[str, Any], value: Any) -> bool:
     return bool(validator.is_valid(value))
 
 
-def is_taken(schema: dict[str, Any]) -> bool:
+def is_accepted(schema: dict[str, Any]) -> bool:
     """The generator makes circles now and then; nothing else of its making may be refused."""
     try:
         require_acceptable(schema, pointer="")
@@ -120,7 +120,7 @@ def is_taken(schema: dict[str, Any]) -> bool:
 def test_two_implementations_agree_on_every_generated_pair(
     schema: dict[str, Any], value: object
 ) -> None:
-    if is_taken(schema):
+    if is_accepted(schema):
         problems = compile_schema(json.dumps(schema)).problems(value)
         assert (problems == ()) == second_opinion(schema, value), problems
 
@@ -130,7 +130,7 @@ def test_two_implementations_agree_on_every_generated_pair(
 def test_an_embedded_schema_accepts_exactly_what_the_schema_accepts(
     schema: dict[str, Any], value: object
 ) -> None:
-    if is_taken(schema):
+    if is_accepted(schema):
         shown = compile_schema(json.dumps(as_tool_schema(schema)))
         plain = compile_schema(json.dumps(schema))
         assert (shown.problems({"result": value}) == ()) == (plain.problems(value) == ())

@@ -29,16 +29,16 @@ class Peer:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
 
-    async def hears(self, line: str = "go") -> None:
+    async def send_line(self, line: str = "go") -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n".encode())
         await self.process.stdin.drain()
 
-    async def says(self, word: str) -> None:
+    async def expect(self, word: str) -> None:
         """Wait until it says so; its errors are in the test's output."""
         assert self.process.stdout is not None
-        said = (await self.process.stdout.readline()).decode().strip()
-        assert said == word
+        line = (await self.process.stdout.readline()).decode().strip()
+        assert line == word
 
     async def leaves(self) -> int:
         """End its input and wait for its exit code."""
@@ -67,7 +67,7 @@ async def peer() -> AsyncGenerator[Callable[..., Awaitable[Peer]]]:
         )
         other = Peer(process)
         started.append(other)
-        await other.says("ready")
+        await other.expect("ready")
         return other
 
     yield start

@@ -13,7 +13,7 @@ from orchestrator.store.migrations.runner import migrate
 from orchestrator.store.tables import clusters, runs
 
 
-def say(word: str) -> None:
+def emit(word: str) -> None:
     print(word, flush=True)  # noqa: T201 - this is how it talks to the test
 
 
@@ -23,7 +23,7 @@ async def next_line() -> str:
 
 async def count_up(database: Database, writers: str, rounds: str) -> None:
     """Raise the version of run 1, from several tasks at once: the reading and the writing of each must not be parted."""
-    say("ready")
+    emit("ready")
     await next_line()
 
     async def writer() -> None:
@@ -37,12 +37,12 @@ async def count_up(database: Database, writers: str, rounds: str) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(int(writers)):
             group.create_task(writer())
-    say("done")
+    emit("done")
 
 
 async def echo(database: Database) -> None:
     """Raise the version of the run whose key it reads, line by line."""
-    say("ready")
+    emit("ready")
     while key := (await next_line()).strip():
         async with database.write() as write:
             statement = update(runs).where(runs.c.key == int(key))
@@ -50,11 +50,11 @@ async def echo(database: Database) -> None:
             write.mark_changed(int(key))
 
 
-async def hang_bell(database: Database) -> None:
+async def wait_for_change(database: Database) -> None:
     """Wait for a run that never changes, until the process is killed."""
     waiting = asyncio.create_task(database.feed.wait(1, after=2**53, timeout=600))
     await asyncio.sleep(0)
-    say("ready")
+    emit("ready")
     await waiting
 
 
@@ -62,22 +62,22 @@ async def hold_checkpoints(database: Database) -> None:
     """Take the checkpointing role, if it is free, and keep it."""
     assert database.checkpointer is not None
     await database.checkpointer.is_leader.wait()
-    say("ready")
+    emit("ready")
     await next_line()
 
 
 async def migrate_and_use(database: Database, name: str) -> None:
     """What every process does when it starts: bring the tables up to date, then use them."""
-    say("ready")
+    emit("ready")
     await next_line()
     await migrate(database)
     async with database.write() as write:
         await write.execute(insert(clusters).values(id=name, name=name, created_at=0))
-    say("done")
+    emit("done")
 
 
 async def main(what: str, url: str, *rest: str) -> None:
-    all_deeds = (count_up, echo, hang_bell, hold_checkpoints, migrate_and_use)
+    all_deeds = (count_up, echo, wait_for_change, hold_checkpoints, migrate_and_use)
     deeds = {each.__name__: each for each in all_deeds}
     database = await open_database(url)
     try:

@@ -76,14 +76,14 @@ def _form(connection: Connection) -> dict[str, object]:
                 seen.get_foreign_keys(table),
                 seen.get_unique_constraints(table),
                 seen.get_check_constraints(table),
-                [{**each, "dialect_options": _words(each)} for each in seen.get_indexes(table)],
+                [{**each, "dialect_options": _texts(each)} for each in seen.get_indexes(table)],
             )
         ]
         for table in seen.get_table_names()
     }
 
 
-def _words(index: Any) -> dict[str, str]:
+def _texts(index: Any) -> dict[str, str]:
     return {name: str(value) for name, value in index.get("dialect_options", {}).items()}
 
 

@@ -51,7 +51,7 @@ async def everything(stage: Stage) -> str:
 async def test_a_function_gets_what_no_row_shows(sealing: Stage) -> None:
     ref = await sealing.run(**GIVEN)
     (order,) = await sealing.called(ref)
-    call = await sealing.hand_out(ref, order.call_id)
+    call = await sealing.lease(ref, order.call_id)
     assert (call.run_context, call.auth_context) == (CONTEXT, AUTH)
     assert "hush" not in await everything(sealing)
 
@@ -66,7 +66,7 @@ async def test_without_the_key_it_is_kept_as_it_is(stage: Stage) -> None:
 async def test_what_was_kept_before_the_key_was_set_stays_readable(sealing: Stage) -> None:
     ref = await seen_with(sealing, NONE).run(**GIVEN)
     (order,) = await seen_with(sealing, BOX).called(ref)
-    call = await sealing.hand_out(ref, order.call_id)
+    call = await sealing.lease(ref, order.call_id)
     assert (call.run_context, call.auth_context) == (CONTEXT, AUTH)
 
 
@@ -81,14 +81,14 @@ async def test_where_the_key_is_wrong_a_call_waits_for_the_right_one(
     ref = await sealing.run(**GIVEN)
     (order,) = await seen_with(sealing, box).called(ref)
     with pytest.raises(UnavailableError, match=said):
-        await sealing.hand_out(ref, order.call_id)
-    call = await seen_with(sealing, BOX).hand_out(ref, order.call_id)
+        await sealing.lease(ref, order.call_id)
+    call = await seen_with(sealing, BOX).lease(ref, order.call_id)
     assert (call.attempt, call.run_context) == (1, CONTEXT)
 
 
 async def test_a_context_opens_in_its_own_run_only(sealing: Stage) -> None:
-    mine = await sealing.look(await sealing.run(**GIVEN))
-    other = await sealing.look(await sealing.run())
+    mine = await sealing.get_run(await sealing.run(**GIVEN))
+    other = await sealing.get_run(await sealing.run())
     assert open_contexts(BOX, mine) == (CONTEXT, AUTH)
     with pytest.raises(UnavailableError):
         open_contexts(BOX, replace(other, context=mine.context))
@@ -100,7 +100,7 @@ async def test_results_are_used_again_for_the_same_context_only(sealing: Stage) 
     )
     first = await sealing.run(**GIVEN)
     (order,) = await sealing.called(first)
-    await sealing.answer(first, order.call_id)
+    await sealing.lease_and_finish(first, order.call_id)
     other = {**GIVEN, "context": {"token": "another"}}
     for given, hit in ((GIVEN, True), (other, False)):
         ref = await sealing.run(**given)
@@ -125,7 +125,7 @@ async def test_a_token_and_what_the_auth_function_says_of_it_are_sealed(sealing:
     call_id = await sealing.store.direct_calls.create(new, function, token)
     assert call_id is not None
     shown = await sealing.store.call_queries.get(sealing.cluster_id, call_id)
-    call = await sealing.hand_out(RunRef(sealing.cluster_id, shown.run_id), call_id)
+    call = await sealing.lease(RunRef(sealing.cluster_id, shown.run_id), call_id)
     assert call.input == token
     await sealing.finish(call_id, to_json(AUTH))
     assert "hush" not in await everything(sealing)

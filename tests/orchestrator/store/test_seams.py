@@ -12,7 +12,7 @@ from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.workflows.interface import RunState, TimedOutCall
 from perdure.contract import ApprovalRequest, FunctionConfig
-from tests.orchestrator.store.conversation.conversations import asked, first_id
+from tests.orchestrator.store.conversation.conversations import first_id, prompt_turns
 from tests.orchestrator.store.conversation.test_rewind_walks import check
 from tests.support.stage import Stage, text_of
 
@@ -25,10 +25,10 @@ async def test_going_back_to_a_message_keeps_the_results_that_its_reply_waited_f
     ref = await stage.run()
     first, second = await stage.called(ref, "sales_query", "sales_query")
     message = await stage.send(ref, "and hurry")
-    await stage.answer(ref, first.call_id, "1")
+    await stage.lease_and_finish(ref, first.call_id, "1")
     await stage.store.rewind.retry(ref, message.id)
-    await stage.answer(ref, second.call_id, "2")
-    conversation = await asked(stage, ref)
+    await stage.lease_and_finish(ref, second.call_id, "2")
+    conversation = await prompt_turns(stage, ref)
     check(conversation)
     assert isinstance(conversation[-1], UserTurn)
     assert [result.content for result in conversation[-1].results] == ["1", "2"]
@@ -56,7 +56,7 @@ async def test_a_result_that_came_late_answers_the_call_in_the_next_turn(stage: 
     ref = await stage.run()
     orders = await stage.called(ref, "sales_query", "sales_query", "sales_query")
     for order in orders:
-        await stage.hand_out(ref, order.call_id)
+        await stage.lease(ref, order.call_id)
     await stage.store.runs.end_turn(ref, Trigger.FAIL, "the store was away")
     result, long, request = (order.call_id for order in orders)
     with pytest.raises(SupersededError):
@@ -68,7 +68,7 @@ async def test_a_result_that_came_late_answers_the_call_in_the_next_turn(stage: 
             stage.cluster_id, request, "m1", None, ApprovalRequest()
         )
     await stage.send(ref, "and now?")
-    conversation = await asked(stage, ref)
+    conversation = await prompt_turns(stage, ref)
     check(conversation)
     last = conversation[-1]
     assert isinstance(last, UserTurn)
@@ -98,14 +98,14 @@ async def test_a_reply_to_a_result_that_was_taken_back_does_not_count(stage: Sta
     await stage.register("query", config=FunctionConfig(retries=1))
     ref = await stage.run()
     (order,) = await stage.called(ref)
-    finished = await stage.answer(ref, order.call_id, "old")
-    question = await stage.ask(ref)
+    finished = await stage.lease_and_finish(ref, order.call_id, "old")
+    question = await stage.begin_step(ref)
     await stage.store.calls.supersede(finished.call)
     standing = await stage.record(question, text_of("the answer"))
     assert [one.call_id for one in standing.orders] == [order.call_id]
     assert (await stage.store.calls.read_pending_requests(ref)).rewound
-    await stage.answer(ref, order.call_id, "new")
-    conversation = await asked(stage, ref)
+    await stage.lease_and_finish(ref, order.call_id, "new")
+    conversation = await prompt_turns(stage, ref)
     check(conversation)
     assert isinstance(conversation[-1], UserTurn)
     assert [result.content for result in conversation[-1].results] == ["new"]
@@ -117,7 +117,7 @@ async def test_a_summary_that_comes_after_the_end_is_made_again_in_the_next_turn
     await stage.register("query")
     ref = await stage.run()
     (order,) = await stage.called(ref)
-    await stage.answer(ref, order.call_id, "x" * 20_000)
+    await stage.lease_and_finish(ref, order.call_id, "x" * 20_000)
     await stage.store.runs.end_turn(ref, Trigger.FAIL, "the store was away")
     await stage.store.results.show_summary(ref, order.call_id, "much", 20_000)
     assert (await stage.event_types(ref))[-1] == "run.status"
@@ -126,7 +126,7 @@ async def test_a_summary_that_comes_after_the_end_is_made_again_in_the_next_turn
     assert isinstance(standing, RunState)
     assert (standing.status, standing.oversized) == ("running", [order.call_id])
     await stage.store.results.show_summary(ref, order.call_id, "much", 20_000)
-    check(turns((await stage.ask(ref)).entries))
+    check(turns((await stage.begin_step(ref)).entries))
 
 
 async def test_a_turn_that_begins_with_open_calls_is_under_way(stage: Stage) -> None:
@@ -148,7 +148,7 @@ async def test_a_hand_out_that_is_taken_back_after_the_end_is_no_event(stage: St
     await stage.register("query", heartbeats=False)
     ref = await stage.run()
     (order,) = await stage.called(ref)
-    await stage.hand_out(ref, order.call_id)
+    await stage.lease(ref, order.call_id)
     await stage.alter(tables.calls, tables.calls.c.id == order.call_id, handed_out_at=1)
     await stage.store.runs.end_turn(ref, Trigger.FAIL, "the store was away")
     (lost,) = await stage.store.lost_leases.find_unconfirmed()

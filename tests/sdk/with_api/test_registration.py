@@ -74,7 +74,7 @@ async def test_the_auth_function_is_taken_and_hidden_from_models(
     call = await client.call(who, {"token": "ada"})
     await work(client, stage, service, call.snapshot)
     assert (await call.poll()).result == {"user": "ADA"}
-    question = await stage.ask(await stage.run())
+    question = await stage.begin_step(await stage.run())
     assert question.functions == ()
 
 

@@ -89,7 +89,7 @@ async def test_a_run_over_its_budget_is_resumed_with_more(
     await stage.register("query")
     ref = await stage.run(budget=Budget(steps=1))
     (order,) = await stage.called(ref, "sales_query")
-    await stage.answer(ref, order.call_id)
+    await stage.lease_and_finish(ref, order.call_id)
     await stage.begin(ref)
     run = await handle(client, ref)
     assert (run.status, run.snapshot.paused_for) == (RunStatus.PAUSED, PausedFor.BUDGET)
@@ -120,7 +120,7 @@ async def test_calls_and_where_a_value_came_from(client: AsyncPerdure, stage: St
     await stage.register("query", "count")
     ref = await stage.run()
     orders = await stage.called(ref, "sales_query", "sales_count")
-    await stage.answer(ref, orders[0].call_id, '"Ada owes 17"')
+    await stage.lease_and_finish(ref, orders[0].call_id, '"Ada owes 17"')
     run = await handle(client, ref)
     calls = await run.calls()
     assert [call.function for call in calls] == ["query", "count"]
@@ -140,7 +140,7 @@ async def test_deliveries_are_listed_and_sent_again(client: AsyncPerdure, stage:
     with pytest.raises(ConflictError) as refused:
         await run.resend(first)
     assert refused.value.code == "delivery_is_pending"
-    await stage.answer(ref, first.call_id)
+    await stage.lease_and_finish(ref, first.call_id)
     assert [one.status for one in await run.deliveries()] == ["delivered", "pending"]
     assert (await run.resend(1)).status == "pending"
     assert (await stage.rows(tables.calls))[0]["status"] == "pending"
@@ -150,7 +150,7 @@ async def test_blobs_of_a_run_are_listed_and_read(client: AsyncPerdure, stage: S
     await stage.register("query")
     ref = await stage.run()
     (order,) = await stage.called(ref, "sales_query")
-    await stage.hand_out(ref, order.call_id)
+    await stage.lease(ref, order.call_id)
     await stage.store.blobs.add(
         stage.cluster_id,
         order.call_id,

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from perdure import AsyncPerdure, Service, Worker
 from perdure.worker.worker import WorkerSettings
 
-QUICK = WorkerSettings(
+FAST = WorkerSettings(
     poll_seconds=5,
     heartbeat_seconds=0.05,
     grace_seconds=2,
@@ -20,7 +20,7 @@ QUICK = WorkerSettings(
 
 @asynccontextmanager
 async def serving(
-    client: AsyncPerdure, *services: Service, settings: WorkerSettings = QUICK
+    client: AsyncPerdure, *services: Service, settings: WorkerSettings = FAST
 ) -> AsyncGenerator[Worker]:
     worker = Worker(services, client, settings)
     await worker.start()

@@ -15,7 +15,7 @@ from perdure import (
     Service,
 )
 from tests.sdk.api_double import ApiDouble
-from tests.sdk.worker.serving import QUICK, serving
+from tests.sdk.worker.serving import FAST, serving
 
 
 async def test_a_cancelled_call_ends_an_async_function_and_posts_nothing(
@@ -35,7 +35,7 @@ async def test_a_cancelled_call_ends_an_async_function_and_posts_nothing(
     async with serving(client, service):
         api.call("sales.wait", {})
         await api.until(lambda: "began" in ended)
-        api.unwanted.add("call-1")
+        api.cancelled_calls.add("call-1")
         await api.until(lambda: "ended" in ended)
     assert not api.requests("POST .*/result")
 
@@ -57,7 +57,7 @@ async def test_a_cancelled_call_tells_a_blocking_function_and_posts_nothing(
     async with serving(client, service):
         api.call("sales.wait", {})
         await api.until(began.is_set)
-        api.unwanted.add("call-1")
+        api.cancelled_calls.add("call-1")
         await api.until(told.is_set)
     assert not api.requests("POST .*/result")
 
@@ -180,7 +180,7 @@ async def test_a_call_over_the_grace_time_is_cut_off_and_posts_nothing(
             seen.append("cancelled")
             raise
 
-    async with serving(client, service, settings=replace(QUICK, grace_seconds=0.1)):
+    async with serving(client, service, settings=replace(FAST, grace_seconds=0.1)):
         api.call("sales.wait", {})
         await api.until(began.is_set)
     assert seen == ["cancelled"]

@@ -14,7 +14,7 @@ import pytest
 from perdure import AsyncPerdure, Service
 from perdure.worker.liveness_lock import LivenessLock, lock_folder, peer_group
 from tests.sdk.api_double import ApiDouble
-from tests.sdk.worker.serving import QUICK, serving
+from tests.sdk.worker.serving import FAST, serving
 
 _PROCESS = """
 import sys
@@ -65,7 +65,7 @@ async def test_a_worker_says_which_other_one_was_killed(
     neighbour.wait()
     if status != 204:
         api.fault("POST .*/host-7-dead/lost", status)
-    async with serving(client, service, settings=replace(QUICK, lock_folder=tmp_path)):
+    async with serving(client, service, settings=replace(FAST, lock_folder=tmp_path)):
         await api.until(lambda: files(tmp_path) == 1)
     said = api.requests("POST /clusters/c-test/machines/host-7-dead/lost")
     assert len(said) == (2 if status == 503 else 1)

@@ -22,7 +22,7 @@ from perdure import (
 from perdure.http.backoff import Backoff
 from perdure.worker.worker import WorkerSettings
 from tests.sdk.api_double import KEY, ApiDouble
-from tests.sdk.worker.serving import QUICK, serving
+from tests.sdk.worker.serving import FAST, serving
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
@@ -38,7 +38,7 @@ async def test_a_result_is_posted_until_it_arrives(
 async def test_a_server_that_forgot_the_service_is_told_again(
     api: ApiDouble, client: AsyncPerdure, service: Service
 ) -> None:
-    async with serving(client, service, settings=replace(QUICK, poll_seconds=0.2)):
+    async with serving(client, service, settings=replace(FAST, poll_seconds=0.2)):
         api.offered.clear()
         await api.until(lambda: "sales" in api.offered)
         api.call("sales.double", {"number": 4})
@@ -93,7 +93,7 @@ async def test_a_wrong_key_keeps_a_worker_from_starting(api: ApiDouble, service:
 async def test_a_key_that_is_refused_later_is_said_loudly_once_and_tried_again(
     api: ApiDouble, client: AsyncPerdure, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with serving(client, service, settings=replace(QUICK, poll_seconds=0.1)):
+    async with serving(client, service, settings=replace(FAST, poll_seconds=0.1)):
         api.fault("GET .*/calls|POST /machines", 401, times=3)
         await api.until(lambda: "refuses the key" in caplog.text)
         api.call("sales.double", {"number": 4})
@@ -115,7 +115,7 @@ async def test_an_api_that_stays_away_keeps_a_worker_from_starting_after_its_pat
 ) -> None:
     async with AsyncPerdure(f"http://127.0.0.1:{unused_tcp_port}", KEY) as client:
         with pytest.raises(ConnectionFailedError):
-            await Worker([service], client, QUICK).start(patience=0.3)
+            await Worker([service], client, FAST).start(patience=0.3)
 
 
 async def test_a_call_for_a_function_that_is_not_here_is_left_alone(

@@ -13,7 +13,7 @@ from perdure import (
     StatusChange,
 )
 from tests.sdk.api_double import ApiDouble
-from tests.sdk.worker.serving import QUICK, serving
+from tests.sdk.worker.serving import FAST, serving
 
 
 async def test_calls_are_answered(api: ApiDouble, client: AsyncPerdure, service: Service) -> None:
@@ -61,7 +61,7 @@ async def test_a_call_is_acknowledged_before_the_function_starts(
     def look() -> None:
         acknowledged.append(api.beats.get("call-1", 0))
 
-    async with serving(client, service, settings=replace(QUICK, heartbeat_seconds=5)):
+    async with serving(client, service, settings=replace(FAST, heartbeat_seconds=5)):
         api.call("sales.look", {}, attempt=7)
         await asyncio.to_thread(api.result)
     assert acknowledged == [1]
@@ -216,7 +216,7 @@ async def test_a_worker_takes_no_more_calls_than_it_may_over_all(
 
     for number in range(6):
         api.call("sales.wait", {"number": number}, f"call-{number}")
-    async with serving(client, service, settings=replace(QUICK, max_calls=4)):
+    async with serving(client, service, settings=replace(FAST, max_calls=4)):
         await api.until(lambda: len(at_work) == 4)
         assert len(api.waiting) == 2
         gate.set()

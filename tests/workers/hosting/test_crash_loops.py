@@ -105,7 +105,7 @@ async def test_its_queue_has_it_come_again_when_the_pause_is_over(stage: Stage) 
         assert raised.value.type == NOT_DELIVERED
         assert raised.value.next_retry_delay is not None
         assert 1 < raised.value.next_retry_delay.total_seconds() <= MAX_PAUSE
-        assert (await stage.look(ticket.run)).waiting_for is not None
+        assert (await stage.get_run(ticket.run)).waiting_for is not None
 
 
 async def _activity(hosting: HostedFunctions, ticket: CallRef) -> None:

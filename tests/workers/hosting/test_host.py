@@ -259,7 +259,7 @@ async def test_a_call_that_a_dead_process_had_is_the_workflows(
     async with hosting.registered():
         ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
         (order,) = (await think(stage, None, ref)).orders
-        await stage.hand_out(ref, order.call_id, machine="dead")
+        await stage.lease(ref, order.call_id, machine="dead")
         standing = await think(stage, hosting, ref)
         assert [one.call_id for one in standing.orders] == [order.call_id]
         assert (await stage.call_row(order.call_id))["machine_id"] == "dead"
@@ -289,7 +289,7 @@ async def test_a_step_that_somebody_else_recorded_makes_no_calls_here(
         ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
         frozen = asyncio.create_task(think_with(activities, ref))
         await began.wait()
-        question = await stage.ask(ref)
+        question = await stage.begin_step(ref)
         await stage.store.steps.record(
             question, plan_of(question, calls_for("here_add")), seen=99, attempt=2, duration_ms=1
         )

@@ -23,7 +23,7 @@ async def test_a_call_that_was_given_away_is_not_lost(stage: Stage, finished: bo
     @service.function(retries=3)
     async def slow(context: Context) -> str:
         """Stand still."""
-        await stage.hand_out(ref, context.call_id, machine="another")
+        await stage.lease(ref, context.call_id, machine="another")
         if finished:
             await stage.acknowledge(context.call_id, machine="another")
             await stage.finish(context.call_id, machine="another")
@@ -33,7 +33,7 @@ async def test_a_call_that_was_given_away_is_not_lost(stage: Stage, finished: bo
         stage.store, Host([service]), cluster_id=stage.cluster_id, machine_id=MACHINE
     )
     async with hosting.registered():
-        question = await stage.ask(ref)
+        question = await stage.begin_step(ref)
         standing, _ = await stage.store.steps.record(
             question,
             plan_of(question, calls_for("sales_slow")),

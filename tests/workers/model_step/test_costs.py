@@ -46,4 +46,4 @@ async def test_a_step_keeps_what_its_tokens_cost(
     await thinking
 
     assert [row["cost_micros"] for row in await stage.rows(tables.steps)] == [cost]
-    assert (await stage.look(ref)).cost_micros == cost
+    assert (await stage.get_run(ref)).cost_micros == cost

@@ -109,7 +109,7 @@ async def _first_step(stage: Stage, thinker: ModelStepRunner, parrot: Parrot) ->
     parrot.replies[0].set_result(
         ModelResponse("", StopReason.CALLS, (ToolCall("t1", "sales_query", {}),))
     )
-    await stage.answer(ref, (await task).orders[0].call_id)
+    await stage.lease_and_finish(ref, (await task).orders[0].call_id)
     return ref
 
 
@@ -227,7 +227,7 @@ async def test_a_reply_to_what_was_replaced_is_dropped_and_the_new_text_asked(
     assert (await outdated).status == "running"
     parrot.replies[1].set_result(ModelResponse("slowly, then", StopReason.END))
     assert (await current).status == "done"
-    assert (await stage.look(ref)).result == '"slowly, then"'
+    assert (await stage.get_run(ref)).result == '"slowly, then"'
     assert parrot.requests[1].turns == (UserTurn((), ("go slowly",)),)
 
 
@@ -237,7 +237,7 @@ async def test_a_run_of_the_same_id_as_a_deleted_one_is_not_taken_for_it(
     """SQLite gives the key of the newest run again, once that was deleted."""
     thinker = _thinker(stage, parrot)
     ref = await _first_step(stage, thinker, parrot)
-    age = (await stage.look(ref)).created_at
+    age = (await stage.get_run(ref)).created_at
     await stage.store.deletion.delete(ref)
     assert await stage.run(id=ref.run_id, prompt="something else") == ref
     await stage.alter(runs, created_at=age + 1)

@@ -59,10 +59,10 @@ async def test_the_first_step_begins_the_name_and_does_not_wait_for_it(
 ) -> None:
     ref = await _unnamed(stage)
     assert (await _step(thinker, ref)).status == "done", "the name is not there yet"
-    assert (await stage.look(ref)).name == "go"
+    assert (await stage.get_run(ref)).name == "go"
     model.allowed.set()
     await namer.wait_idle()
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.name, run.name_source) == ("A better name", "model")
     assert model.prompts == ["go"]
 
@@ -85,7 +85,7 @@ async def test_the_settings_can_choose_another_model(
 ) -> None:
     model.allowed.set()
     small = AuxiliaryModel(stage.store, models, model="claude-haiku-4-5")
-    assert await small.name(await stage.look(await stage.run()), "go") == "A better name"
+    assert await small.name(await stage.get_run(await stage.run()), "go") == "A better name"
     assert [name.model for name in models.asked] == ["claude-haiku-4-5"]
 
 
@@ -94,13 +94,13 @@ async def test_names_and_summaries_count_for_the_clusters_day(
 ) -> None:
     model.allowed.set()
     small = AuxiliaryModel(stage.store, models, model="claude-haiku-4-5")
-    run = await stage.look(await stage.run())
+    run = await stage.get_run(await stage.run())
     await asyncio.gather(*(small.name(run, "go") for _ in range(3)), small.summarize(run, "x", 9))
     (usage,) = await stage.rows(tables.usage_days)
     assert (usage["cluster_id"], usage["model"]) == (stage.cluster_id, "anthropic/claude-haiku-4-5")
     assert (usage["model_calls"], usage["input_tokens"]) == (4, 4 * USAGE.input_tokens)
     assert usage["cost_micros"] == 4 * PriceList().cost("anthropic/claude-haiku-4-5", USAGE) > 0
-    assert (await stage.look(RunRef(stage.cluster_id, run.id))).input_tokens == 0
+    assert (await stage.get_run(RunRef(stage.cluster_id, run.id))).input_tokens == 0
 
 
 @pytest.mark.parametrize("kind", ["call", "structured"])
@@ -108,7 +108,7 @@ async def test_runs_that_nobody_sees_need_no_name(
     stage: Stage, namer: RunNamer, model: NamingModel, kind: str
 ) -> None:
     ref = await _unnamed(stage)
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     namer.begin(replace(question, run=replace(question.run, kind=kind)), 1)
     await namer.wait_idle()
     assert model.prompts == []
@@ -156,7 +156,7 @@ async def test_where_that_fails_the_first_words_stay(
     ref = await _unnamed(stage)
     assert (await _step(thinker, ref)).status == "done"
     await namer.wait_idle()
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.name, run.name_source) == ("go", "words")
     assert await stage.events(ref, "run.named") == []
 
@@ -166,11 +166,11 @@ async def test_a_model_that_thinks_too_long_about_a_name_is_not_waited_for(
 ) -> None:
     namer = RunNamer(stage.store, AuxiliaryModel(stage.store, models), seconds=0.01)
     ref = await _unnamed(stage)
-    namer.begin(await stage.ask(ref), 1)
+    namer.begin(await stage.begin_step(ref), 1)
     async with asyncio.timeout(10):
         await namer.wait_idle()
     assert model.busy == 0
-    assert (await stage.look(ref)).name == "go"
+    assert (await stage.get_run(ref)).name == "go"
 
 
 async def test_only_a_few_names_are_asked_for_at_once(
@@ -178,18 +178,18 @@ async def test_only_a_few_names_are_asked_for_at_once(
 ) -> None:
     refs = [await _unnamed(stage) for _ in range(MAX_CONCURRENT + 3)]
     for ref in refs:
-        namer.begin(await stage.ask(ref), 1)
+        namer.begin(await stage.begin_step(ref), 1)
     model.allowed.set()
     await namer.wait_idle()
     assert model.busiest <= MAX_CONCURRENT
-    assert {(await stage.look(ref)).name for ref in refs} == {"A better name"}
+    assert {(await stage.get_run(ref)).name for ref in refs} == {"A better name"}
 
 
 async def test_a_worker_that_stops_leaves_the_first_words(
     stage: Stage, namer: RunNamer, model: NamingModel
 ) -> None:
     ref = await _unnamed(stage)
-    namer.begin(await stage.ask(ref), 1)
+    namer.begin(await stage.begin_step(ref), 1)
     await namer.aclose()
     assert model.busy == 0
-    assert (await stage.look(ref)).name_source == "words"
+    assert (await stage.get_run(ref)).name_source == "words"

@@ -127,7 +127,7 @@ async def test_system_words_and_human_words_stay_apart_and_secrets_stay_here(
     )
     await stage.store.clusters.change(stage.cluster_id, {"additional_context": "CLUSTER WORDS"})
     _, standing = await claude.step(ref, _use("sales_query", sql="select 1"))
-    await stage.answer(ref, standing.orders[0].call_id, "RESULT WORDS")
+    await stage.lease_and_finish(ref, standing.orders[0].call_id, "RESULT WORDS")
     body, _ = await claude.step(ref, _text("done"))
     system, messages = json.dumps(body["system"]), json.dumps(body["messages"])
     assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
@@ -156,7 +156,7 @@ async def test_reasons_are_asked_for_taken_out_and_sent_back_as_they_were_said(
         assert REASON_PARAMETER not in _tools(first)[own]["properties"]
     (order,) = standing.orders
     assert (await stage.call_row(order.call_id))["reasoning"] == "To see."
-    assert (await stage.hand_out(ref, order.call_id)).input == {"sql": "select 1"}
+    assert (await stage.lease(ref, order.call_id)).input == {"sql": "select 1"}
     await stage.finish(order.call_id)
     second, _ = await claude.step(ref, _text("done"))
     assert second["messages"][1]["content"] == [said]
@@ -225,7 +225,7 @@ async def test_of_a_thousand_functions_some_are_offered_and_the_rest_is_found(
     assert grown[: len(offered)] == offered
     assert "garden_garden_007" in grown[len(offered) :]
     assert len(standing.orders) == 1, "a function that was not offered can be called"
-    await stage.answer(ref, standing.orders[0].call_id)
+    await stage.lease_and_finish(ref, standing.orders[0].call_id)
     third, _ = await claude.step(ref, _text("done"), thinker=claude.worker())
     assert json.dumps(third["tools"]) == json.dumps(second["tools"])
 

@@ -19,7 +19,7 @@ from orchestrator.llm.messages import (
     UserTurn,
 )
 from tests.support.anthropic_server import AnthropicServer
-from tests.support.asking import KEY, ask, script, unmarked
+from tests.support.asking import KEY, generate, script, unmarked
 from workers.models.anthropic.client import AnthropicModels
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -34,7 +34,7 @@ async def test_a_text_comes_back_with_its_usage_cache_tokens_included(
         "cache_read_input_tokens": 300,
         "cache_creation_input_tokens": 40,
     }
-    reply = await ask(provider, script({"text": "Good morning.", "usage": usage}))
+    reply = await generate(provider, script({"text": "Good morning.", "usage": usage}))
     assert (reply.text, reply.stop, reply.calls) == ("Good morning.", StopReason.END, ())
     assert reply.usage == Usage(7, 21, 300, 40)
     assert reply.model == "claude-sonnet-5-5"
@@ -53,7 +53,7 @@ async def test_calls_are_answered_first_and_blocks_go_back_verbatim(
         {"type": "tool_use", "id": "toolu_2", "name": "shop_stock", "input": {}},
     ]
     first = script({"content": blocks}, {"text": "Done."})
-    asked = await ask(provider, first)
+    asked = await generate(provider, first)
     assert asked.stop is StopReason.CALLS
     assert asked.calls == (
         ToolCall("toolu_1", "shop_prices", {"of": "tea – ü"}),
@@ -67,7 +67,7 @@ async def test_calls_are_answered_first_and_blocks_go_back_verbatim(
         ),
         texts=("Hurry, please.",),
     )
-    assert (await ask(provider, first, AssistantTurn(stored), results)).text == "Done."
+    assert (await generate(provider, first, AssistantTurn(stored), results)).text == "Done."
     _, said, answered = server.requests[1]["messages"]
     assert said == {"role": "assistant", "content": blocks}
     assert unmarked(answered["content"]) == [
@@ -89,12 +89,12 @@ async def test_the_prefix_of_a_run_stays_byte_identical_and_is_marked_for_the_ca
         script({"tool_use": "shop_stock"}, {"tool_use": "shop_stock"}, {"text": "."})
     ]
     for _ in range(2):
-        reply = await ask(provider, *turns)
+        reply = await generate(provider, *turns)
         turns += [
             AssistantTurn(reply),
             UserTurn(results=tuple(ToolResult(c.id, c.name, "1") for c in reply.calls)),
         ]
-    await ask(provider, *turns)
+    await generate(provider, *turns)
     first, second, third = server.requests
     for name in ("tools", "system"):
         assert json.dumps(first[name]) == json.dumps(second[name]) == json.dumps(third[name])
@@ -128,9 +128,9 @@ async def test_what_the_api_gives_but_does_not_take_is_left_out_of_what_goes_bac
         {"type": "tool_use", "id": "t", "name": "shop_stock", "input": {}, "caller": None},
     ]
     first = script({"content": content}, {"text": "Fine."})
-    reply = await ask(provider, first)
+    reply = await generate(provider, first)
     answer = UserTurn(results=(ToolResult("t", "shop_stock", ""),))
-    assert (await ask(provider, first, AssistantTurn(reply), answer)).text == "Fine."
+    assert (await generate(provider, first, AssistantTurn(reply), answer)).text == "Fine."
     assert [block["type"] for block in reply.blocks] == ["text", "tool_use"]
 
 
@@ -149,14 +149,14 @@ async def test_what_the_api_gives_but_does_not_take_is_left_out_of_what_goes_bac
 async def test_each_stop_reason_has_its_meaning(
     provider: AnthropicModels, reason: str, stop: StopReason
 ) -> None:
-    reply = await ask(provider, script({"text": "So far", "stop_reason": reason}))
+    reply = await generate(provider, script({"text": "So far", "stop_reason": reason}))
     assert (reply.stop, reply.text) == (stop, "So far")
 
 
 async def test_a_refusal_keeps_the_providers_words(provider: AnthropicModels) -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "Not this."}
     entry: dict[str, Any] = {"content": [], "stop_reason": "refusal", "stop_details": details}
-    reply = await ask(provider, script(entry))
+    reply = await generate(provider, script(entry))
     assert (reply.stop, reply.detail, reply.blocks) == (StopReason.REFUSAL, "Not this.", ())
 
 
@@ -171,10 +171,10 @@ async def test_a_call_that_the_output_limit_cut_off_is_neither_made_nor_sent_bac
         "partial_json": '{"of": "te',
     }
     first = script({"content": [cut], "stop_reason": "max_tokens"}, {"text": "Shorter."})
-    reply = await ask(provider, first)
+    reply = await generate(provider, first)
     assert (reply.stop, reply.calls, reply.blocks) == (StopReason.LENGTH, (), ())
     server.script = lambda body: {"text": "Shorter."}
-    again = await ask(provider, first, AssistantTurn(reply), UserTurn(texts=("Be brief.",)))
+    again = await generate(provider, first, AssistantTurn(reply), UserTurn(texts=("Be brief.",)))
     assert again.text == "Shorter."
     assert [message["role"] for message in server.requests[1]["messages"]] == ["user"]
 
@@ -184,12 +184,14 @@ async def test_a_paused_turn_goes_on_from_what_was_said(
     server: AnthropicServer, provider: AnthropicModels, with_empty_turn: bool
 ) -> None:
     first = script({"text": "So far", "stop_reason": "pause_turn"}, {"text": ", so good."})
-    paused = await ask(provider, first)
+    paused = await generate(provider, first)
     empty: list[Turn] = [UserTurn()] if with_empty_turn else []
-    reply = await ask(provider, first, AssistantTurn(paused), *empty)
+    reply = await generate(provider, first, AssistantTurn(paused), *empty)
     assert reply.text == ", so good."
     assert server.requests[1]["messages"][-1]["role"] == "assistant"
-    await ask(provider, first, AssistantTurn(paused), AssistantTurn(reply), UserTurn(texts=("?",)))
+    await generate(
+        provider, first, AssistantTurn(paused), AssistantTurn(reply), UserTurn(texts=("?",))
+    )
     assert len(server.requests[2]["messages"]) == 3
 
 
@@ -208,7 +210,7 @@ async def test_another_models_reply_and_empty_words_make_a_valid_request(
         AssistantTurn(ModelResponse("", StopReason.END)),
         UserTurn(),
     ]
-    assert (await ask(provider, *turns, system=" ", tools=())).text == "Welcome."
+    assert (await generate(provider, *turns, system=" ", tools=())).text == "Welcome."
     body = server.requests[0]
     assert "system" not in body
     assert "tools" not in body

@@ -21,7 +21,15 @@ from orchestrator.llm.messages import (
     UserTurn,
 )
 from tests.support.anthropic_server import AnthropicServer
-from tests.support.asking import KEY, OVERLOADED, SPEND_LIMIT, ask, refused, request_of, script
+from tests.support.asking import (
+    KEY,
+    OVERLOADED,
+    SPEND_LIMIT,
+    generate,
+    generate_error,
+    request_of,
+    script,
+)
 from workers.models.anthropic.client import MAX_SUMMARIZED, AnthropicModels
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -55,7 +63,7 @@ async def test_each_refusal_has_its_posture_and_is_not_tried_again_here(
     error: dict[str, Any],
     posture: ErrorAction,
 ) -> None:
-    caught = await refused(provider, script({"status": status, "error": error}))
+    caught = await generate_error(provider, script({"status": status, "error": error}))
     assert (caught.action, caught.status) == (posture, status)
     assert str(status) in caught.reason
     assert str(error.get("message", "")).rstrip(".") in caught.reason
@@ -78,7 +86,7 @@ async def test_the_wait_that_the_provider_asks_for_is_kept(
     provider: AnthropicModels, headers: dict[str, str], seconds: float | None
 ) -> None:
     entry = {"status": 429, "error": {"type": "rate_limit_error"}, "headers": headers}
-    caught = await refused(provider, script(entry))
+    caught = await generate_error(provider, script(entry))
     assert (caught.action, caught.retry_after) == (ErrorAction.RETRY, seconds)
 
 
@@ -87,7 +95,7 @@ async def test_the_wait_may_be_a_date(provider: AnthropicModels, zone: str) -> N
     moment = datetime.now(UTC) + timedelta(seconds=90)
     header = moment.strftime(f"%a, %d %b %Y %H:%M:%S {zone}")
     entry = {"status": 529, "error": OVERLOADED, "headers": {"retry-after": header}}
-    caught = await refused(provider, script(entry))
+    caught = await generate_error(provider, script(entry))
     assert caught.retry_after is not None
     assert 60 < caught.retry_after <= 90
 
@@ -104,13 +112,13 @@ async def test_the_providers_own_advice_on_trying_again_is_heard(
     provider: AnthropicModels, status: int, advice: str, posture: ErrorAction
 ) -> None:
     entry = {"status": status, "headers": {"x-should-retry": advice}, "error": {}}
-    assert (await refused(provider, script(entry))).action is posture
+    assert (await generate_error(provider, script(entry))).action is posture
 
 
 async def test_a_wrong_key_says_what_to_do_and_is_never_shown(server: AnthropicServer) -> None:
     for key in ("opaque-wrong", "sk-ant-api03-very-wrong"):
         provider = AnthropicModels(key, base_url=server.url)
-        caught = await refused(provider, script({"text": "hi"}))
+        caught = await generate_error(provider, script({"text": "hi"}))
         await provider.aclose()
         assert (caught.action, caught.status) == (ErrorAction.FAIL, 401)
         assert "check ANTHROPIC_API_KEY" in caught.reason
@@ -133,7 +141,7 @@ async def test_a_wrong_key_says_what_to_do_and_is_never_shown(server: AnthropicS
 async def test_an_error_inside_the_stream_is_sorted_like_any_other(
     provider: AnthropicModels, error: dict[str, Any], posture: ErrorAction, status: int
 ) -> None:
-    caught = await refused(provider, script({"text": "half an ans", "event_error": error}))
+    caught = await generate_error(provider, script({"text": "half an ans", "event_error": error}))
     assert (caught.action, caught.status) == (posture, status)
 
 
@@ -141,7 +149,7 @@ async def test_an_error_inside_the_stream_is_sorted_like_any_other(
 async def test_an_answer_that_breaks_off_is_tried_again(
     provider: AnthropicModels, where: dict[str, int]
 ) -> None:
-    caught = await refused(provider, script({"text": "half an answer", **where}))
+    caught = await generate_error(provider, script({"text": "half an answer", **where}))
     assert caught.action is ErrorAction.RETRY
     assert "half" not in caught.reason
 
@@ -156,7 +164,7 @@ async def test_an_input_that_is_not_json_is_tried_again_without_being_quoted(
         "input": {},
         "partial_json": '{"a": ]!',
     }
-    caught = await refused(provider, script({"content": [block]}))
+    caught = await generate_error(provider, script({"content": [block]}))
     assert caught.action is ErrorAction.RETRY
     assert "]!" not in caught.reason
 
@@ -165,8 +173,8 @@ async def test_neither_the_key_nor_what_is_said_is_logged(
     provider: AnthropicModels, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    assert (await ask(provider, script({"text": "The answer."}))).text == "The answer."
-    await refused(provider, script({"status": 500, "error": OVERLOADED}))
+    assert (await generate(provider, script({"text": "The answer."}))).text == "The answer."
+    await generate_error(provider, script({"status": 500, "error": OVERLOADED}))
     assert caplog.messages
     for secret in (KEY, "The answer.", "Be brief."):
         assert secret not in caplog.text
@@ -190,7 +198,7 @@ async def test_silence_ends_at_the_read_timeout_and_pings_are_signs_of_life(
 async def test_a_cancel_reaches_the_provider(
     server: AnthropicServer, provider: AnthropicModels
 ) -> None:
-    call = asyncio.create_task(ask(provider, script({"silent": True})))
+    call = asyncio.create_task(generate(provider, script({"silent": True})))
     await server.answering.wait()
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -206,7 +214,7 @@ async def test_an_address_where_nobody_listens_is_tried_again_and_no_address_fai
         ("nowhere", ErrorAction.FAIL),
     ):
         provider = AnthropicModels(KEY, base_url=url)
-        assert (await refused(provider, script({"text": "hi"}))).action is posture
+        assert (await generate_error(provider, script({"text": "hi"}))).action is posture
         await provider.aclose()
 
 
@@ -214,7 +222,7 @@ async def test_a_request_that_the_api_would_refuse_is_refused_by_the_server_too(
     provider: AnthropicModels,
 ) -> None:
     asked = ModelResponse("", StopReason.CALLS, (ToolCall("t", "shop_stock", {}),))
-    caught = await refused(
+    caught = await generate_error(
         provider, script({"text": "."}), AssistantTurn(asked), UserTurn(texts=("Well?",))
     )
     assert caught.status == 400

@@ -41,12 +41,12 @@ def queue() -> Queue:
     return Queue()
 
 
-async def _handed_out(stage: Stage, *, heartbeats: bool = False) -> tuple[RunRef, str]:
+async def _leased(stage: Stage, *, heartbeats: bool = False) -> tuple[RunRef, str]:
     config = FunctionConfig(timeout_seconds=3_600.0)
     await stage.register("query", heartbeats=heartbeats, config=config)
     ref = await stage.run()
     (order,) = await stage.called(ref)
-    await stage.hand_out(ref, order.call_id)
+    await stage.lease(ref, order.call_id)
     await _wait(stage, order.call_id)
     return ref, order.call_id
 
@@ -60,7 +60,7 @@ async def _sweep(stage: Stage, queue: Queue) -> None:
 
 
 async def test_a_hand_out_that_reached_nobody_is_taken_back(stage: Stage, queue: Queue) -> None:
-    ref, call_id = await _handed_out(stage)
+    ref, call_id = await _leased(stage)
     await _sweep(stage, queue)
     assert queue.failed == [(b"token", NOT_DELIVERED, 0.05)]
     row = await stage.call_row(call_id)
@@ -68,33 +68,33 @@ async def test_a_hand_out_that_reached_nobody_is_taken_back(stage: Stage, queue:
     assert await stage.events(ref, "call.undelivered") == [{"callId": call_id, "attempt": 1}]
     await _sweep(stage, queue)
     assert len(queue.failed) == 1
-    assert (await stage.hand_out(ref, call_id, "m2")).attempt == 2
+    assert (await stage.lease(ref, call_id, "m2")).attempt == 2
 
 
 async def test_one_that_was_confirmed_or_sends_heartbeats_is_left_alone(
     stage: Stage, queue: Queue
 ) -> None:
-    _, confirmed = await _handed_out(stage)
+    _, confirmed = await _leased(stage)
     await stage.acknowledge(confirmed)
     await _sweep(stage, queue)
     assert queue.failed == []
 
 
 async def test_a_machine_with_heartbeats_is_missed_by_temporal(stage: Stage, queue: Queue) -> None:
-    await _handed_out(stage, heartbeats=True)
+    await _leased(stage, heartbeats=True)
     await _sweep(stage, queue)
     assert queue.failed == []
 
 
 async def test_one_that_is_fresh_is_given_time(stage: Stage, queue: Queue) -> None:
-    _, call_id = await _handed_out(stage)
+    _, call_id = await _leased(stage)
     await stage.alter(calls, calls.c.id == call_id, handed_out_at=now_ms())
     await _sweep(stage, queue)
     assert queue.failed == []
 
 
 async def test_while_temporal_is_away_it_stays_to_be_found(stage: Stage, queue: Queue) -> None:
-    _, call_id = await _handed_out(stage)
+    _, call_id = await _leased(stage)
     queue.away = True
     await _sweep(stage, queue)
     assert (await stage.call_row(call_id))["status"] == "running"
@@ -106,8 +106,8 @@ async def test_while_temporal_is_away_it_stays_to_be_found(stage: Stage, queue: 
 async def test_a_call_that_was_given_out_again_meanwhile_stays_with_its_machine(
     stage: Stage,
 ) -> None:
-    ref, call_id = await _handed_out(stage)
+    ref, call_id = await _leased(stage)
     (lost,) = await stage.store.lost_leases.find_unconfirmed()
-    await stage.hand_out(ref, call_id, "m2", b"later")
+    await stage.lease(ref, call_id, "m2", b"later")
     assert not await stage.store.lost_leases.release(lost)
     assert (await stage.call_row(call_id))["machine_id"] == "m2"

@@ -79,7 +79,7 @@ async def test_a_transition_reaches_its_receiver_signed(
     _, secret = await webhooks.create_secret(stage.cluster_id, keep_seconds=0)
     ref, order = await _run(stage, receiver)
     await _deliver(delivery, ref, order)
-    (told,) = receiver.told
+    (told,) = receiver.received
     assert told.headers["webhook-id"] == f"{ref.run_id}:2"
     change = told.verified(secret)
     assert {name: change[name] for name in ("runId", "status", "metadata", "result")} == {
@@ -103,10 +103,10 @@ async def test_a_receiver_in_trouble_is_tried_again_until_it_takes_it(
     assert await _refused(delivery, ref, order) == 90
     await _deliver(delivery, ref, order)
     assert await _delivery_of(stage, ref) == ("delivered", 3, "503 Answer")
-    assert {told.headers["webhook-id"] for told in receiver.told} == {f"{ref.run_id}:2"}
-    assert len({told.body for told in receiver.told}) == 1
+    assert {told.headers["webhook-id"] for told in receiver.received} == {f"{ref.run_id}:2"}
+    assert len({told.body for told in receiver.received}) == 1
     await _deliver(delivery, ref, order)
-    assert len(receiver.told) == 3, "sent again although it was delivered"
+    assert len(receiver.received) == 3, "sent again although it was delivered"
 
 
 async def test_a_receiver_that_is_gone_is_told_nothing_more(
@@ -119,7 +119,7 @@ async def test_a_receiver_that_is_gone_is_told_nothing_more(
     assert await _delivery_of(stage, ref) == ("dead", 1, "410: no more")
     assert await stage.store.deliveries.list_pending(ref, []) == []
     await _deliver(delivery, ref, order)
-    assert len(receiver.told) == 1
+    assert len(receiver.received) == 1
 
 
 async def test_receivers_can_change_secrets_without_missing_anything(
@@ -129,7 +129,7 @@ async def test_receivers_can_change_secrets_without_missing_anything(
     _, new = await webhooks.create_secret(stage.cluster_id, keep_seconds=3_600)
     ref, order = await _run(stage, receiver)
     await _deliver(delivery, ref, order)
-    (told,) = receiver.told
+    (told,) = receiver.received
     assert told.verified(old) == told.verified(new)
 
 
@@ -143,7 +143,7 @@ async def test_without_a_secret_a_webhook_waits_for_one(
     assert "secret" in str(error)
     await webhooks.create_secret(stage.cluster_id, keep_seconds=0)
     await _deliver(delivery, ref, order)
-    assert len(receiver.told) == 1
+    assert len(receiver.received) == 1
 
 
 async def test_secrets_are_sealed_with_the_payload_key(
@@ -158,7 +158,7 @@ async def test_secrets_are_sealed_with_the_payload_key(
     assert await _refused(WebhookDelivery(stage.store, another, sender), ref, order) == 1
     await sender.aclose()
     assert "PERDURE_PAYLOAD_KEY" in str((await _delivery_of(stage, ref))[2])
-    assert receiver.told == []
+    assert receiver.received == []
 
 
 async def test_an_address_that_is_not_allowed_any_more_is_not_reached(
@@ -178,7 +178,7 @@ async def test_nothing_is_sent_for_a_run_that_was_deleted(
 ) -> None:
     _, order = await _run(stage, receiver)
     await _deliver(delivery, RunRef(stage.cluster_id, "deleted"), order)
-    assert receiver.told == []
+    assert receiver.received == []
 
 
 def test_pauses_grow_from_a_second_to_ten_minutes() -> None:

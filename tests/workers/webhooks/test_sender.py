@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from standardwebhooks import WebhookVerificationError
 
 from orchestrator.runtime.url_policy import AddressRules
-from tests.support.webhook_receiver import SILENCE, Receiver, answer, receiving
+from tests.support.webhook_receiver import NO_RESPONSE, Receiver, answer, receiving
 from workers.webhooks import sender as webhooks
 from workers.webhooks.sender import (
     MAX_RETRY_AFTER,
@@ -53,7 +53,7 @@ async def test_a_notice_is_signed_and_says_which_transition_it_is(
 ) -> None:
     given = await sender.send(_notice(receiver.url("/hook?a=b")))
     assert given.outcome is DeliveryOutcome.DELIVERED
-    (told,) = receiver.told
+    (told,) = receiver.received
     assert told.line == "POST /hook?a=b HTTP/1.1"
     assert told.headers["webhook-id"] == "run-1:3"
     assert told.headers["content-type"] == "application/json"
@@ -67,7 +67,7 @@ async def test_while_a_secret_is_changed_both_verify(
     receiver: Receiver, sender: WebhookSender
 ) -> None:
     await sender.send(_notice(receiver.url(), NEW, OLD))
-    (told,) = receiver.told
+    (told,) = receiver.received
     assert told.verified(NEW) == told.verified(OLD)
     assert told.headers["webhook-signature"].count("v1,") == 2
 
@@ -102,7 +102,7 @@ async def test_no_redirect_is_followed(
     given = await sender.send(_notice(receiver.url()))
     assert given.outcome is DeliveryOutcome.RETRY
     assert "redirect" in given.reason
-    assert len(receiver.told) == 1
+    assert len(receiver.received) == 1
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -142,7 +142,7 @@ def test_a_pause_is_read_as_seconds_or_as_a_date(value: str, seconds: float | No
 
 async def test_a_silent_receiver_is_given_up_after_a_while(receiver: Receiver) -> None:
     sender = WebhookSender(LOOPBACK, seconds=0.2)
-    receiver.answers.append(SILENCE)
+    receiver.answers.append(NO_RESPONSE)
     given = await sender.send(_notice(receiver.url()))
     await sender.aclose()
     assert given == Answer(DeliveryOutcome.RETRY, "no answer within 0.2 s")
@@ -156,7 +156,7 @@ async def test_an_endless_answer_is_not_read_to_its_end(
     given = await sender.send(_notice(receiver.url()))
     assert given.outcome is DeliveryOutcome.RETRY
     assert len(given.reason) < 1_000
-    assert receiver.taken < size
+    assert receiver.bytes_sent < size
 
 
 async def test_nobody_there_is_tried_again(receiver: Receiver, sender: WebhookSender) -> None:
@@ -213,7 +213,7 @@ async def test_a_name_is_looked_up_once_and_its_checked_address_is_used(receiver
     given = await _send(names, receiver.url(host="hooks.example"))
     assert given.outcome is DeliveryOutcome.DELIVERED
     assert names.asked == ["hooks.example"]
-    assert receiver.told[0].headers["host"] == f"hooks.example:{receiver.port}"
+    assert receiver.received[0].headers["host"] == f"hooks.example:{receiver.port}"
 
 
 @pytest.mark.parametrize(
@@ -303,4 +303,4 @@ async def test_the_certificate_must_be_that_of_the_name_and_not_of_the_address(
         given = await sender.send(_notice(receiver.url(host=host, scheme="https")))
         await sender.aclose()
     assert given.outcome is verdict
-    assert len(receiver.told) == (verdict is DeliveryOutcome.DELIVERED)
+    assert len(receiver.received) == (verdict is DeliveryOutcome.DELIVERED)

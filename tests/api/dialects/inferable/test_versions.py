@@ -15,21 +15,21 @@ from orchestrator.workflows.interface import RunRef
 from tests.api.dialects.inferable.client import QUERY, create, register
 
 LATER = ["done", "failed", "cancelled"]
-TELL = {"service": "sales", "function": "tell"}
+TARGET = {"service": "sales", "function": "tell"}
 
 
 @pytest.mark.parametrize(
     ("target", "heard"),
     [
-        ({"function": TELL}, {"function": TELL, "statuses": None}),
-        ({"type": "function", "function": TELL}, {"function": TELL, "statuses": LATER}),
+        ({"function": TARGET}, {"function": TARGET, "statuses": None}),
+        ({"type": "function", "function": TARGET}, {"function": TARGET, "statuses": LATER}),
         (
-            {"type": "function", "function": TELL, "statuses": ["paused"]},
-            {"function": TELL, "statuses": ["paused"]},
+            {"type": "function", "function": TARGET, "statuses": ["paused"]},
+            {"function": TARGET, "statuses": ["paused"]},
         ),
         (
-            {"function": TELL, "statuses": ["failed"]},
-            {"function": TELL, "statuses": ["failed", "cancelled"]},
+            {"function": TARGET, "statuses": ["failed"]},
+            {"function": TARGET, "statuses": ["failed", "cancelled"]},
         ),
         (
             {"type": "tool", "tool": "tell"},
@@ -37,7 +37,7 @@ TELL = {"service": "sales", "function": "tell"}
         ),
         ({"webhook": "https://a.b"}, {"webhook": {"url": "https://a.b"}, "statuses": LATER}),
         (
-            {"type": "webhook", "webhook": "https://a.b", "function": TELL},
+            {"type": "webhook", "webhook": "https://a.b", "function": TARGET},
             {"webhook": {"url": "https://a.b"}, "statuses": LATER},
         ),
         ("somebody", "somebody"),

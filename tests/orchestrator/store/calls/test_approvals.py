@@ -17,13 +17,13 @@ from tests.orchestrator.store.calls.waiting_calls import (
     NO,
     TWO_CALLS,
     YES,
-    ask,
     called,
     decide,
     marked_call,
     refusal,
-    shown,
-    standing,
+    request_approval,
+    run_state,
+    shown_results,
     waiting_call,
 )
 from tests.support.stage import HANDLER, Stage
@@ -37,9 +37,11 @@ calls, runs = tables.calls, tables.runs
 async def test_a_function_that_asks_pauses_its_run_and_pays_no_attempt(stage: Stage) -> None:
     ref, orders = await called(stage)
     (order,) = orders
-    await stage.hand_out(ref, order.call_id)
+    await stage.lease(ref, order.call_id)
     assert await stage.acknowledge(order.call_id)
-    finished = await ask(stage, order.call_id, message="Pay 100 €?", expires_seconds=60.0)
+    finished = await request_approval(
+        stage, order.call_id, message="Pay 100 €?", expires_seconds=60.0
+    )
 
     assert finished.token == b"token"
     assert finished.attempt_outcome == Completed(CallOutcome(order.call_id, interrupted=True))
@@ -51,7 +53,7 @@ async def test_a_function_that_asks_pauses_its_run_and_pays_no_attempt(stage: St
         None,
         None,
     )
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.run_status, run.paused_for) == (RunStatus.PAUSED, PausedFor.APPROVAL.value)
     assert run.paused_reason == "Approval is asked for: sales.pay."
     (event,) = await stage.events(ref, "call.interrupted")
@@ -70,13 +72,13 @@ async def test_a_marked_function_is_not_handed_out_before_somebody_says_yes(stag
     config = FunctionConfig(requires_approval=True, approval_expires_seconds=90.0)
     ref, orders = await called(stage, config=config)
     assert orders == []
-    assert (await stage.look(ref)).run_status is RunStatus.PAUSED
+    assert (await stage.get_run(ref)).run_status is RunStatus.PAUSED
     assert (await stage.event_types(ref))[-2:] == ["call.interrupted", "run.status"]
     (pending,) = await stage.store.approvals.page(stage.cluster_id, after=0, limit=9)
     assert (pending.run_id, pending.call.function) == (ref.run_id, "pay")
     assert pending.call.approval_expires_at == (pending.call.approval_requested_at or 0) + 90_000
     assert (pending.call.handouts, pending.call.attempts) == (0, 0)
-    again = await standing(stage, ref)
+    again = await run_state(stage, ref)
     assert (again.status, again.orders, again.interrupted) == ("paused", [], [pending.call.id])
 
 
@@ -91,27 +93,27 @@ async def test_an_undecided_request_waits_for_a_week_where_nobody_says_otherwise
 async def test_other_calls_of_the_reply_are_made_meanwhile(stage: Stage) -> None:
     ref, orders = await called(stage, *TWO_CALLS, config=MARKED)
     assert [order.name for order in orders] == ["sales_look"]
-    again = await standing(stage, ref)
+    again = await run_state(stage, ref)
     assert [order.name for order in again.orders] == ["sales_look"]
-    await stage.answer(ref, orders[0].call_id)
-    rests = await standing(stage, ref)
+    await stage.lease_and_finish(ref, orders[0].call_id)
+    rests = await run_state(stage, ref)
     assert (rests.status, rests.orders) == ("paused", [])
 
 
 async def test_a_run_is_paused_once_for_all_its_calls(stage: Stage) -> None:
     ref, orders = await called(stage, *TWO_CALLS)
     for order, machine in zip(orders, ("m1", "m2"), strict=True):
-        await stage.hand_out(ref, order.call_id, machine)
-        await ask(stage, order.call_id, machine=machine)
-    assert (await stage.look(ref)).paused_reason == (
+        await stage.lease(ref, order.call_id, machine)
+        await request_approval(stage, order.call_id, machine=machine)
+    assert (await stage.get_run(ref)).paused_reason == (
         "Approval is asked for: sales.pay, sales.look."
     )
     moves = [event["status"] for event in await stage.events(ref, "run.status")]
     assert moves == ["running", "paused"]
     await decide(stage, orders[0].call_id)
-    assert (await stage.look(ref)).run_status is RunStatus.PAUSED
+    assert (await stage.get_run(ref)).run_status is RunStatus.PAUSED
     await decide(stage, orders[1].call_id, NO)
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.run_status, run.paused_for, run.paused_reason) == (RunStatus.RUNNING, None, None)
 
 
@@ -119,45 +121,45 @@ async def test_a_wrong_request_is_a_failed_attempt(stage: Stage) -> None:
     ref, orders = await called(stage, config=FunctionConfig(retries=1))
     store, call_id = stage.store.approvals, orders[0].call_id
     for expected in (Retry, Completed):
-        await stage.hand_out(ref, call_id)
+        await stage.lease(ref, call_id)
         finished = await store.request(stage.cluster_id, call_id, "m1", None, "That is wrong.")
         assert isinstance(finished.attempt_outcome, expected)
-    assert await shown(stage, ref) == [(True, "That is wrong.")]
-    assert (await stage.look(ref)).run_status is RunStatus.RUNNING
+    assert await shown_results(stage, ref) == [(True, "That is wrong.")]
+    assert (await stage.get_run(ref)).run_status is RunStatus.RUNNING
 
 
 async def test_a_handler_cannot_ask(stage: Stage) -> None:
     await stage.register("announce")
     ref = await stage.run(on_status_change=HANDLER)
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     (call,) = await stage.rows(calls, calls.c.kind == "handler")
-    await stage.hand_out(ref, call["id"])
-    finished = await ask(stage, call["id"])
+    await stage.lease(ref, call["id"])
+    finished = await request_approval(stage, call["id"])
     assert finished.attempt_outcome == Retry(
         "A status-change handler cannot ask for an approval.", 1.0
     )
-    assert (await stage.look(ref)).run_status is RunStatus.RUNNING
+    assert (await stage.get_run(ref)).run_status is RunStatus.RUNNING
 
 
 async def test_only_the_machine_that_holds_the_call_can_ask_and_only_once(stage: Stage) -> None:
     ref, orders = await called(stage)
-    await stage.hand_out(ref, orders[0].call_id)
+    await stage.lease(ref, orders[0].call_id)
     with pytest.raises(SupersededError):
-        await ask(stage, orders[0].call_id, machine="m2")
-    await ask(stage, orders[0].call_id)
+        await request_approval(stage, orders[0].call_id, machine="m2")
+    await request_approval(stage, orders[0].call_id)
     with pytest.raises(SupersededError):
-        await ask(stage, orders[0].call_id)
+        await request_approval(stage, orders[0].call_id)
     with pytest.raises(NotFoundError):
         await stage.store.approvals.request("another", orders[0].call_id, "m1", None, "wrong")
 
 
 async def test_nobody_is_asked_for_a_run_that_has_ended(stage: Stage) -> None:
     ref, orders = await called(stage)
-    await stage.hand_out(ref, orders[0].call_id)
+    await stage.lease(ref, orders[0].call_id)
     await stage.store.runs.cancel(ref, "enough")
-    await standing(stage, ref)
+    await run_state(stage, ref)
     with pytest.raises(SupersededError):
-        await ask(stage, orders[0].call_id)
+        await request_approval(stage, orders[0].call_id)
     assert await stage.store.approvals.page(stage.cluster_id, after=0, limit=9) == []
 
 
@@ -172,32 +174,32 @@ async def test_an_approved_call_is_handed_out_again_and_says_so(stage: Stage) ->
     assert (row["status"], row["approved"]) == ("pending", True)
     assert (row["decided_by"], row["decision_reason"]) == ("ann", "go on")
     assert abs(row["decided_at"] - now_ms()) < 10_000
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert run.run_status is RunStatus.RUNNING
     assert run.wake_wanted > run.wake_read
     assert (await stage.events(ref, "call.approved")) == [
         {"callId": call_id, "decidedBy": "ann", "reason": "go on", "edited": False}
     ]
-    (order,) = (await standing(stage, ref)).orders
+    (order,) = (await run_state(stage, ref)).orders
     assert (order.call_id, order.activity_id) == (call_id, f"{call_id}:1")
-    given = await stage.hand_out(ref, call_id)
+    given = await stage.lease(ref, call_id)
     assert (given.id, given.approved, given.attempt) == (call_id, True, 2)
     await stage.finish(call_id, "paid")
-    assert await shown(stage, ref) == [(False, "paid")]
+    assert await shown_results(stage, ref) == [(False, "paid")]
 
 
 async def test_the_deadline_of_an_approved_call_begins_with_the_decision(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
     await stage.alter(calls, calls.c.id == call_id, created_at=now_ms() - 3 * 86_400_000)
     await decide(stage, call_id)
-    (order,) = (await standing(stage, ref)).orders
+    (order,) = (await run_state(stage, ref)).orders
     assert order.deadline == pytest.approx(86_400, abs=30)
 
 
 async def test_a_denied_call_is_answered_with_the_reason(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
     await decide(stage, call_id, NO)
-    assert await shown(stage, ref) == [(True, "This call was denied by a person: too much")]
+    assert await shown_results(stage, ref) == [(True, "This call was denied by a person: too much")]
     row = await stage.call_row(call_id)
     assert (row["status"], row["approved"], row["decided_by"]) == ("failure", False, "bob")
     assert (await stage.events(ref, "call.denied")) == [
@@ -208,11 +210,11 @@ async def test_a_denied_call_is_answered_with_the_reason(stage: Stage) -> None:
 async def test_a_call_may_be_approved_with_other_arguments(stage: Stage) -> None:
     ref, call_id = await marked_call(stage)
     await decide(stage, call_id, Decision(approved=True, by="ann", arguments={"amount": 50}))
-    given = await stage.hand_out(ref, call_id)
+    given = await stage.lease(ref, call_id)
     assert given.input == {"amount": 50}
     assert (await stage.call_row(call_id))["original_input"] == "{}"
     await stage.finish(call_id, "paid")
-    ((is_error, content),) = await shown(stage, ref)
+    ((is_error, content),) = await shown_results(stage, ref)
     assert not is_error
     assert '{"amount":50}' in content.replace(" ", ""), "the model learns what was done"
     assert content.endswith("paid")
@@ -229,20 +231,20 @@ async def test_a_function_may_ask_again_and_needs_another_word(stage: Stage) -> 
     ref, call_id = await waiting_call(stage)
     for times in range(2, MAX_INTERRUPTIONS + 1):
         await decide(stage, call_id)
-        await stage.hand_out(ref, call_id)
+        await stage.lease(ref, call_id)
         await stage.acknowledge(call_id)
-        await ask(stage, call_id)
+        await request_approval(stage, call_id)
         row = await stage.call_row(call_id)
         assert (row["status"], row["approved"], row["decided_by"]) == ("interrupted", None, None)
         assert (row["interruptions"], row["attempts"]) == (times, 0)
     await decide(stage, call_id)
-    (order,) = (await standing(stage, ref)).orders
+    (order,) = (await run_state(stage, ref)).orders
     assert order.activity_id == f"{call_id}:{MAX_INTERRUPTIONS}"
-    await stage.hand_out(ref, call_id)
-    finished = await ask(stage, call_id)
+    await stage.lease(ref, call_id)
+    finished = await request_approval(stage, call_id)
     assert isinstance(finished.attempt_outcome, Completed)
     assert not finished.attempt_outcome.outcome.interrupted
-    ((is_error, content),) = await shown(stage, ref)
+    ((is_error, content),) = await shown_results(stage, ref)
     assert is_error
     assert "asks again" in content
 
@@ -263,7 +265,7 @@ async def test_a_decision_stands(stage: Stage) -> None:
 async def test_a_call_that_asks_for_nothing_cannot_be_approved(stage: Stage) -> None:
     ref, orders = await called(stage)
     assert await refusal(stage, orders[0].call_id) == "approval_not_requested"
-    await stage.answer(ref, orders[0].call_id)
+    await stage.lease_and_finish(ref, orders[0].call_id)
     assert await refusal(stage, orders[0].call_id) == "approval_not_requested"
     with pytest.raises(NotFoundError):
         await decide(stage, "unknown")
@@ -274,7 +276,7 @@ async def test_a_call_that_asks_for_nothing_cannot_be_approved(stage: Stage) -> 
 async def test_nothing_is_decided_for_a_run_that_has_ended(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
     await stage.store.runs.cancel(ref, "enough")
-    assert (await stage.look(ref)).run_status is RunStatus.CANCELLED
+    assert (await stage.get_run(ref)).run_status is RunStatus.CANCELLED
     assert await refusal(stage, call_id) == "run_is_final"
     assert await stage.store.approvals.page(stage.cluster_id, after=0, limit=9) == []
 
@@ -303,7 +305,7 @@ async def test_time_denies_what_nobody_decided(stage: Stage) -> None:
     assert await store.expire(stage.cluster_id, call_id) is True
     assert await store.expire(stage.cluster_id, call_id) is False
     assert await store.overdue() == []
-    assert await shown(stage, ref) == [
+    assert await shown_results(stage, ref) == [
         (True, "The approval request expired after 7 days; the call was not made.")
     ]
     row = await stage.call_row(call_id)

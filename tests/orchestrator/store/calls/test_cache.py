@@ -21,21 +21,21 @@ async def _registered(stage: Stage, *, cache: CachePolicy | None = CACHE, **conf
     await stage.register("query", config=FunctionConfig(cache=cache, **config))
 
 
-def _ask(**values: Any) -> ModelResponse:
+def _call_function(**values: Any) -> ModelResponse:
     return ModelResponse(
         "", StopReason.CALLS, (ToolCall("tool", "sales_query", values),), usage=USAGE
     )
 
 
 async def _called(stage: Stage, ref: RunRef, **values: Any) -> RunState:
-    return await stage.think(ref, _ask(**(values or {"id": 1})))
+    return await stage.think(ref, _call_function(**(values or {"id": 1})))
 
 
 async def _filled(stage: Stage, content: str = CONTENT, **changes: Any) -> str:
     """A call that was made and answered; its id."""
     ref = await stage.run(**changes)
     (order,) = (await _called(stage, ref)).orders
-    await stage.answer(ref, order.call_id, content)
+    await stage.lease_and_finish(ref, order.call_id, content)
     return order.call_id
 
 
@@ -56,7 +56,7 @@ async def test_a_hit_is_a_call_with_its_result_and_nobody_is_handed_it(stage: St
     assert await stage.events(ref, "call.cached") == [
         {"callId": row["id"], "service": "sales", "function": "query", "cachedFrom": original}
     ]
-    last = turns((await stage.ask(ref)).entries)[-1]
+    last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     assert [result.content for result in last.results] == [CONTENT]
 
@@ -91,7 +91,7 @@ async def test_without_a_value_at_the_key_path_nothing_is_used_again(stage: Stag
     for _ in range(2):
         ref = await stage.run()
         (order,) = (await _called(stage, ref, page=1)).orders
-        await stage.answer(ref, order.call_id)
+        await stage.lease_and_finish(ref, order.call_id)
 
 
 async def test_a_result_is_used_until_its_time_is_over_and_a_hit_does_not_renew_it(
@@ -110,7 +110,7 @@ async def test_a_failure_is_not_used_again(stage: Stage) -> None:
     await _registered(stage)
     ref = await stage.run()
     (order,) = (await _called(stage, ref)).orders
-    await stage.hand_out(ref, order.call_id)
+    await stage.lease(ref, order.call_id)
     await stage.finish(order.call_id, "no", kind=ResultType.REJECTION)
     assert await _is_made(stage)
 

@@ -23,7 +23,7 @@ async def _called(stage: Stage, **config: Any) -> tuple[RunRef, str]:
 
 
 async def _fails(stage: Stage, ref: RunRef, call_id: str) -> Completed | Retry:
-    await stage.hand_out(ref, call_id)
+    await stage.lease(ref, call_id)
     return (await stage.finish(call_id, "no", kind=REJECTED)).attempt_outcome
 
 
@@ -39,7 +39,7 @@ async def test_a_call_keeps_the_configuration_it_was_made_under(stage: Stage) ->
     policy = RetryPolicy(initial_seconds=7.0)
     ref, call_id = await _called(stage, retries=1, retry=policy, timeout_seconds=5.0)
     await stage.register("query", config=FunctionConfig(retries=0, timeout_seconds=50.0))
-    assert (await stage.hand_out(ref, call_id)).timeout_seconds == 5
+    assert (await stage.lease(ref, call_id)).timeout_seconds == 5
     assert (await stage.finish(call_id, "no", kind=REJECTED)).attempt_outcome == Retry("no", 7.0)
     kept = object_from_json((await stage.call_row(call_id))["config"])
     assert kept["retry"] == {"initialSeconds": 7.0, "coefficient": 2.0, "maximumSeconds": 60.0}
@@ -59,7 +59,7 @@ async def test_both_contexts_go_with_every_hand_out(stage: Stage, kind: str) -> 
     (order,) = await stage.called(ref)
     if kind == "handler":
         order = (await stage.store.deliveries.list_pending(ref, []))[0]
-    given = await stage.hand_out(ref, order.call_id)
+    given = await stage.lease(ref, order.call_id)
     assert given.handler is (kind == "handler")
     assert (given.run_context, given.auth_context) == ({"tenant": "a"}, {"user": "b"})
 

@@ -61,7 +61,7 @@ async def test_a_call_that_was_lost_waits_at_no_cost_and_its_run_says_why(stage:
     assert waiting["retryAt"] is not None
     await go_by(stage, MAX_PAUSE)
     assert isinstance(await taken(stage, ticket), Leased)
-    assert (await stage.look(ticket.run)).waiting_for is None
+    assert (await stage.get_run(ticket.run)).waiting_for is None
 
 
 async def test_a_new_call_is_looked_into_where_its_function_is_suspected(stage: Stage) -> None:
@@ -76,11 +76,11 @@ async def test_a_new_call_is_looked_into_where_its_function_is_suspected(stage: 
 async def test_function_workers_are_the_apis_to_count(stage: Stage) -> None:
     (ticket,) = await tickets(stage, QUERY)
     for _ in range(FREE_CRASHES + 2):
-        await stage.hand_out(ticket.run, ticket.call_id)
+        await stage.lease(ticket.run, ticket.call_id)
         await stage.store.lost_leases.release_all_of(stage.cluster_id, "m1")
     assert await stage.rows(streaks) == []
     await die_often(stage, QUERY, FREE_CRASHES + 3)
-    assert (await stage.hand_out(ticket.run, ticket.call_id)).attempt == FREE_CRASHES + 3
+    assert (await stage.lease(ticket.run, ticket.call_id)).attempt == FREE_CRASHES + 3
 
 
 async def test_all_that_a_process_had_is_one_death_and_begins_again_in_turn(stage: Stage) -> None:

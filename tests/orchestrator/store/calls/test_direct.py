@@ -33,7 +33,7 @@ async def _create(
     return RunRef(stage.cluster_id, new.id), call_id
 
 
-async def _standing(stage: Stage, ref: RunRef) -> RunState:
+async def _run_state(stage: Stage, ref: RunRef) -> RunState:
     standing = await stage.begin(ref)
     assert isinstance(standing, RunState)  # no model is ever asked
     return standing
@@ -42,10 +42,10 @@ async def _standing(stage: Stage, ref: RunRef) -> RunState:
 async def test_the_run_is_under_way_and_its_call_is_to_be_made(stage: Stage) -> None:
     await stage.register("query", config=FunctionConfig(private=True))
     ref, call_id = await _create(stage, {"a": 1}, context={"user": 7})
-    standing = await _standing(stage, ref)
+    standing = await _run_state(stage, ref)
     assert standing.status == "running"
     assert [order.call_id for order in standing.orders] == [call_id]
-    given = await stage.hand_out(ref, call_id)
+    given = await stage.lease(ref, call_id)
     assert (given.input, given.run_context, given.handler) == ({"a": 1}, {"user": 7}, False)
     assert await stage.messages(ref) == []
 
@@ -53,7 +53,7 @@ async def test_the_run_is_under_way_and_its_call_is_to_be_made(stage: Stage) -> 
 async def test_a_handler_is_called_as_one(stage: Stage) -> None:
     await stage.register("query", config=FunctionConfig(handler=True))
     ref, call_id = await _create(stage)
-    assert (await stage.hand_out(ref, call_id)).handler
+    assert (await stage.lease(ref, call_id)).handler
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ async def test_its_result_ends_the_run_in_the_same_transaction(
 ) -> None:
     await stage.register("query")
     ref, call_id = await _create(stage)
-    await stage.hand_out(ref, call_id)
+    await stage.lease(ref, call_id)
     finished = await stage.finish(call_id, "x" * 20_000, kind=kind)
     assert finished.attempt_outcome == Completed(
         CallOutcome(call_id)
     )  # long as it is, nobody summarizes it
-    assert (await stage.look(ref)).status == status
-    assert (await _standing(stage, ref)).status == status
+    assert (await stage.get_run(ref)).status == status
+    assert (await _run_state(stage, ref)).status == status
     assert (await stage.messages(ref)) == []
 
 
@@ -80,16 +80,16 @@ async def test_a_call_that_nobody_takes_in_time_fails_the_run(stage: Stage) -> N
     standing = await stage.begin(ref, 1, lost=[TimedOutCall(call_id, "deadline")])
     assert isinstance(standing, RunState)
     assert standing.status == "failed"
-    assert "did not finish in time" in str((await stage.look(ref)).failure_reason)
+    assert "did not finish in time" in str((await stage.get_run(ref)).failure_reason)
 
 
 async def test_a_known_result_ends_the_run_at_once(stage: Stage) -> None:
     cache = CachePolicy(key_path="$", ttl_seconds=60.0)
     await stage.register("query", config=FunctionConfig(cache=cache))
     ref, original = await _create(stage)
-    await stage.answer(ref, original)
+    await stage.lease_and_finish(ref, original)
     again, call_id = await _create(stage)
-    assert (await stage.look(again)).status == "done"
+    assert (await stage.get_run(again)).status == "done"
     row = await stage.call_row(call_id)
     assert (row["cached_from"], row["handouts"]) == (original, 0)
 
@@ -97,10 +97,10 @@ async def test_a_known_result_ends_the_run_at_once(stage: Stage) -> None:
 async def test_a_marked_function_waits_for_a_person(stage: Stage) -> None:
     await stage.register("query", config=FunctionConfig(requires_approval=True))
     ref, call_id = await _create(stage)
-    assert (await stage.look(ref)).status == "paused"
-    assert (await _standing(stage, ref)).orders == []
+    assert (await stage.get_run(ref)).status == "paused"
+    assert (await _run_state(stage, ref)).orders == []
     await stage.store.calls.cancel(stage.cluster_id, call_id, "never mind")
-    assert (await stage.look(ref)).status == "cancelled"
+    assert (await stage.get_run(ref)).status == "cancelled"
 
 
 async def test_the_same_idempotency_key_makes_no_second_call(
@@ -130,7 +130,7 @@ async def test_a_result_that_temporal_refused_counts_all_the_same(stage: Stage) 
     """Its caller may have read it already."""
     await stage.register("query")
     ref, call_id = await _create(stage)
-    finished = await stage.answer(ref, call_id)
+    finished = await stage.lease_and_finish(ref, call_id)
     assert not await stage.store.calls.supersede(finished.call)
     assert (await stage.call_row(call_id))["result_type"] == "resolution"
 
@@ -147,26 +147,26 @@ async def _called(stage: Stage) -> tuple[RunRef, str]:
 
 async def test_a_cancelled_call_is_answered_and_the_model_goes_on(stage: Stage) -> None:
     ref, call_id = await _called(stage)
-    await stage.hand_out(ref, call_id)
+    await stage.lease(ref, call_id)
     await stage.store.calls.cancel(stage.cluster_id, call_id, "too slow")
     seen = await stage.store.calls.read_pending_requests(ref)
     assert (seen.settled, seen.cancel_wanted) == ([CallOutcome(call_id)], False)
     _, data = (await stage.messages(ref))[-1]
     assert (data["result"], data["resultType"]) == ("The call was cancelled: too slow", "rejection")
     assert await stage.events(ref, "call.cancelled") == [{"callId": call_id, "reason": "too slow"}]
-    await stage.ask(ref)  # it is the model's turn
+    await stage.begin_step(ref)  # it is the model's turn
 
 
 async def test_the_machine_at_work_is_told_to_stop_and_its_result_refused(stage: Stage) -> None:
     ref, call_id = await _called(stage)
-    await stage.hand_out(ref, call_id)
+    await stage.lease(ref, call_id)
     await stage.store.calls.cancel(stage.cluster_id, call_id, None)
     assert not await stage.acknowledge(call_id)
-    assert await stage.lease(call_id) == (b"", True)
+    assert await stage.get_lease(call_id) == (b"", True)
     with pytest.raises(SupersededError):
-        await stage.lease(call_id, machine="m2")
+        await stage.get_lease(call_id, machine="m2")
     with pytest.raises(SupersededError):
-        await stage.lease(call_id, attempt=2)
+        await stage.get_lease(call_id, attempt=2)
     with pytest.raises(SupersededError):
         await stage.finish(call_id)
 
@@ -175,7 +175,7 @@ async def test_a_cancelled_direct_call_cancels_its_run(stage: Stage) -> None:
     await stage.register("query")
     ref, call_id = await _create(stage)
     await stage.store.calls.cancel(stage.cluster_id, call_id, "enough")
-    record = await stage.look(ref)
+    record = await stage.get_run(ref)
     assert (record.status, record.failure_reason) == ("cancelled", "The call was cancelled: enough")
     assert record.wake_wanted > record.wake_read
 
@@ -190,7 +190,7 @@ async def test_a_call_is_cancelled_once_and_not_after_its_result(stage: Stage) -
 async def test_of_a_cancel_and_a_result_that_race_one_wins(stage: Stage, elsewhere: Stage) -> None:
     for _ in range(5):
         ref, call_id = await _called(stage)
-        await stage.hand_out(ref, call_id)
+        await stage.lease(ref, call_id)
         ended = await asyncio.gather(
             stage.finish(call_id),
             elsewhere.store.calls.cancel(stage.cluster_id, call_id, None),
@@ -207,7 +207,7 @@ async def test_of_a_cancel_and_a_result_that_race_one_wins(stage: Stage, elsewhe
 async def test_a_result_comes_back_as_what_it_was(stage: Stage, result: Any) -> None:
     await stage.register("query")
     ref, call_id = await _create(stage)
-    await stage.hand_out(ref, call_id)
+    await stage.lease(ref, call_id)
     content = to_result_content(ResultType.RESOLUTION, result)
     await stage.store.calls.accept_result(
         stage.cluster_id,

@@ -20,15 +20,15 @@ from tests.support.stage import Stage, calls_for, plan_of
 class Process:
     """One that hosts functions, and has room for so many calls."""
 
-    room: int = 9
+    capacity: int = 9
     machine_id: str = "the-worker"
 
     def has_capacity(self, calls: Sequence[CallSchedule]) -> bool:
-        return len(calls) <= self.room
+        return len(calls) <= self.capacity
 
 
 async def _record(stage: Stage, ref: RunRef, *names: str, maker: Process) -> RecordedStep:
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     return await stage.store.steps.record(
         question,
         plan_of(question, calls_for(*names)),
@@ -98,7 +98,7 @@ async def test_nothing_is_given_while_a_person_is_asked(stage: Stage) -> None:
 async def test_nothing_is_given_of_a_run_that_is_to_be_cancelled(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     await stage.store.runs.cancel(ref, "not needed")
     recorded = await stage.store.steps.record(
         question,
@@ -111,7 +111,7 @@ async def test_nothing_is_given_of_a_run_that_is_to_be_cancelled(stage: Stage) -
     assert (recorded.leased, recorded.state.status) == ((), "cancelled")
 
 
-async def _made_within_a_step(stage: Stage, *, retries: int = 0) -> CallRef:
+async def _runs_in_process(stage: Stage, *, retries: int = 0) -> CallRef:
     await stage.register("query", machine="the-worker", config=FunctionConfig(retries=retries))
     ref = await stage.run()
     recorded = await _record(stage, ref, "sales_query", maker=Process())
@@ -123,7 +123,7 @@ async def test_what_a_living_process_makes_within_a_step_waits_for_it(
     stage: Stage, retries: int
 ) -> None:
     """Also where the function has no attempt left: its result is on the way."""
-    ticket = await _made_within_a_step(stage, retries=retries)
+    ticket = await _runs_in_process(stage, retries=retries)
     for token in (b"of an activity", None):
         assert await stage.store.calls.lease(ticket, "another", token) == AtCapacity(None)
     await stage.finish(ticket.call_id, machine="the-worker")
@@ -134,7 +134,7 @@ async def test_what_a_living_process_makes_within_a_step_waits_for_it(
 async def test_what_a_process_made_of_which_nothing_is_heard_goes_to_another_one(
     stage: Stage,
 ) -> None:
-    ticket = await _made_within_a_step(stage, retries=5)
+    ticket = await _runs_in_process(stage, retries=5)
     await stage.register("query", machine="the-worker", alive_for=-1)
     given = await stage.store.calls.lease(ticket, "another", b"of an activity")
     assert isinstance(given, Leased)
@@ -144,7 +144,7 @@ async def test_what_a_process_made_of_which_nothing_is_heard_goes_to_another_one
 
 
 async def test_what_a_process_made_that_is_dead_goes_to_another_one_at_once(stage: Stage) -> None:
-    ticket = await _made_within_a_step(stage, retries=5)
+    ticket = await _runs_in_process(stage, retries=5)
     await stage.store.lost_leases.release_all_of(stage.cluster_id, "the-worker")
     given = await stage.store.calls.lease(ticket, "another", None, started=True)
     assert isinstance(given, Leased)

@@ -16,13 +16,13 @@ from perdure.contract import MAX_INLINE_RESULT, MAX_RUN_BLOB_BYTES, BlobType
 from tests.support.stage import Stage
 
 
-async def _answered(stage: Stage, *contents: str) -> tuple[RunRef, list[str]]:
+async def _finished_call(stage: Stage, *contents: str) -> tuple[RunRef, list[str]]:
     """A run with calls that have these results; their ids."""
     await stage.register("query")
     ref = await stage.run(call_summarization=False)
     orders = await stage.called(ref, *["sales_query"] * len(contents))
     for order, content in zip(orders, contents, strict=True):
-        await stage.answer(ref, order.call_id, content)
+        await stage.lease_and_finish(ref, order.call_id, content)
     return ref, [order.call_id for order in orders]
 
 
@@ -38,14 +38,14 @@ async def _find(stage: Stage, ref: RunRef, token: str) -> list[str]:
 
 
 async def test_a_call_is_found_with_its_run_and_its_result(stage: Stage) -> None:
-    ref, (call_id,) = await _answered(stage, '{"total":7}')
+    ref, (call_id,) = await _finished_call(stage, '{"total":7}')
     shown = await stage.store.call_queries.get(stage.cluster_id, call_id)
     assert (shown.run_id, shown.content, shown.call.id) == (ref.run_id, '{"total":7}', call_id)
-    assert shown.run_version == (await stage.look(ref)).version
+    assert shown.run_version == (await stage.get_run(ref)).version
 
 
 async def test_another_clusters_call_is_as_unknown_as_none(stage: Stage) -> None:
-    _, (call_id,) = await _answered(stage, "1")
+    _, (call_id,) = await _finished_call(stage, "1")
     other = await stage.store.keys.ensure_cluster("other")
     for cluster_id, of_call in ((other, call_id), (stage.cluster_id, "nothing")):
         with pytest.raises(NotFoundError):
@@ -63,7 +63,7 @@ async def test_a_call_without_a_result_has_no_original_yet(stage: Stage) -> None
 
 
 async def test_a_long_result_is_read_at_its_own_address(stage: Stage) -> None:
-    ref, (long, listed, short) = await _answered(
+    ref, (long, listed, short) = await _finished_call(
         stage, "x" * (MAX_INLINE_RESULT + 1), "y" * (MAX_LISTED_RESULT + 1), "z" * MAX_LISTED_RESULT
     )
     queries = stage.store.call_queries
@@ -76,7 +76,7 @@ async def test_a_long_result_is_read_at_its_own_address(stage: Stage) -> None:
 
 
 async def test_a_runs_calls_come_in_pages_in_their_order(stage: Stage) -> None:
-    ref, ids = await _answered(stage, "1", "2", "3")
+    ref, ids = await _finished_call(stage, "1", "2", "3")
     first = await stage.store.call_queries.page(ref, after=0, limit=2)
     rest = await stage.store.call_queries.page(ref, after=first[-1].call.key, limit=2)
     assert _ids([*first, *rest]) == ids
@@ -88,7 +88,7 @@ async def test_a_runs_calls_come_in_pages_in_their_order(stage: Stage) -> None:
 async def test_a_value_is_found_as_it_is_written_and_not_otherwise(
     stage: Stage, token: str
 ) -> None:
-    ref, ids = await _answered(stage, f'["x {token} y"]', '"100 axb order-7 GRÖSSE d"', token)
+    ref, ids = await _finished_call(stage, f'["x {token} y"]', '"100 axb order-7 GRÖSSE d"', token)
     plain = stage.store.database
     async with plain.write() as write:
         await write.execute(
@@ -98,12 +98,14 @@ async def test_a_value_is_found_as_it_is_written_and_not_otherwise(
 
 
 async def test_a_value_with_quotes_is_found_in_json_where_it_is_escaped(stage: Stage) -> None:
-    ref, (inside, _) = await _answered(stage, '{"said":"\\"go\\" and\\nstop"}', '"go and stop"')
+    ref, (inside, _) = await _finished_call(
+        stage, '{"said":"\\"go\\" and\\nstop"}', '"go and stop"'
+    )
     assert await _find(stage, ref, '"go" and\nstop') == [inside]
 
 
 async def test_references_can_be_followed_back_in_time(stage: Stage) -> None:
-    ref, ids = await _answered(stage, '"a1"', '"a2"', '"a3"')
+    ref, ids = await _finished_call(stage, '"a1"', '"a2"', '"a3"')
     calls = tables.calls
     for number, call_id in enumerate(ids):
         await stage.alter(calls, calls.c.id == call_id, finished_at=1_000 + number)
@@ -130,7 +132,7 @@ async def _add(stage: Stage, call_id: str, content: bytes = b"{}", machine: str 
 
 
 async def test_a_blob_is_kept_beside_the_call_and_out_of_the_conversation(stage: Stage) -> None:
-    ref, (call_id,) = await _answered(stage, "1")
+    ref, (call_id,) = await _finished_call(stage, "1")
     blob_id = await _add(stage, call_id, b'{"a": 1}')
     blob, content = await stage.store.blobs.content(stage.cluster_id, blob_id)
     assert (blob.name, blob.type, blob.size) == ("report \N{SNOWMAN}", "application/json", 8)
@@ -144,7 +146,7 @@ async def test_a_blob_is_kept_beside_the_call_and_out_of_the_conversation(stage:
 
 
 async def test_only_the_machine_that_holds_or_held_the_call_attaches_to_it(stage: Stage) -> None:
-    _, (call_id,) = await _answered(stage, "1")
+    _, (call_id,) = await _finished_call(stage, "1")
     with pytest.raises(SupersededError):
         await _add(stage, call_id, machine="m2")
     with pytest.raises(NotFoundError):
@@ -152,7 +154,7 @@ async def test_only_the_machine_that_holds_or_held_the_call_attaches_to_it(stage
 
 
 async def test_the_blobs_of_a_run_are_bounded_together(stage: Stage) -> None:
-    _, (first, second) = await _answered(stage, "1", "2")
+    _, (first, second) = await _finished_call(stage, "1", "2")
     await _add(stage, first)
     blobs = tables.blobs
     await stage.alter(blobs, size=MAX_RUN_BLOB_BYTES - 5)
@@ -162,7 +164,7 @@ async def test_the_blobs_of_a_run_are_bounded_together(stage: Stage) -> None:
 
 
 async def test_blobs_that_race_stay_within_the_bound(stage: Stage, elsewhere: Stage) -> None:
-    _, (call_id,) = await _answered(stage, "1")
+    _, (call_id,) = await _finished_call(stage, "1")
     await _add(stage, call_id)
     await stage.alter(tables.blobs, size=MAX_RUN_BLOB_BYTES - 5)
     added = await asyncio.gather(
@@ -172,7 +174,7 @@ async def test_blobs_that_race_stay_within_the_bound(stage: Stage, elsewhere: St
 
 
 async def test_a_foreign_blob_is_unknown(stage: Stage) -> None:
-    ref, (call_id,) = await _answered(stage, "1")
+    ref, (call_id,) = await _finished_call(stage, "1")
     blob_id = await _add(stage, call_id)
     other = await stage.store.keys.ensure_cluster("other")
     with pytest.raises(NotFoundError):

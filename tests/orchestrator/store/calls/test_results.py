@@ -26,12 +26,12 @@ async def _called(stage: Stage, **changes: bool) -> tuple[RunRef, str]:
     await stage.register("query")
     ref = await stage.run(**changes)
     (order,) = await stage.called(ref)
-    await stage.hand_out(ref, order.call_id)
+    await stage.lease(ref, order.call_id)
     return ref, order.call_id
 
 
 async def _shown(stage: Stage, ref: RunRef) -> str:
-    last = turns((await stage.ask(ref)).entries)[-1]
+    last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     (result,) = last.results
     return result.content
@@ -39,10 +39,10 @@ async def _shown(stage: Stage, ref: RunRef) -> str:
 
 async def _read(stage: Stage, ref: RunRef, **values: JsonValue) -> tuple[bool, str]:
     """The model reads a part of a result; whether that failed, and what it is shown."""
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     call = ToolCall(f"read-{question.step}", READ_TOOL, values)
     await stage.record(question, ModelResponse("", StopReason.CALLS, (call,)))
-    last = turns((await stage.ask(ref)).entries)[-1]
+    last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     (result,) = last.results
     return result.is_error, result.content
@@ -77,9 +77,9 @@ async def test_a_summary_is_shown_once(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.finish(call_id, LONG)
     await stage.store.results.show_summary(ref, call_id, "First.", len(LONG))
-    version = (await stage.look(ref)).version
+    version = (await stage.get_run(ref)).version
     await stage.store.results.show_summary(ref, call_id, "Second.", len(LONG))
-    assert (await stage.look(ref)).version == version
+    assert (await stage.get_run(ref)).version == version
     assert (await _shown(stage, ref)).startswith("First.")
 
 
@@ -215,12 +215,12 @@ async def test_a_look_reads_the_wishes_and_finds_what_is_settled(stage: Stage) -
     await stage.register("query")
     ref = await stage.run()
     first, _ = await stage.called(ref, "sales_query", "sales_query")
-    await stage.answer(ref, first.call_id, LONG)
+    await stage.lease_and_finish(ref, first.call_id, LONG)
     await stage.send(ref, "hurry")
     assert await stage.store.calls.read_pending_requests(ref) == PendingRequests(
         settled=[CallOutcome(first.call_id, True)]
     )
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert run.wake_read == run.wake_wanted
     await stage.store.runs.cancel(ref, "enough")
     assert (await stage.store.calls.read_pending_requests(ref)).cancel_wanted
@@ -230,14 +230,14 @@ async def test_results_of_earlier_steps_are_not_told_again(stage: Stage) -> None
     await stage.register("query")
     ref = await stage.run()
     (order,) = await stage.called(ref)
-    await stage.answer(ref, order.call_id)
-    await stage.record(await stage.ask(ref), calls_for("sales_query"))
+    await stage.lease_and_finish(ref, order.call_id)
+    await stage.record(await stage.begin_step(ref), calls_for("sales_query"))
     assert (await stage.store.calls.read_pending_requests(ref)).settled == []
 
 
 async def test_a_run_that_has_ended_is_not_to_be_cancelled(stage: Stage) -> None:
     ref = await stage.run()
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     await stage.store.runs.cancel(ref, "enough")
     await stage.store.runs.end_turn(ref, Trigger.CANCEL, "")
     assert await stage.store.calls.read_pending_requests(ref) == PendingRequests(over=True)
@@ -250,9 +250,9 @@ async def test_a_parked_run_whose_call_is_at_work_goes_on(stage: Stage) -> None:
     runs = tables.runs
     await stage.alter(runs, runs.c.id == ref.run_id, parked=True)
     assert (await stage.store.calls.read_pending_requests(ref)).parked
-    await stage.hand_out(ref, order.call_id)
+    await stage.lease(ref, order.call_id)
     assert not (await stage.store.calls.read_pending_requests(ref)).parked
-    assert not (await stage.look(ref)).parked
+    assert not (await stage.get_run(ref)).parked
 
 
 async def test_a_summary_of_another_clusters_result_is_not_taken(stage: Stage) -> None:

@@ -22,13 +22,13 @@ from tests.orchestrator.store.calls.waiting_calls import (
     NO,
     TWO_CALLS,
     YES,
-    ask,
     called,
     decide,
     marked_call,
     refusal,
-    shown,
-    standing,
+    request_approval,
+    run_state,
+    shown_results,
     waiting_call,
 )
 from tests.support.stage import Stage, text_of
@@ -72,8 +72,8 @@ async def test_of_a_person_and_time_one_decides(stage: Stage, elsewhere: Stage) 
 async def test_of_two_last_decisions_one_resumes_the_run(stage: Stage, elsewhere: Stage) -> None:
     ref, orders = await called(stage, *TWO_CALLS)
     for order, machine in zip(orders, ("m1", "m2"), strict=True):
-        await stage.hand_out(ref, order.call_id, machine)
-        await ask(stage, order.call_id, machine=machine)
+        await stage.lease(ref, order.call_id, machine)
+        await request_approval(stage, order.call_id, machine=machine)
     await asyncio.gather(decide(stage, orders[0].call_id), decide(elsewhere, orders[1].call_id, NO))
     moves = [event["status"] for event in await stage.events(ref, "run.status")]
     assert moves == ["running", "paused", "running"]
@@ -84,12 +84,12 @@ async def test_a_cancel_and_a_decision_leave_one_truth(stage: Stage, elsewhere: 
     said = await asyncio.gather(
         decide(stage, call_id), elsewhere.store.runs.cancel(ref, "enough"), return_exceptions=True
     )
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     if isinstance(said[0], ConflictError):
         assert run.run_status is RunStatus.CANCELLED
     else:
         assert run.cancel_reason == "enough"
-        assert (await standing(stage, ref)).status == "cancelled"
+        assert (await run_state(stage, ref)).status == "cancelled"
 
 
 # -- the workflow's side ---------------------------------------------------------------------------
@@ -97,24 +97,24 @@ async def test_a_cancel_and_a_decision_leave_one_truth(stage: Stage, elsewhere: 
 
 async def test_a_look_brings_what_was_approved_and_nothing_else(stage: Stage) -> None:
     ref, orders = await called(stage, *TWO_CALLS)
-    await stage.hand_out(ref, orders[0].call_id)
-    await stage.hand_out(ref, orders[1].call_id, "m2")
+    await stage.lease(ref, orders[0].call_id)
+    await stage.lease(ref, orders[1].call_id, "m2")
     assert (await stage.store.calls.read_pending_requests(ref)).orders == []
-    await ask(stage, orders[0].call_id)
+    await request_approval(stage, orders[0].call_id)
     seen = await stage.store.calls.read_pending_requests(ref)
     assert seen.settled == [CallOutcome(orders[0].call_id, interrupted=True)]
     assert seen.orders == []
     await decide(stage, orders[0].call_id)
     (order,) = (await stage.store.calls.read_pending_requests(ref)).orders
     assert order.activity_id == f"{orders[0].call_id}:1"
-    await stage.hand_out(ref, orders[0].call_id)
+    await stage.lease(ref, orders[0].call_id)
     assert (await stage.store.calls.read_pending_requests(ref)).orders == []
 
 
 async def test_a_cancel_of_a_waiting_call_lets_the_run_go_on(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
     await stage.store.calls.cancel(stage.cluster_id, call_id, "not needed")
-    assert (await stage.look(ref)).run_status is RunStatus.RUNNING
+    assert (await stage.get_run(ref)).run_status is RunStatus.RUNNING
     assert await refusal(stage, call_id) == "approval_closed"
 
 
@@ -122,9 +122,9 @@ async def test_an_edit_closes_what_waits(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
     (first, *_) = await stage.store.messages.page(ref, after=0, limit=1)
     await stage.store.rewind.edit(ref, first.id, "something else")
-    assert (await stage.look(ref)).run_status is RunStatus.RUNNING
+    assert (await stage.get_run(ref)).run_status is RunStatus.RUNNING
     assert await refusal(stage, call_id) == "approval_closed"
-    assert (await stage.ask(ref)).entries[-1].data == {"message": "something else"}
+    assert (await stage.begin_step(ref)).entries[-1].data == {"message": "something else"}
 
 
 async def test_a_look_at_a_run_that_has_ended_says_so(stage: Stage) -> None:
@@ -159,28 +159,28 @@ async def test_a_follow_up_to_a_failed_run_asks_for_the_approval_before_the_mode
     ref, call_id = await waiting_call(stage)
     await stage.alter(runs, runs.c.id == ref.run_id, status="failed", paused_for=None)
     await stage.send(ref, "go on")
-    again = await standing(stage, ref)
+    again = await run_state(stage, ref)
     assert (again.status, again.orders) == ("paused", [])
     await decide(stage, call_id, NO)
-    ((_, content),) = await shown(stage, ref)
+    ((_, content),) = await shown_results(stage, ref)
     assert content == "This call was denied by a person: too much"
 
 
 async def test_a_run_paused_for_another_reason_makes_no_calls(stage: Stage) -> None:
     ref, _ = await called(stage, *TWO_CALLS, config=MARKED)
     await stage.alter(runs, runs.c.id == ref.run_id, paused_for=PausedFor.BUDGET.value)
-    rests = await standing(stage, ref)
+    rests = await run_state(stage, ref)
     assert (rests.status, rests.orders) == ("paused", [])
 
 
 async def test_a_run_that_waits_for_people_takes_messages_in_between(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
     await stage.send(ref, "are you there?")
-    assert (await standing(stage, ref)).status == "paused"
+    assert (await run_state(stage, ref)).status == "paused"
     await decide(stage, call_id)
-    await stage.hand_out(ref, call_id)
+    await stage.lease(ref, call_id)
     await stage.finish(call_id, "paid")
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     last = turns(question.entries)[-1]
     assert isinstance(last, UserTurn)
     assert (last.results[0].content, last.texts) == ("paid", ("are you there?",))
@@ -204,11 +204,11 @@ async def test_what_waits_is_listed_first_come_first_page_by_page(stage: Stage) 
 
 async def test_the_kind_of_result_is_kept_on_a_late_request(stage: Stage) -> None:
     ref, orders = await called(stage)
-    await stage.hand_out(ref, orders[0].call_id)
+    await stage.lease(ref, orders[0].call_id)
     await stage.store.runs.cancel(ref, "enough")
-    await standing(stage, ref)
+    await run_state(stage, ref)
     with pytest.raises(SupersededError):
-        await ask(stage, orders[0].call_id)
+        await request_approval(stage, orders[0].call_id)
     row = await stage.call_row(orders[0].call_id)
     assert row["result_type"] == ResultType.INTERRUPT.value
 
@@ -218,10 +218,10 @@ async def test_a_decision_does_not_end_a_pause_for_another_reason(stage: Stage) 
     of_run = runs.c.id == ref.run_id
     await stage.alter(runs, of_run, paused_for=PausedFor.BUDGET.value)
     await decide(stage, call_id)
-    assert (await stage.look(ref)).run_status is RunStatus.PAUSED
+    assert (await stage.get_run(ref)).run_status is RunStatus.PAUSED
     assert (await stage.store.calls.read_pending_requests(ref)).orders == []
     await stage.store.runs.resume(ref)
-    (order,) = (await standing(stage, ref)).orders
+    (order,) = (await run_state(stage, ref)).orders
     assert order.call_id == call_id
 
 
@@ -229,10 +229,10 @@ async def test_what_still_waits_after_another_pause_pauses_the_run_again(stage: 
     ref, call_id = await marked_call(stage)
     await stage.alter(runs, runs.c.id == ref.run_id, paused_for=PausedFor.BUDGET.value)
     await stage.store.runs.resume(ref)
-    assert (await standing(stage, ref)).status == "paused"
-    assert (await stage.look(ref)).paused_for == PausedFor.APPROVAL.value
+    assert (await run_state(stage, ref)).status == "paused"
+    assert (await stage.get_run(ref)).paused_for == PausedFor.APPROVAL.value
     await decide(stage, call_id)
-    assert (await stage.look(ref)).run_status is RunStatus.RUNNING
+    assert (await stage.get_run(ref)).run_status is RunStatus.RUNNING
 
 
 async def test_a_run_that_waits_for_people_is_not_resumed_without_them(stage: Stage) -> None:
@@ -258,7 +258,7 @@ async def test_among_ten_thousand_waiting_runs_one_wakes_within_a_second(stage: 
         await _copy(stage, calls, 2**doubled)
     began = time.monotonic()
     await decide(stage, call_id)
-    assert (await standing(stage, ref)).orders
+    assert (await run_state(stage, ref)).orders
     assert await stage.store.approvals.overdue() == []
     assert await stage.store.sweeps.runs_with_unread_requests(now_ms() - 2_000) == []
     assert len(await stage.store.approvals.page(stage.cluster_id, after=0, limit=50)) == 50

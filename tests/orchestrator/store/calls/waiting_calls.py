@@ -32,17 +32,19 @@ async def called(
     return ref, await stage.called(ref, *(names or ONE_CALL))
 
 
-async def ask(stage: Stage, call_id: str, *, machine: str = "m1", **asked: Any) -> ResultRecorded:
+async def request_approval(
+    stage: Stage, call_id: str, *, machine: str = "m1", **fields: Any
+) -> ResultRecorded:
     """The machine that holds the call returns a request for an approval."""
-    request = ApprovalRequest(**asked)
+    request = ApprovalRequest(**fields)
     return await stage.store.approvals.request(stage.cluster_id, call_id, machine, None, request)
 
 
 async def waiting_call(stage: Stage, *names: str, **changes: Any) -> tuple[RunRef, str]:
     """A run whose first call has asked for an approval; the call's id."""
     ref, orders = await called(stage, *names, **changes)
-    await stage.hand_out(ref, orders[0].call_id)
-    await ask(stage, orders[0].call_id)
+    await stage.lease(ref, orders[0].call_id)
+    await request_approval(stage, orders[0].call_id)
     return ref, orders[0].call_id
 
 
@@ -63,13 +65,13 @@ async def refusal(stage: Stage, call_id: str, decision: Decision = YES) -> str:
     return refused.value.code
 
 
-async def shown(stage: Stage, ref: RunRef) -> list[tuple[bool, str]]:
-    last = turns((await stage.ask(ref)).entries)[-1]
+async def shown_results(stage: Stage, ref: RunRef) -> list[tuple[bool, str]]:
+    last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     return [(result.is_error, result.content) for result in last.results]
 
 
-async def standing(stage: Stage, ref: RunRef) -> RunState:
+async def run_state(stage: Stage, ref: RunRef) -> RunState:
     """What a new execution of the workflow is told; it is not the model's turn."""
     found = await stage.begin(ref)
     assert isinstance(found, RunState)

@@ -20,6 +20,6 @@ async def first_id(stage: Stage, ref: RunRef) -> str:
     return (await rows_of(stage, ref))[0].id
 
 
-async def asked(stage: Stage, ref: RunRef) -> tuple[Turn, ...]:
+async def prompt_turns(stage: Stage, ref: RunRef) -> tuple[Turn, ...]:
     """What the model is asked next."""
-    return turns((await stage.ask(ref)).entries)
+    return turns((await stage.begin_step(ref)).entries)

@@ -22,14 +22,14 @@ from tests.support.stage import Stage, calls_for, result_of, text_of
 async def test_messages_to_a_busy_run_are_queued_in_order(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     await stage.send(ref, "one")
     await stage.send(ref, "two")
     standing = await stage.record(question, calls_for("sales_query"))
     await stage.send(ref, "three")
-    assert (await stage.look(ref)).status == "running"
-    await stage.answer(ref, standing.orders[0].call_id)
-    asked = turns((await stage.ask(ref)).entries)
+    assert (await stage.get_run(ref)).status == "running"
+    await stage.lease_and_finish(ref, standing.orders[0].call_id)
+    asked = turns((await stage.begin_step(ref)).entries)
     assert asked[0] == UserTurn((), ("go",))
     assert isinstance(asked[2], UserTurn)
     assert asked[2].texts == ("one", "two", "three")
@@ -40,34 +40,34 @@ async def test_a_message_to_a_run_that_has_not_begun_goes_with_the_first_questio
 ) -> None:
     ref = await stage.run()
     await stage.send(ref, "and quickly")
-    assert turns((await stage.ask(ref)).entries) == (UserTurn((), ("go", "and quickly")),)
+    assert turns((await stage.begin_step(ref)).entries) == (UserTurn((), ("go", "and quickly")),)
 
 
 async def test_a_message_that_arrives_during_the_last_step_keeps_the_run_going(
     stage: Stage,
 ) -> None:
     ref = await stage.run()
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     await stage.send(ref, "one more thing")
     assert (await stage.record(question, text_of("the answer"))).status == "running"
     assert (await stage.think(ref, text_of("both answers"))).status == "done"
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.result, run.turn) == ('"both answers"', 1)
 
 
 async def test_a_result_given_while_a_message_was_unread_is_not_taken(stage: Stage) -> None:
     ref = await stage.run(result_schema='{"type":"integer"}')
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     await stage.send(ref, "one more thing")
     await stage.record(question, result_of(1))
-    last = turns((await stage.ask(ref)).entries)[-1]
+    last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     (answer,) = last.results
     assert answer.is_error
     assert "new message" in answer.content
     assert last.texts == ("one more thing",)
     await stage.think(ref, result_of(2))
-    assert (await stage.look(ref)).result == "2"
+    assert (await stage.get_run(ref)).result == "2"
 
 
 @pytest.mark.parametrize("end", ["done", "failed"])
@@ -80,7 +80,7 @@ async def test_a_follow_up_begins_the_next_turn_in_the_same_transaction(
     else:
         await stage.store.runs.end_turn(ref, Trigger.FAIL, "no model")
     message = await stage.send(ref, "again")
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.status, run.turn, message.turn) == ("pending", 2, 2)
     assert (run.result, run.failure_reason, run.finished_at) == (None, None, None)
     assert run.wake_wanted > run.wake_read
@@ -91,10 +91,10 @@ async def test_a_new_turn_has_corrections_of_its_own(stage: Stage) -> None:
     ref = await stage.run(result_schema='{"type":"integer"}')
     for _ in range(4):
         await stage.think(ref, result_of("wrong"))
-    assert (await stage.look(ref)).status == "done"
+    assert (await stage.get_run(ref)).status == "done"
     await stage.send(ref, "try again")
     assert (await stage.think(ref, result_of("wrong"))).status == "running"
-    assert (await stage.look(ref)).corrections == 1
+    assert (await stage.get_run(ref)).corrections == 1
 
 
 async def test_a_cancelled_run_takes_no_message(stage: Stage) -> None:
@@ -103,27 +103,27 @@ async def test_a_cancelled_run_takes_no_message(stage: Stage) -> None:
     with pytest.raises(ConflictError) as caught:
         await stage.send(ref, "please")
     assert caught.value.code == "run_is_cancelled"
-    assert (await stage.look(ref)).status == "cancelled"
+    assert (await stage.get_run(ref)).status == "cancelled"
 
 
 @pytest.mark.parametrize("busy", [True, False])
 async def test_a_run_that_is_not_interactive_takes_no_message(stage: Stage, busy: bool) -> None:
     ref = await (stage.run(interactive=False) if busy else stage.finished(interactive=False))
-    before = await stage.look(ref)
+    before = await stage.get_run(ref)
     with pytest.raises(ConflictError) as caught:
         await stage.send(ref, "please")
     assert caught.value.code == "run_is_not_interactive"
-    assert await stage.look(ref) == before
+    assert await stage.get_run(ref) == before
 
 
 async def test_a_message_to_a_paused_run_waits_with_it(stage: Stage) -> None:
     ref = await stage.run()
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)
     await stage.send(ref, "hello?")
-    assert (await stage.look(ref)).status == "paused"
+    assert (await stage.get_run(ref)).status == "paused"
     await stage.store.runs.resume(ref)
-    assert turns((await stage.ask(ref)).entries) == (UserTurn((), ("go", "hello?")),)
+    assert turns((await stage.begin_step(ref)).entries) == (UserTurn((), ("go", "hello?")),)
 
 
 # -- the same message twice ------------------------------------------------------------------------
@@ -136,7 +136,7 @@ async def test_the_same_message_again_is_the_same_message(stage: Stage) -> None:
     await stage.think(ref, text_of("more"))
     again, is_new_again = await add(ref, "chosen", MessageType.HUMAN, "again")
     assert (is_new, is_new_again, again) == (True, False, first)
-    assert (await stage.look(ref)).turn == 2, "a repeat began another turn"
+    assert (await stage.get_run(ref)).turn == 2, "a repeat began another turn"
 
 
 async def test_another_text_under_the_same_id_is_refused(stage: Stage) -> None:
@@ -159,7 +159,7 @@ async def test_a_message_sent_many_times_at_once_is_written_once(
     )
     assert sum(is_new for _, is_new in made) == 1
     assert len({record.key for record, _ in made}) == 1
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.turn, run.status) == (2, "pending")
 
 
@@ -168,16 +168,16 @@ async def test_a_follow_up_and_the_end_of_the_turn_that_race_lose_nothing(
 ) -> None:
     for _ in range(6):
         ref = await stage.run()
-        question = await stage.ask(ref)
+        question = await stage.begin_step(ref)
         standing, _ = await asyncio.gather(
             stage.record(question, text_of("the answer")), elsewhere.send(ref, "one more thing")
         )
-        run = await stage.look(ref)
+        run = await stage.get_run(ref)
         assert (standing.status, run.status, run.turn) in {
             ("running", "running", 1),
             ("done", "pending", 2),
         }
-        last = turns((await stage.ask(ref)).entries)[-1]
+        last = turns((await stage.begin_step(ref)).entries)[-1]
         assert last == UserTurn((), ("one more thing",))
 
 
@@ -186,7 +186,7 @@ async def test_a_follow_up_and_the_end_of_the_turn_that_race_lose_nothing(
 
 async def test_no_more_messages_are_queued_than_the_run_can_bear(stage: Stage) -> None:
     ref = await stage.run()
-    key = (await stage.look(ref)).key
+    key = (await stage.get_run(ref)).key
     row = {"run_key": key, "turn": 1, "type": "human", "data": '{"message":"x"}', "created_at": 0}
     async with stage.store.database.write() as write:
         rows = [{**row, "id": f"queued-{n}"} for n in range(MAX_QUEUED - 1)]
@@ -194,7 +194,7 @@ async def test_no_more_messages_are_queued_than_the_run_can_bear(stage: Stage) -
     with pytest.raises(ConflictError) as caught:
         await stage.send(ref, "one too many")
     assert caught.value.code == "too_many_queued"
-    await stage.record(await stage.ask(ref), text_of("I read them all"))
+    await stage.record(await stage.begin_step(ref), text_of("I read them all"))
     await stage.send(ref, "now there is room")
 
 
@@ -215,14 +215,14 @@ async def test_what_a_model_says_is_kept_whatever_characters_it_has(stage: Stage
     await stage.think(ref, text_of(said))
     _, (_, data) = await stage.messages(ref)
     assert data["message"] == said
-    assert from_json((await stage.look(ref)).result or "") == said
+    assert from_json((await stage.get_run(ref)).result or "") == said
 
 
 async def test_a_callers_id_can_never_be_the_one_of_a_result(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
     (order,) = await stage.called(ref)
-    await stage.answer(ref, order.call_id)
+    await stage.lease_and_finish(ref, order.call_id)
     (result,) = await stage.rows(tables.messages, tables.messages.c.type == "invocation-result")
     with pytest.raises(ValidationError):
         CreateMessage(message="mine", id=result["id"])

@@ -21,7 +21,7 @@ async def test_calls_that_temporal_gave_up_on_are_answered_with_a_failure(stage:
     await stage.register("query")
     ref = await stage.run()
     kept, lost = await stage.called(ref, "sales_query", "sales_query")
-    await stage.answer(ref, kept.call_id)
+    await stage.lease_and_finish(ref, kept.call_id)
     given_up = [TimedOutCall(lost.call_id, "deadline"), TimedOutCall(kept.call_id, "deadline")]
     question = await stage.begin(ref, 2, lost=given_up)
     assert isinstance(question, StepInput)
@@ -52,7 +52,7 @@ async def test_a_wrong_result_goes_back_with_its_errors_and_is_given_up_at_last(
         standing = await stage.think(ref, result_of("seven"))
         assert standing == RunState("running", number + 1)
     assert await stage.think(ref, result_of("seven")) == RunState("done", 4)
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert run.result is None
     assert run.result_null_reason is not None
     assert "integer" in run.result_null_reason
@@ -65,22 +65,22 @@ async def test_a_wrong_result_goes_back_with_its_errors_and_is_given_up_at_last(
 async def test_a_wrong_text_is_answered_in_words(stage: Stage) -> None:
     ref = await stage.run(result_schema=WHOLE_NUMBER)
     await stage.think(ref, text_of("seven"))
-    last = turns((await stage.ask(ref)).entries)[-1]
+    last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     assert RESULT_TOOL in last.texts[0]
     await stage.think(ref, text_of("7"))
-    assert (await stage.look(ref)).result == "7"
+    assert (await stage.get_run(ref)).result == "7"
 
 
 async def test_a_result_beside_calls_waits_for_their_results(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     calls = calls_for("sales_query").calls + result_of(7).calls
     standing = await stage.record(question, ModelResponse("", StopReason.CALLS, calls))
     assert len(standing.orders) == 1
-    await stage.answer(ref, standing.orders[0].call_id)
-    last = turns((await stage.ask(ref)).entries)[-1]
+    await stage.lease_and_finish(ref, standing.orders[0].call_id)
+    last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     assert [result.is_error for result in last.results] == [False, True]
     assert "Not taken" in last.results[1].content
@@ -91,7 +91,7 @@ async def test_every_call_of_a_reply_is_answered_before_the_model_speaks_again(
 ) -> None:
     await stage.register("query")
     ref = await stage.run(result_schema=WHOLE_NUMBER)
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     asked = [
         *calls_for("sales_query", "no_such_function").calls,
         *result_of("wrong").calls,
@@ -100,8 +100,8 @@ async def test_every_call_of_a_reply_is_answered_before_the_model_speaks_again(
         ToolCall("bad", READ_TOOL, {}),
     ]
     standing = await stage.record(question, ModelResponse("", StopReason.CALLS, tuple(asked)))
-    await stage.answer(ref, standing.orders[0].call_id)
-    last = turns((await stage.ask(ref)).entries)[-1]
+    await stage.lease_and_finish(ref, standing.orders[0].call_id)
+    last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     assert [result.id for result in last.results] == [call.id for call in asked]
     assert [result.is_error for result in last.results] == [False, *[True] * 5]
@@ -110,11 +110,11 @@ async def test_every_call_of_a_reply_is_answered_before_the_model_speaks_again(
 async def test_a_reply_that_was_cut_off_is_answered_call_by_call(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     reply = calls_for("sales_query", "sales_query")
     standing = await stage.record(question, ModelResponse("", StopReason.LENGTH, reply.calls))
     assert standing == RunState("running", 1)
-    last = turns((await stage.ask(ref)).entries)[-1]
+    last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     assert [result.is_error for result in last.results] == [True, True]
     assert last.texts == ()
@@ -124,11 +124,11 @@ async def test_a_reply_that_was_cut_off_is_answered_call_by_call(stage: Stage) -
 async def test_a_refusal_fails_the_turn_whatever_it_called(stage: Stage, stop: StopReason) -> None:
     await stage.register("query")
     ref = await stage.run()
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     standing = await stage.record(question, ModelResponse("", stop, calls_for("sales_query").calls))
     assert (standing.status, standing.orders) == ("failed", [])
     await stage.send(ref, "go on")
-    assert isinstance(turns((await stage.ask(ref)).entries)[-1], UserTurn)
+    assert isinstance(turns((await stage.begin_step(ref)).entries)[-1], UserTurn)
 
 
 @pytest.mark.parametrize("text", ["NaN", "[1e999]", '{"a":-Infinity}'])
@@ -141,14 +141,14 @@ async def test_a_number_that_json_does_not_have_is_kept_as_null(stage: Stage) ->
     """A provider's own parser may let it pass."""
     ref = await stage.run(on_status_change=HANDLER)
     await stage.think(ref, result_of([float("inf"), 1.5]))
-    assert (await stage.look(ref)).result == "[null,1.5]"
+    assert (await stage.get_run(ref)).result == "[null,1.5]"
 
 
 async def test_odd_characters_in_a_result_reach_the_handler(stage: Stage) -> None:
     ref = await stage.run(on_status_change=HANDLER)
     result = {"value": "NUL \0, half \ud800"}
     await stage.think(ref, result_of({**result}))
-    assert from_json((await stage.look(ref)).result or "") == result
+    assert from_json((await stage.get_run(ref)).result or "") == result
     call = (await stage.rows(tables.calls))[-1]
     assert object_from_json(call["input"])["result"] == result
 
@@ -158,17 +158,17 @@ async def test_only_what_is_attached_and_not_private_is_offered_in_a_stable_orde
 ) -> None:
     await stage.register("zebra", "query")
     await stage.register("apple", service="fruit")
-    names = [f.tool.name for f in (await stage.ask(await stage.run())).functions]
+    names = [f.tool.name for f in (await stage.begin_step(await stage.run())).functions]
     assert names == ["fruit_apple", "sales_query", "sales_zebra"]
     attached = [FunctionReference(service="sales", function=name) for name in ("zebra", "gone")]
     ref = await stage.run(attached_functions=attached)
-    assert [f.tool.name for f in (await stage.ask(ref)).functions] == ["sales_zebra"]
+    assert [f.tool.name for f in (await stage.begin_step(ref)).functions] == ["sales_zebra"]
 
 
 async def test_a_turn_without_an_end_fails_and_a_new_turn_counts_from_one(stage: Stage) -> None:
     ref = await stage.run()
     runs = tables.runs
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     await stage.alter(runs, runs.c.id == ref.run_id, step=agent.MAX_STEPS_PER_TURN - 1)
     assert (await stage.think(ref, ModelResponse("so far", StopReason.PAUSE))).status == "running"
     await _fill_turn(stage, ref)

@@ -33,7 +33,7 @@ async def test_any_top_and_both_drafts(
     ref = await stage.run(result_schema=to_json(schema))
     assert (await stage.think(ref, result_of(breaks))).status == "running"
     assert (await stage.think(ref, result_of(fits))).status == "done"
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (from_json(run.result or "null"), run.result_null_reason) == (fits, None)
 
 
@@ -41,7 +41,7 @@ async def test_what_cannot_be_had_is_null_with_the_reason(stage: Stage) -> None:
     ref = await stage.run(result_schema=to_json({"type": "array", "minItems": 1}))
     for _ in range(agent.MAX_CORRECTIONS + 1):
         await stage.think(ref, result_of([]))
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.status, from_json(run.result or "null")) == ("done", None)
     assert "less than 1 item" in (run.result_null_reason or "")
 
@@ -50,5 +50,5 @@ async def test_what_cannot_be_had_is_null_with_the_reason(stage: Stage) -> None:
 async def test_without_a_schema_the_result_is_the_answer(stage: Stage, answer: str) -> None:
     ref = await stage.run()
     await stage.think(ref, text_of(answer))
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (from_json(run.result or "null"), run.result_null_reason) == (answer, None)

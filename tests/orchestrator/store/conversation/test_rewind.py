@@ -10,7 +10,7 @@ from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.workflows.interface import RunRef
 from perdure.contract import MessageType
-from tests.orchestrator.store.conversation.conversations import asked, first_id, rows_of
+from tests.orchestrator.store.conversation.conversations import first_id, prompt_turns, rows_of
 from tests.support.stage import Stage, calls_for, result_of, text_of
 
 # -- what a run becomes ----------------------------------------------------------------------------
@@ -23,16 +23,16 @@ async def test_an_edit_of_a_run_that_has_ended_begins_its_next_turn(stage: Stage
         await stage.think(ref, text_of("the answer"))
     else:
         await stage.store.runs.end_turn(ref, Trigger.FAIL, "no model")
-    before = await stage.look(ref)
+    before = await stage.get_run(ref)
     edited, is_new = await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert is_new
     assert (run.status, run.turn, run.rewinds, edited.turn) == ("pending", 2, 1, 2)
     assert (run.result, run.failure_reason, run.finished_at) == (None, None, None)
     assert run.wake_wanted == before.wake_wanted + 1
-    assert await asked(stage, ref) == (UserTurn((), ("go slowly",)),)
+    assert await prompt_turns(stage, ref) == (UserTurn((), ("go slowly",)),)
     assert (await stage.think(ref, text_of("slowly, then"))).status == "done"
-    assert (await stage.look(ref)).result == '"slowly, then"'
+    assert (await stage.get_run(ref)).result == '"slowly, then"'
 
 
 async def test_what_an_edit_replaces_is_kept_and_marked(stage: Stage) -> None:
@@ -51,15 +51,15 @@ async def test_what_an_edit_replaces_is_kept_and_marked(stage: Stage) -> None:
     assert len({row.id for row in await rows_of(stage, ref, replaced=None)}) == 3
     (event,) = await stage.events(ref, "message.edited")
     assert event == {"messageId": message_id, "replaced": 1, "turn": 2}
-    assert (await stage.look(ref)).model_calls == 1
+    assert (await stage.get_run(ref)).model_calls == 1
 
 
 async def test_an_edit_before_the_run_has_begun_changes_only_the_text(stage: Stage) -> None:
     ref = await stage.run()
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.status, run.turn, run.transition) == ("pending", 1, 0)
-    assert await asked(stage, ref) == (UserTurn((), ("go slowly",)),)
+    assert await prompt_turns(stage, ref) == (UserTurn((), ("go slowly",)),)
 
 
 async def test_an_edit_in_the_middle_goes_back_to_it_and_no_further(stage: Stage) -> None:
@@ -69,7 +69,7 @@ async def test_an_edit_in_the_middle_goes_back_to_it_and_no_further(stage: Stage
     await stage.send(ref, "and after that?")
     await stage.think(ref, text_of("nothing"))
     await stage.store.rewind.edit(ref, message.id, "and before?")
-    first, answer, last = await asked(stage, ref)
+    first, answer, last = await prompt_turns(stage, ref)
     assert (first, last) == (UserTurn((), ("go",)), UserTurn((), ("and before?",)))
     assert isinstance(answer, AssistantTurn)
     assert answer.reply.text == "the answer"
@@ -77,28 +77,28 @@ async def test_an_edit_in_the_middle_goes_back_to_it_and_no_further(stage: Stage
 
 async def test_a_paused_run_goes_on_with_an_edit(stage: Stage) -> None:
     ref = await stage.run()
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go cheaply")
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.status, run.paused_reason, run.turn) == ("running", None, 1)
-    assert await asked(stage, ref) == (UserTurn((), ("go cheaply",)),)
+    assert await prompt_turns(stage, ref) == (UserTurn((), ("go cheaply",)),)
 
 
 async def test_an_edit_gives_the_turn_its_corrections_back(stage: Stage) -> None:
     ref = await stage.run(result_schema='{"type":"integer"}')
     await stage.think(ref, result_of("wrong"))
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "a number")
-    assert (await stage.look(ref)).corrections == 0
+    assert (await stage.get_run(ref)).corrections == 0
 
 
 async def test_the_same_text_again_changes_nothing(stage: Stage) -> None:
     ref = await stage.finished()
     message_id = await first_id(stage, ref)
-    before = await stage.look(ref)
+    before = await stage.get_run(ref)
     record, is_new = await stage.store.rewind.edit(ref, message_id, "go")
     assert (record.id, is_new) == (message_id, False)
-    assert await stage.look(ref) == before
+    assert await stage.get_run(ref) == before
 
 
 # -- messages and replies that crossed -------------------------------------------------------------
@@ -107,12 +107,12 @@ async def test_the_same_text_again_changes_nothing(stage: Stage) -> None:
 async def test_a_reply_that_did_not_know_the_message_stays(stage: Stage) -> None:
     """The message was queued while the model answered the one before."""
     ref = await stage.run()
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     queued = await stage.send(ref, "one more thing")
     await stage.record(question, text_of("the answer"))
     await stage.think(ref, text_of("both answers"))
     await stage.store.rewind.edit(ref, queued.id, "nothing more")
-    first, answer, last = await asked(stage, ref)
+    first, answer, last = await prompt_turns(stage, ref)
     assert (first, last) == (UserTurn((), ("go",)), UserTurn((), ("nothing more",)))
     assert isinstance(answer, AssistantTurn)
     assert answer.reply.text == "the answer"
@@ -121,13 +121,13 @@ async def test_a_reply_that_did_not_know_the_message_stays(stage: Stage) -> None
 async def test_calls_that_did_not_know_the_message_go_on(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     queued = await stage.send(ref, "one more thing")
     (order,) = (await stage.record(question, calls_for("sales_query"))).orders
-    await stage.hand_out(ref, order.call_id)
+    await stage.lease(ref, order.call_id)
     await stage.store.rewind.edit(ref, queued.id, "nothing more")
     await stage.finish(order.call_id)
-    last = (await asked(stage, ref))[-1]
+    last = (await prompt_turns(stage, ref))[-1]
     assert isinstance(last, UserTurn)
     assert ([result.content for result in last.results], last.texts) == (
         ['"ok"'],
@@ -139,12 +139,12 @@ async def test_messages_queued_behind_an_edited_one_are_replaced_with_the_rest(
     stage: Stage,
 ) -> None:
     ref = await stage.run()
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     await stage.send(ref, "one more thing")
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "another thing")
     standing = await stage.record(question, text_of("the answer"))
     assert standing.status == "running"
-    assert await asked(stage, ref) == (UserTurn((), ("another thing",)),)
+    assert await prompt_turns(stage, ref) == (UserTurn((), ("another thing",)),)
     assert (await stage.think(ref, text_of("done"))).status == "done"
 
 
@@ -153,54 +153,54 @@ async def test_messages_queued_behind_an_edited_one_are_replaced_with_the_rest(
 
 async def test_a_reply_to_what_was_replaced_is_dropped(stage: Stage) -> None:
     ref = await stage.run()
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
     standing = await stage.record(question, text_of("quickly"))
     assert (standing.status, standing.step) == ("running", 0)
     assert len(await stage.events(ref, "step.dropped")) == 1
-    assert await asked(stage, ref) == (UserTurn((), ("go slowly",)),)
+    assert await prompt_turns(stage, ref) == (UserTurn((), ("go slowly",)),)
 
 
 async def test_a_providers_no_to_what_was_replaced_ends_nothing(stage: Stage) -> None:
     ref = await stage.run()
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
     standing = await stage.store.steps.abort_turn(
         ref, 1, Trigger.FAIL, "too long", attempt=1, rewinds=question.run.rewinds
     )
     assert standing.status == "running"
-    assert (await stage.look(ref)).status == "running"
+    assert (await stage.get_run(ref)).status == "running"
 
 
 async def test_calls_of_a_replaced_reply_are_closed(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
     at_work, waiting = await stage.called(ref, "sales_query", "sales_query")
-    await stage.hand_out(ref, at_work.call_id)
+    await stage.lease(ref, at_work.call_id)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
     with pytest.raises(SupersededError):
         await stage.finish(at_work.call_id)
     with pytest.raises(SupersededError):
-        await stage.lease(at_work.call_id)
+        await stage.get_lease(at_work.call_id)
     for order in (at_work, waiting):
         row = await stage.call_row(order.call_id)
         assert (row["status"], row["result_type"], row["shown"]) == ("failure", "rejection", True)
     seen = await stage.store.calls.read_pending_requests(ref)
     assert {outcome.call_id for outcome in seen.settled} == {at_work.call_id, waiting.call_id}
-    assert await asked(stage, ref) == (UserTurn((), ("go slowly",)),)
+    assert await prompt_turns(stage, ref) == (UserTurn((), ("go slowly",)),)
 
 
 async def test_a_summary_that_nobody_will_read_is_not_waited_for(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
     (order,) = await stage.called(ref)
-    await stage.answer(ref, order.call_id, "x" * 20_000)
+    await stage.lease_and_finish(ref, order.call_id, "x" * 20_000)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
     found = await stage.store.results.original(ref, order.call_id)
     assert found is not None
     assert not found[1]
     await stage.store.results.show_summary(ref, order.call_id, "much", 20_000)
-    assert await asked(stage, ref) == (UserTurn((), ("go slowly",)),)
+    assert await prompt_turns(stage, ref) == (UserTurn((), ("go slowly",)),)
 
 
 async def test_a_result_of_a_replaced_reply_is_not_taken_back(stage: Stage) -> None:
@@ -208,23 +208,23 @@ async def test_a_result_of_a_replaced_reply_is_not_taken_back(stage: Stage) -> N
     await stage.register("query")
     ref = await stage.run()
     (order,) = await stage.called(ref)
-    finished = await stage.answer(ref, order.call_id)
+    finished = await stage.lease_and_finish(ref, order.call_id)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
     await stage.store.calls.supersede(finished.call)
     assert (await stage.call_row(order.call_id))["status"] == "success"
-    assert await asked(stage, ref) == (UserTurn((), ("go slowly",)),)
+    assert await prompt_turns(stage, ref) == (UserTurn((), ("go slowly",)),)
 
 
 async def test_a_look_says_once_that_the_question_is_out_of_date(stage: Stage) -> None:
     ref = await stage.run()
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
     assert [(await stage.store.calls.read_pending_requests(ref)).rewound for _ in range(2)] == [
         True,
         False,
     ]
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go quickly")
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     assert not (await stage.store.calls.read_pending_requests(ref)).rewound
 
 
@@ -236,11 +236,11 @@ async def test_a_retry_begins_again_from_the_last_message(stage: Stage) -> None:
     message = await stage.send(ref, "and then?")
     await stage.think(ref, text_of("that"))
     await stage.store.rewind.retry(ref, None)
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.status, run.turn, run.rewinds) == ("pending", 3, 1)
     (event,) = await stage.events(ref, "run.retried")
     assert event == {"messageId": message.id, "replaced": 1, "turn": 3}
-    _, answer, last = await asked(stage, ref)
+    _, answer, last = await prompt_turns(stage, ref)
     assert isinstance(answer, AssistantTurn)
     assert last == UserTurn((), ("and then?",))
     assert (await stage.think(ref, text_of("this"))).status == "done"
@@ -251,7 +251,7 @@ async def test_a_retry_from_an_earlier_message_leaves_nothing_unread(stage: Stag
     ref = await stage.finished()
     await stage.send(ref, "and then?")
     await stage.store.rewind.retry(ref, await first_id(stage, ref))
-    assert await asked(stage, ref) == (UserTurn((), ("go",)),)
+    assert await prompt_turns(stage, ref) == (UserTurn((), ("go",)),)
     assert (await stage.think(ref, text_of("again"))).status == "done"
 
 
@@ -263,8 +263,8 @@ async def test_a_retry_after_a_retry_and_an_edit(stage: Stage) -> None:
     await stage.store.rewind.edit(ref, first, "go slowly")
     await stage.think(ref, text_of("third"))
     await stage.store.rewind.retry(ref, None)
-    assert await asked(stage, ref) == (UserTurn((), ("go slowly",)),)
-    assert (await stage.look(ref)).rewinds == 3
+    assert await prompt_turns(stage, ref) == (UserTurn((), ("go slowly",)),)
+    assert (await stage.get_run(ref)).rewinds == 3
 
 
 # -- refusals --------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ async def test_only_what_was_sent_to_the_run_can_be_edited(stage: Stage) -> None
     await stage.register("query")
     ref = await stage.run(result_schema='{"type":"integer"}')
     (order,) = await stage.called(ref)
-    await stage.answer(ref, order.call_id)
+    await stage.lease_and_finish(ref, order.call_id)
     await stage.think(ref, text_of(""))  # empty: the engine's own words send it back
     others = [
         row
@@ -314,7 +314,7 @@ async def test_a_run_that_is_not_interactive_is_never_gone_back_in(stage: Stage)
 async def test_a_cancelled_run_is_never_gone_back_in(stage: Stage, running: bool) -> None:
     ref = await stage.run()
     if running:
-        await stage.ask(ref)
+        await stage.begin_step(ref)
     await stage.store.runs.cancel(ref, "enough")
     assert await _refused(stage, ref, await first_id(stage, ref)) == {"run_is_cancelled"}
 

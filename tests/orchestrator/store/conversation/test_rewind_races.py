@@ -14,7 +14,7 @@ from orchestrator.store.calls.approvals import Decision
 from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.workflows.interface import RunState
 from perdure.contract import FunctionConfig
-from tests.orchestrator.store.conversation.conversations import asked, first_id, rows_of
+from tests.orchestrator.store.conversation.conversations import first_id, prompt_turns, rows_of
 from tests.support.stage import Stage, calls_for, text_of
 
 # -- approvals -------------------------------------------------------------------------------------
@@ -26,7 +26,7 @@ async def test_an_approval_that_was_replaced_is_closed_and_holds_nobody_up(stage
     await stage.think(ref, calls_for("sales_pay"))
     (pending,) = await stage.store.approvals.page(stage.cluster_id, after=0, limit=9)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "pay nothing")
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.status, run.paused_for, run.paused_reason) == ("running", None, None)
     assert await stage.store.approvals.page(stage.cluster_id, after=0, limit=9) == []
     with pytest.raises(ConflictError) as caught:
@@ -34,17 +34,17 @@ async def test_an_approval_that_was_replaced_is_closed_and_holds_nobody_up(stage
             stage.cluster_id, pending.call.id, Decision(approved=True, by="somebody")
         )
     assert caught.value.code == "approval_closed"
-    assert await asked(stage, ref) == (UserTurn((), ("pay nothing",)),)
+    assert await prompt_turns(stage, ref) == (UserTurn((), ("pay nothing",)),)
 
 
 async def test_an_approval_that_did_not_know_the_message_is_still_waited_for(stage: Stage) -> None:
     await stage.register("pay", config=FunctionConfig(requires_approval=True))
     ref = await stage.run()
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     queued = await stage.send(ref, "one more thing")
     await stage.record(question, calls_for("sales_pay"))
     await stage.store.rewind.edit(ref, queued.id, "nothing more")
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.status, run.paused_for) == ("paused", "approval")
     assert len(await stage.store.approvals.page(stage.cluster_id, after=0, limit=9)) == 1
 
@@ -58,13 +58,13 @@ async def test_an_edit_and_a_reply_at_once_leave_one_conversation(
     """Whoever comes first: afterwards the model is to be asked about the new text and nothing else."""
     for _ in range(5):
         ref = await stage.run()
-        question = await stage.ask(ref)
+        question = await stage.begin_step(ref)
         message_id = await first_id(stage, ref)
         edit = asyncio.create_task(elsewhere.store.rewind.edit(ref, message_id, "go slowly"))
         await asyncio.gather(edit, stage.record(question, text_of("quickly")))
-        run = await stage.look(ref)
+        run = await stage.get_run(ref)
         assert (run.status, run.turn) in {("running", 1), ("pending", 2)}
-        assert await asked(stage, ref) == (UserTurn((), ("go slowly",)),)
+        assert await prompt_turns(stage, ref) == (UserTurn((), ("go slowly",)),)
 
 
 async def test_an_edit_and_a_result_at_once_leave_one_result(
@@ -74,7 +74,7 @@ async def test_an_edit_and_a_result_at_once_leave_one_result(
     for _ in range(5):
         ref = await stage.run()
         (order,) = await stage.called(ref)
-        await stage.hand_out(ref, order.call_id)
+        await stage.lease(ref, order.call_id)
         message_id = await first_id(stage, ref)
         edit = asyncio.create_task(elsewhere.store.rewind.edit(ref, message_id, "go slowly"))
         _, posted = await asyncio.gather(edit, stage.finish(order.call_id), return_exceptions=True)
@@ -86,7 +86,7 @@ async def test_an_edit_and_a_result_at_once_leave_one_result(
         assert len(kept) == 1
         won = not isinstance(posted, SupersededError)
         assert (kept[0].content == '"ok"') is won
-        assert await asked(stage, ref) == (UserTurn((), ("go slowly",)),)
+        assert await prompt_turns(stage, ref) == (UserTurn((), ("go slowly",)),)
 
 
 async def test_two_edits_at_once_are_one_after_the_other(stage: Stage, elsewhere: Stage) -> None:
@@ -96,7 +96,7 @@ async def test_two_edits_at_once_are_one_after_the_other(stage: Stage, elsewhere
         stage.store.rewind.edit(ref, message_id, "one"),
         elsewhere.store.rewind.edit(ref, message_id, "two"),
     )
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     (current,) = await rows_of(stage, ref, replaced=False)
     assert (run.rewinds, run.turn, current.id) == (2, 2, message_id)
     assert object_from_json(current.data)["message"] in {"one", "two"}
@@ -108,7 +108,7 @@ async def test_an_edit_and_a_cancel_at_once_never_leave_the_run_between(
 ) -> None:
     for _ in range(5):
         ref = await stage.run()
-        await stage.ask(ref)
+        await stage.begin_step(ref)
         edit = asyncio.create_task(
             elsewhere.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
         )

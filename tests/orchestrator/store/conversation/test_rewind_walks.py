@@ -29,7 +29,7 @@ class _Walk:
         self.ref = ref
         self.dice = random.Random(seed)  # noqa: S311 - no secret
         self.under_way: list[StepInput] = []
-        self.said: dict[str, str] = {}
+        self.expected: dict[str, str] = {}
 
     async def move(self, number: int) -> None:
         await self.dice.choice(
@@ -59,25 +59,25 @@ class _Walk:
             await self.stage.record(question, self.dice.choice([text_of(text), calls]))
 
     async def answer(self, _: str) -> None:
-        run = await self.stage.look(self.ref)
+        run = await self.stage.get_run(self.ref)
         async with self.stage.store.database.read() as read:
             waiting = await open_calls(read, run.key)
         if waiting:
-            await self.stage.answer(self.ref, self.dice.choice(waiting).id)
+            await self.stage.lease_and_finish(self.ref, self.dice.choice(waiting).id)
 
     async def send(self, text: str) -> None:
         record = await self.stage.send(self.ref, text)
-        self.said[record.id] = text
+        self.expected[record.id] = text
 
     async def edit(self, text: str) -> None:
-        message_id = self.dice.choice(list(self.said))
+        message_id = self.dice.choice(list(self.expected))
         with suppress(ConflictError):  # it was replaced itself
             await self.stage.store.rewind.edit(self.ref, message_id, text)
-            self.said[message_id] = text
+            self.expected[message_id] = text
 
     async def retry(self, _: str) -> None:
         with suppress(ConflictError):
-            await self.stage.store.rewind.retry(self.ref, self.dice.choice(list(self.said)))
+            await self.stage.store.rewind.retry(self.ref, self.dice.choice(list(self.expected)))
 
 
 def check(asked: tuple[Turn, ...]) -> None:
@@ -99,14 +99,14 @@ async def test_a_walk_through_a_conversation_never_goes_astray(stage: Stage, see
     ref = await stage.run()
     walk = _Walk(stage, ref, seed)
     first = (await rows_of(stage, ref))[0].id
-    walk.said[first] = "go"
+    walk.expected[first] = "go"
     for number in range(_MOVES):
         await walk.move(number)
     for row in await rows_of(stage, ref):
-        if row.id in walk.said:
-            assert object_from_json(row.data) == {"message": walk.said[row.id]}
+        if row.id in walk.expected:
+            assert object_from_json(row.data) == {"message": walk.expected[row.id]}
     await stage.store.rewind.edit(ref, first, "the end")
-    assert turns((await stage.ask(ref)).entries) == (UserTurn((), ("the end",)),)
+    assert turns((await stage.begin_step(ref)).entries) == (UserTurn((), ("the end",)),)
     assert (await stage.think(ref, text_of("ended"))).status == "done"
     steps = {row["step"] for row in await stage.rows(tables.steps)}
-    assert (await stage.look(ref)).model_calls == len(steps)
+    assert (await stage.get_run(ref)).model_calls == len(steps)

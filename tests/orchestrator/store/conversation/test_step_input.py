@@ -31,7 +31,7 @@ def _functions(*names: str) -> list[FunctionReference]:
 
 
 async def _offered(stage: Stage, **changes: Any) -> tuple[list[str], frozenset[str]]:
-    question = await stage.ask(await stage.run(**changes))
+    question = await stage.begin_step(await stage.run(**changes))
     return [function.tool.name for function in question.functions], question.builtin_tools
 
 
@@ -54,7 +54,7 @@ async def test_an_operators_words_reach_the_functions_and_the_cluster(stage: Sta
     await stage.register("count", "query")
     await stage.store.notes.put(stage.cluster_id, "sales", "query", "Slow on Mondays.")
     await stage.store.clusters.change(stage.cluster_id, {"additional_context": "We sell boats."})
-    question = await stage.ask(await stage.run())
+    question = await stage.begin_step(await stage.run())
     assert [function.tool.description for function in question.functions] == [
         "",
         "Slow on Mondays.",
@@ -70,7 +70,7 @@ async def test_another_clusters_words_reach_nobody_here(stage: Stage) -> None:
     await stage.register("query")
     await stage.store.notes.put(other.cluster_id, "sales", "query", "Secret.")
     await stage.store.clusters.change(other.cluster_id, {"additional_context": "Secret."})
-    question = await stage.ask(await stage.run())
+    question = await stage.begin_step(await stage.run())
     assert question.functions[0].tool.description == ""
     assert question.context is None
 
@@ -86,7 +86,7 @@ async def test_why_a_call_is_made_is_kept_on_it_and_never_passed_on(stage: Stage
     row = await stage.call_row(order.call_id)
     assert row["reasoning"] == "To see \\u0000 it."
     assert from_json(row["input"]) == {"sql": "select 1"}
-    given = await stage.hand_out(ref, order.call_id)
+    given = await stage.lease(ref, order.call_id)
     assert given.input == {"sql": "select 1"}
     ((_, message),) = [found for found in await stage.messages(ref) if found[0] == "agent"]
     assert message["invocations"][0]["reasoning"] == "To see \0 it."
@@ -131,7 +131,7 @@ async def test_mocks_of_functions_that_nobody_registered_are_offered_too(stage: 
     await stage.register("query")
     await stage.register("secret", service="vault", config=FunctionConfig(private=True))
     mocks = {"sales_query": 1, "crm_find_customer": 2, "vault_secret": 3, CALCULATE_TOOL: "4"}
-    question = await stage.ask(await _tested(stage, mocks))
+    question = await stage.begin_step(await _tested(stage, mocks))
     offered = {function.tool.name: function for function in question.functions}
     assert list(offered) == ["crm_find_customer", CALCULATE_TOOL, "sales_query"]
     found = offered["crm_find_customer"]
@@ -144,7 +144,7 @@ async def test_mocks_of_functions_that_nobody_registered_are_offered_too(stage: 
 async def test_where_functions_are_named_a_mock_adds_none(stage: Stage) -> None:
     attached = [*_functions("query"), FunctionReference(service="crm", function="find")]
     mocks = {"crm_find": 1, "crm_other": 2}
-    question = await stage.ask(await _tested(stage, mocks, attached_functions=attached))
+    question = await stage.begin_step(await _tested(stage, mocks, attached_functions=attached))
     assert [function.tool.name for function in question.functions] == ["crm_find"]
 
 
@@ -154,7 +154,7 @@ async def test_beside_a_mock_other_calls_wait_for_their_workers(stage: Stage) ->
     standing = await stage.think(ref, calls_for("sales_query", "sales_count"))
     (order,) = standing.orders
     assert (await stage.call_row(order.call_id))["function"] == "count"
-    await stage.answer(ref, order.call_id)
+    await stage.lease_and_finish(ref, order.call_id)
     assert (await stage.think(ref, text_of("done"))).status == "done"
 
 
@@ -178,13 +178,13 @@ async def test_an_end_beside_a_mocked_call_was_given_without_its_result(
     standing = await stage.think(ref, ModelResponse("", StopReason.CALLS, asked))
     assert standing.status == "running"
     assert "other functions were called" in (await stage.messages(ref))[-1][1]["result"]
-    await stage.ask(ref)
+    await stage.begin_step(ref)
 
 
 async def test_without_a_test_run_nothing_is_mocked(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run(test=False, mocks={"sales_query": 1, "crm_find": 2})
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     assert [function.tool.name for function in question.functions] == ["sales_query"]
     assert len((await stage.record(question, calls_for("sales_query"))).orders) == 1
 
@@ -196,7 +196,7 @@ async def test_a_model_names_a_run_that_nobody_named_once(stage: Stage) -> None:
     ref = await stage.run(name="go go", name_source="words")
     assert await stage.store.names.rename(ref, "A \0 better name")
     assert not await stage.store.names.rename(ref, "Another")
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.name, run.name_source) == ("A \\u0000 better name", "model")
     assert await stage.events(ref, "run.named") == [
         {"name": "A \\u0000 better name", "previous": "go go"}
@@ -206,15 +206,15 @@ async def test_a_model_names_a_run_that_nobody_named_once(stage: Stage) -> None:
 async def test_a_name_that_was_given_stays(stage: Stage) -> None:
     ref = await stage.run(name="mine")
     assert not await stage.store.names.rename(ref, "theirs")
-    assert (await stage.look(ref)).name == "mine"
+    assert (await stage.get_run(ref)).name == "mine"
     assert await stage.events(ref, "run.named") == []
 
 
 async def test_a_name_that_comes_after_the_end_makes_no_event(stage: Stage) -> None:
     ref = await stage.finished(name="go", name_source="words")
-    version = (await stage.look(ref)).version
+    version = (await stage.get_run(ref)).version
     assert await stage.store.names.rename(ref, "A late name")
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.name, run.version) == ("A late name", version)
 
 
@@ -224,7 +224,7 @@ async def test_of_two_workers_that_name_a_run_one_does(stage: Stage, elsewhere: 
         stage.store.names.rename(ref, "one"), elsewhere.store.names.rename(ref, "two")
     )
     assert sorted(took) == [False, True]
-    assert (await stage.look(ref)).name == ("one" if took[0] else "two")
+    assert (await stage.get_run(ref)).name == ("one" if took[0] else "two")
     assert len(await stage.events(ref, "run.named")) == 1
 
 

@@ -161,7 +161,7 @@ async def test_rows_are_what_sqlalchemy_makes_of_them(stage: Stage) -> None:
     ref = await stage.run()
     await stage.register("query")
     (order,) = await stage.called(ref)
-    await stage.hand_out(ref, order.call_id)
+    await stage.lease(ref, order.call_id)
     async with stage.store.database.read() as read:
         ours = (await read.execute(_ALL_CALLS)).mappings().all()
         theirs = (await read.execute(select(calls).order_by(calls.c.key))).mappings().all()

@@ -20,7 +20,7 @@ async def _waiting(stage: Stage, ref: RunRef, *dead: str) -> list[CallSchedule]:
 
 async def _change(stage: Stage, ref: RunRef, order: CallSchedule) -> StatusChange:
     """What the handler is given."""
-    given = await stage.hand_out(ref, order.call_id)
+    given = await stage.lease(ref, order.call_id)
     return StatusChange.model_validate(given.input)
 
 
@@ -56,7 +56,7 @@ async def test_the_handler_is_told_why_a_run_did_not_end_well(stage: Stage, move
 
 async def test_why_a_run_is_paused_is_no_failure(stage: Stage) -> None:
     ref = await stage.run(on_status_change=HANDLER)
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)
     change = await _change(stage, ref, (await _waiting(stage, ref))[-1])
     assert (change.status, change.failure_reason) == (RunStatus.PAUSED, None)
@@ -65,11 +65,11 @@ async def test_why_a_run_is_paused_is_no_failure(stage: Stage) -> None:
 async def test_what_was_delivered_is_not_delivered_again(stage: Stage) -> None:
     ref = await stage.finished(on_status_change=HANDLER)
     first, second = await _waiting(stage, ref)
-    finished = await stage.answer(ref, first.call_id, "null")
+    finished = await stage.lease_and_finish(ref, first.call_id, "null")
     assert isinstance(finished.attempt_outcome, Completed)
     assert [order.call_id for order in await _waiting(stage, ref)] == [second.call_id]
     assert await stage.has_pending_deliveries(ref)
-    await stage.answer(ref, second.call_id, "null")
+    await stage.lease_and_finish(ref, second.call_id, "null")
     assert await _waiting(stage, ref) == []
     assert not await stage.has_pending_deliveries(ref)
     rows = await stage.rows(tables.deliveries)
@@ -81,11 +81,11 @@ async def test_a_handler_that_fails_is_called_again_and_again(stage: Stage) -> N
     ref = await stage.finished(on_status_change=HANDLER)
     first = (await _waiting(stage, ref))[0]
     for _ in range(12):
-        await stage.hand_out(ref, first.call_id)
+        await stage.lease(ref, first.call_id)
         again = await stage.finish(first.call_id, "no", kind=ResultType.REJECTION)
         assert isinstance(again.attempt_outcome, Retry)
     assert (await _waiting(stage, ref))[0].call_id == first.call_id
-    await stage.answer(ref, first.call_id, "null")
+    await stage.lease_and_finish(ref, first.call_id, "null")
     assert (await _waiting(stage, ref))[0].call_id != first.call_id
 
 
@@ -94,8 +94,8 @@ async def test_a_handler_works_on_after_its_run_has_ended(stage: Stage) -> None:
     ref = await stage.run(on_status_change=HANDLER)
     await stage.store.runs.cancel(ref, "enough")
     (order,) = await _waiting(stage, ref)
-    await stage.hand_out(ref, order.call_id)
-    assert (await stage.lease(order.call_id))[1] is False
+    await stage.lease(ref, order.call_id)
+    assert (await stage.get_lease(order.call_id))[1] is False
     assert isinstance((await stage.finish(order.call_id, "null")).attempt_outcome, Completed)
 
 
@@ -115,7 +115,7 @@ async def test_a_delivery_that_is_given_up_is_dead_and_seen_to_be(stage: Stage) 
 async def test_a_delivery_that_came_through_at_the_last_moment_is_not_dead(stage: Stage) -> None:
     ref = await stage.finished(on_status_change=HANDLER)
     first, _ = await _waiting(stage, ref)
-    await stage.answer(ref, first.call_id, "null")
+    await stage.lease_and_finish(ref, first.call_id, "null")
     await _waiting(stage, ref, first.call_id)
     assert (await stage.rows(tables.deliveries))[0]["status"] == "delivered"
 
@@ -132,7 +132,7 @@ async def test_deliveries_leave_no_events_of_calls(stage: Stage) -> None:
     ref = await stage.finished(on_status_change=HANDLER)
     before = await stage.event_types(ref)
     for order in await _waiting(stage, ref):
-        await stage.answer(ref, order.call_id, "null")
+        await stage.lease_and_finish(ref, order.call_id, "null")
     assert await stage.event_types(ref) == before
     assert [kind for kind, _ in await stage.messages(ref)] == ["human", "agent"]
 
@@ -141,7 +141,7 @@ async def test_a_handlers_own_settings_bound_its_calls(stage: Stage) -> None:
     config = FunctionConfig(timeout_seconds=9, deadline_seconds=600, handler=True)
     await stage.register("announce", config=config)
     ref = await stage.run(on_status_change=HANDLER)
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     (order,) = await _waiting(stage, ref)
     assert order.queue == f"{stage.cluster_id}/sales/announce"
     assert order.timeout == pytest.approx(9 + 5)
@@ -150,7 +150,7 @@ async def test_a_handlers_own_settings_bound_its_calls(stage: Stage) -> None:
 
 async def test_a_handler_that_is_not_registered_any_more_waits_a_day(stage: Stage) -> None:
     ref = await stage.run(on_status_change=HANDLER)
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     (order,) = await _waiting(stage, ref)
     assert order.deadline == pytest.approx(DEFAULT_DEADLINE_MS / 1000, abs=30)
     await stage.alter(tables.calls, created_at=0)
@@ -172,5 +172,5 @@ async def test_a_turn_of_many_transitions_is_told_in_batches(stage: Stage) -> No
         for order in orders:
             call = await stage.call_row(order.call_id)
             told.append(int(str(object_from_json(call["input"])["transition"])))
-            await stage.answer(ref, order.call_id, "null")
+            await stage.lease_and_finish(ref, order.call_id, "null")
     assert told == list(range(1, 19))

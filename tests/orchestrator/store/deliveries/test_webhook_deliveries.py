@@ -34,7 +34,7 @@ async def _waiting(stage: Stage, ref: RunRef, *dead: str) -> list[CallSchedule]:
     return await stage.store.deliveries.list_pending(ref, dead)
 
 
-async def _told(stage: Stage, ref: RunRef) -> list[StatusChange]:
+async def _delivered(stage: Stage, ref: RunRef) -> list[StatusChange]:
     """What the deliveries that wait say."""
     rows = [await stage.call_row(order.call_id) for order in await _waiting(stage, ref)]
     return [StatusChange.model_validate(object_from_json(row["input"])) for row in rows]
@@ -70,13 +70,13 @@ async def test_a_filter_lets_only_the_wanted_transitions_through(
     ref = await stage.finished(on_status_change=wanted)
     await stage.send(ref, "and?")
     await stage.think(ref, text_of("that"))
-    told = await _told(stage, ref)
+    told = await _delivered(stage, ref)
     assert [(change.transition, change.status) for change in told] == [(2, "done"), (5, "done")]
 
 
 async def test_a_filter_that_nothing_passes_leaves_nothing_to_tell(stage: Stage) -> None:
     ref = await stage.finished(on_status_change=_only(RunStatus.PAUSED))
-    assert await _told(stage, ref) == []
+    assert await _delivered(stage, ref) == []
     assert not await stage.has_pending_deliveries(ref)
 
 
@@ -91,7 +91,7 @@ async def test_webhooks_are_told_of_failed_and_cancelled_runs(
         await stage.store.runs.cancel(ref, "because")
     else:
         await stage.store.runs.end_turn(ref, move, "because")
-    (change,) = await _told(stage, ref)
+    (change,) = await _delivered(stage, ref)
     assert (change.status, change.failure_reason) == (status, "because")
 
 
@@ -231,15 +231,15 @@ async def test_a_handler_is_told_again_by_its_own_settings(stage: Stage) -> None
     await stage.register("announce", config=config)
     ref = await stage.finished(on_status_change=HANDLER)
     first, _ = await _waiting(stage, ref)
-    await stage.answer(ref, first.call_id, "null")
+    await stage.lease_and_finish(ref, first.call_id, "null")
     await stage.alter(tables.calls, created_at=tables.calls.c.created_at - DAY * 1000)
     await stage.store.deliveries.resend(ref, 1)
     again, _ = await _waiting(stage, ref)
     assert again.call_id == first.call_id
     assert again.deadline == pytest.approx(600, abs=30)
-    await stage.hand_out(ref, first.call_id)
+    await stage.lease(ref, first.call_id)
     await stage.finish(first.call_id, "no", kind=ResultType.REJECTION)
-    await stage.answer(ref, first.call_id, "null")
+    await stage.lease_and_finish(ref, first.call_id, "null")
     assert await _statuses(stage, ref) == ["delivered", "pending"]
 
 

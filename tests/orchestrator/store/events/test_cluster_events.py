@@ -19,7 +19,7 @@ async def test_events_of_all_runs_come_newest_first_and_page_without_gap(stage: 
     runs = [await stage.finished() for _ in range(3)]
     everything = await stage.store.events.page(stage.cluster_id, EventFilter(limit=1_000))
     expected = {
-        (ref.run_id, n) for ref in runs for n in range(1, (await stage.look(ref)).version + 1)
+        (ref.run_id, n) for ref in runs for n in range(1, (await stage.get_run(ref)).version + 1)
     }
     assert {(run_id, event.version) for run_id, event in everything} == expected
     times = [event.created_at for _, event in everything]
@@ -37,7 +37,7 @@ async def test_events_of_all_runs_come_newest_first_and_page_without_gap(stage: 
 
 async def test_what_is_new_of_a_run_comes_with_how_it_stands(stage: Stage) -> None:
     other, ref = await stage.run(), await stage.run()
-    key, news = (await stage.look(ref)).key, stage.store.events.new_events
+    key, news = (await stage.get_run(ref)).key, stage.store.events.new_events
     fresh = await news(key, after=0, limit=10)
     assert fresh is not None
     assert (fresh.version, fresh.is_final) == (1, False)
@@ -50,10 +50,10 @@ async def test_what_is_new_of_a_run_comes_with_how_it_stands(stage: Stage) -> No
     assert first is not None
     assert [event.version for event in first.events] == [2]
     assert first.is_final
-    assert first.version == (await stage.look(ref)).version > 2
+    assert first.version == (await stage.get_run(ref)).version > 2
     await stage.store.deletion.delete(ref)
     assert await news(key, after=0, limit=10) is None
-    assert await news((await stage.look(other)).key, after=0, limit=10) is not None
+    assert await news((await stage.get_run(other)).key, after=0, limit=10) is not None
 
 
 async def test_events_are_found_by_what_they_name(stage: Stage) -> None:
@@ -61,8 +61,8 @@ async def test_events_are_found_by_what_they_name(stage: Stage) -> None:
     first, second = await stage.run(), await stage.run()
     (one,) = await stage.called(first)
     (two,) = await stage.called(second)
-    await stage.hand_out(first, one.call_id, machine="m1")
-    await stage.hand_out(second, two.call_id, machine="M1")
+    await stage.lease(first, one.call_id, machine="m1")
+    await stage.lease(second, two.call_id, machine="M1")
 
     async def found(**wanted: str) -> set[tuple[str, str]]:
         page = await stage.store.events.page(stage.cluster_id, EventFilter(**wanted, limit=100))  # type: ignore[arg-type]

@@ -18,9 +18,9 @@ async def _story(stage: Stage) -> RunRef:
     await stage.register("query")
     ref = await stage.run()
     (first,) = await stage.called(ref)
-    await stage.answer(ref, first.call_id)
+    await stage.lease_and_finish(ref, first.call_id)
     (second,) = await stage.called(ref)
-    await stage.answer(ref, second.call_id, "x" * 20_000)
+    await stage.lease_and_finish(ref, second.call_id, "x" * 20_000)
     await stage.store.results.show_summary(ref, second.call_id, "many x", 20_000)
     await stage.send(ref, "and then?")
     await stage.think(ref, text_of("the answer"))
@@ -55,7 +55,7 @@ async def test_what_a_page_is_about_is_shown_as_it_stands_now(stage: Stage) -> N
     (order,) = await stage.called(ref)
     created = await stage.store.timeline.page(ref, after=0, limit=100)
     (pending,) = created.calls
-    await stage.answer(ref, order.call_id)
+    await stage.lease_and_finish(ref, order.call_id)
     news = await stage.store.timeline.page(ref, after=created.events[-1].version, limit=100)
     assert [event.type for event in news.events] == ["call.started", "call.finished"]
     assert [shown.call.status for shown in (pending, *news.calls)] == ["pending", "success"]
@@ -109,7 +109,7 @@ async def test_feedback_keeps_fractions_and_odd_characters(stage: Stage) -> None
     ref = await stage.finished()
     for comment, score in (("so-so \U0001f600", 0.1), (None, 0.0), ("", None)):
         await stage.store.feedback.set(ref, comment, score)
-        run = await stage.look(ref)
+        run = await stage.get_run(ref)
         assert (run.feedback_comment, run.feedback_score) == (comment, score)
     assert len(await stage.events(ref, "run.feedback")) == 3
 
@@ -117,7 +117,7 @@ async def test_feedback_keeps_fractions_and_odd_characters(stage: Stage) -> None
 async def test_a_reply_with_calls_brings_them_along(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
-    before = (await stage.look(ref)).version
+    before = (await stage.get_run(ref)).version
     orders = (await stage.think(ref, calls_for("sales_query", "sales_query"))).orders
     page = await stage.store.timeline.page(ref, after=before, limit=100)
     assert [shown.call.id for shown in page.calls] == [order.call_id for order in orders]

@@ -33,7 +33,7 @@ async def _live(stage: Stage) -> dict[str, int]:
 
 
 async def _offered(stage: Stage) -> list[str]:
-    question = await stage.ask(await stage.run())
+    question = await stage.begin_step(await stage.run())
     return [function.tool.name for function in question.functions]
 
 
@@ -199,7 +199,7 @@ async def test_private_functions_and_handlers_are_never_offered(stage: Stage) ->
 
 async def test_a_function_without_a_schema_takes_an_empty_object(stage: Stage) -> None:
     await stage.register("query")
-    (function,) = (await stage.ask(await stage.run())).functions
+    (function,) = (await stage.begin_step(await stage.run())).functions
     assert function.tool.schema == {"type": "object", "properties": {}}
     assert function.tool.description == ""
 

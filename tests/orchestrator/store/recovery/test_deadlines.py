@@ -25,7 +25,7 @@ async def _swept(stage: Stage) -> list[bool]:
 async def test_an_unfinished_run_fails_at_its_deadline(stage: Stage, status: str) -> None:
     ref = await stage.run(deadline_at=now_ms() + _HOUR)
     if status != "pending":
-        await stage.ask(ref)
+        await stage.begin_step(ref)
     if status == "paused":
         await stage.alter(tables.runs, status="paused", paused_for="spend")
     assert await _swept(stage) == []
@@ -33,7 +33,7 @@ async def test_an_unfinished_run_fails_at_its_deadline(stage: Stage, status: str
 
     assert await _swept(stage) == [True]
 
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert run.status == "failed"
     assert (run.failure_reason or "").startswith("The run's deadline passed at 2")
     assert (run.failure_reason or "").endswith("+00:00.")
@@ -46,7 +46,7 @@ async def test_a_run_that_ended_in_time_stays_as_it_is(stage: Stage) -> None:
     await _overdue(stage, ref)
     assert await stage.store.deadlines.overdue() == []
     assert await stage.store.deadlines.fail(ref) is False
-    assert (await stage.look(ref)).status == "done"
+    assert (await stage.get_run(ref)).status == "done"
 
 
 async def test_the_step_itself_sees_that_the_deadline_passed(stage: Stage) -> None:
@@ -59,7 +59,7 @@ async def test_so_does_the_quick_way_into_a_step(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run(deadline_at=now_ms() + _HOUR)
     (order,) = await stage.called(ref)
-    await stage.answer(ref, order.call_id)
+    await stage.lease_and_finish(ref, order.call_id)
     await _overdue(stage, ref)
     standing = await stage.begin(ref, 2)
     assert isinstance(standing, RunState)
@@ -75,7 +75,7 @@ async def test_calls_have_no_longer_than_their_run(stage: Stage) -> None:
 
 async def test_a_reply_that_comes_after_the_deadline_is_dropped(stage: Stage) -> None:
     ref = await stage.run(deadline_at=now_ms() + _HOUR)
-    question = await stage.ask(ref)
+    question = await stage.begin_step(ref)
     await _overdue(stage, ref)
     await _swept(stage)
     assert (await stage.record(question, text_of("too late"))).status == "failed"
@@ -86,7 +86,7 @@ async def test_a_result_that_comes_after_the_deadline_is_refused(stage: Stage) -
     await stage.register("query")
     ref = await stage.run(deadline_at=now_ms() + _HOUR)
     (order,) = (await stage.think(ref, calls_for("sales_query"))).orders
-    await stage.hand_out(ref, order.call_id)
+    await stage.lease(ref, order.call_id)
     await _overdue(stage, ref)
     await _swept(stage)
     seen = await stage.store.calls.read_pending_requests(ref)
@@ -105,8 +105,8 @@ async def test_a_handler_is_told(stage: Stage) -> None:
 
 async def test_a_cancel_that_was_wished_for_goes_before(stage: Stage) -> None:
     ref = await stage.run(deadline_at=now_ms() + _HOUR)
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     await stage.store.runs.cancel(ref, "enough")
     await _overdue(stage, ref)
     assert await _swept(stage) == [True]
-    assert (await stage.look(ref)).status == "cancelled"
+    assert (await stage.get_run(ref)).status == "cancelled"

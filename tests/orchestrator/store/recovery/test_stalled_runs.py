@@ -48,7 +48,7 @@ async def _waits(
     return ref, order.call_id
 
 
-async def _noted(stage: Stage) -> tuple[RunRef, str]:
+async def _reported(stage: Stage) -> tuple[RunRef, str]:
     """A run that says that it waits for a function worker."""
     ref, call_id = await _waits(stage)
     for waiting in await stage.store.sweeps.calls_without_worker(_soon()):
@@ -56,8 +56,8 @@ async def _noted(stage: Stage) -> tuple[RunRef, str]:
     return ref, call_id
 
 
-async def _parked(stage: Stage) -> tuple[RunRef, str]:
-    ref, call_id = await _noted(stage)
+async def _suspended(stage: Stage) -> tuple[RunRef, str]:
+    ref, call_id = await _reported(stage)
     await stage.alter(runs, waiting_since=now_ms() - SUSPEND_AFTER_MS - 1)
     assert await stage.woken_by(stage.store.sweeps.suspend()) == [ref]
     return ref, call_id
@@ -71,7 +71,7 @@ async def test_a_wish_that_no_workflow_read_is_found_until_one_does(
 ) -> None:
     ref = await stage.run()
     assert await sweeps.runs_with_unread_requests(_soon()) == [ref]
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     assert await sweeps.runs_with_unread_requests(_soon()) == []
     await stage.send(ref, "more")
     assert await sweeps.runs_with_unread_requests(_soon()) == [ref]
@@ -95,7 +95,7 @@ async def test_every_wish_survives_the_loss_of_its_nudge(
     stage: Stage, sweeps: SweepStore, wish: str
 ) -> None:
     ref = await stage.run()
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     if wish == "message":
         await stage.send(ref, "more")
     elif wish == "cancel":
@@ -111,7 +111,7 @@ async def test_runs_in_which_nothing_happens_for_long_are_found(
 ) -> None:
     stuck, ended, fresh = await stage.run(), await stage.finished(), await stage.run()
     waiting, _ = await _waits(stage)
-    await stage.ask(stuck)
+    await stage.begin_step(stuck)
     past = now_ms() - STALLED_AFTER_MS - 1
     for ref in (stuck, ended, waiting):
         await stage.alter(runs, runs.c.id == ref.run_id, updated_at=past, wake_at=past)
@@ -126,7 +126,7 @@ async def test_deliveries_that_nobody_drives_are_found_until_they_are_settled(
     assert (await sweeps.undelivered_runs(now_ms() - LONG_AGO)).refs == []
     assert (await sweeps.undelivered_runs(_soon())).refs == [ref]
     first, second = await stage.store.deliveries.list_pending(ref, [])
-    await stage.answer(ref, first.call_id, "null")
+    await stage.lease_and_finish(ref, first.call_id, "null")
     assert (await sweeps.undelivered_runs(_soon())).refs == [ref]
     await stage.store.deliveries.list_pending(ref, [second.call_id])
     assert (await sweeps.undelivered_runs(_soon())).refs == []
@@ -149,7 +149,7 @@ async def test_a_handler_that_is_away_does_not_hide_that_its_run_is_stuck(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref = await stage.run(on_status_change=HANDLER)
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     past = now_ms() - STALLED_AFTER_MS - 1
     await stage.alter(runs, runs.c.id == ref.run_id, updated_at=past, wake_at=past)
     assert await stage.has_pending_deliveries(ref)
@@ -168,12 +168,12 @@ async def test_a_call_without_a_machine_is_said_to_wait_once(
     await asyncio.gather(*(sweeps.report_waiting(waiting) for _ in range(3)))
     assert await sweeps.calls_without_worker(_soon()) == []
     (event,) = await stage.events(ref, "run.waiting")
-    assert event == object_from_json((await stage.look(ref)).waiting_for or "")
+    assert event == object_from_json((await stage.get_run(ref)).waiting_for or "")
     assert event["detail"] == "No function worker offers sales.query."
     assert (event["kind"], event["service"], event["function"], event["callId"]) == (
         *("function", "sales", "query", call_id),
     )
-    assert (await stage.look(ref)).status == "running"
+    assert (await stage.get_run(ref)).status == "running"
 
 
 async def test_a_call_with_a_live_machine_or_a_young_one_is_left_alone(
@@ -200,28 +200,28 @@ async def test_a_call_is_waiting_again_when_its_machine_was_lost(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref, call_id = await _waits(stage, retries=1)
-    await stage.hand_out(ref, call_id)
+    await stage.lease(ref, call_id)
     await stage.acknowledge(call_id)
     assert await sweeps.calls_without_worker(_soon()) == []
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 1_000)
     (waiting,) = await sweeps.calls_without_worker(_soon())
     assert await stage.woken_by(sweeps.report_waiting(waiting)) == []
-    assert (await stage.look(ref)).waiting_for is not None
+    assert (await stage.get_run(ref)).waiting_for is not None
 
 
 async def test_a_lost_call_without_attempts_left_is_answered_at_once(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref, call_id = await _waits(stage)
-    await stage.hand_out(ref, call_id)
+    await stage.lease(ref, call_id)
     await stage.acknowledge(call_id)
     await stage.alter(calls, handed_out_at=now_ms() - LOST_AFTER_MS - 1_000)
     (waiting,) = await sweeps.calls_without_worker(_soon())
     assert await stage.woken_by(sweeps.report_waiting(waiting)) == [ref]
     assert await stage.woken_by(sweeps.report_waiting(waiting)) == []
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert run.wake_wanted > run.wake_read
-    last = turns((await stage.ask(ref)).entries)[-1]
+    last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     assert last.results[0].is_error
     assert "did not return after 1 attempt:" in last.results[0].content
@@ -230,9 +230,9 @@ async def test_a_lost_call_without_attempts_left_is_answered_at_once(
 async def test_a_machine_that_comes_in_between_is_noticed(stage: Stage, sweeps: SweepStore) -> None:
     ref, call_id = await _waits(stage)
     (waiting,) = await sweeps.calls_without_worker(_soon())
-    await stage.hand_out(ref, call_id)
+    await stage.lease(ref, call_id)
     assert await stage.woken_by(sweeps.report_waiting(waiting)) == []
-    assert (await stage.look(ref)).waiting_for is None
+    assert (await stage.get_run(ref)).waiting_for is None
 
 
 async def test_a_call_that_ended_in_between_waits_for_nobody(
@@ -240,17 +240,17 @@ async def test_a_call_that_ended_in_between_waits_for_nobody(
 ) -> None:
     ref, call_id = await _waits(stage)
     (waiting,) = await sweeps.calls_without_worker(_soon())
-    await stage.answer(ref, call_id)
-    version = (await stage.look(ref)).version
+    await stage.lease_and_finish(ref, call_id)
+    version = (await stage.get_run(ref)).version
     assert await stage.woken_by(sweeps.report_waiting(waiting)) == []
     assert await stage.woken_by(sweeps.report_waiting(WaitingCall(waiting.run_key, "gone"))) == []
-    assert (await stage.look(ref)).version == version
+    assert (await stage.get_run(ref)).version == version
 
 
 async def test_a_run_stops_waiting_when_its_call_is_taken(stage: Stage) -> None:
-    ref, call_id = await _noted(stage)
-    await stage.hand_out(ref, call_id)
-    run = await stage.look(ref)
+    ref, call_id = await _reported(stage)
+    await stage.lease(ref, call_id)
+    run = await stage.get_run(ref)
     assert (run.waiting_for, run.waiting_since) == (None, None)
 
 
@@ -258,7 +258,7 @@ async def test_a_handler_that_is_away_does_not_make_its_run_wait(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref = await stage.run(on_status_change=HANDLER)
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     assert await sweeps.calls_without_worker(_soon()) == []
 
 
@@ -266,23 +266,23 @@ async def test_a_handler_that_is_away_does_not_make_its_run_wait(
 
 
 async def test_a_run_that_waits_for_long_is_parked_once(stage: Stage, sweeps: SweepStore) -> None:
-    ref, _ = await _noted(stage)
+    ref, _ = await _reported(stage)
     assert await stage.woken_by(sweeps.suspend()) == []
     await stage.alter(runs, waiting_since=now_ms() - SUSPEND_AFTER_MS - 1)
     assert await stage.woken_by(sweeps.suspend()) == [ref]
     assert await stage.woken_by(sweeps.suspend()) == []
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert run.wake_wanted > run.wake_read
     assert (await stage.store.calls.read_pending_requests(ref)).parked
 
 
 async def test_a_parked_run_goes_on_when_a_machine_comes(stage: Stage, sweeps: SweepStore) -> None:
-    ref, call_id = await _parked(stage)
+    ref, call_id = await _suspended(stage)
     assert await stage.woken_by(sweeps.resume_suspended()) == []
     await stage.register("query", machine="m2")
     assert await stage.woken_by(sweeps.resume_suspended()) == [ref]
     assert await stage.woken_by(sweeps.resume_suspended()) == []
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.parked, run.waiting_for) == (False, None)
     standing = await stage.begin(ref)
     assert [order.call_id for order in getattr(standing, "orders", [])] == [call_id]
@@ -292,7 +292,7 @@ async def test_a_parked_run_goes_on_when_its_calls_time_is_up(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     """Its workflow is closed, so no timer of Temporal's would say that the call's deadline passed."""
-    ref, call_id = await _parked(stage)
+    ref, call_id = await _suspended(stage)
     await stage.alter(calls, calls.c.id == call_id, deadline_ms=0)
     assert await stage.woken_by(sweeps.resume_suspended()) == [ref]
     standing = await stage.begin(ref)
@@ -301,12 +301,12 @@ async def test_a_parked_run_goes_on_when_its_calls_time_is_up(
 
 
 async def test_a_parked_run_can_be_cancelled(stage: Stage, sweeps: SweepStore) -> None:
-    ref, _ = await _parked(stage)
+    ref, _ = await _suspended(stage)
     await stage.store.calls.read_pending_requests(ref)
     await stage.store.runs.cancel(ref, "enough")
     assert await sweeps.runs_with_unread_requests(_soon()) == [ref]
     await stage.begin(ref)
-    assert (await stage.look(ref)).status == "cancelled"
+    assert (await stage.get_run(ref)).status == "cancelled"
     assert await stage.woken_by(sweeps.resume_suspended()) == []
 
 
@@ -314,7 +314,7 @@ async def test_a_run_that_waits_for_its_model_is_not_parked(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref = await stage.run()
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     await stage.store.steps.report_retry(ref, 1, "overloaded", None)
     await stage.alter(runs, waiting_since=now_ms() - SUSPEND_AFTER_MS - 1)
     assert await stage.woken_by(sweeps.suspend()) == []

@@ -65,7 +65,7 @@ async def test_a_deleted_one_is_gone_but_its_runs_know_it(stage: Stage) -> None:
     with pytest.raises(NotFoundError):
         await configs.delete(stage.cluster_id, "growth")
     assert await configs.page(stage.cluster_id, after="", limit=10) == []
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.config_id, run.config_version) == ("growth", 1)
     assert (await configs.create(stage.cluster_id, "growth", "again", "{}")).version == 2
     with pytest.raises(ConflictError):
@@ -90,7 +90,7 @@ async def test_its_runs_are_measured_without_the_tests(stage: Stage) -> None:
     await _put(stage, "growth", "one")
     ref = await stage.run(config_id="growth", config_version=1)
     orders = (await stage.think(ref, calls_for("sales_query", "sales_query"))).orders
-    await stage.answer(ref, orders[0].call_id)
+    await stage.lease_and_finish(ref, orders[0].call_id)
     await stage.alter(tables.calls, tables.calls.c.id == orders[1].call_id, status="failure")
     await stage.alter(tables.runs, feedback_score=0.5, cost_micros=70)
     await stage.run(config_id="growth", config_version=1, test=True)

@@ -33,9 +33,9 @@ async def _busy(stage: Stage) -> tuple[RunRef, str]:
     await stage.register("query", "announce")
     ref = await stage.run(metadata={"team": "sales"}, tags=["a"], on_status_change=HANDLER)
     (first,) = await stage.called(ref)
-    await stage.answer(ref, first.call_id)
+    await stage.lease_and_finish(ref, first.call_id)
     (second,) = await stage.called(ref)
-    await stage.hand_out(ref, second.call_id)
+    await stage.lease(ref, second.call_id)
     row = await stage.call_row(first.call_id)
     async with stage.store.database.write() as write:
         await write.execute(
@@ -66,10 +66,10 @@ async def test_everything_of_a_run_goes_with_it(stage: Stage) -> None:
 
 async def test_another_run_keeps_everything(stage: Stage) -> None:
     ref, other = await stage.finished(), await stage.finished()
-    before = await stage.look(other), await stage.messages(other), await stage.events(other)
+    before = await stage.get_run(other), await stage.messages(other), await stage.events(other)
     await stage.store.deletion.delete(ref)
     assert (
-        await stage.look(other),
+        await stage.get_run(other),
         await stage.messages(other),
         await stage.events(other),
     ) == before
@@ -107,7 +107,7 @@ async def test_a_run_of_the_same_id_can_be_made_anew(stage: Stage) -> None:
     await stage.store.deletion.delete(ref)
     anew = await stage.run(id="again", idempotency_key="key", request_hash="two")
     assert anew == ref
-    assert (await stage.look(anew)).status == "pending"
+    assert (await stage.get_run(anew)).status == "pending"
 
 
 # -- those who still work for it -------------------------------------------------------------------
@@ -117,7 +117,7 @@ async def test_a_machine_that_holds_a_call_learns_that_it_is_gone(stage: Stage) 
     ref, call_id = await _busy(stage)
     await stage.store.deletion.delete(ref)
     assert await stage.acknowledge(call_id) is False
-    for asked in (stage.lease(call_id), stage.finish(call_id)):
+    for asked in (stage.get_lease(call_id), stage.finish(call_id)):
         with pytest.raises(NotFoundError):
             await asked
 
@@ -147,7 +147,7 @@ async def test_whoever_waits_for_a_run_is_woken_by_its_deletion(
     stage: Stage, elsewhere: Stage
 ) -> None:
     ref = await stage.finished()
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     here = asyncio.create_task(stage.store.feed.wait(run.key, run.version, 30))
     there = asyncio.create_task(elsewhere.store.feed.wait(run.key, run.version, 30))
     await stage.store.deletion.delete(ref)
@@ -172,7 +172,7 @@ _MOVES: dict[str, _Move] = {
     "cancel": lambda stage, ref, _: stage.store.runs.cancel(ref, "enough"),
     "settle": lambda stage, ref, _: stage.store.runs.end_turn(ref, Trigger.FAIL, "why"),
     "finish": lambda stage, _, call_id: stage.finish(call_id),
-    "lease": lambda stage, _, call_id: stage.lease(call_id),
+    "lease": lambda stage, _, call_id: stage.get_lease(call_id),
     "look": lambda stage, ref, _: stage.store.calls.read_pending_requests(ref),
     "feedback": lambda stage, ref, _: stage.store.feedback.set(ref, "good", 1.0),
     "delete": lambda stage, ref, _: stage.store.deletion.delete(ref),
@@ -223,7 +223,7 @@ async def test_a_handler_at_work_on_a_deleted_runs_transition_learns_it(stage: S
     await stage.register("announce")
     ref = await stage.finished(on_status_change=HANDLER)
     (order, *_) = await stage.store.deliveries.list_pending(ref, [])
-    await stage.hand_out(ref, order.call_id)
+    await stage.lease(ref, order.call_id)
     await stage.store.deletion.delete(ref)
     with pytest.raises(NotFoundError):
         await stage.finish(order.call_id)

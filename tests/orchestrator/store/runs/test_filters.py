@@ -80,7 +80,7 @@ async def test_a_run_keeps_all_that_was_asked(stage: Stage) -> None:
         test=True,
         name_source="words",
     )
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.tags, run.mocks) == ('["b","a"]', '{"sales_query":[1,null]}')
     assert (run.priority, run.deadline_at, run.reasoning_traces) == (1, 2**45, False)
     assert (run.auth_context, run.test, run.name_source) == ('{"user":"u1"}', True, "words")

@@ -20,7 +20,7 @@ _TOKENS = 20
 
 async def _stopped(stage: Stage, ref: RunRef) -> str:
     """The reason of a run that paused for its budget."""
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.status, run.paused_for) == ("paused", "budget")
     return run.paused_reason or ""
 
@@ -33,9 +33,9 @@ async def test_a_run_pauses_before_the_step_that_its_tokens_forbid(stage: Stage)
     await stage.register("query")
     ref = await stage.run(budget=Budget(tokens=_TOKENS + 1))
     (order,) = await stage.called(ref)
-    await stage.answer(ref, order.call_id)
+    await stage.lease_and_finish(ref, order.call_id)
     (second,) = await stage.called(ref)  # 20 of 21 were used
-    await stage.answer(ref, second.call_id)
+    await stage.lease_and_finish(ref, second.call_id)
 
     standing = await stage.begin(ref, 3)
 
@@ -52,7 +52,7 @@ async def test_the_quick_way_into_a_step_knows_the_budget_too(stage: Stage) -> N
     await stage.register("query")
     ref = await stage.run(budget=Budget(steps=1))
     (order,) = await stage.called(ref)
-    await stage.answer(ref, order.call_id)
+    await stage.lease_and_finish(ref, order.call_id)
     await stage.begin(ref)  # reads the wishes
     await _resumed(stage, ref, steps=2)
     assert isinstance(await stage.begin(ref, 2), StepInput)
@@ -67,13 +67,13 @@ async def test_calls_beyond_the_budget_wait_before_any_is_handed_out(stage: Stag
     await stage.register("query")
     ref = await stage.run(budget=Budget(calls=2))
     first = await stage.called(ref, "sales_query")
-    await stage.answer(ref, first[0].call_id)
+    await stage.lease_and_finish(ref, first[0].call_id)
 
     standing = await stage.think(ref, calls_for("sales_query", "sales_query"))
 
     assert standing == RunState("paused", 2)
     assert await _stopped(stage, ref) == "The budget of 2 calls is used up (3 wanted)."
-    assert (await stage.look(ref)).function_calls == 3
+    assert (await stage.get_run(ref)).function_calls == 3
     with pytest.raises(ConflictError):
         await stage.store.runs.resume(ref)
     await _resumed(stage, ref, calls=3)
@@ -100,7 +100,7 @@ async def test_money_is_counted_exactly_and_pauses_the_run(stage: Stage) -> None
     await stage.register("query")
     ref = await stage.run(budget=Budget(usd=0.000_003))
     for cost, step in ((1, 1), (2, 2)):
-        question = await stage.ask(ref)
+        question = await stage.begin_step(ref)
         standing, _ = await stage.store.steps.record(
             question,
             plan_of(question, calls_for("sales_query")),
@@ -110,12 +110,12 @@ async def test_money_is_counted_exactly_and_pauses_the_run(stage: Stage) -> None
             cost_micros=cost,
         )
         assert standing.step == step
-        await stage.answer(ref, standing.orders[0].call_id)
+        await stage.lease_and_finish(ref, standing.orders[0].call_id)
 
     assert isinstance(await stage.begin(ref), RunState)
     assert await _stopped(stage, ref) == "The budget of $0.000003 is used up ($0.000003)."
     assert [row["cost_micros"] for row in await stage.rows(tables.steps)] == [1, 2]
-    assert (await stage.look(ref)).cost_micros == 3
+    assert (await stage.get_run(ref)).cost_micros == 3
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_more_must_be_more_than_was_used(
     with pytest.raises(InvalidRequestError) as caught:
         await _resumed(stage, ref, **limits)
     assert (caught.value.code, caught.value.pointer) == ("budget_too_small", pointer)
-    assert object_from_json((await stage.look(ref)).budget or "") == {"tokens": _TOKENS}
+    assert object_from_json((await stage.get_run(ref)).budget or "") == {"tokens": _TOKENS}
 
 
 async def _used_up(stage: Stage) -> RunRef:
@@ -136,7 +136,7 @@ async def _used_up(stage: Stage) -> RunRef:
     await stage.register("query")
     ref = await stage.run(budget=Budget(tokens=_TOKENS))
     (order,) = await stage.called(ref)
-    await stage.answer(ref, order.call_id)
+    await stage.lease_and_finish(ref, order.call_id)
     assert isinstance(await stage.begin(ref), RunState)
     return ref
 
@@ -148,7 +148,7 @@ async def test_without_more_it_stays_paused_and_says_which_limit(stage: Stage) -
             await stage.store.runs.resume(ref, budget)
         assert caught.value.code == "budget_exhausted"
         assert "budget.tokens" in caught.value.detail
-    assert (await stage.look(ref)).status == "paused"
+    assert (await stage.get_run(ref)).status == "paused"
 
 
 async def test_a_limit_that_is_lifted_stops_nothing(stage: Stage) -> None:
@@ -173,7 +173,7 @@ async def test_of_two_who_resume_one_does(stage: Stage, elsewhere: Stage) -> Non
 async def test_a_cancel_goes_before_the_budget(stage: Stage) -> None:
     ref = await _used_up(stage)
     await stage.store.runs.cancel(ref, "enough")
-    assert (await stage.look(ref)).status == "cancelled"
+    assert (await stage.get_run(ref)).status == "cancelled"
     with pytest.raises(ConflictError, match="not paused"):
         await _resumed(stage, ref, tokens=100)
 

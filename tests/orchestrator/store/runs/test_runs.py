@@ -23,7 +23,7 @@ from tests.support.stage import HANDLER, Stage, new_run, text_of
 
 async def test_a_new_run_is_pending_with_its_message_event_and_wish(stage: Stage) -> None:
     ref = await stage.run(metadata={"team": "sales"}, context={"user": 7}, message_id="first")
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.status, run.turn, run.version, run.transition) == ("pending", 1, 1, 0)
     assert (run.wake_wanted, run.wake_read) == (1, 0)
     assert object_from_json(run.metadata) == {"team": "sales"}
@@ -127,7 +127,7 @@ async def test_another_clusters_run_looks_like_an_unknown_one(stage: Stage) -> N
             with pytest.raises(NotFoundError, match=f"no run '{foreign.run_id}'"):
                 await attempt
     assert await runs.page(ours, RunFilter()) == []
-    assert (await stage.look(ref)).version == 1
+    assert (await stage.get_run(ref)).version == 1
 
 
 async def test_the_same_id_in_another_cluster_is_another_run(stage: Stage) -> None:
@@ -137,7 +137,7 @@ async def test_the_same_id_in_another_cluster_is_another_run(stage: Stage) -> No
         new_run(ours, "chosen", idempotency_key="k", request_hash="other")
     )
     assert is_new
-    assert second.key != (await stage.look(first)).key
+    assert second.key != (await stage.get_run(first)).key
 
 
 # -- numbered --------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ async def test_versions_have_no_gap_whoever_writes_at_the_same_time(
     await asyncio.gather(*(place.send(ref, "more") for place in [stage, elsewhere] * 10))
     events = await stage.store.runs.events(ref, after=0, limit=100)
     assert [event.version for event in events] == list(range(1, 22))
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.version, run.wake_wanted) == (21, 21)
 
 
@@ -175,7 +175,7 @@ async def test_transitions_are_numbered_over_all_turns(stage: Stage) -> None:
         (4, 2, "pending", "running"),
         (5, 2, "running", "done"),
     ]
-    assert (await stage.look(ref)).transition == 5
+    assert (await stage.get_run(ref)).transition == 5
 
 
 # -- listed ----------------------------------------------------------------------------------------
@@ -253,19 +253,19 @@ async def test_a_run_that_never_started_is_cancelled_at_once(stage: Stage) -> No
 
 async def test_a_cancel_of_a_running_run_is_a_wish(stage: Stage) -> None:
     ref = await stage.run()
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     run = await stage.store.runs.cancel(ref, "enough")
     assert (run.status, run.cancel_reason) == ("running", "enough")
     assert run.wake_wanted > run.wake_read
     await stage.store.runs.end_turn(ref, Trigger.CANCEL, "")
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.status, run.failure_reason) == ("cancelled", "enough")
     assert run.wake_wanted == run.wake_read
 
 
 async def test_a_second_cancel_is_no_error_and_changes_nothing(stage: Stage) -> None:
     ref = await stage.run()
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     first = await stage.store.runs.cancel(ref, "first")
     second = await stage.store.runs.cancel(ref, "second")
     assert (second.cancel_reason, second.version) == ("first", first.version)
@@ -276,7 +276,7 @@ async def test_a_second_cancel_is_no_error_and_changes_nothing(stage: Stage) -> 
 
 async def test_a_paused_run_is_cancelled_at_once(stage: Stage) -> None:
     ref = await stage.run()
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)
     assert (await stage.store.runs.cancel(ref, "enough")).status == "cancelled"
 
@@ -286,7 +286,7 @@ async def test_a_cancel_after_the_end_comes_too_late(stage: Stage) -> None:
     with pytest.raises(ConflictError) as caught:
         await stage.store.runs.cancel(ref, "enough")
     assert caught.value.code == "run_is_final"
-    assert (await stage.look(ref)).cancel_reason is None
+    assert (await stage.get_run(ref)).cancel_reason is None
 
 
 async def test_only_a_paused_run_can_be_resumed(stage: Stage) -> None:
@@ -294,9 +294,9 @@ async def test_only_a_paused_run_can_be_resumed(stage: Stage) -> None:
     with pytest.raises(ConflictError) as caught:
         await stage.store.runs.resume(ref)
     assert caught.value.code == "run_is_not_paused"
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)
-    assert (await stage.look(ref)).paused_reason == "no money"
+    assert (await stage.get_run(ref)).paused_reason == "no money"
     run = await stage.store.runs.resume(ref)
     assert (run.status, run.paused_reason) == ("running", None)
     assert run.wake_wanted > run.wake_read
@@ -305,7 +305,7 @@ async def test_only_a_paused_run_can_be_resumed(stage: Stage) -> None:
 async def test_a_turn_that_ended_by_itself_is_not_ended_again(stage: Stage) -> None:
     ref = await stage.finished(on_status_change=HANDLER)
     await stage.store.runs.end_turn(ref, Trigger.FAIL, "too late")
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.status, run.failure_reason) == ("done", None)
 
 
@@ -316,28 +316,28 @@ async def test_ending_a_turn_wakes_the_delivery_where_there_is_a_handler(stage: 
     await stage.store.runs.end_turn(with_handler, Trigger.FAIL, "why")
     await stage.store.runs.end_turn(without, Trigger.FAIL, "why")
     assert woken == [Wakeup(WakeupKind.DELIVERY, with_handler)]
-    assert (await stage.look(without)).failure_reason == "why"
+    assert (await stage.get_run(without)).failure_reason == "why"
 
 
 async def test_a_run_that_was_to_be_cancelled_does_not_fail_instead(stage: Stage) -> None:
     ref = await stage.run()
-    await stage.ask(ref)
+    await stage.begin_step(ref)
     await stage.store.runs.cancel(ref, "enough")
     await stage.store.runs.end_turn(ref, Trigger.FAIL, "the model could not be reached")
-    run = await stage.look(ref)
+    run = await stage.get_run(ref)
     assert (run.status, run.failure_reason) == ("cancelled", "enough")
 
 
 async def test_of_a_cancel_and_a_reply_that_race_one_wins(stage: Stage, elsewhere: Stage) -> None:
     for _ in range(6):
         ref = await stage.run()
-        question = await stage.ask(ref)
+        question = await stage.begin_step(ref)
         _, cancel = await asyncio.gather(
             stage.record(question, text_of("the answer")),
             elsewhere.store.runs.cancel(ref, "enough"),
             return_exceptions=True,
         )
-        run = await stage.look(ref)
+        run = await stage.get_run(ref)
         if isinstance(cancel, ConflictError):
             assert (run.status, run.result) == ("done", '"the answer"')
         else:

@@ -104,8 +104,8 @@ async def test_runs_of_a_deleted_cluster_are_found_until_they_are_cancelled(stag
     for ref in (pending, working):
         await stage.store.runs.cancel(ref, "The cluster was deleted.")
     assert await stage.store.clusters.orphans() == []
-    assert (await stage.look(pending)).status == "cancelled"
-    assert (await stage.look(working)).cancel_reason == "The cluster was deleted."
+    assert (await stage.get_run(pending)).status == "cancelled"
+    assert (await stage.get_run(working)).cancel_reason == "The cluster was deleted."
 
 
 async def test_a_key_has_the_scopes_that_it_was_given(stage: Stage) -> None:

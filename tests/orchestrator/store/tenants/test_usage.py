@@ -33,7 +33,7 @@ async def test_steps_and_runs_are_summed_per_day_and_model(stage: Stage) -> None
     for _ in range(2):
         ref = await stage.run()
         (order,) = await stage.called(ref)
-        await stage.answer(ref, order.call_id)
+        await stage.lease_and_finish(ref, order.call_id)
         await stage.think(ref, text_of("done"))
     (found,) = await stage.store.usage.days(stage.cluster_id, since=now_ms())
     assert (found.day, found.model, found.model_calls, found.runs) == (today(), MODEL, 4, 2)
@@ -53,7 +53,7 @@ async def test_days_are_kept_apart_and_end_at_midnight_utc(stage: Stage) -> None
     await stage.alter(tables.steps, created_at=at("2026-03-02") - 1, cost_micros=70)
     await stage.alter(tables.runs, created_at=at("2026-03-01"))
     later = await stage.finished()
-    key = (await stage.look(later)).key
+    key = (await stage.get_run(later)).key
     await stage.alter(tables.steps, tables.steps.c.run_key == key, created_at=at("2026-03-02"))
     await stage.alter(tables.runs, tables.runs.c.key == key, created_at=at("2026-03-02"))
     found = await stage.store.usage.days(stage.cluster_id, since=at("2026-03-01") + DAY_MS // 2)

@@ -44,7 +44,7 @@ class Engine:
     stage: Stage
     ref: RunRef
     phase: Phase = Phase.RESTING
-    question: StepInput | None = None
+    step_input: StepInput | None = None
     """What the model is asked just now."""
     stale: list[StepInput] = field(default_factory=list[StepInput])
     """Asked by attempts that Temporal has given up; their replies may come all the same."""
@@ -57,28 +57,28 @@ class Engine:
     """Calls whose results are to be summarized."""
     step: int = 0
     """To begin next; 0: wherever the store is."""
-    nudged: bool = False
-    looked: bool = False
+    signalled: bool = False
+    has_re_read: bool = False
 
     # -- what it does by itself --------------------------------------------------------------------
 
     async def think(self, *, attempt: int = 1) -> None:
         """Begin the next model step, or its next attempt."""
         if attempt == 1:
-            self.nudged = self.nudged and self.phase is not Phase.RESTING
-        if self.question is not None:
-            self.stale.append(self.question)
+            self.signalled = self.signalled and self.phase is not Phase.RESTING
+        if self.step_input is not None:
+            self.stale.append(self.step_input)
         begun = await self.stage.begin(self.ref, self.step, attempt=attempt, lost=self.lost)
-        self.lost, self.question = [], None
+        self.lost, self.step_input = [], None
         if isinstance(begun, StepInput):
             check(turns(begun.entries))
-            self.phase, self.question = Phase.THINKING, begun
+            self.phase, self.step_input = Phase.THINKING, begun
         else:
             self.obey(begun)
 
     def obey(self, standing: RunState) -> None:
         """Do what the rules say next."""
-        self.question, self.step = None, standing.step + 1
+        self.step_input, self.step = None, standing.step + 1
         match next_action(standing.loop_state()):
             case CallFunctions():
                 self._call(standing.orders)
@@ -91,8 +91,8 @@ class Engine:
 
     def _rest(self) -> None:
         """A look reads wishes that the step under way may not have seen, so after one the run is driven once more."""
-        self.phase = Phase.DUE if self.looked or self.nudged else Phase.RESTING
-        self.looked = self.nudged = False
+        self.phase = Phase.DUE if self.has_re_read or self.signalled else Phase.RESTING
+        self.has_re_read = self.signalled = False
         self.step = 0
 
     def _call(self, orders: list[CallSchedule]) -> None:
@@ -120,7 +120,7 @@ class Engine:
         elif outcome.oversized:
             self.long.append(outcome.call_id)
 
-    def go_on(self) -> None:
+    def advance(self) -> None:
         """When nothing is waited for any more, the next thing is done."""
         if self.phase is Phase.CALLING and not self.tasks:
             self.phase = Phase.SUMMARIZING
@@ -129,32 +129,32 @@ class Engine:
 
     # -- what it is told ---------------------------------------------------------------------------
 
-    async def look(self) -> None:
+    async def re_read(self) -> None:
         """A nudge came: read the wishes."""
-        self.nudged = False
+        self.signalled = False
         seen = await self.stage.store.calls.read_pending_requests(self.ref)
-        self.looked = True
+        self.has_re_read = True
         if seen.cancel_wanted or seen.parked or seen.over:
             self.stop()
             if seen.cancel_wanted:
                 await self.stage.store.runs.end_turn(self.ref, Trigger.CANCEL, "")
-            self.phase, self.looked = Phase.RESTING, False
+            self.phase, self.has_re_read = Phase.RESTING, False
         elif seen.rewound and self.phase is not Phase.CALLING:
             self.stop()
-            self.phase, self.looked = Phase.DUE, False
+            self.phase, self.has_re_read = Phase.DUE, False
         else:
             self._accept(seen)
 
     def stop(self) -> None:
         """Whatever is under way is cancelled."""
-        if self.question is not None:
-            self.stale.append(self.question)
-        self.question, self.phase = None, Phase.RESTING
+        if self.step_input is not None:
+            self.stale.append(self.step_input)
+        self.step_input, self.phase = None, Phase.RESTING
         self.tasks, self.lost, self.long, self.step = {}, [], [], 0
 
     def _accept(self, seen: PendingRequests) -> None:
         if self.phase is not Phase.CALLING:
-            self.nudged = self.nudged or bool(seen.orders)
+            self.signalled = self.signalled or bool(seen.orders)
             return
         for outcome in seen.settled:
             self.settle(outcome)

@@ -26,7 +26,7 @@ from tests.support.stage import HANDLER, WHOLE_NUMBER
 _WORK = 7
 """Of ten moves, so many do what is to be done next; the others come between."""
 
-_WEIGHTS = {"reply": 5, "drive": 4, "hand_out": 3, "finish": 3, "decide": 2, "send": 2}
+_WEIGHTS = {"reply": 5, "drive": 4, "lease": 3, "finish": 3, "decide": 2, "send": 2}
 """Of moves that come more often than others."""
 
 _picks = st.integers(0, 5)
@@ -83,14 +83,14 @@ _MEDDLE: _Moves = {
     "cancel_call": {"pick": _picks},
     "expire": {"pick": _picks},
     "pass_deadline": {"sure": _rarely, "swept": st.booleans()},
-    "note_waiting": {"pick": _picks},
-    "park": {},
+    "report_waiting": {"pick": _picks},
+    "suspend": {},
     "deliver": {"kind": st.none() | _outcomes},
     "fail": {"sure": _rarely},
 }
 _OF_PHASE: dict[Phase, _Moves] = {
     Phase.DUE: {"drive": {}},
-    Phase.RESTING: {"drive": {}, "resume": {"more": st.none() | _budgets}, "unpark": {}},
+    Phase.RESTING: {"drive": {}, "resume": {"more": st.none() | _budgets}, "resume_suspended": {}},
     Phase.THINKING: {
         "reply": {
             "names": _replies,
@@ -98,12 +98,12 @@ _OF_PHASE: dict[Phase, _Moves] = {
             "stop": st.sampled_from([StopReason.END] * 9 + [StopReason.LENGTH, StopReason.REFUSAL]),
         },
         "try_again": {},
-        "break_off": {"move": st.sampled_from([Trigger.PAUSE, Trigger.FAIL]), "sure": _rarely},
-        "note_retry": {},
-        "look": {},
+        "abort_turn": {"move": st.sampled_from([Trigger.PAUSE, Trigger.FAIL]), "sure": _rarely},
+        "report_retry": {},
+        "re_read": {},
     },
-    Phase.CALLING: {"look": {}},
-    Phase.SUMMARIZING: {"summarize": {"whole": st.booleans()}, "look": {}},
+    Phase.CALLING: {"re_read": {}},
+    Phase.SUMMARIZING: {"summarize": {"whole": st.booleans()}, "re_read": {}},
 }
 
 
@@ -119,11 +119,16 @@ def draw_move(walk: Walk, waiting: bool, data: DataObject) -> tuple[str, dict[st
 def _work(walk: Walk, waiting: bool) -> _Moves:
     moves = dict(_OF_PHASE[walk.engine.phase])
     if walk.engine.tasks:
-        moves["hand_out"] = {"pick": _picks}
-    if walk.held:
-        told = st.sampled_from([True, True, False])
-        moves["finish"] = {"pick": _picks, "kind": _outcomes, "long": st.booleans(), "told": told}
-        moves["ask_a_person"] = {"pick": _picks, "told": st.booleans()}
+        moves["lease"] = {"pick": _picks}
+    if walk.leases:
+        reported = st.sampled_from([True, True, False])
+        moves["finish"] = {
+            "pick": _picks,
+            "kind": _outcomes,
+            "long": st.booleans(),
+            "reported": reported,
+        }
+        moves["request_approval"] = {"pick": _picks, "reported": st.booleans()}
     if waiting:
         moves["decide"] = {"pick": _picks, "approved": st.booleans(), "edited": st.booleans()}
     return moves
@@ -134,9 +139,9 @@ def _seldom(walk: Walk) -> _Moves:
     moves: _Moves = {}
     if walk.engine.tasks:
         moves["lose"] = {"pick": _picks}
-    if walk.held:
+    if walk.leases:
         moves["acknowledge"] = {"pick": _picks}
-    if walk.untold:
+    if walk.unreported:
         moves["supersede"] = {"pick": _picks}
     if walk.engine.stale:
         moves["reply_late"] = {"names": _replies, "pick": _picks}

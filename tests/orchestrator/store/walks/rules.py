@@ -34,7 +34,7 @@ class View:
     run: Row
     evidence: Evidence
     engine: Engine
-    standing: RunState
+    state: RunState
 
     @property
     def status(self) -> RunStatus:
@@ -96,7 +96,7 @@ def pauses(seen: View) -> Iterator[str]:
         yield f"is {seen.status} and gives the reason {seen.run['paused_reason']}"
     if paused_for == PausedFor.APPROVAL.value and not waiting:
         yield "is paused for an approval that no call asks for"
-    if waiting and seen.status is RunStatus.RUNNING and not _will_look(seen):
+    if waiting and seen.status is RunStatus.RUNNING and not _will_re_read(seen):
         yield f"runs although {waiting} wait for a person"
 
 
@@ -165,35 +165,35 @@ def deliveries(seen: View) -> Iterator[str]:
 
 def forgotten(seen: View) -> Iterator[str]:
     """No run stands still while something could be done, nobody has to act first and nobody will look."""
-    engine, step = seen.engine, next_action(seen.standing.loop_state())
-    if is_final(seen.status) or _will_look(seen) or engine.phase is Phase.DUE:
+    engine, step = seen.engine, next_action(seen.state.loop_state())
+    if is_final(seen.status) or _will_re_read(seen) or engine.phase is Phase.DUE:
         return
     if engine.phase is Phase.RESTING and step != Idle():
         yield f"rests in status {seen.status} although it is to {step}"
     if engine.phase is Phase.CALLING and isinstance(step, CallFunctions):
         made = {order.call_id for order in engine.tasks.values()}
-        made |= {lost.call_id for lost in engine.lost} | _taken_back(seen)
+        made |= {lost.call_id for lost in engine.lost} | _withdrawn(seen)
         if set(step.calls) - made:
             yield f"waits for {made}, and {step.calls} are to be made"
     if engine.phase is Phase.CALLING and not engine.tasks:
         yield "waits for calls, and none is open"
-    asked = engine.question
+    asked = engine.step_input
     current = asked is not None and seen.run["step"] < asked.step  # or its reply is dropped
     if current and isinstance(step, CallFunctions | Summarize):
         yield f"asks the model although it is to {step}"
 
 
-def _taken_back(seen: View) -> set[str]:
+def _withdrawn(seen: View) -> set[str]:
     """Calls whose result was taken back when nobody waited for them any more: they are made after the others."""
     events = seen.evidence.events
     return {str(row["callId"]) for row in events if row["type"] == "call.superseded"}
 
 
-def _will_look(seen: View) -> bool:
+def _will_re_read(seen: View) -> bool:
     """Whether a nudge is on its way: by hand, or by the sweeper."""
     if seen.run["parked"] and seen.engine.phase is Phase.RESTING:
         return True  # the sweeper revives it when somebody comes
-    return seen.run["wake_wanted"] > seen.run["wake_read"] or seen.engine.nudged
+    return seen.run["wake_wanted"] > seen.run["wake_read"] or seen.engine.signalled
 
 
 _OWN: tuple[Callable[[View], Iterator[str]], ...] = (

@@ -54,23 +54,23 @@ _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Lease:
     """A call that a machine works on."""
 
     call_id: str
     attempt: int
-    order: CallSchedule | None
+    schedule: CallSchedule | None
     """None where Temporal gave the activity to somebody else."""
 
 
 @dataclass(slots=True)
 class Walk:
-    """One run, its workflow, its machines, and what came to an end without being told."""
+    """One run, its workflow, its machines, and what came to an end without being reported."""
 
     stage: Stage
     engine: Engine
-    held: list[Held] = field(default_factory=list[Held])
-    untold: list[tuple[ResultRecorded, CallSchedule]] = field(
+    leases: list[Lease] = field(default_factory=list[Lease])
+    unreported: list[tuple[ResultRecorded, CallSchedule]] = field(
         default_factory=list[tuple[ResultRecorded, CallSchedule]]
     )
     """Results in the store of which Temporal does not know."""
@@ -112,20 +112,20 @@ class Walk:
         if self.engine.phase is Phase.THINKING:
             await self.engine.think(attempt=2)
 
-    async def look(self) -> None:
+    async def re_read(self) -> None:
         if self.engine.phase not in {Phase.DUE, Phase.RESTING}:
-            await self.engine.look()
-            self.engine.go_on()
+            await self.engine.re_read()
+            self.engine.advance()
 
     async def reply(self, names: Sequence[str], text: str, stop: StopReason) -> None:
         """The model answers what it was asked."""
-        question = self.engine.question
+        question = self.engine.step_input
         if question is not None:
             reply = await self._reply(names, text, stop)
             self.engine.obey(await self.stage.record(question, reply))
 
     async def reply_late(self, names: Sequence[str], pick: int) -> None:
-        """A reply to what an earlier attempt asked: most are out of date. Nobody is told of the outcome."""
+        """A reply to what an earlier attempt asked: most are out of date. Nobody is reported of the outcome."""
         if self.engine.stale:
             question = self.engine.stale.pop(pick % len(self.engine.stale))
             await self.stage.record(question, await self._reply(names, "late", StopReason.END))
@@ -145,9 +145,9 @@ class Walk:
             values = {"result": 7, "reason": "no"}
         return ToolCall(f"walked-{next(_numbers)}", name, values)
 
-    async def break_off(self, move: Trigger, sure: bool) -> None:
+    async def abort_turn(self, move: Trigger, sure: bool) -> None:
         """The provider says no."""
-        question = self.engine.question
+        question = self.engine.step_input
         if question is not None and sure:
             rewinds = question.run.rewinds
             standing = await self.stage.store.steps.abort_turn(
@@ -155,9 +155,9 @@ class Walk:
             )
             self.engine.obey(standing)
 
-    async def note_retry(self) -> None:
-        if self.engine.question is not None:
-            step = self.engine.question.step
+    async def report_retry(self) -> None:
+        if self.engine.step_input is not None:
+            step = self.engine.step_input.step
             await self.stage.store.steps.report_retry(self.ref, step, "overloaded", None)
 
     async def fail(self, sure: bool) -> None:
@@ -177,26 +177,26 @@ class Walk:
             elif found is not None and found[1]:
                 await results.show_truncated(self.ref, call_id, found[0])
             self.engine.long.pop(0)
-            self.engine.go_on()
+            self.engine.advance()
 
     # -- machines ----------------------------------------------------------------------------------
 
-    async def hand_out(self, pick: int) -> None:
+    async def lease(self, pick: int) -> None:
         """Temporal gives an activity to a machine; again, where the machine was lost."""
         if self.engine.tasks:
-            await self._give(list(self.engine.tasks.values())[pick % len(self.engine.tasks)])
-            self.engine.go_on()
+            await self._lease(list(self.engine.tasks.values())[pick % len(self.engine.tasks)])
+            self.engine.advance()
 
-    async def _give(self, order: CallSchedule) -> None:
-        handed = [held for held in self.held if held.order == order]
-        self.untold = [one for one in self.untold if one[1] != order]
-        given = await self.stage.store.calls.lease(self._ticket(order), "m1", b"token")
-        match given:
+    async def _lease(self, order: CallSchedule) -> None:
+        earlier = [lease for lease in self.leases if lease.schedule == order]
+        self.unreported = [one for one in self.unreported if one[1] != order]
+        outcome = await self.stage.store.calls.lease(self._ticket(order), "m1", b"token")
+        match outcome:
             case Leased(call):
-                for held in handed:
-                    self.held[self.held.index(held)] = replace(held, order=None)
-                self.held.append(Held(call.id, call.attempt, order))
-                run = await self.stage.look(self.ref)
+                for held in earlier:
+                    self.leases[self.leases.index(held)] = replace(held, order=None)
+                self.leases.append(Lease(call.id, call.attempt, order))
+                run = await self.stage.get_run(self.ref)
                 assert not is_final(run.run_status)
                 assert run.paused_for in {None, "approval"}
             case Completed(outcome):
@@ -218,45 +218,45 @@ class Walk:
         if self.engine.tasks:
             order = list(self.engine.tasks.values())[pick % len(self.engine.tasks)]
             self.engine.complete(order, self._lost(order, "deadline"))
-            self.engine.go_on()
+            self.engine.advance()
 
     async def acknowledge(self, pick: int) -> None:
-        if self.held:
-            held = self.held[pick % len(self.held)]
-            await self.stage.acknowledge(held.call_id, attempt=held.attempt)
+        if self.leases:
+            lease = self.leases[pick % len(self.leases)]
+            await self.stage.acknowledge(lease.call_id, attempt=lease.attempt)
 
-    async def finish(self, pick: int, kind: ResultType, long: bool, told: bool) -> None:
+    async def finish(self, pick: int, kind: ResultType, long: bool, reported: bool) -> None:
         """A machine answers; Temporal may not hear of it."""
-        if self.held:
-            held = self.held.pop(pick % len(self.held))
+        if self.leases:
+            lease = self.leases.pop(pick % len(self.leases))
             with suppress(SupersededError):
                 found = self.stage.finish(
-                    held.call_id, LONG if long else '"ok"', attempt=held.attempt, kind=kind
+                    lease.call_id, LONG if long else '"ok"', attempt=lease.attempt, kind=kind
                 )
-                await self._tell(held, await found, told)
+                await self._report(lease, await found, reported)
 
-    async def ask_a_person(self, pick: int, told: bool) -> None:
-        if self.held:
-            held = self.held.pop(pick % len(self.held))
+    async def request_approval(self, pick: int, reported: bool) -> None:
+        if self.leases:
+            lease = self.leases.pop(pick % len(self.leases))
             with suppress(SupersededError):
                 found = self.stage.store.approvals.request(
-                    self.stage.cluster_id, held.call_id, "m1", held.attempt, ApprovalRequest()
+                    self.stage.cluster_id, lease.call_id, "m1", lease.attempt, ApprovalRequest()
                 )
-                await self._tell(held, await found, told)
+                await self._report(lease, await found, reported)
 
-    async def _tell(self, held: Held, finished: ResultRecorded, told: bool) -> None:
-        if not isinstance(finished.attempt_outcome, Completed) or held.order is None:
+    async def _report(self, lease: Lease, recorded: ResultRecorded, reported: bool) -> None:
+        if not isinstance(recorded.attempt_outcome, Completed) or lease.schedule is None:
             return
-        if told:
-            self.engine.complete(held.order, finished.attempt_outcome.outcome)
-            self.engine.go_on()
-        elif not finished.attempt_outcome.outcome.interrupted:
-            self.untold.append((finished, held.order))
+        if reported:
+            self.engine.complete(lease.schedule, recorded.attempt_outcome.outcome)
+            self.engine.advance()
+        elif not recorded.attempt_outcome.outcome.interrupted:
+            self.unreported.append((recorded, lease.schedule))
 
     async def supersede(self, pick: int) -> None:
         """Temporal refused a result, and its activity was open when somebody asked; it may have ended since."""
-        if self.untold:
-            finished, _ = self.untold.pop(pick % len(self.untold))
+        if self.unreported:
+            finished, _ = self.unreported.pop(pick % len(self.unreported))
             await self.stage.store.calls.supersede(finished.call)
 
     # -- callers and people ------------------------------------------------------------------------
@@ -267,15 +267,15 @@ class Walk:
     async def edit(self, pick: int) -> None:
         await self._refusable(
             self.stage.store.rewind.edit(
-                self.ref, await self._words(pick), f"text {next(_numbers)}"
+                self.ref, await self._sent_message(pick), f"text {next(_numbers)}"
             )
         )
 
     async def retry(self, pick: int | None) -> None:
-        message = None if pick is None else await self._words(pick)
+        message = None if pick is None else await self._sent_message(pick)
         await self._refusable(self.stage.store.rewind.retry(self.ref, message))
 
-    async def _words(self, pick: int) -> str:
+    async def _sent_message(self, pick: int) -> str:
         found = [row["id"] for row in await self._rows(tables.messages) if row["step"] is None]
         return found[pick % len(found)] if found else "none"
 
@@ -301,9 +301,9 @@ class Walk:
             )
 
     @staticmethod
-    async def _refusable(wish: Coroutine[Any, Any, T]) -> T | None:
+    async def _refusable(request: Coroutine[Any, Any, T]) -> T | None:
         with suppress(ConflictError, InvalidRequestError, NotFoundError):
-            return await wish
+            return await request
         return None
 
     # -- time and the sweeper ----------------------------------------------------------------------
@@ -317,28 +317,28 @@ class Walk:
 
     async def pass_deadline(self, sure: bool, swept: bool) -> None:
         """The run's time is up; the sweeper notices, or the next step does."""
-        run = await self.stage.look(self.ref)
+        run = await self.stage.get_run(self.ref)
         if sure and run.deadline_at is not None:
             of = tables.runs.c.key == run.key
             await self.stage.alter(tables.runs, of, deadline_at=now_ms() - 1)
             if swept:
                 await self.stage.store.deadlines.fail(self.ref)
 
-    async def note_waiting(self, pick: int) -> None:
+    async def report_waiting(self, pick: int) -> None:
         """No live machine offers a call's function, or one came."""
         if waiting := await self.calls(CallStatus.PENDING):
-            run = await self.stage.look(self.ref)
+            run = await self.stage.get_run(self.ref)
             if run.run_status is RunStatus.RUNNING or run.paused_for == "approval":
                 call_id = waiting[pick % len(waiting)]["id"]
                 await self.stage.store.sweeps.report_waiting(WaitingCall(run.key, call_id))
 
-    async def park(self) -> None:
+    async def suspend(self) -> None:
         of = tables.runs.c.id == self.ref.run_id
-        if (await self.stage.look(self.ref)).waiting_since is not None:
+        if (await self.stage.get_run(self.ref)).waiting_since is not None:
             await self.stage.alter(tables.runs, of, waiting_since=1)
             await self.stage.store.sweeps.suspend()
 
-    async def unpark(self) -> None:
+    async def resume_suspended(self) -> None:
         await self.stage.store.sweeps.resume_suspended()
 
     async def deliver(self, kind: ResultType | None) -> None:
@@ -352,7 +352,7 @@ class Walk:
         elif (await self.stage.call_row(call_id))["kind"] == "webhook":
             await self._post(call_id, kind)
         else:
-            await self.stage.hand_out(self.ref, call_id, machine="m2")
+            await self.stage.lease(self.ref, call_id, machine="m2")
             await self.stage.finish(call_id, machine="m2", kind=kind)
 
     async def _post(self, call_id: str, kind: ResultType) -> None:
@@ -371,5 +371,5 @@ class Walk:
         return [row for row in rows if status is None or row["status"] == status.value]
 
     async def _rows(self, table: Any) -> list[Row]:
-        run = await self.stage.look(self.ref)
+        run = await self.stage.get_run(self.ref)
         return await self.stage.rows(table, table.c.run_key == run.key)

@@ -29,22 +29,22 @@ class Queries:
 
     def __init__(self, database: Database) -> None:
         self.count = 0
-        self.looks: list[set[int]] = []
-        self.asked = asyncio.Event()
-        self._look = database._read_versions
+        self.refreshes: list[set[int]] = []
+        self.refreshed = asyncio.Event()
+        self._read = database._read_versions
         database.feed = ChangeFeed(self._count, database.feed._changes)
 
     async def _count(self, keys: Collection[int]) -> Mapping[int, RunVersion]:
         self.count += 1
-        self.looks.append(set(keys))
-        self.asked.set()
-        return await self._look(keys)
+        self.refreshes.append(set(keys))
+        self.refreshed.set()
+        return await self._read(keys)
 
 
-class Silence:
+class SilentSource:
     """Hints that never come."""
 
-    def start(self, hint: Notify) -> None: ...
+    def start(self, notify: Notify) -> None: ...
     def stop(self) -> None: ...
-    def tell(self, keys: frozenset[int]) -> None: ...
+    def publish(self, keys: frozenset[int]) -> None: ...
     async def aclose(self) -> None: ...

@@ -20,7 +20,7 @@ from tests.orchestrator.store.database.changes.changes import (
     WAKE_SECONDS,
     Make,
     Queries,
-    Silence,
+    SilentSource,
     raise_version,
 )
 
@@ -64,7 +64,7 @@ async def test_a_commit_of_this_process_wakes_at_once_without_any_hint(
     database: Database, make_runs: Make
 ) -> None:
     await make_runs(database, 1)
-    database.feed = ChangeFeed(database._read_versions, Silence())
+    database.feed = ChangeFeed(database._read_versions, SilentSource())
     delays: list[float] = []
     for version in range(1, 21):
         waiting = asyncio.create_task(database.feed.wait(1, after=version, timeout=30))
@@ -99,7 +99,7 @@ async def test_two_hundred_waiters_on_one_run_cost_a_handful_of_queries(
     await make_runs(database, 1)
     queries = Queries(database)
     waiting = [asyncio.create_task(database.feed.wait(1, after=1, timeout=30)) for _ in range(200)]
-    await queries.asked.wait()
+    await queries.refreshed.wait()
     await raise_version(database)
     assert await asyncio.gather(*waiting) == [2] * 200
     assert queries.count <= 6
@@ -113,7 +113,7 @@ async def test_waiters_on_two_hundred_runs_cost_a_handful_of_queries(
     waiting = [
         asyncio.create_task(database.feed.wait(key, after=1, timeout=30)) for key in range(1, 201)
     ]
-    await queries.asked.wait()
+    await queries.refreshed.wait()
     async with another_database.write() as write:
         await write.execute(update(runs).values(version=2))
         for key in range(1, 201):
@@ -141,16 +141,16 @@ async def test_only_the_run_that_another_process_changed_is_looked_at(
     waiting = [
         asyncio.create_task(database.feed.wait(key, after=1, timeout=30)) for key in range(1, 21)
     ]
-    await queries.asked.wait()
+    await queries.refreshed.wait()
     hints = database.feed._changes
     if isinstance(hints, PostgresChangeSource):
         await hints.listening.wait()
     alone = 0
     for key in range(1, 21):
-        looks = len(queries.looks)
+        looks = len(queries.refreshes)
         await raise_version(another_database, key)
         assert await waiting[key - 1] == 2
-        alone += {key} in queries.looks[looks:]
+        alone += {key} in queries.refreshes[looks:]
     assert alone > 10  # once in a while all are looked at, and that may just be
 
 
@@ -158,7 +158,7 @@ async def test_all_are_looked_at_once_a_second_also_while_others_are_hinted_at()
     async def read(keys: Collection[int]) -> Mapping[int, RunVersion]:
         return {key: RunVersion(2 if 1 in keys and len(keys) > 1 else 1) for key in keys}
 
-    feed = ChangeFeed(read, Silence())
+    feed = ChangeFeed(read, SilentSource())
     other = asyncio.create_task(feed.wait(2, after=9, timeout=30))
     waiting = asyncio.create_task(feed.wait(1, after=1, timeout=30))
     async with asyncio.timeout(3 * CATCH_UP_SECONDS):
@@ -247,10 +247,10 @@ async def test_a_block_that_failed_wakes_nobody(database: Database, make_runs: M
         def publish(self, keys: frozenset[int]) -> None:
             told.append(keys)
 
-    async def no_sights(_: Collection[int]) -> Mapping[int, RunVersion]:
+    async def no_versions(_: Collection[int]) -> Mapping[int, RunVersion]:
         return {}
 
-    database.feed = ChangeFeed(no_sights, Recorder())
+    database.feed = ChangeFeed(no_versions, Recorder())
     with pytest.raises(ZeroDivisionError):
         async with database.write() as write:
             _touch_and_fail(write, 1)
@@ -274,7 +274,7 @@ async def test_a_store_that_fails_for_a_while_is_waited_for() -> None:
             raise answer
         return answer
 
-    feed = ChangeFeed(flaky, Silence())
+    feed = ChangeFeed(flaky, SilentSource())
     assert await feed.wait(1, after=1, timeout=30) == 2
     await feed.aclose()
 
@@ -283,7 +283,7 @@ async def test_a_store_that_stays_away_is_an_error_when_the_time_is_over() -> No
     async def away(_: Collection[int]) -> Mapping[int, RunVersion]:
         raise OSError("away")
 
-    feed = ChangeFeed(away, Silence())
+    feed = ChangeFeed(away, SilentSource())
     with pytest.raises(OSError, match="away"):
         await feed.wait(1, after=1, timeout=0.1)
     await feed.aclose()
@@ -295,7 +295,7 @@ async def test_a_change_of_which_no_hint_comes_is_seen_within_a_second_or_so() -
     async def read(_: Collection[int]) -> Mapping[int, RunVersion]:
         return {1: RunVersion(next(versions))}
 
-    feed = ChangeFeed(read, Silence())
+    feed = ChangeFeed(read, SilentSource())
     async with asyncio.timeout(2 * CATCH_UP_SECONDS):
         assert await feed.wait(1, after=1, timeout=30) == 2
     await feed.aclose()

@@ -56,7 +56,7 @@ async def test_without_a_listener_changes_are_seen_within_a_second_or_so(
     await make_runs(database, 1)
     queries = Queries(database)
     waiting = asyncio.create_task(database.feed.wait(1, after=1, timeout=30))
-    await queries.asked.wait()
+    await queries.refreshed.wait()
     await raise_version(another_database)
     async with asyncio.timeout(2.5):
         assert await waiting == 2
@@ -95,11 +95,11 @@ async def test_what_was_committed_last_is_told_before_closing(
     assert [payload.partition(":")[2] for payload in payloads] == ["1"]
 
 
-async def _teller(database: Database) -> int:
+async def _sender_pid(database: Database) -> int:
     """The process id of the connection that tells."""
     statement = text(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_notify(%' "
-        "AND application_name = 'perdure teller'"
+        "AND application_name = 'perdure notifier'"
     )
     async with database.read() as read:
         return int((await read.execute(statement)).scalar_one())
@@ -117,7 +117,7 @@ async def test_a_teller_that_is_killed_tells_the_next_change_all_the_same(
             (told,) = [each async for each in listener.notifies(timeout=10, stop_after=1)]
             assert told.payload.partition(":")[2] == str(key)
             await listener.execute(
-                "SELECT pg_terminate_backend(%s, 5000)", [await _teller(database)]
+                "SELECT pg_terminate_backend(%s, 5000)", [await _sender_pid(database)]
             )
 
 

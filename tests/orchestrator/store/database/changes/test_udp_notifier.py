@@ -27,26 +27,26 @@ from tests.orchestrator.store.database.changes.changes import WAKE_SECONDS, Make
 StartPeer = Callable[..., Awaitable[Any]]
 
 
-class Ear:
+class RecordingListener:
     """A bell that hangs, and the keys that it heard."""
 
     def __init__(self, folder: Path) -> None:
         self.keys: set[int] = set()
-        self.rings = 0
-        self._news = asyncio.Event()
-        self.bell = UdpListener(folder, self._hear)
-        self.bell.start()
+        self.datagrams = 0
+        self._received = asyncio.Event()
+        self.udp_listener = UdpListener(folder, self._on_keys)
+        self.udp_listener.start()
 
-    def _hear(self, keys: frozenset[int]) -> None:
+    def _on_keys(self, keys: frozenset[int]) -> None:
         self.keys |= keys
-        self.rings += 1
-        self._news.set()
+        self.datagrams += 1
+        self._received.set()
 
-    async def hears(self, keys: set[int]) -> None:
+    async def wait_for(self, keys: set[int]) -> None:
         async with asyncio.timeout(5):
             while not keys <= self.keys:
-                self._news.clear()
-                await self._news.wait()
+                self._received.clear()
+                await self._received.wait()
 
 
 def entries(folder: Path) -> list[str]:
@@ -54,7 +54,7 @@ def entries(folder: Path) -> list[str]:
     return sorted(path.name.partition("-")[0] for path in folder.iterdir())
 
 
-def held(folder: Path) -> list[FileLock]:
+def locks(folder: Path) -> list[FileLock]:
     return [FileLock(path) for path in folder.iterdir()]
 
 
@@ -64,68 +64,70 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def ears(folder: Path) -> AsyncGenerator[Callable[[], Ear]]:
+async def listeners(folder: Path) -> AsyncGenerator[Callable[[], RecordingListener]]:
     """Hang up bells."""
-    hung: list[Ear] = []
+    started: list[RecordingListener] = []
 
-    def hang() -> Ear:
-        hung.append(Ear(folder))
-        return hung[-1]
+    def start() -> RecordingListener:
+        started.append(RecordingListener(folder))
+        return started[-1]
 
-    yield hang
-    for ear in hung:
-        ear.bell.stop()
+    yield start
+    for listener in started:
+        listener.udp_listener.stop()
 
 
 @pytest.fixture
-async def ringer(folder: Path) -> AsyncGenerator[UdpNotifier]:
+async def notifier(folder: Path) -> AsyncGenerator[UdpNotifier]:
     made = UdpNotifier(folder)
     yield made
     made.close()
 
 
 async def test_all_that_hang_hear_a_ring_but_ones_own(
-    ears: Callable[[], Ear], ringer: UdpNotifier
+    listeners: Callable[[], RecordingListener], notifier: UdpNotifier
 ) -> None:
-    first, second, own = ears(), ears(), ears()
-    ringer.send({-3, 1, 2**62}, own=own.bell.port)
-    await first.hears({1, -3, 2**62})
-    await second.hears({1, -3, 2**62})
-    ringer.send({4})
-    await own.hears({4})
+    first, second, own = listeners(), listeners(), listeners()
+    notifier.send({-3, 1, 2**62}, own=own.udp_listener.port)
+    await first.wait_for({1, -3, 2**62})
+    await second.wait_for({1, -3, 2**62})
+    notifier.send({4})
+    await own.wait_for({4})
     assert own.keys == {4}
 
 
 async def test_who_comes_later_is_rung_at_and_who_went_is_not(
-    ears: Callable[[], Ear], ringer: UdpNotifier, folder: Path
+    listeners: Callable[[], RecordingListener], notifier: UdpNotifier, folder: Path
 ) -> None:
-    ringer.send({1})  # nobody is there: no error
-    first = ears()
-    ringer.send({2})
-    await first.hears({2})
-    second = ears()
-    ringer.send({3})
-    await asyncio.gather(first.hears({3}), second.hears({3}))
-    first.bell.stop()
-    assert entries(folder) == [str(second.bell.port)]
-    ringer.send({4})
-    await second.hears({4})
+    notifier.send({1})  # nobody is there: no error
+    first = listeners()
+    notifier.send({2})
+    await first.wait_for({2})
+    second = listeners()
+    notifier.send({3})
+    await asyncio.gather(first.wait_for({3}), second.wait_for({3}))
+    first.udp_listener.stop()
+    assert entries(folder) == [str(second.udp_listener.port)]
+    notifier.send({4})
+    await second.wait_for({4})
     assert first.keys == {2, 3}
 
 
 async def test_many_keys_are_told_in_few_datagrams(
-    ears: Callable[[], Ear], ringer: UdpNotifier
+    listeners: Callable[[], RecordingListener], notifier: UdpNotifier
 ) -> None:
-    ear = ears()
+    listener = listeners()
     keys = {-(2**62) - number for number in range(4_000)}
-    ringer.send(keys)
-    await ear.hears(keys)
-    assert ear.keys == keys
-    assert ear.rings <= 11
+    notifier.send(keys)
+    await listener.wait_for(keys)
+    assert listener.keys == keys
+    assert listener.datagrams <= 11
 
 
-async def test_what_is_no_list_of_keys_is_not_heard(ears: Callable[[], Ear]) -> None:
-    ear = ears()
+async def test_what_is_no_list_of_keys_is_not_heard(
+    listeners: Callable[[], RecordingListener],
+) -> None:
+    listener = listeners()
     said = (
         b"",
         b"1,",
@@ -140,32 +142,38 @@ async def test_what_is_no_list_of_keys_is_not_heard(ears: Callable[[], Ear]) -> 
     )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         for each in (*said, b"7"):
-            stranger.sendto(each, ("127.0.0.1", ear.bell.port))
-    await ear.hears({7})
-    assert ear.keys == {7}
+            stranger.sendto(each, ("127.0.0.1", listener.udp_listener.port))
+    await listener.wait_for({7})
+    assert listener.keys == {7}
     assert all(read_keys(each) == frozenset() for each in said)
 
 
 async def test_a_dead_process_is_forgotten_and_a_living_one_is_not(
-    ears: Callable[[], Ear], ringer: UdpNotifier, folder: Path, tmp_path: Path, peer: StartPeer
+    listeners: Callable[[], RecordingListener],
+    notifier: UdpNotifier,
+    folder: Path,
+    tmp_path: Path,
+    peer: StartPeer,
 ) -> None:
-    living = ears()
-    other = await peer("hang_bell", f"sqlite:///{tmp_path / 'perdure.db'}")
+    living = listeners()
+    other = await peer("wait_for_change", f"sqlite:///{tmp_path / 'perdure.db'}")
     assert len(entries(folder)) == 2
     await other.dies()
     (folder / "not a bell").touch()
-    ringer.send({1})
-    await living.hears({1})
-    assert entries(folder) == sorted(("not a bell", str(living.bell.port)))
+    notifier.send({1})
+    await living.wait_for({1})
+    assert entries(folder) == sorted(("not a bell", str(living.udp_listener.port)))
 
 
-async def test_a_bell_is_held_as_long_as_it_hangs(ears: Callable[[], Ear], folder: Path) -> None:
-    ear = ears()
-    (entry,) = held(folder)
+async def test_a_bell_is_held_as_long_as_it_hangs(
+    listeners: Callable[[], RecordingListener], folder: Path
+) -> None:
+    listener = listeners()
+    (entry,) = locks(folder)
     assert not entry.try_acquire()
-    ear.bell.stop()
-    ear.bell.stop()
-    assert ear.bell.port == 0
+    listener.udp_listener.stop()
+    listener.udp_listener.stop()
+    assert listener.udp_listener.port == 0
     assert entries(folder) == []
 
 
@@ -176,14 +184,14 @@ def in_the_way(folder: Path) -> Path:
 
 
 async def test_where_no_folder_can_be_made_no_bell_hangs(
-    in_the_way: Path, ringer: UdpNotifier
+    in_the_way: Path, notifier: UdpNotifier
 ) -> None:
     bell = UdpListener(in_the_way, lambda keys: None)
     with pytest.raises(FileExistsError):
         bell.start()
     assert bell.port == 0
     bell.stop()
-    ringer.send({1})  # no error
+    notifier.send({1})  # no error
 
 
 # -- the feed without bells ------------------------------------------------------------------------
