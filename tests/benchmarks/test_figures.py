@@ -60,7 +60,7 @@ def test_a_quantile_is_a_sample_that_so_many_do_not_exceed(
     assert quantile(samples, share) == value
 
 
-def test_a_ratio_is_taken_round_by_round(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_ratio_is_computed_round_by_round(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report({})
     report.sheet("s", "sqlite").ratio("step_ratio", [2, 30, 4], [1, 10, 4], "perdure / raw")
     (row,) = report.rows

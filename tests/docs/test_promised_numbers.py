@@ -53,7 +53,7 @@ _KIB, _MIB = 1_024, 1_048_576
         ("clusters-and-keys", "silence for 5,", UNAVAILABLE_TTL_SECONDS, 5),
     ],
 )
-def test_a_promised_number_is_kept(page: str, words: str, kept: float, promised: float) -> None:
+def test_a_promised_number_holds(page: str, words: str, kept: float, promised: float) -> None:
     assert kept == promised
     (path,) = (REPOSITORY / "docs").rglob(f"{page}.md")
     assert words in path.read_text(), "the page says something else"

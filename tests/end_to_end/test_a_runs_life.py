@@ -150,7 +150,7 @@ async def test_a_run_says_within_seconds_that_nobody_offers_its_function(
     assert [line["transition"] for line in world.diary_lines("told", run.id)] == [1, 2]
 
 
-async def test_a_model_in_trouble_is_waited_for_and_said_so(client: AsyncPerdure) -> None:
+async def test_a_model_in_trouble_is_waited_for_and_reported(client: AsyncPerdure) -> None:
     step = {"text": "at last", "error": {"status": 429, "retryAfter": 1.5}}
     run = await client.create_run(json.dumps([step]), model="scripted/inline")
     done = await run.poll(timeout=60)

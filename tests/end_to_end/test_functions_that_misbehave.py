@@ -84,7 +84,7 @@ async def test_a_result_of_11_kb_is_summarized_and_the_original_is_readable(
     )
 
 
-async def test_a_result_of_1_mb_is_kept_whole(client: AsyncPerdure) -> None:
+async def test_a_result_of_1_mb_is_stored_whole(client: AsyncPerdure) -> None:
     shown = await answer_of(client, "returns", {"size": 1_000_000})
     assert "of 1000000 characters" in str(shown["result"])
     assert len(str(shown["result"])) < 12_000

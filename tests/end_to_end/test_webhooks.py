@@ -39,7 +39,7 @@ async def _settled(http: httpx2.AsyncClient, run: str) -> list[dict[str, Any]]:
             await asyncio.sleep(0.05)
 
 
-async def test_a_receiver_that_was_away_is_told_everything_in_order(
+async def test_a_receiver_that_was_away_is_notified_of_everything_in_order(
     http: httpx2.AsyncClient,
 ) -> None:
     secret = (await http.post("/webhook-secrets")).json()["secret"]

@@ -49,7 +49,7 @@ def processes_of(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", ["2", "3"])
-def test_the_demo_tells_a_whole_run_and_its_answer_follows_the_data(
+def test_the_demo_shows_a_whole_run_and_its_answer_follows_the_data(
     tmp_path: Path, seed: str
 ) -> None:
     demo = start_demo(tmp_path, "--seed", seed)

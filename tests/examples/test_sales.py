@@ -90,7 +90,7 @@ def test_nothing_but_a_query_is_run(database: Path, sql: str) -> None:
         ("SELECT zeroblob(10000000) AS big", "larger than 1,000,000 bytes"),
     ],
 )
-def test_what_is_wrong_with_a_query_is_said(database: Path, sql: str, said: str) -> None:
+def test_what_is_wrong_with_a_query_is_reported(database: Path, sql: str, said: str) -> None:
     with pytest.raises(QueryError, match=said):
         read_rows(sql, database)
 

@@ -30,7 +30,9 @@ async def test_an_api_that_is_asked_to_end_closes_its_store_first(tmp_path: Path
         assert not log.exists(), "the last one who closes the store takes its log away"
 
 
-async def test_a_door_that_closes_ends_its_polls_at_once_and_loses_no_call(tmp_path: Path) -> None:
+async def test_a_dispatcher_that_closes_ends_its_polls_at_once_and_loses_no_call(
+    tmp_path: Path,
+) -> None:
     async with laid_out(tmp_path, parts=("api", "functions", "workers")) as ground:
         store = await open_store(ground.database_url)
         temporal = Temporal(ground.settings())

@@ -127,7 +127,7 @@ async def test_a_rate_limit_is_waited_out_as_long_as_the_server_asks(
     assert len(api.requests("GET /me")) == 2
 
 
-async def test_a_rate_limit_longer_than_the_patience_is_an_error_that_says_so(
+async def test_a_rate_limit_longer_than_the_retry_limit_is_an_error_that_says_so(
     api: ApiDouble, client: AsyncPerdure
 ) -> None:
     api.fault("GET /me", 429, headers={"Retry-After": "3600"})

@@ -86,7 +86,7 @@ def test_no_format_takes_longer_than_the_text_is_long(name: str) -> None:
     ],
     ids=["violations", "enums", "alternatives", "one of", "unevaluated", "names"],
 )
-def test_what_is_wrong_with_a_large_value_is_said_at_once(
+def test_what_is_wrong_with_a_large_value_is_reported_at_once(
     schema: dict[str, Any], value: object, first: str, then: str | None
 ) -> None:
     problems = judged(schema, value)

@@ -8,13 +8,13 @@ from tests.security.fuzz_tally import CLASSES, Tally, class_of, read, tables, wr
 from tests.support.tenants import keyed_operations
 
 
-def test_the_page_says_what_the_command_kept() -> None:
+def test_the_page_says_what_the_command_stored() -> None:
     kept = read()
     assert [tally.database for tally in kept] == ["SQLite", "PostgreSQL"]
     assert written() == tables(kept)
 
 
-def test_what_was_kept_is_whole() -> None:
+def test_what_was_stored_is_whole() -> None:
     for tally in read():
         assert sum(tally.failures.values()) == 0, tally.failures
         assert sum(tally.statuses.values()) == tally.requests

@@ -282,7 +282,7 @@ def test_arguments_that_make_no_sense_are_usage_errors(
     assert said in " ".join(done.stderr.replace("│", " ").split())
 
 
-def test_a_worker_takes_calls_until_it_is_told_to_stop(stack: Dev, tmp_path: Path) -> None:
+def test_a_worker_takes_calls_until_it_is_asked_to_stop(stack: Dev, tmp_path: Path) -> None:
     (tmp_path / "bakery.py").write_text(SHOP.replace('"shop"', '"bakery"'))
     ready = tmp_path / "ready"
     os.mkfifo(ready)

@@ -33,7 +33,7 @@ def test_key_and_connection_are_for_the_owner_alone(dev: Dev) -> None:
     assert stat.S_IMODE(dev.state.stat().st_mode) == 0o700
 
 
-def test_people_are_told_address_key_model_and_how_to_stop(dev: Dev) -> None:
+def test_people_are_shown_address_key_model_and_how_to_stop(dev: Dev) -> None:
     process = dev.start(as_json=False)
     connection_file = dev.state / "connection.json"
     eventually(connection_file.exists)
@@ -58,7 +58,7 @@ def test_with_an_anthropic_key_it_says_that_claude_answers(dev: Dev) -> None:
 
 
 @pytest.mark.parametrize("name", ["api", "workers"])
-def test_a_part_that_is_killed_comes_back_and_it_is_said(dev: Dev, name: str) -> None:
+def test_a_part_that_is_killed_comes_back_and_it_is_logged(dev: Dev, name: str) -> None:
     dev.start_ready()
     old = dev.pids()[name]
     subprocess.run(["kill", "-9", str(old)], check=True)
@@ -124,7 +124,7 @@ def test_a_signal_during_the_start_ends_it_cleanly(dev: Dev) -> None:
     assert not any(is_alive(pid) for pid in pids.values())
 
 
-def test_a_folder_of_the_user_called_api_is_not_taken_for_ours(dev: Dev) -> None:
+def test_a_folder_of_the_user_called_api_is_not_mistaken_for_ours(dev: Dev) -> None:
     package = dev.folder / "api"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -157,7 +157,7 @@ def test_functions_take_calls_when_the_stack_is_ready(dev: Dev) -> None:
     assert not is_alive(functions)
 
 
-def test_functions_that_do_not_load_hinder_nobody_and_it_is_said(dev: Dev) -> None:
+def test_functions_that_do_not_load_hinder_nobody_and_it_is_logged(dev: Dev) -> None:
     dev.start_ready("--functions", "nowhere:service")
     assert "functions exited with code 1" in dev.errors
     assert "no module 'nowhere'" in (dev.state / "logs" / "functions.log").read_text()

@@ -31,7 +31,7 @@ def refusal(folder: Path, *arguments: str, **environment: str) -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+def test_a_port_that_is_in_use_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         (line,) = refusal(tmp_path, "--port", str(port))
@@ -79,7 +79,7 @@ def test_a_missing_temporal_binary_is_named_with_the_command_that_brings_it(tmp_
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_part_that_keeps_crashing_is_named_with_its_last_words(tmp_path: Path) -> None:
+def test_a_part_that_keeps_crashing_is_named_with_its_last_log_lines(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "--port", "0", STANDIN_WORKERS_CRASH="1")
     assert sum("workers exited with code 1" in line for line in lines) == 5
     assert "The process workers does not come up" in lines[5]
@@ -100,7 +100,7 @@ def test_a_stack_that_never_gets_ready_says_what_is_missing(tmp_path: Path) -> N
     assert lines[0].endswith("temporal.log")
 
 
-def test_a_store_that_cannot_be_opened_is_said_in_its_own_words(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_opened_is_reported_in_its_own_text(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "--port", "0", STANDIN_API_REFUSES="no such database: perdure")
     assert "process api cannot work as it is set up" in lines[0]
     assert lines[-1] == "error: no such database: perdure"

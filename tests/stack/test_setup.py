@@ -72,7 +72,7 @@ def test_a_chosen_python_that_does_not_fit_is_refused(machine: Machine) -> None:
     assert_refused(done, "PYTHON=old is no Python 3.11, 3.12 or 3.13")
 
 
-def test_a_python_that_fits_is_taken_before_an_older_one(machine: Machine) -> None:
+def test_a_python_that_fits_is_used_before_an_older_one(machine: Machine) -> None:
     machine.install("python3.13", "exit 127")  # a shim of a version manager, without the version
     machine.install(
         "python3.12", f'echo "$0 $@" >> "{machine.folder}/asked"; exec "{sys.executable}" "$@"'

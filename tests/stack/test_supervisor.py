@@ -69,7 +69,7 @@ STUBBORN = (
 )
 
 
-async def test_a_child_that_keeps_dying_is_started_again_and_each_death_is_said(
+async def test_a_child_that_keeps_dying_is_started_again_and_each_death_is_logged(
     stage: Stage,
 ) -> None:
     stage.supervise("moth", "raise SystemExit(3)")

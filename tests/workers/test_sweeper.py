@@ -99,7 +99,7 @@ async def _age(stage: Stage, milliseconds: int) -> None:
     await stage.alter(deliveries, created_at=past)
 
 
-async def test_a_wish_whose_nudge_was_lost_is_nudged_again(
+async def test_a_request_whose_signal_was_lost_is_signalled_again(
     stage: Stage, engine: Engine, sweeper: Sweeper
 ) -> None:
     ref = await stage.run()
@@ -110,7 +110,7 @@ async def test_a_wish_whose_nudge_was_lost_is_nudged_again(
     assert engine.requests == [("start run", ref.run_id)]
 
 
-async def test_a_wish_to_a_run_that_was_begun_is_nudged_again(
+async def test_a_request_to_a_run_that_was_begun_is_signalled_again(
     stage: Stage, engine: Engine, sweeper: Sweeper
 ) -> None:
     ref = await stage.finished()
@@ -120,7 +120,7 @@ async def test_a_wish_to_a_run_that_was_begun_is_nudged_again(
     assert engine.requests == [("nudge run", ref.run_id)]
 
 
-async def test_a_run_that_the_engine_is_slow_with_is_not_nudged_at_each_sweep(
+async def test_a_run_that_the_engine_is_slow_with_is_not_signalled_at_each_sweep(
     stage: Stage, engine: Engine, sweeper: Sweeper
 ) -> None:
     refs = [await stage.run() for _ in range(20)]
@@ -133,7 +133,7 @@ async def test_a_run_that_the_engine_is_slow_with_is_not_nudged_at_each_sweep(
     assert sorted(engine.requests) == sorted(("start run", ref.run_id) for ref in refs)
 
 
-async def test_a_delivery_nobody_drives_is_started_and_never_nudged(
+async def test_a_delivery_nobody_drives_is_started_and_never_signalled(
     stage: Stage, engine: Engine, sweeper: Sweeper
 ) -> None:
     """A handler may be away for a day; a signal at each sweep would fill the history by then."""

@@ -59,7 +59,7 @@ async def test_what_nobody_decides_in_time_is_denied_and_the_run_goes_on(
     assert len(engine.requests) == 2, "once"
 
 
-async def test_a_decision_whose_nudge_was_lost_is_told_by_a_sweep(
+async def test_a_decision_whose_signal_was_lost_is_reported_by_a_sweep(
     stage: Stage, engine: Engine, sweeper: Sweeper
 ) -> None:
     await stage.register("pay", config=MARKED)

@@ -23,7 +23,7 @@ def sweeper(stage: Stage, engine: Engine) -> Sweeper:
     return RecordedSweeper(stage, engine)
 
 
-async def test_an_overdue_run_ends_its_workflow_and_its_handler_are_told(
+async def test_an_overdue_run_ends_its_workflow_and_its_handler_are_notified(
     stage: Stage, engine: Engine, sweeper: Sweeper
 ) -> None:
     await stage.register("announce", "query")

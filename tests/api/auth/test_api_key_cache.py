@@ -16,7 +16,7 @@ async def me(client: httpx2.AsyncClient, authorization: str | None) -> httpx2.Re
 
 
 @pytest.mark.parametrize("manner", ["Bearer {}", "bearer {}", "BEARER   {}", "{}"])
-async def test_a_key_is_taken_in_every_usual_manner(
+async def test_a_key_is_accepted_in_every_usual_form(
     client: httpx2.AsyncClient, cluster: str, key: str, manner: str
 ) -> None:
     response = await me(client, manner.format(key))
@@ -70,9 +70,7 @@ async def test_a_foreign_run_looks_exactly_like_an_unknown_one(
         assert answers[0].text.replace("their-run", "?") == answers[1].text.replace("nobodys", "?")
 
 
-async def test_the_key_is_looked_at_before_the_body(
-    client: httpx2.AsyncClient, cluster: str
-) -> None:
+async def test_the_key_is_checked_before_the_body(client: httpx2.AsyncClient, cluster: str) -> None:
     response = await client.post(
         f"/clusters/{cluster}/runs", content=b"{", headers={"Authorization": "Bearer sk_wrong"}
     )

@@ -25,7 +25,7 @@ async def entries(client: httpx2.AsyncClient, cluster: str, **query: Any) -> lis
     return found
 
 
-async def test_a_change_is_noted_with_who_where_and_how_it_ended(
+async def test_a_change_is_recorded_with_who_where_and_how_it_ended(
     client: httpx2.AsyncClient, cluster: str
 ) -> None:
     await client.post(f"/clusters/{cluster}/runs", json={"initialPrompt": "[]", "id": "one-run"})
@@ -47,7 +47,7 @@ async def test_a_change_is_noted_with_who_where_and_how_it_ended(
     assert [one["id"] for one in [*first.json()["items"], *rest]] == [one["id"] for one in noted]
 
 
-async def test_every_mutating_operation_is_noted_allowed_or_refused(
+async def test_every_mutating_operation_is_recorded_allowed_or_refused(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str
 ) -> None:
     keys = {

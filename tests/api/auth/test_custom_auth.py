@@ -329,7 +329,7 @@ async def test_without_the_function_a_token_is_refused_with_what_to_do(
     assert "no function worker offers default.handleCustomAuth" in said.reason
 
 
-async def test_when_nobody_answers_in_time_that_is_said_and_the_call_is_gone(
+async def test_when_nobody_answers_in_time_that_is_reported_and_the_call_is_gone(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str
 ) -> None:
     await register(client)

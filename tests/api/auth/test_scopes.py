@@ -61,7 +61,7 @@ async def test_a_refusal_names_the_scope_that_is_needed(
     assert "`admin` or `client`" in body.json()["detail"]
 
 
-async def test_in_the_inferable_manner_a_refusal_is_a_401(
+async def test_in_inferable_mode_a_refusal_is_a_401(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str
 ) -> None:
     key = await key_with(services, cluster, Scope.MACHINE)

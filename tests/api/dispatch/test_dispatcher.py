@@ -67,7 +67,7 @@ class Store:
         pytest.param(GATHER, 3 * GATHER, 4, id="though each takes longer to write than is waited"),
     ],
 )
-async def test_what_is_there_at_once_is_handed_out_at_once(
+async def test_what_is_there_at_once_is_leased_at_once(
     gather: float, seconds: float, handed_out: int
 ) -> None:
     queue = Queue()

@@ -29,7 +29,7 @@ async def test_a_dead_machine_counts_as_gone_at_once(
     assert (await _report_lost(client, cluster, "unknown")).status_code == 404
 
 
-async def test_what_it_had_is_taken_from_it_and_told_to_temporal_when_that_is_there(
+async def test_what_it_had_is_released_and_reported_to_temporal_when_that_is_there(
     client: httpx2.AsyncClient, cluster: str, stage: Stage
 ) -> None:
     """Temporal is away here: whoever reported it is told to do so again."""

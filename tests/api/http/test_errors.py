@@ -102,7 +102,7 @@ async def fields_of(client: httpx2.AsyncClient, path: str, body: Any) -> dict[st
         ("away", 503, "unavailable", []),
     ],
 )
-async def test_every_foreseen_error_has_its_status_code_and_words(
+async def test_every_foreseen_error_has_its_status_code_and_message(
     client: httpx2.AsyncClient, name: str, status: int, code: str, pointers: list[str]
 ) -> None:
     response = await client.get(f"/raise/{name}")
@@ -114,7 +114,7 @@ async def test_every_foreseen_error_has_its_status_code_and_words(
 
 
 @pytest.mark.parametrize("name", ["bare", "bug"])
-async def test_an_unforeseen_error_tells_nothing_of_itself(
+async def test_an_unforeseen_error_reveals_nothing_of_itself(
     client: httpx2.AsyncClient, name: str
 ) -> None:
     response = await client.get(f"/raise/{name}")

@@ -121,7 +121,7 @@ async def test_whatever_stands_for_a_cursor_is_a_place_in_the_list_or_refused(
     assert not wrong, "\n".join(wrong)
 
 
-async def test_a_number_has_bounds_and_those_are_taken(
+async def test_a_number_has_bounds_and_those_are_accepted(
     client: httpx2.AsyncClient, ours: Tenant
 ) -> None:
     wrong: list[str] = []
@@ -214,7 +214,7 @@ async def test_a_cursor_opens_no_other_cluster(
     assert not found, "\n".join(found)
 
 
-async def test_more_mistakes_than_can_be_told_are_said_to_be_too_many(
+async def test_more_mistakes_than_can_be_reported_are_reported_as_too_many(
     client: httpx2.AsyncClient, ours: Tenant
 ) -> None:
     create = OPERATIONS["create_run"].address(**ours.ids)

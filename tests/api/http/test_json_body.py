@@ -68,7 +68,7 @@ async def in_chunks(body: bytes, size: int = 100) -> AsyncIterator[bytes]:
         yield body[start : start + size]
 
 
-async def test_a_json_object_is_taken(client: httpx2.AsyncClient) -> None:
+async def test_a_json_object_is_accepted(client: httpx2.AsyncClient) -> None:
     response = await post(
         client, '{"a": "é\U0001f600", "b": 1e300, "c": "\\ud83d\\ude00"}'.encode()
     )
@@ -78,7 +78,7 @@ async def test_a_json_object_is_taken(client: httpx2.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "kind", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/ld+json"]
 )
-async def test_every_spelling_of_json_is_taken(client: httpx2.AsyncClient, kind: str) -> None:
+async def test_every_spelling_of_json_is_accepted(client: httpx2.AsyncClient, kind: str) -> None:
     assert (await post(client, b"{}", Content_Type=kind)).status_code == 200
 
 
@@ -186,7 +186,7 @@ async def test_a_body_over_the_limit_is_refused_with_the_limit(client: httpx2.As
         assert "1,000 bytes" in response.json()["detail"]
 
 
-async def test_a_client_that_sends_too_much_hears_so_over_a_real_connection() -> None:
+async def test_a_client_that_sends_too_much_gets_that_answer_over_a_real_connection() -> None:
     async with (
         serving(make_app(), asyncio.Event()) as (url, _),
         httpx2.AsyncClient(base_url=url) as client,

@@ -149,7 +149,7 @@ async def test_a_wrong_decision_names_the_field_and_decides_nothing(
     assert (await stage.call_row(call_id))["status"] == "interrupted"
 
 
-async def test_arguments_are_not_taken_unchecked(
+async def test_arguments_are_not_accepted_unchecked(
     client: httpx2.AsyncClient, calls: str, stage: Stage
 ) -> None:
     _, call_id = await _called(stage, marked=True)
@@ -207,7 +207,7 @@ async def test_another_clusters_calls_are_unknown(
     assert (await client.get(f"/clusters/{cluster}/approvals")).json()["items"] == []
 
 
-async def test_the_inferable_manner_knows_approvals(
+async def test_inferable_mode_knows_approvals(
     theirs: httpx2.AsyncClient, calls: str, runs: str, stage: Stage
 ) -> None:
     ref, call_id = await _called(stage)

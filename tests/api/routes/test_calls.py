@@ -241,7 +241,7 @@ async def test_an_unknown_call_is_not_there(
 # -- cancelled -------------------------------------------------------------------------------------
 
 
-async def test_a_cancelled_call_is_told_to_its_machine_and_its_result_refused(
+async def test_a_cancelled_call_is_reported_to_its_worker_and_its_result_refused(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str, calls: str
 ) -> None:
     call = await _create(client, calls)
@@ -326,7 +326,7 @@ async def test_a_blob_comes_back_as_an_attachment_that_nobody_sniffs(
     ],
     ids=["not base64", "cut", "size", "svg", "html", "hex", "no name", "large"],
 )
-async def test_a_blob_that_cannot_be_kept_is_refused_at_its_field(
+async def test_a_blob_that_cannot_be_stored_is_refused_at_its_field(
     client: httpx2.AsyncClient,
     services: ApiServices,
     cluster: str,
@@ -342,7 +342,7 @@ async def test_a_blob_that_cannot_be_kept_is_refused_at_its_field(
     assert (response.status_code, response.json()["errors"][0]["pointer"]) == (status, pointer)
 
 
-async def test_a_blob_of_the_largest_size_is_taken(
+async def test_a_blob_of_the_largest_size_is_accepted(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str, calls: str
 ) -> None:
     call = await _create(client, calls)

@@ -274,7 +274,7 @@ async def test_a_cancelled_call_stops_its_function_and_ends_its_workflow(full: F
         await client.get_workflow_handle(f"run/{full.cluster}/{made['runId']}").result()
 
 
-async def test_a_hand_out_that_died_with_its_replica_is_made_by_another_machine(full: Full) -> None:
+async def test_a_lease_that_died_with_its_replica_is_made_by_another_machine(full: Full) -> None:
     """The API wrote it down and went: nobody knows of it, and the function's timeout is an hour."""
     silent = {"x-machine-id": "m1", "x-machine-sdk-version": "0.30.61"}
     registered = await full.clients[0].post(

@@ -177,7 +177,7 @@ async def test_only_a_proxy_that_is_trusted_is_believed_about_addresses(
     assert [machine["ip"] for machine in listed.json()["items"]] == ["6.6.6.6"]
 
 
-async def test_a_note_on_a_function_is_kept(client: Client, cluster: str) -> None:
+async def test_a_note_on_a_function_is_stored(client: Client, cluster: str) -> None:
     path = f"/clusters/{cluster}/sales/query/metadata"
     assert (await client.get(path)).status_code == 404
     assert (await client.put(path, json={"additionalContext": "In cents."})).status_code == 204

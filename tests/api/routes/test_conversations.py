@@ -127,7 +127,7 @@ async def test_refusals_say_what_is_wrong(client: httpx2.AsyncClient, done: str,
 # -- feedback --------------------------------------------------------------------------------------
 
 
-async def test_feedback_is_shown_on_the_run_and_the_last_word_counts(
+async def test_feedback_is_shown_on_the_run_and_the_last_one_counts(
     client: httpx2.AsyncClient, done: str
 ) -> None:
     for body, expected in (
@@ -211,7 +211,7 @@ async def test_the_id_of_a_deleted_run_is_free(client: httpx2.AsyncClient, runs:
 # -- timeline --------------------------------------------------------------------------------------
 
 
-async def test_a_timeline_tells_everything_once_and_in_order(
+async def test_a_timeline_shows_everything_once_and_in_order(
     client: httpx2.AsyncClient, runs: str, new_run: NewRun, stage: Stage
 ) -> None:
     """Page by page as the run goes on; what the pages are about adds up to the whole run."""
@@ -255,7 +255,7 @@ async def test_a_long_result_is_left_out_of_a_timeline(
     assert (call["result"], call["resultSize"]) == (None, 20_002)
 
 
-async def test_a_timeline_tells_why_a_call_is_made(
+async def test_a_timeline_shows_why_a_call_is_made(
     client: httpx2.AsyncClient, runs: str, new_run: NewRun, stage: Stage
 ) -> None:
     await stage.register("query")
@@ -280,7 +280,7 @@ async def test_a_timeline_waits_for_news_and_no_longer(
     assert (in_vain["activity"], in_vain["version"]) == ([], 2)
 
 
-async def test_a_timeline_tells_of_an_edit(client: httpx2.AsyncClient, done: str) -> None:
+async def test_a_timeline_shows_an_edit(client: httpx2.AsyncClient, done: str) -> None:
     seen = (await client.get(f"{done}/timeline")).json()["version"]
     message_id = await _first_id(client, done)
     await client.put(f"{done}/messages/{message_id}", json={"message": "good evening"})

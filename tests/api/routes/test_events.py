@@ -78,7 +78,7 @@ async def test_pages_of_events_are_gapless(
     assert (nothing["items"], nothing["version"]) == ([], 4)
 
 
-async def test_a_stream_tells_events_as_they_happen_and_ends_with_the_turn(
+async def test_a_stream_streams_events_as_they_happen_and_ends_with_the_turn(
     client: httpx2.AsyncClient,
     cluster: str,
     real: httpx2.AsyncClient,

@@ -36,7 +36,7 @@ async def described(client: httpx2.AsyncClient, cluster: str) -> dict[str, dict[
     return {f["name"]: f for service in page["items"] for f in service["functions"]}
 
 
-async def test_an_empty_registration_tells_the_cluster(
+async def test_an_empty_registration_names_the_cluster(
     client: httpx2.AsyncClient, cluster: str
 ) -> None:
     response = await client.post("/machines", json={}, headers=ME)
@@ -190,7 +190,7 @@ async def test_an_unknown_call_is_a_404(
     ],
     ids=lambda case: str(case)[:60],
 )
-async def test_a_result_is_taken_or_refused_by_its_form(
+async def test_a_result_is_accepted_or_rejected_by_its_form(
     client: httpx2.AsyncClient, calls: str, body: bytes, status: int
 ) -> None:
     response = await client.post(

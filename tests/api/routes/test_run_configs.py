@@ -43,7 +43,7 @@ async def _prompt(services: ApiServices, cluster: str, response: httpx2.Response
     return str(object_from_json(message.data)["message"])
 
 
-async def test_a_configuration_is_shown_as_it_was_kept(
+async def test_a_configuration_is_shown_as_it_was_stored(
     client: httpx2.AsyncClient, growth: str, cluster: str
 ) -> None:
     shown = (await client.get(growth)).json()
@@ -119,7 +119,7 @@ async def test_the_best_fitting_is_found_first(
     ],
     ids=str,
 )
-async def test_what_cannot_work_is_refused_when_it_is_kept(
+async def test_what_cannot_work_is_refused_when_it_is_stored(
     client: httpx2.AsyncClient, configs: str, changes: dict[str, Any], pointer: str, code: str
 ) -> None:
     response = await client.post(configs, json={**_GROWTH, **changes})

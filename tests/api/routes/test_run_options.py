@@ -92,7 +92,7 @@ async def test_an_option_that_cannot_be_is_refused_at_its_field(
         "anthropic/claude-opus-5-5",
     ],
 )
-async def test_old_ids_new_ids_and_ids_with_a_provider_are_taken(
+async def test_old_ids_new_ids_and_ids_with_a_provider_are_accepted(
     client: httpx2.AsyncClient, runs: str, new_run: NewRun, model: str
 ) -> None:
     shown = (await client.get(f"{runs}/{await new_run(model=model)}")).json()

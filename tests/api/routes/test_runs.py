@@ -18,7 +18,7 @@ def runs(cluster: str) -> str:
     return f"/clusters/{cluster}/runs"
 
 
-async def test_an_accepted_run_is_kept_although_temporal_is_away(
+async def test_an_accepted_run_is_stored_although_temporal_is_away(
     client: httpx2.AsyncClient, runs: str
 ) -> None:
     body = {

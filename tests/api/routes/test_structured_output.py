@@ -53,7 +53,7 @@ async def test_the_model_is_offered_no_function_and_no_list_shows_the_run(
     assert (await client.get(f"{runs}/{ref.run_id}")).json()["result"] == 8
 
 
-async def test_a_value_that_never_fits_is_an_error_in_words(
+async def test_a_value_that_never_fits_is_an_error_with_a_message(
     client: httpx2.AsyncClient, services: ApiServices, cluster: str
 ) -> None:
     stage = Stage(services.store, cluster)

@@ -83,7 +83,7 @@ async def test_another_clusters_secret_looks_like_none(
     assert len(await services.store.webhook_secrets.valid(foreign)) == 1
 
 
-async def test_a_run_without_a_secret_is_told_how_to_make_one(
+async def test_a_run_without_a_secret_is_answered_how_to_make_one(
     client: httpx2.AsyncClient, runs: str
 ) -> None:
     body = {"initialPrompt": "[]", "onStatusChange": {"webhook": {"url": URL}}}
@@ -133,7 +133,7 @@ async def test_targets_that_make_no_sense_are_refused(
     assert response.json()["errors"][0]["pointer"].startswith("/onStatusChange")
 
 
-async def test_a_run_says_who_is_told_of_what(
+async def test_a_run_shows_who_is_notified_of_what(
     client: httpx2.AsyncClient, runs: str, secrets: str, new_run: NewRun
 ) -> None:
     await _secret(client, secrets)
@@ -150,7 +150,7 @@ async def _cancelled(client: httpx2.AsyncClient, runs: str, new_run: NewRun) -> 
     return f"{runs}/{run_id}/deliveries"
 
 
-async def test_deliveries_can_be_looked_at_and_sent_again(
+async def test_deliveries_can_be_read_and_sent_again(
     client: httpx2.AsyncClient,
     services: ApiServices,
     runs: str,

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(90)
 
 
 @pytest.mark.parametrize("ending", ["", "/"], ids=["address", "address with a slash"])
-def test_a_run_over_two_services_is_done_and_tells_its_messages(
+def test_a_run_over_two_services_is_done_and_lists_its_messages(
     client: Client, ending: str
 ) -> None:
     found = client.result_of("two_services", ending)
@@ -73,7 +73,7 @@ def test_whatever_a_function_returns_or_throws_reaches_the_run(client: Client) -
     assert found["tries"] == 1, "what raised is not tried again for retries on stall"
 
 
-def test_a_function_asks_for_an_approval_and_is_handed_out_again_for_a_yes(client: Client) -> None:
+def test_a_function_asks_for_an_approval_and_is_leased_again_for_a_yes(client: Client) -> None:
     found = client.result_of("approval")
 
     assert found["paused"] == "still open", "a run that is paused has not ended"
@@ -104,7 +104,9 @@ def test_a_forgotten_service_is_registered_again(client: Client) -> None:
     assert (found["times"], found["gone"]) == (2, 1)
 
 
-def test_a_handler_function_is_told_of_every_transition_in_their_statuses(client: Client) -> None:
+def test_a_handler_function_is_notified_of_every_transition_in_their_statuses(
+    client: Client,
+) -> None:
     found = client.result_of("handlers")
 
     for name in ("done", "failed", "cancelled"):
@@ -145,14 +147,14 @@ def test_a_refusal_says_what_was_wrong(client: Client) -> None:
     assert found["timeout"] == "undefined"
 
 
-def test_a_result_that_is_posted_twice_is_answered_and_not_taken(client: Client) -> None:
+def test_a_result_that_is_posted_twice_is_answered_and_not_accepted(client: Client) -> None:
     found = client.result_of("posted_twice")
 
     assert (found["again"], found["body"]) == (204, "")
     assert (found["status"], found["finished"], found["superseded"]) == ("done", 1, True)
 
 
-def test_a_blob_is_kept_for_people_and_not_told_to_the_model(client: Client) -> None:
+def test_a_blob_is_stored_for_people_and_not_shown_to_the_model(client: Client) -> None:
     found = client.result_of("blobs")
 
     assert (found["status"], found["told"]) == ("done", {"n": 1})

@@ -70,7 +70,7 @@ def test_healthy_runs_break_no_rule(healthy: Evidence) -> None:
     assert {line["kind"] for line in healthy.diary} == {"begun", "ended", "told"}
 
 
-def test_wishes_that_came_true_break_no_rule(healthy: Evidence) -> None:
+def test_requests_that_were_carried_out_break_no_rule(healthy: Evidence) -> None:
     _acknowledged_request(healthy, SENT)
     read = healthy.requests
     _acknowledged_request(healthy, APPROVED)["approved"] = True
@@ -78,7 +78,7 @@ def test_wishes_that_came_true_break_no_rule(healthy: Evidence) -> None:
     assert check(healthy) == []
 
 
-def test_a_call_of_which_nothing_was_heard_may_begin_again(healthy: Evidence) -> None:
+def test_a_call_with_no_sign_of_life_may_begin_again(healthy: Evidence) -> None:
     _a_function_runs_again_for_no_reason(healthy)
     healthy.diary[-1]["at"] += HEARTBEAT_TIMEOUT * 1000
     assert check(healthy) == []

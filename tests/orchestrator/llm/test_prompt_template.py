@@ -33,7 +33,7 @@ def test_any_text_can_be_a_template(template: str, inputs: dict[str, str]) -> No
         assert filled == template
 
 
-def test_an_input_is_never_looked_at_again() -> None:
+def test_an_input_is_never_read_again() -> None:
     filled = fill("{{a}} and {{b}}", {"a": "{{b}}", "b": "secret"})
     assert filled == "{{b}} and secret"
 

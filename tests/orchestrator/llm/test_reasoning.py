@@ -101,7 +101,7 @@ def test_a_schema_that_has_no_room_for_it_stays_as_it_is(schema: dict[str, JsonV
     assert with_reason_parameter(Tool("f", "", schema)).schema == schema
 
 
-def test_it_is_taken_out_before_anybody_looks_at_the_input() -> None:
+def test_it_is_removed_before_anybody_reads_the_input() -> None:
     plan = _read(ToolCall("t1", "sales_query", {REASON_PARAMETER: "To see.", "sql": "select 1"}))
     (call,) = plan.calls
     assert call.tool_call == ToolCall("t1", "sales_query", {"sql": "select 1"}, "To see.")
@@ -114,7 +114,7 @@ def test_a_call_without_it_is_as_good() -> None:
 
 
 @pytest.mark.parametrize("odd", [None, 7, ["because"], {}])
-def test_reasons_that_are_no_text_are_taken_out_and_dropped(odd: JsonValue) -> None:
+def test_reasons_that_are_no_text_are_removed_and_dropped(odd: JsonValue) -> None:
     (call,) = _read(ToolCall("t1", "sales_query", {REASON_PARAMETER: odd, "sql": ""})).calls
     assert call.tool_call == ToolCall("t1", "sales_query", {"sql": ""})
 
@@ -159,7 +159,7 @@ def test_a_tool_that_is_answered_at_once_is_no_call() -> None:
     assert plan.output.answered
 
 
-def test_an_unknown_function_is_told_some_of_the_names_not_thousands() -> None:
+def test_an_unknown_function_is_answered_with_some_of_the_names_not_thousands() -> None:
     many = {f"s_{n:04}": replace(QUERY, tool=Tool(f"s_{n:04}", "", {})) for n in range(3_000)}
     plan = parse_reply(
         ModelResponse("", StopReason.CALLS, (ToolCall("t1", "nothing", {}),)),
@@ -178,7 +178,7 @@ def test_the_search_is_offered_only_where_there_is_something_to_find() -> None:
     assert SEARCH_TOOL not in [tool.name for tool in own_tools({}, wants_schema=False)]
 
 
-def test_the_clusters_context_stands_between_our_words_and_the_runs() -> None:
+def test_the_clusters_context_stands_between_our_prompt_and_the_runs() -> None:
     prompt = system_prompt("Be brief.", wants_schema=False, cluster_context="We sell {boats}.")
     assert prompt.endswith("\n\nWe sell {boats}.\n\nBe brief.")
     assert "boats" not in system_prompt("Be brief.", wants_schema=False)

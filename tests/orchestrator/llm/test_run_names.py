@@ -33,5 +33,5 @@ def test_the_first_words_are_a_name(prompt: str, name: str) -> None:
         (' \n""\n', None),
     ],
 )
-def test_a_name_is_found_in_what_the_model_said(said: str, name: str | None) -> None:
+def test_a_name_is_found_in_the_models_reply(said: str, name: str | None) -> None:
     assert parse_name(said) == name

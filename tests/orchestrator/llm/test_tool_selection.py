@@ -85,7 +85,7 @@ def _names(offer: ToolSelection) -> list[str]:
     return [function.tool.name for function in offer.functions]
 
 
-def test_where_all_fit_all_are_offered_and_nothing_is_kept() -> None:
+def test_where_all_fit_all_are_offered_and_nothing_is_added() -> None:
     played = Played()
     played.says("anything")
     offer = played.step(MANY[:MAX_TOOLS])
@@ -93,7 +93,7 @@ def test_where_all_fit_all_are_offered_and_nothing_is_kept() -> None:
     assert "offered" not in json.dumps(played.entries[-1].data)
 
 
-def test_of_too_many_the_best_matches_for_the_words_are_offered() -> None:
+def test_of_too_many_the_best_matches_for_the_prompt_are_offered() -> None:
     played = Played()
     played.says("Send the customer an invoice for the parcel.")
     offer = played.step(MANY)

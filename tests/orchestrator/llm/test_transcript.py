@@ -123,7 +123,7 @@ def test_what_was_sent_to_the_model_once_is_sent_again_unchanged(history: Histor
 
 
 @given(history=histories())
-def test_each_word_is_said_once_and_behind_the_reply_that_did_not_see_it(history: History) -> None:
+def test_each_word_is_shown_once_and_behind_the_reply_that_did_not_see_it(history: History) -> None:
     conversation = turns(history.entries)
     replies = [entry for entry in history.entries if entry.type is MessageType.AGENT]
     for entry in history.entries:
@@ -140,7 +140,7 @@ def test_each_word_is_said_once_and_behind_the_reply_that_did_not_see_it(history
 
 
 @given(history=histories(), data=st.data())
-def test_a_conversation_kept_and_added_to_is_the_one_read_anew(
+def test_a_conversation_cached_and_extended_is_the_one_read_anew(
     history: History, data: st.DataObject
 ) -> None:
     kept = Conversation()

@@ -124,7 +124,7 @@ def looking(stage: Stage, folder: Path | None, queue: Queue, scope: str = SCOPE)
 @pytest.mark.parametrize(
     ("process", "delay"), [(1, 0.05), (2, 0.05), (5, 8.0)], indirect=["process"]
 )
-async def test_a_killed_process_leaves_word_and_a_living_one_keeps_its_own(
+async def test_a_killed_process_leaves_a_record_and_a_living_one_keeps_its_own(
     stage: Stage, folder: Path, queue: Queue, process: subprocess.Popen[bytes], delay: float
 ) -> None:
     lost = looking(stage, folder, queue)
@@ -186,7 +186,7 @@ def test_places_are_used_again_but_not_at_once(folder: Path) -> None:
         assert b"199" in [task.token for task in dead.tasks]
 
 
-def test_without_a_folder_or_the_right_to_it_nothing_is_noted_and_work_goes_on(
+def test_without_a_folder_or_the_right_to_it_nothing_is_recorded_and_work_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
@@ -208,7 +208,7 @@ async def _given(stage: Stage, token: bytes = b"token") -> CallRef:
     return CallRef(ref, order.call_id)
 
 
-async def test_a_call_that_was_handed_to_nobody_is_offered_again(
+async def test_a_call_that_was_leased_to_nobody_is_offered_again(
     stage: Stage, folder: Path, queue: Queue
 ) -> None:
     await stage.register("query")
@@ -219,7 +219,7 @@ async def test_a_call_that_was_handed_to_nobody_is_offered_again(
     assert queue.failed == [(b"token", NOT_DELIVERED, 0.05)]
 
 
-async def test_a_hand_out_that_its_machine_never_heard_of_is_taken_back(
+async def test_a_lease_that_its_machine_never_received_is_withdrawn(
     stage: Stage, folder: Path, queue: Queue
 ) -> None:
     ticket = await _given(stage)
@@ -243,7 +243,7 @@ async def test_a_call_that_a_machine_works_on_stays_with_it(
     assert (await stage.call_row(ticket.call_id))["status"] == "running"
 
 
-async def test_a_result_that_was_kept_and_not_passed_on_is_passed_on(
+async def test_a_result_that_was_stored_and_not_passed_on_is_passed_on(
     stage: Stage, folder: Path, queue: Queue
 ) -> None:
     ticket = await _given(stage)
@@ -262,7 +262,7 @@ async def test_what_was_deleted_is_let_go(stage: Stage, folder: Path, queue: Que
     assert journals(folder, SCOPE) == []
 
 
-async def test_a_dead_machines_calls_are_taken_from_it_and_its_attempt_counts(stage: Stage) -> None:
+async def test_a_dead_machines_calls_are_released_and_its_attempt_counts(stage: Stage) -> None:
     ticket = await _given(stage, b"its token")
     await stage.acknowledge(ticket.call_id)
     lost = stage.store.lost_leases

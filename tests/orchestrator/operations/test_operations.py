@@ -106,7 +106,7 @@ async def office(store: Store) -> Office:
 # -- runs ------------------------------------------------------------------------------------------
 
 
-async def test_a_run_is_told_to_the_engine_once_however_often_it_is_sent(office: Office) -> None:
+async def test_a_run_is_sent_to_the_engine_once_however_often_it_is_sent(office: Office) -> None:
     first = await office.create(id="chosen")
     assert await office.create(id="chosen") == first
     assert await office.requests() == ["start"]
@@ -220,7 +220,7 @@ async def test_a_handler_must_be_registered_and_may_be_private(office: Office) -
 # -- wishes ----------------------------------------------------------------------------------------
 
 
-async def test_a_message_nudges_its_run_once(office: Office) -> None:
+async def test_a_message_signals_its_run_once(office: Office) -> None:
     ref = await office.create()
     message = CreateMessage(message="hi", id="chosen")
     first, is_new = await office.operations.add_message(ref, message)
@@ -229,7 +229,7 @@ async def test_a_message_nudges_its_run_once(office: Office) -> None:
     assert await office.requests() == ["start", "nudge"]
 
 
-async def test_a_cancel_nudges_the_run_and_tells_its_handler(office: Office) -> None:
+async def test_a_cancel_signals_the_run_and_notifies_its_handler(office: Office) -> None:
     await office.register("sales", {"name": "announce", "config": {"handler": True}})
     target = {"function": {"service": "sales", "function": "announce"}}
     ref = await office.create(onStatusChange=target)
@@ -238,7 +238,7 @@ async def test_a_cancel_nudges_the_run_and_tells_its_handler(office: Office) -> 
     assert sorted(await office.requests()) == ["deliver", "nudge", "start"]
 
 
-async def test_a_wish_that_was_refused_nudges_nobody(office: Office) -> None:
+async def test_a_request_that_was_refused_signals_nobody(office: Office) -> None:
     ref = await office.create(interactive=False)
     with pytest.raises(ConflictError):
         await office.operations.add_message(ref, CreateMessage(message="hi"))

@@ -92,7 +92,7 @@ def test_a_final_status_is_left_alone(now: LoopState) -> None:
 
 
 @given(now=situations)
-def test_a_paused_run_makes_what_calls_it_is_told_of_and_rests(now: LoopState) -> None:
+def test_a_paused_run_makes_what_calls_it_is_given_and_rests(now: LoopState) -> None:
     paused = replace(now, status=RunStatus.PAUSED)
     waits = CallFunctions(now.unanswered) if now.unanswered else Idle()
     assert next_action(paused) == (Cancel() if now.cancel_wanted else waits)
@@ -192,7 +192,7 @@ def test_a_result_that_is_right_ends_the_turn_even_when_it_is_null() -> None:
         assert next_action(replace(RUNNING, output=said, wants_schema=True)) == Finish(result)
 
 
-def test_wrong_results_are_sent_back_with_the_exact_errors_then_given_up() -> None:
+def test_wrong_results_are_sent_back_with_the_exact_errors_then_abandoned() -> None:
     said = ModelOutput(
         StopReason.CALLS, proposed=ProposedResult({}, ("/a: is missing", "/b: no integer"))
     )
@@ -215,7 +215,7 @@ def test_without_a_schema_a_model_that_says_nothing_fails_the_run() -> None:
     assert "empty" in step.reason
 
 
-def test_a_model_that_gives_up_ends_the_turn_with_its_reason() -> None:
+def test_a_model_that_abandons_ends_the_turn_with_its_reason() -> None:
     said = ModelOutput(StopReason.CALLS, gave_up="no such table", answered=True)
     step = next_action(replace(RUNNING, output=said, wants_schema=True))
     assert step == Finish(None, "The model gave up: no such table")

@@ -34,7 +34,7 @@ def test_what_the_clients_send_is_a_request() -> None:
 
 
 @given(json_values)
-def test_everything_else_is_refused_in_words(value: JsonValue) -> None:
+def test_everything_else_is_refused_with_a_message(value: JsonValue) -> None:
     words = read_request(value)
     assert isinstance(words, str)
     assert "interrupt of type" in words
@@ -61,11 +61,11 @@ def test_a_wrong_field_is_named(message: JsonValue, seconds: JsonValue) -> None:
         (999, "less than a second"),
     ],
 )
-def test_a_duration_is_said_in_two_units_at_most(milliseconds: int, words: str) -> None:
+def test_a_duration_is_given_in_two_units_at_most(milliseconds: int, words: str) -> None:
     assert format_duration(milliseconds) == words
 
 
-def test_the_model_is_told_how_it_ended() -> None:
+def test_the_model_is_informed_how_it_ended() -> None:
     assert denied_message(None) == "This call was denied by a person."
     assert denied_message("not now") == "This call was denied by a person: not now"
     assert (

@@ -22,7 +22,7 @@ JSON: st.SearchStrategy[JsonValue] = st.recursive(
 
 
 @pytest.mark.parametrize("path", ["$", "$.customerId", "$.items[*].id", "$['a b','c']", "$.a[1:3]"])
-def test_a_path_of_names_indices_slices_and_wildcards_is_taken(path: str) -> None:
+def test_a_path_of_names_indices_slices_and_wildcards_is_accepted(path: str) -> None:
     check_key_path(path)
 
 
@@ -48,7 +48,7 @@ def test_another_path_is_refused_with_the_reason(path: str, why: str) -> None:
 
 
 @given(st.text("$.[]*'\"?@()1a:,-\\ é", max_size=12).map("$".__add__))
-def test_whatever_is_written_is_taken_or_refused_in_words(path: str) -> None:
+def test_whatever_is_written_is_accepted_or_rejected_in_words(path: str) -> None:
     problem = _problem(path)
     if problem is None:
         cache_key(FUNCTION, path, {"a": [1, {"a": 1}]}, asker=NOBODY)
@@ -98,7 +98,7 @@ def test_a_path_that_selects_nothing_makes_no_two_calls_the_same() -> None:
 
 @example("{", "[")
 @given(JSON, JSON)
-def test_the_whole_input_tells_inputs_apart(one: JsonValue, two: JsonValue) -> None:
+def test_the_whole_input_distinguishes_inputs(one: JsonValue, two: JsonValue) -> None:
     first, second = (cache_key(FUNCTION, "$", value, asker=NOBODY) for value in (one, two))
     assert (first == second) == (_plain(one) == _plain(two))
 

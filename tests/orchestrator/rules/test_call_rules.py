@@ -54,7 +54,7 @@ def test_the_first_calls_of_a_function_are_made_and_the_others_refused(
     assert [call.id for call in made] == [f"t{n}" for n in first]
 
 
-def test_the_model_is_told_why_and_what_to_do() -> None:
+def test_the_model_is_notified_why_and_what_to_do() -> None:
     (refused,) = _read(["sales_query"] * 3, 2).answers
     assert refused.is_error
     assert refused.id == "t2"

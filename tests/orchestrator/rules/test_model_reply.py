@@ -186,7 +186,7 @@ def test_giving_up_needs_no_reason(value: JsonValue) -> None:
 
 
 @pytest.mark.parametrize(("text", "result"), [("7", 7), (" 7\n", 7), ("007", None), ("x", None)])
-def test_with_a_schema_text_that_is_json_is_taken_as_the_result(
+def test_with_a_schema_text_that_is_json_is_accepted_as_the_result(
     text: str, result: JsonValue
 ) -> None:
     offered = _read(ModelResponse(text, StopReason.END), _whole_number).output.proposed
@@ -213,7 +213,7 @@ def test_without_a_schema_text_stays_text() -> None:
 @pytest.mark.parametrize(
     "stop", [StopReason.LENGTH, StopReason.PAUSE, StopReason.REFUSAL, StopReason.CONTEXT]
 )
-def test_half_a_text_is_never_taken_as_the_result(stop: StopReason) -> None:
+def test_half_a_text_is_never_accepted_as_the_result(stop: StopReason) -> None:
     assert _read(ModelResponse("7", stop), _whole_number).output.proposed is None
 
 
@@ -223,7 +223,7 @@ def test_our_own_tools_are_offered_under_the_names_that_are_read() -> None:
     assert GIVE_UP_TOOL not in [tool.name for tool in own_tools({}, wants_schema=False)]
 
 
-def test_the_system_prompt_keeps_the_users_own_words_and_braces() -> None:
+def test_the_system_prompt_keeps_the_users_own_text_and_braces() -> None:
     prompt = system_prompt('Answer as {"a": 1}.', wants_schema=True)
     assert prompt.endswith('\n\nAnswer as {"a": 1}.')
     assert RESULT_TOOL in prompt

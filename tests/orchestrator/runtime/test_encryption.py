@@ -43,7 +43,7 @@ def test_nothing_opens_for_another_key_or_owner(box: FieldCipher, kept: bytes, o
         box.open(kept, owner)
 
 
-def test_what_was_kept_before_the_key_was_set_stays_readable() -> None:
+def test_what_was_stored_before_the_key_was_set_stays_readable() -> None:
     assert CIPHER.open(PLAIN_CIPHER.seal("secret", "a"), "a") == "secret"
 
 

@@ -72,7 +72,7 @@ SOUND: list[Any] = [
 
 
 @pytest.mark.parametrize("schema", SOUND, ids=str)
-def test_a_sound_schema_is_taken(schema: object) -> None:
+def test_a_sound_schema_is_accepted(schema: object) -> None:
     require_acceptable(schema, pointer="/resultSchema")
 
 
@@ -228,7 +228,7 @@ def test_a_missing_and_a_surplus_property_are_named() -> None:
     }
 
 
-def test_the_alternatives_that_failed_are_told() -> None:
+def test_the_alternatives_that_failed_are_reported() -> None:
     schema: dict[str, Any] = {
         "properties": {"n": {"anyOf": [{"type": "integer", "minimum": 3}, {"type": "null"}]}}
     }
@@ -333,7 +333,7 @@ def test_references_are_moved_and_look_alikes_are_left_alone() -> None:
     }
 
 
-def test_draft_seven_is_shown_in_the_words_of_today() -> None:
+def test_draft_seven_is_shown_in_the_keywords_of_2020_12() -> None:
     schema = {
         "$schema": SEVEN,
         "definitions": {"a": {"$id": "#name", "type": "string"}},

@@ -179,7 +179,7 @@ _OF_THE_FIRST_RELEASE = (
 )
 
 
-async def test_what_the_first_release_kept_is_kept(database_url: str) -> None:
+async def test_what_the_first_release_stored_is_still_there(database_url: str) -> None:
     database = await open_database(database_url)
     async with database.write() as write:
         await write.run_sync(

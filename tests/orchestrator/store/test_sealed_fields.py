@@ -56,14 +56,14 @@ async def test_a_function_gets_what_no_row_shows(sealing: Stage) -> None:
     assert "hush" not in await everything(sealing)
 
 
-async def test_without_the_key_it_is_kept_as_it_is(stage: Stage) -> None:
+async def test_without_the_key_it_is_stored_as_it_is(stage: Stage) -> None:
     await stage.run(**GIVEN)
     kept = await everything(stage)
     assert to_json(CONTEXT) in kept
     assert to_json(AUTH) in kept
 
 
-async def test_what_was_kept_before_the_key_was_set_stays_readable(sealing: Stage) -> None:
+async def test_what_was_stored_before_the_key_was_set_stays_readable(sealing: Stage) -> None:
     ref = await seen_with(sealing, NONE).run(**GIVEN)
     (order,) = await seen_with(sealing, BOX).called(ref)
     call = await sealing.lease(ref, order.call_id)

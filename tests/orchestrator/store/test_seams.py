@@ -93,7 +93,7 @@ async def test_a_call_that_was_lost_when_the_run_had_ended_waits_for_the_next_tu
     assert (await stage.call_row(order.call_id))["result_type"] is None
 
 
-async def test_a_reply_to_a_result_that_was_taken_back_does_not_count(stage: Stage) -> None:
+async def test_a_reply_to_a_result_that_was_withdrawn_does_not_count(stage: Stage) -> None:
     """The model was shown the result before Temporal refused it: its call is made again, then it is asked again."""
     await stage.register("query", config=FunctionConfig(retries=1))
     ref = await stage.run()
@@ -144,7 +144,7 @@ async def test_a_turn_that_begins_with_open_calls_is_under_way(stage: Stage) -> 
     )
 
 
-async def test_a_hand_out_that_is_taken_back_after_the_end_is_no_event(stage: Stage) -> None:
+async def test_a_lease_that_is_released_after_the_end_is_no_event(stage: Stage) -> None:
     await stage.register("query", heartbeats=False)
     ref = await stage.run()
     (order,) = await stage.called(ref)

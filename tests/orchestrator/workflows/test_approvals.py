@@ -47,7 +47,7 @@ async def test_an_approved_call_begins_while_another_is_at_work(play: Play) -> N
     assert commands(histories)[:6] == ["think", CALL, CALL, "look", CALL, "think"]
 
 
-async def test_an_activity_from_before_the_request_is_given_up(play: Play) -> None:
+async def test_an_activity_from_before_the_request_is_abandoned(play: Play) -> None:
     histories = await scenarios.approved_before_the_request_was_known(play)
     assert _activity_ids(histories) == ["pay", "pay:1"]
     asked = commands(histories)

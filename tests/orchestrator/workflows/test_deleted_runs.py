@@ -36,7 +36,7 @@ async def test_what_has_ended_or_never_was_need_not_be_ended(play: Play) -> None
     assert description.status is WorkflowExecutionStatus.COMPLETED
 
 
-async def test_a_temporal_that_is_away_is_said_to_be_away(play: Play) -> None:
+async def test_a_temporal_that_is_away_is_reported_as_away(play: Play) -> None:
     away = Temporal(Settings(temporal_address="127.0.0.1:1"))
     with pytest.raises(UnavailableError):
         await away.end_run(play.ref)

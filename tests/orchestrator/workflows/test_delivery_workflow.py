@@ -16,7 +16,7 @@ def _list_calls(play: Play) -> list[ListDueDeliveriesInput]:
     return [asked for asked in play.asked if isinstance(asked, ListDueDeliveriesInput)]
 
 
-async def test_transitions_are_told_one_after_the_other(play: Play) -> None:
+async def test_transitions_are_delivered_one_after_the_other(play: Play) -> None:
     histories = await scenarios.delivered_in_order(play)
     assert _delivered(play) == ["one", "two", "three"]
     assert commands(histories) == [
@@ -36,7 +36,7 @@ async def test_the_next_transition_waits_until_the_former_is_answered(play: Play
     assert _delivered(play) == ["one", "two"]
 
 
-async def test_a_delivery_that_is_given_up_is_reported_and_the_next_one_goes_out(
+async def test_a_delivery_that_is_abandoned_is_reported_and_the_next_one_goes_out(
     play: Play,
 ) -> None:
     await scenarios.a_dead_delivery(play)
@@ -70,6 +70,6 @@ async def test_many_transitions_continue_as_new_and_none_is_lost(play: Play) -> 
     assert _delivered(play) == [f"number {number}" for number in range(SUGGESTED_EVENTS // 4)]
 
 
-async def test_nothing_to_tell_is_one_question(play: Play) -> None:
+async def test_nothing_to_deliver_is_one_query(play: Play) -> None:
     await play.temporal.signal_delivery(play.ref)
     assert commands(await play.delivery_ended()) == ["next_deliveries"]

@@ -43,7 +43,7 @@ async def test_an_execution_that_takes_over_goes_on_where_the_store_is(play: Pla
     assert [thought.step for thought in _thoughts(play)] == [0, 5, 6]
 
 
-async def test_calls_that_temporal_gives_up_on_are_told_to_the_next_step(play: Play) -> None:
+async def test_calls_that_time_out_in_temporal_are_reported_to_the_next_step(play: Play) -> None:
     histories = await scenarios.lost_call(play)
     assert commands(histories) == ["think", "sales_query", "sales_query", "think"]
     (_, second) = _thoughts(play)
@@ -88,13 +88,13 @@ async def test_an_edit_does_not_wait_for_the_functions_of_a_replaced_reply(play:
     assert _settled(play) == []
 
 
-async def test_a_message_that_a_look_has_read_is_never_left_behind(play: Play) -> None:
+async def test_a_message_that_was_already_read_is_never_left_behind(play: Play) -> None:
     histories = await scenarios.message_during_a_model_step(play)
     assert commands(histories) == ["think", "look", "think"]
     assert _thoughts(play) == [ModelStepInput(play.ref), ModelStepInput(play.ref)]
 
 
-async def test_a_cancel_that_a_look_has_read_is_never_left_behind(play: Play) -> None:
+async def test_a_cancel_that_was_already_read_is_never_left_behind(play: Play) -> None:
     """The next step finds the wish in the store, and carries it out."""
     histories = await scenarios.cancel_read_at_the_end_of_a_step(play)
     assert commands(histories) == ["think", "look", "think"]
@@ -108,7 +108,7 @@ async def test_a_result_that_only_the_store_knows_is_enough(play: Play) -> None:
     assert [thought.step for thought in _thoughts(play)] == [0, 2, 0]
 
 
-async def test_a_parked_run_closes_without_an_end(play: Play) -> None:
+async def test_a_suspended_run_closes_without_an_end(play: Play) -> None:
     histories = await scenarios.parked(play)
     assert commands(histories) == ["think", "sales_query", "look", "cancel sales_query"]
     assert _settled(play) == []
@@ -142,13 +142,13 @@ async def test_a_second_start_is_harmless(play: Play) -> None:
     assert commands(await play.run_ended()) == ["think"]
 
 
-async def test_the_nudge_that_starts_an_execution_costs_no_look(play: Play) -> None:
+async def test_the_signal_that_starts_an_execution_costs_no_extra_read(play: Play) -> None:
     play.standings += [RunState("done", 1)]
     await play.temporal.signal_run(play.ref)
     assert commands(await play.run_ended()) == ["think"]
 
 
-async def test_a_run_that_has_ended_is_revived_by_a_nudge(play: Play) -> None:
+async def test_a_run_that_has_ended_is_revived_by_a_signal(play: Play) -> None:
     await scenarios.one_step(play)
     play.standings += [RunState("done", 2)]
     await play.temporal.signal_run(play.ref)
@@ -156,7 +156,7 @@ async def test_a_run_that_has_ended_is_revived_by_a_nudge(play: Play) -> None:
     assert len(_thoughts(play)) == 2
 
 
-async def test_many_nudges_at_once_lose_nothing(play: Play) -> None:
+async def test_many_signals_at_once_lose_nothing(play: Play) -> None:
     play.standings += [RunState("done", 1), RunState("done", 2)]
     play.hold("think")
     await play.temporal.start_run(play.ref)

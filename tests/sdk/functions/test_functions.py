@@ -68,7 +68,7 @@ async def test_an_async_function_is_still_awaitable(service: Service) -> None:
     assert await double(21) == 42
 
 
-def test_what_the_server_is_told_comes_from_the_decorator_and_the_docstring(
+def test_what_the_server_is_sent_comes_from_the_decorator_and_the_docstring(
     service: Service,
 ) -> None:
     @service.function(

@@ -51,7 +51,7 @@ def test_every_option_stands_in_the_registration() -> None:
     )
 
 
-def test_what_is_not_said_is_not_sent() -> None:
+def test_what_is_not_given_is_not_sent() -> None:
     service = Service("sales")
 
     @service.function
@@ -83,7 +83,7 @@ def test_the_auth_function_has_the_name_that_the_server_asks_for() -> None:
     assert list(service.functions) == ["handleCustomAuth"]
 
 
-def test_a_function_that_takes_no_token_is_refused() -> None:
+def test_a_function_without_a_token_parameter_is_refused() -> None:
     def number(token: int) -> None: ...
 
     def two(token: str, other: str) -> None: ...

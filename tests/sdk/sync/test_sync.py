@@ -80,7 +80,7 @@ def test_the_example_of_the_first_page_works_as_it_is_written(
     assert announced == ["run-1 pending -> running"]
 
 
-def test_every_method_has_its_synchronous_face(api: ApiDouble, sync_client: Perdure) -> None:
+def test_every_method_has_its_synchronous_proxy(api: ApiDouble, sync_client: Perdure) -> None:
     run = sync_client.create_run("Hello")
     assert sync_client.identity().key_name == "test"
     assert sync_client.services() == []
@@ -137,7 +137,7 @@ def test_a_client_that_is_never_used_starts_no_thread(api: ApiDouble) -> None:
     client.close()
 
 
-def test_a_client_inside_its_own_async_function_is_told_apart_from_a_deadlock(
+def test_a_client_inside_its_own_async_function_is_distinguished_from_a_deadlock(
     api: ApiDouble, sync_client: Perdure
 ) -> None:
     service = Service("sales")

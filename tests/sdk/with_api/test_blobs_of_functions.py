@@ -34,7 +34,7 @@ async def offered(client: AsyncPerdure) -> None:
     await register(client, charts)
 
 
-async def test_blobs_are_kept_once_and_named_where_they_stood(
+async def test_blobs_are_stored_once_and_named_where_they_stood(
     client: AsyncPerdure, stage: Stage
 ) -> None:
     call = await client.call(draw, {"title": "sales"})

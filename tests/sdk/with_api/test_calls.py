@@ -75,7 +75,7 @@ async def test_a_function_is_called_and_its_result_has_the_type_asked_for(
     assert (await again.poll()).result == {"cents": 4, "for": "acme"}
 
 
-async def test_what_a_function_raised_is_an_error_with_its_words(
+async def test_what_a_function_raised_is_an_error_with_its_message(
     client: AsyncPerdure, stage: Stage
 ) -> None:
     call = await client.call("shop.price", {"item": "nothing"})
@@ -135,7 +135,7 @@ async def test_what_cannot_be_called_is_refused(client: AsyncPerdure) -> None:
         await client.get_call("01NOSUCHCALL")
 
 
-async def test_a_call_is_given_up_once(client: AsyncPerdure) -> None:
+async def test_a_call_is_cancelled_once(client: AsyncPerdure) -> None:
     call = await client.call("shop.text", {"length": 1})
     await call.cancel("not needed")
     with pytest.raises(CallFailedError, match="not needed"):
@@ -177,7 +177,9 @@ async def test_a_person_approves_with_other_arguments(client: AsyncPerdure, stag
     assert refused.value.code in {"already_decided", "approval_closed"}
 
 
-async def test_a_person_denies_and_the_model_is_told(client: AsyncPerdure, stage: Stage) -> None:
+async def test_a_person_denies_and_the_model_is_notified(
+    client: AsyncPerdure, stage: Stage
+) -> None:
     ref, call_id = await _asking(client, stage)
     (waiting,) = await (await client.get_run(ref.run_id)).approvals()
     assert waiting.id == call_id

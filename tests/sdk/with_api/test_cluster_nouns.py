@@ -34,7 +34,7 @@ class Question(BaseModel):
     quarter: int
 
 
-async def test_a_run_configuration_is_kept_changed_found_measured_and_deleted(
+async def test_a_run_configuration_is_stored_changed_found_measured_and_deleted(
     client: AsyncPerdure, stage: Stage
 ) -> None:
     await stage.register("query")

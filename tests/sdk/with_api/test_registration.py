@@ -61,7 +61,7 @@ async def test_a_cache_whose_key_leads_nowhere_is_refused(client: AsyncPerdure) 
     assert refused.value.errors[0].pointer == "/functions/0/config/cache/keyPath"
 
 
-async def test_the_auth_function_is_taken_and_hidden_from_models(
+async def test_the_auth_function_is_accepted_and_hidden_from_models(
     client: AsyncPerdure, stage: Stage
 ) -> None:
     service = Service("default")

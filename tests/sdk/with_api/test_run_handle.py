@@ -27,7 +27,7 @@ async def handle(client: AsyncPerdure, ref: RunRef) -> AsyncRun[JsonValue]:
     return await client.get_run(ref.run_id)
 
 
-async def test_a_message_is_edited_and_what_it_replaced_is_kept(
+async def test_a_message_is_edited_and_what_it_replaced_is_stored(
     client: AsyncPerdure, stage: Stage
 ) -> None:
     run = await handle(client, ref := await stage.finished())
@@ -63,7 +63,7 @@ async def test_a_run_begins_again_from_its_last_message_or_another(
         await run.retry("01NOSUCHMESSAGE")
 
 
-async def test_feedback_is_kept_and_taken_back(client: AsyncPerdure, stage: Stage) -> None:
+async def test_feedback_is_stored_and_withdrawn(client: AsyncPerdure, stage: Stage) -> None:
     run = await handle(client, await stage.finished())
     await run.feedback(0.5, "half right")
     seen = await run.refresh()

@@ -102,7 +102,7 @@ async def test_a_refused_option_is_named(client: AsyncPerdure, options: Any, poi
     assert [error.pointer for error in refused.value.errors] == [pointer]
 
 
-async def test_who_is_told_of_status_changes(client: AsyncPerdure, stage: Stage) -> None:
+async def test_who_is_notified_of_status_changes(client: AsyncPerdure, stage: Stage) -> None:
     await offer(stage)
     await client.webhook_secrets.create()
 

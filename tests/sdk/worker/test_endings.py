@@ -40,7 +40,7 @@ async def test_a_cancelled_call_ends_an_async_function_and_posts_nothing(
     assert not api.requests("POST .*/result")
 
 
-async def test_a_cancelled_call_tells_a_blocking_function_and_posts_nothing(
+async def test_a_cancelled_call_stops_a_blocking_function_and_posts_nothing(
     api: ApiDouble, client: AsyncPerdure
 ) -> None:
     service = Service("sales")

@@ -35,7 +35,7 @@ async def test_a_result_is_posted_until_it_arrives(
         assert (await asyncio.to_thread(api.result))["result"] == 2
 
 
-async def test_a_server_that_forgot_the_service_is_told_again(
+async def test_a_server_that_forgot_the_service_is_registered_with_again(
     api: ApiDouble, client: AsyncPerdure, service: Service
 ) -> None:
     async with serving(client, service, settings=replace(FAST, poll_seconds=0.2)):
@@ -90,7 +90,7 @@ async def test_a_wrong_key_keeps_a_worker_from_starting(api: ApiDouble, service:
                 pass
 
 
-async def test_a_key_that_is_refused_later_is_said_loudly_once_and_tried_again(
+async def test_a_key_that_is_refused_later_is_logged_loudly_once_and_tried_again(
     api: ApiDouble, client: AsyncPerdure, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(client, service, settings=replace(FAST, poll_seconds=0.1)):
@@ -110,7 +110,7 @@ async def test_functions_the_server_refuses_keep_a_worker_from_starting(
             pass
 
 
-async def test_an_api_that_stays_away_keeps_a_worker_from_starting_after_its_patience(
+async def test_an_api_that_stays_away_keeps_a_worker_from_starting_after_its_timeout(
     unused_tcp_port: int, service: Service
 ) -> None:
     async with AsyncPerdure(f"http://127.0.0.1:{unused_tcp_port}", KEY) as client:

@@ -126,7 +126,7 @@ def raised(error: BaseException) -> BaseException:
     return caught.value
 
 
-def test_an_error_is_told_by_name_message_and_last_lines() -> None:
+def test_an_error_is_reported_by_name_message_and_last_lines() -> None:
     body = posted(Rejection.of(raised(ValueError("no such table"))))
     assert body["resultType"] == "rejection"
     assert body["result"]["name"] == "ValueError"

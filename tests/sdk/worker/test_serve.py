@@ -130,7 +130,7 @@ def test_a_function_that_takes_the_process_with_it_was_acknowledged_before(
     assert not api.results
 
 
-def test_a_wrong_key_is_said_and_waited_out(api: ApiDouble, folder: Path) -> None:
+def test_a_wrong_key_is_logged_and_waited_out(api: ApiDouble, folder: Path) -> None:
     api.fault("POST /machines", 401, times=1000)
     with worker(folder, api, "shop.py") as process:
         assert process.stderr is not None

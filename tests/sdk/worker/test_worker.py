@@ -240,7 +240,9 @@ async def test_several_services_share_a_worker(
         assert (await asyncio.to_thread(api.result, "call-2"))["result"] == 8
 
 
-async def test_a_handler_is_told_of_status_changes(api: ApiDouble, client: AsyncPerdure) -> None:
+async def test_a_handler_is_notified_of_status_changes(
+    api: ApiDouble, client: AsyncPerdure
+) -> None:
     service = Service("sales")
     told: list[StatusChange] = []
 

@@ -126,7 +126,7 @@ async def test_any_result_ends_the_suspicion(stage: Stage, how: str) -> None:
         assert await stage.rows(streaks) == []
 
 
-async def test_a_death_that_another_process_noticed_is_heard_of(stage: Stage) -> None:
+async def test_a_death_that_another_process_noticed_is_known_here(stage: Stage) -> None:
     store = _Read(stage.store.database)
     loops = CrashLoopCache(store, stage.cluster_id)
     looking = asyncio.create_task(loops.run())

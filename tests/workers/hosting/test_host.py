@@ -180,7 +180,7 @@ async def test_a_call_that_asks_a_person_pauses_the_run(stage: Stage) -> None:
     assert await results(stage, ref) == ["paid"]
 
 
-async def test_blobs_are_kept(stage: Stage) -> None:
+async def test_blobs_are_stored(stage: Stage) -> None:
     service = Service("here")
 
     @service.function

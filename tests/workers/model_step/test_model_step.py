@@ -171,7 +171,7 @@ async def test_one_conversation_is_remembered_however_long_it_is(
     assert (await _ask(thinker, ref, 2)).after > 0
 
 
-async def test_a_message_that_only_the_second_attempt_saw_is_not_taken_as_read_by_the_first(
+async def test_a_message_that_only_the_second_attempt_saw_is_not_counted_as_read_by_the_first(
     stage: Stage, parrot: Parrot
 ) -> None:
     thinker = _thinker(stage, parrot)
@@ -231,7 +231,7 @@ async def test_a_reply_to_what_was_replaced_is_dropped_and_the_new_text_asked(
     assert parrot.requests[1].turns == (UserTurn((), ("go slowly",)),)
 
 
-async def test_a_run_of_the_same_id_as_a_deleted_one_is_not_taken_for_it(
+async def test_a_run_of_the_same_id_as_a_deleted_one_is_not_mistaken_for_it(
     stage: Stage, parrot: Parrot
 ) -> None:
     """SQLite gives the key of the newest run again, once that was deleted."""

@@ -113,7 +113,7 @@ async def _register(stage: Stage, *names: str, **definition: Any) -> None:
     )
 
 
-async def test_system_words_and_human_words_stay_apart_and_secrets_stay_here(
+async def test_system_text_and_human_text_stay_apart_and_secrets_stay_here(
     stage: Stage, claude: Claude
 ) -> None:
     await _register(stage, "query", schema=SCHEMA)
@@ -144,7 +144,7 @@ async def test_system_words_and_human_words_stay_apart_and_secrets_stay_here(
         assert secret not in whole
 
 
-async def test_reasons_are_asked_for_taken_out_and_sent_back_as_they_were_said(
+async def test_reasons_are_asked_for_removed_and_sent_back_as_they_were_sent(
     stage: Stage, claude: Claude
 ) -> None:
     await _register(stage, "query", schema=SCHEMA)

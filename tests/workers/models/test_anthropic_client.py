@@ -153,7 +153,7 @@ async def test_each_stop_reason_has_its_meaning(
     assert (reply.stop, reply.text) == (stop, "So far")
 
 
-async def test_a_refusal_keeps_the_providers_words(provider: AnthropicModels) -> None:
+async def test_a_refusal_keeps_the_providers_message(provider: AnthropicModels) -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "Not this."}
     entry: dict[str, Any] = {"content": [], "stop_reason": "refusal", "stop_details": details}
     reply = await generate(provider, script(entry))
@@ -180,7 +180,7 @@ async def test_a_call_that_the_output_limit_cut_off_is_neither_made_nor_sent_bac
 
 
 @pytest.mark.parametrize("with_empty_turn", [True, False])
-async def test_a_paused_turn_goes_on_from_what_was_said(
+async def test_a_paused_turn_goes_on_from_where_it_paused(
     server: AnthropicServer, provider: AnthropicModels, with_empty_turn: bool
 ) -> None:
     first = script({"text": "So far", "stop_reason": "pause_turn"}, {"text": ", so good."})
@@ -195,7 +195,7 @@ async def test_a_paused_turn_goes_on_from_what_was_said(
     assert len(server.requests[2]["messages"]) == 3
 
 
-async def test_another_models_reply_and_empty_words_make_a_valid_request(
+async def test_another_models_reply_and_empty_text_make_a_valid_request(
     server: AnthropicServer, provider: AnthropicModels
 ) -> None:
     server.script = lambda body: {"text": "Welcome."}

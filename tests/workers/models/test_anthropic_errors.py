@@ -56,7 +56,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
         (403, {"type": "billing_error", "message": "pay"}, ErrorAction.PAUSE),
     ],
 )
-async def test_each_refusal_has_its_posture_and_is_not_tried_again_here(
+async def test_each_refusal_has_its_action_and_is_not_tried_again_here(
     server: AnthropicServer,
     provider: AnthropicModels,
     status: int,
@@ -82,7 +82,7 @@ async def test_each_refusal_has_its_posture_and_is_not_tried_again_here(
         ({}, None),
     ],
 )
-async def test_the_wait_that_the_provider_asks_for_is_kept(
+async def test_the_wait_that_the_provider_asks_for_is_respected(
     provider: AnthropicModels, headers: dict[str, str], seconds: float | None
 ) -> None:
     entry = {"status": 429, "error": {"type": "rate_limit_error"}, "headers": headers}
@@ -108,7 +108,7 @@ async def test_the_wait_may_be_a_date(provider: AnthropicModels, zone: str) -> N
         (529, "false", ErrorAction.RETRY),
     ],
 )
-async def test_the_providers_own_advice_on_trying_again_is_heard(
+async def test_the_providers_own_advice_on_trying_again_is_followed(
     provider: AnthropicModels, status: int, advice: str, posture: ErrorAction
 ) -> None:
     entry = {"status": status, "headers": {"x-should-retry": advice}, "error": {}}
@@ -169,7 +169,7 @@ async def test_an_input_that_is_not_json_is_tried_again_without_being_quoted(
     assert "]!" not in caught.reason
 
 
-async def test_neither_the_key_nor_what_is_said_is_logged(
+async def test_neither_the_key_nor_what_is_sent_is_logged(
     provider: AnthropicModels, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -72,7 +72,7 @@ def test_each_rule_is_seen_when_it_is_broken(
     assert any(broken in problem for problem in violations(body, HEADERS))
 
 
-def test_results_come_before_words() -> None:
+def test_results_come_before_text() -> None:
     body = deepcopy(VALID)
     body["messages"][2]["content"].insert(0, {"type": "text", "text": "well"})
     assert any("must come first" in problem for problem in violations(body, HEADERS))

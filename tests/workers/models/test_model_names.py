@@ -64,7 +64,7 @@ def test_a_name_says_which_model_of_which_provider(name: str, expected: tuple[st
         ("scripted/", "inline, analyst, mine"),
     ],
 )
-def test_a_refused_name_is_told_what_is_known(name: str, known: str) -> None:
+def test_a_refused_name_is_answered_with_what_is_known(name: str, known: str) -> None:
     with pytest.raises(ValueError, match="known are") as caught:
         resolve_model(name, policies=["mine"])
     assert known in str(caught.value)

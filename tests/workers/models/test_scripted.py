@@ -88,7 +88,7 @@ async def test_a_result_is_given_by_the_result_tool(result: JsonValue) -> None:
     assert reply.calls == (ToolCall("call_0_0", "give_result", {"result": result}),)
 
 
-async def test_a_follow_up_that_is_a_script_adds_its_steps_and_other_words_change_nothing() -> None:
+async def test_a_follow_up_that_is_a_script_adds_its_steps_and_other_text_changes_nothing() -> None:
     texts = ('[{"text": "one"}]', "Please correct: {}", '[{"text": "two"}]', '{"text": "no list"}')
     assert (await ask(request_of(*texts, answered=1))).text == "two"
 
@@ -134,7 +134,7 @@ async def test_a_delay_is_waited_for_with_signs_of_life_and_can_be_cancelled() -
         (529, ErrorAction.RETRY),
     ],
 )
-async def test_an_error_has_the_posture_it_would_have_of_a_provider(
+async def test_an_error_has_the_action_it_would_have_of_a_provider(
     status: int, posture: ErrorAction
 ) -> None:
     error = await refused(request_of([{"error": {"status": status, "retryAfter": 2}}]))

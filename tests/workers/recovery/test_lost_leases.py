@@ -59,7 +59,7 @@ async def _sweep(stage: Stage, queue: Queue) -> None:
     await LostLeaseRecovery(stage.store.lost_leases, queue).sweep()
 
 
-async def test_a_hand_out_that_reached_nobody_is_taken_back(stage: Stage, queue: Queue) -> None:
+async def test_a_lease_that_reached_nobody_is_withdrawn(stage: Stage, queue: Queue) -> None:
     ref, call_id = await _leased(stage)
     await _sweep(stage, queue)
     assert queue.failed == [(b"token", NOT_DELIVERED, 0.05)]

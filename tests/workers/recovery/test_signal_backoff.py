@@ -25,7 +25,7 @@ def _nudge(unheard: SignalBackoff, *refs: RunRef) -> list[RunRef]:
     return due
 
 
-def test_the_first_nudge_is_at_once_and_each_pause_is_twice_the_one_before() -> None:
+def test_the_first_signal_is_at_once_and_each_pause_is_twice_the_one_before() -> None:
     clock = _Clock()
     unheard, nudged = SignalBackoff(clock), list[float]()
     for second in range(600):
@@ -45,7 +45,7 @@ def test_a_run_that_was_heard_begins_anew() -> None:
     assert _nudge(unheard, _A, _B) == [_A]
 
 
-def test_a_nudge_that_the_engine_did_not_take_does_not_count() -> None:
+def test_a_signal_that_the_engine_did_not_take_does_not_count() -> None:
     unheard = SignalBackoff(_Clock())
     assert unheard.due([_A]) == [_A]
     assert unheard.due([_A]) == [_A]

@@ -75,7 +75,7 @@ async def _play(
     return await environment.run(chain.execute_activity, given)
 
 
-async def test_an_activity_is_noted_while_it_is_worked_on(tmp_path: Path) -> None:
+async def test_an_activity_is_recorded_while_it_is_worked_on(tmp_path: Path) -> None:
     journal = InFlightJournal(tmp_path, "tests")
     notes, body = InFlightInterceptor(journal), _Body(tmp_path)
     assert await _play(notes, body) == "done"
@@ -99,7 +99,9 @@ async def test_a_call_that_waited_for_its_turn_is_not_suspected_for_it(tmp_path:
 
 
 @pytest.mark.parametrize(("away", "repeated"), [(LONG + 1, 1), (LONG - 1, 0)])
-async def test_its_end_is_told_again_after_a_long_absence(away: float, repeated: int) -> None:
+async def test_its_end_is_registered_with_again_after_a_long_absence(
+    away: float, repeated: int
+) -> None:
     server, notes = Server(), InFlightInterceptor(InFlightJournal(None, ""))
     queue = Queue(server)
     now = [0.0]
@@ -116,7 +118,7 @@ async def test_its_end_is_told_again_after_a_long_absence(away: float, repeated:
     assert queue.failed == [(b"test", PROCESS_LOST)] * repeated
 
 
-async def test_a_server_that_leaves_again_is_told_when_it_is_back() -> None:
+async def test_a_server_that_leaves_again_is_notified_when_it_is_back() -> None:
     server, notes = Server(), InFlightInterceptor(InFlightJournal(None, ""))
     queue = Queue(server)
     now = [0.0]

@@ -109,7 +109,7 @@ async def test_a_receiver_in_trouble_is_tried_again_until_it_takes_it(
     assert len(receiver.received) == 3, "sent again although it was delivered"
 
 
-async def test_a_receiver_that_is_gone_is_told_nothing_more(
+async def test_a_receiver_that_is_gone_is_notified_nothing_more(
     stage: Stage, receiver: Receiver, webhooks: Webhooks, delivery: WebhookDelivery
 ) -> None:
     await webhooks.create_secret(stage.cluster_id, keep_seconds=0)

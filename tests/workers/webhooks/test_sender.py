@@ -140,7 +140,7 @@ def test_a_pause_is_read_as_seconds_or_as_a_date(value: str, seconds: float | No
     assert retry_after(value, now) == seconds
 
 
-async def test_a_silent_receiver_is_given_up_after_a_while(receiver: Receiver) -> None:
+async def test_a_silent_receiver_is_abandoned_after_a_while(receiver: Receiver) -> None:
     sender = WebhookSender(LOOPBACK, seconds=0.2)
     receiver.answers.append(NO_RESPONSE)
     given = await sender.send(_notice(receiver.url()))

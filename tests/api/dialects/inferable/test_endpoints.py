@@ -32,7 +32,7 @@ async def test_an_endpoint_is_served_as_the_table_says(
         assert response.json() == {"message": message, "error": "Not Found", "statusCode": 404}
 
 
-async def test_in_our_own_manner_the_other_names_mean_nothing(
+async def test_in_native_mode_the_other_names_mean_nothing(
     client: httpx2.AsyncClient, cluster: str
 ) -> None:
     for noun in ("jobs/x", "agents/x"):

@@ -22,7 +22,7 @@ from tests.api.dialects.inferable.client import QUERY, SDK, create, register
     ],
     ids=["bare key", "bearer", "bearer and version"],
 )
-async def test_the_manner_is_told_by_the_version_header_or_a_bare_key(
+async def test_the_client_profile_is_chosen_by_the_version_header_or_a_bare_key(
     client: httpx2.AsyncClient,
     runs: str,
     key: str,
@@ -34,7 +34,7 @@ async def test_the_manner_is_told_by_the_version_header_or_a_bare_key(
     assert isinstance(answer, list) is list_is_plain
 
 
-async def test_a_doubled_slash_is_one_in_this_manner_only(
+async def test_a_doubled_slash_is_one_in_inferable_mode_only(
     theirs: httpx2.AsyncClient, client: httpx2.AsyncClient
 ) -> None:
     assert (await theirs.get("http://api//live")).json()["status"] == "ok"
@@ -44,7 +44,7 @@ async def test_a_doubled_slash_is_one_in_this_manner_only(
 # -- runs ------------------------------------------------------------------------------------------
 
 
-async def test_a_run_is_created_whatever_else_is_said_and_answered_by_its_id(
+async def test_a_run_is_created_whatever_else_is_sent_and_answered_by_its_id(
     theirs: httpx2.AsyncClient, runs: str
 ) -> None:
     response = await theirs.post(
@@ -157,7 +157,7 @@ async def test_runs_are_a_plain_list_by_their_filters(
     ],
     ids=str,
 )
-async def test_what_would_change_the_runs_meaning_is_refused_in_words(
+async def test_what_would_change_the_runs_meaning_is_refused_with_a_message(
     theirs: httpx2.AsyncClient, runs: str, body: dict[str, Any], message: str
 ) -> None:
     response = await theirs.post(runs, json=body)
@@ -213,7 +213,7 @@ async def test_what_would_change_the_runs_meaning_is_refused_in_words(
     ],
     ids=str,
 )
-async def test_a_wrong_body_is_told_as_zod_tells_it(
+async def test_a_wrong_body_is_reported_as_zod_reports_it(
     theirs: httpx2.AsyncClient, runs: str, fields: dict[str, Any], issue: dict[str, Any]
 ) -> None:
     response = await theirs.post(runs, json={"initialPrompt": "x", **fields})
@@ -248,7 +248,7 @@ async def test_a_machine_without_an_id_breaks_the_form(theirs: httpx2.AsyncClien
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_an_unknown_route_is_told_as_their_server_tells_it(
+async def test_an_unknown_route_is_reported_as_their_server_reports_it(
     theirs: httpx2.AsyncClient, method: str
 ) -> None:
     response = await theirs.request(method, "/machines")

@@ -34,7 +34,7 @@ async def test_a_run_that_is_not_interactive_answers_400(
     assert response.json()["message"].startswith("The run is not interactive.")
 
 
-async def test_a_long_conversation_is_told_whole_and_supervisors_words_are_not_shown(
+async def test_a_long_conversation_is_shown_whole_and_supervisors_messages_are_not_shown(
     theirs: httpx2.AsyncClient, runs: str
 ) -> None:
     run_id = await create(theirs, runs)

@@ -231,7 +231,7 @@ async def test_a_configuration_keeps_what_an_edit_leaves_out(
     assert unnamed.json()["name"] == "counting-2"
 
 
-async def test_a_clusters_context_is_told_with_its_versions(
+async def test_a_clusters_context_is_shown_with_its_versions(
     theirs: httpx2.AsyncClient, services: ApiServices, cluster: str
 ) -> None:
     path = f"/clusters/{cluster}"
@@ -249,7 +249,7 @@ async def test_a_clusters_context_is_told_with_its_versions(
     assert told == {"current": seen["current"], "history": []}, "as a scope of its own says"
 
 
-async def test_an_event_is_found_by_its_id_with_all_it_has_to_tell(
+async def test_an_event_is_found_by_its_id_with_all_its_data(
     theirs: httpx2.AsyncClient, cluster: str, runs: str
 ) -> None:
     run_id = await create(theirs, runs)

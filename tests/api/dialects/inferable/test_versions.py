@@ -44,12 +44,12 @@ TARGET = {"service": "sales", "function": "tell"}
     ],
     ids=str,
 )
-def test_who_is_told_may_be_said_in_the_form_of_any_version(target: object, heard: object) -> None:
+def test_the_target_may_be_given_in_the_form_of_any_version(target: object, heard: object) -> None:
     assert parse_target(target) == heard
 
 
 @pytest.mark.parametrize("target", [{"type": "workflow"}, {"workflow": {"executionId": "x"}}])
-def test_a_workflow_cannot_be_told(target: dict[str, Any]) -> None:
+def test_a_workflow_cannot_be_a_target(target: dict[str, Any]) -> None:
     with pytest.raises(ApiError, match="Workflows are not served"):
         parse_target(target)
 
@@ -159,7 +159,7 @@ async def test_calls_are_asked_for_as_jobs_by_the_names_of_tools(
     ],
     ids=str,
 )
-async def test_the_model_of_the_header_is_taken_where_it_is_one_of_ours(
+async def test_the_model_of_the_header_is_accepted_where_it_is_one_of_ours(
     theirs: httpx2.AsyncClient, runs: str, header: str, body: dict[str, str], model: str
 ) -> None:
     headers = {

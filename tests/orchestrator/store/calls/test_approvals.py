@@ -68,7 +68,7 @@ async def test_a_function_that_asks_pauses_its_run_and_pays_no_attempt(stage: St
     )
 
 
-async def test_a_marked_function_is_not_handed_out_before_somebody_says_yes(stage: Stage) -> None:
+async def test_a_marked_function_is_not_leased_before_somebody_says_yes(stage: Stage) -> None:
     config = FunctionConfig(requires_approval=True, approval_expires_seconds=90.0)
     ref, orders = await called(stage, config=config)
     assert orders == []
@@ -166,7 +166,7 @@ async def test_nobody_is_asked_for_a_run_that_has_ended(stage: Stage) -> None:
 # -- decided ---------------------------------------------------------------------------------------
 
 
-async def test_an_approved_call_is_handed_out_again_and_says_so(stage: Stage) -> None:
+async def test_an_approved_call_is_leased_again_and_says_so(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
     decided = await decide(stage, call_id, Decision(approved=True, by="ann", reason="go on"))
     assert decided.id == call_id
@@ -227,7 +227,7 @@ async def test_the_same_arguments_are_no_edit(stage: Stage) -> None:
     assert (await stage.events(ref, "call.approved"))[0]["edited"] is False
 
 
-async def test_a_function_may_ask_again_and_needs_another_word(stage: Stage) -> None:
+async def test_a_function_may_ask_again_and_needs_another_decision(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
     for times in range(2, MAX_INTERRUPTIONS + 1):
         await decide(stage, call_id)
@@ -281,7 +281,7 @@ async def test_nothing_is_decided_for_a_run_that_has_ended(stage: Stage) -> None
     assert await stage.store.approvals.page(stage.cluster_id, after=0, limit=9) == []
 
 
-async def test_a_call_that_was_given_up_is_closed(stage: Stage) -> None:
+async def test_a_call_that_was_cancelled_is_closed(stage: Stage) -> None:
     _, call_id = await waiting_call(stage)
     await stage.alter(calls, calls.c.id == call_id, status="failure", result_type="rejection")
     assert await refusal(stage, call_id) == "approval_closed"

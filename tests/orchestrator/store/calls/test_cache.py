@@ -44,7 +44,7 @@ async def _is_made(stage: Stage, **changes: Any) -> bool:
     return bool((await _called(stage, await stage.run(**changes))).orders)
 
 
-async def test_a_hit_is_a_call_with_its_result_and_nobody_is_handed_it(stage: Stage) -> None:
+async def test_a_hit_is_a_call_with_its_result_and_nobody_leases_it(stage: Stage) -> None:
     await _registered(stage)
     original = await _filled(stage)
     ref = await stage.run()

@@ -45,14 +45,14 @@ async def test_a_call_keeps_the_configuration_it_was_made_under(stage: Stage) ->
     assert kept["retry"] == {"initialSeconds": 7.0, "coefficient": 2.0, "maximumSeconds": 60.0}
 
 
-async def test_that_stalls_are_retried_is_kept_too(stage: Stage) -> None:
+async def test_that_stalls_are_retried_is_stored_too(stage: Stage) -> None:
     ref, call_id = await _called(stage, retry_count_on_stall=3)
     await stage.register("query", config=FunctionConfig(retries=3))
     assert isinstance(await _fails(stage, ref, call_id), Completed)  # it raised, it did not stall
 
 
 @pytest.mark.parametrize("kind", ["function", "handler"])
-async def test_both_contexts_go_with_every_hand_out(stage: Stage, kind: str) -> None:
+async def test_both_contexts_go_with_every_lease(stage: Stage, kind: str) -> None:
     await stage.register("query", "announce")
     asker: dict[str, Any] = {"context": {"tenant": "a"}, "auth_context": {"user": "b"}}
     ref = await stage.run(on_status_change=HANDLER, **asker)

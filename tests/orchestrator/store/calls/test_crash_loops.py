@@ -64,7 +64,7 @@ async def test_a_call_that_was_lost_waits_at_no_cost_and_its_run_says_why(stage:
     assert (await stage.get_run(ticket.run)).waiting_for is None
 
 
-async def test_a_new_call_is_looked_into_where_its_function_is_suspected(stage: Stage) -> None:
+async def test_a_new_call_is_checked_where_its_function_is_suspected(stage: Stage) -> None:
     await die_often(stage, QUERY, FREE_CRASHES + 3)
     (ticket,) = await tickets(stage, QUERY)
     assert isinstance(await taken(stage, ticket, suspected=True), AtCapacity)
@@ -95,7 +95,7 @@ async def test_all_that_a_process_had_is_one_death_and_begins_again_in_turn(stag
     )
 
 
-async def test_a_death_that_only_a_silence_tells_is_counted_once(stage: Stage) -> None:
+async def test_a_death_that_only_a_silence_reveals_is_counted_once(stage: Stage) -> None:
     """As of a process elsewhere: its calls come back one by one, as their heartbeats are missed."""
     calls = [(await tickets(stage, QUERY))[0] for _ in range(3)]
     machine = new_machine()
@@ -109,7 +109,7 @@ async def test_a_death_that_only_a_silence_tells_is_counted_once(stage: Stage) -
     assert (await known(stage)).deaths == 1, "its own store was away, and it lives"
 
 
-async def test_machines_that_die_together_are_noted_at_once(stage: Stage) -> None:
+async def test_machines_that_die_together_are_recorded_at_once(stage: Stage) -> None:
     machines = [new_machine() for _ in range(4)]
     for machine in machines:
         for ticket in await tickets(stage, QUERY, "sales_look"):
@@ -135,7 +135,7 @@ async def test_a_silent_death_can_be_one_too_many(stage: Stage) -> None:
     assert (await known(stage)).deaths == FREE_CRASHES + 3
 
 
-async def test_a_call_without_attempts_left_tells_its_death_too(stage: Stage) -> None:
+async def test_a_call_without_attempts_left_reports_its_death_too(stage: Stage) -> None:
     await stage.register("once", service="other", machine="m2")
     (ticket,) = await tickets(stage, "other_once")
     await taken(stage, ticket, "silent")
@@ -151,7 +151,7 @@ async def test_a_result_ends_it(stage: Stage) -> None:
     assert await known(stage) == CrashLoopBackoff()
 
 
-async def test_what_is_long_ago_is_not_kept(stage: Stage) -> None:
+async def test_what_is_long_ago_is_not_stored(stage: Stage) -> None:
     await die_often(stage, QUERY, FREE_CRASHES + 1)
     await go_by(stage, RESET_SECONDS + MAX_PAUSE)
     await die_often(stage, "sales_look", 1)

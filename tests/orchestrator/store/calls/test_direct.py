@@ -157,7 +157,7 @@ async def test_a_cancelled_call_is_answered_and_the_model_goes_on(stage: Stage) 
     await stage.begin_step(ref)  # it is the model's turn
 
 
-async def test_the_machine_at_work_is_told_to_stop_and_its_result_refused(stage: Stage) -> None:
+async def test_the_machine_at_work_is_asked_to_stop_and_its_result_refused(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.lease(ref, call_id)
     await stage.store.calls.cancel(stage.cluster_id, call_id, None)

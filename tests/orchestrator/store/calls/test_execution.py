@@ -42,7 +42,7 @@ async def _shown(stage: Stage, ref: RunRef) -> list[tuple[bool, str]]:
 # -- handed out ------------------------------------------------------------------------------------
 
 
-async def test_a_machine_is_told_what_to_do_and_for_how_long(stage: Stage) -> None:
+async def test_a_machine_is_given_what_to_do_and_for_how_long(stage: Stage) -> None:
     ref, call_id = await _called(stage, context={"user": 7})
     given = await stage.lease(ref, call_id)
     assert given == FunctionCall(
@@ -117,7 +117,7 @@ async def test_a_result_and_a_heartbeat_that_race_count_one_attempt(
         assert (row["attempts"], row["status"]) == (1, "success")
 
 
-async def test_a_hand_out_alone_counts_no_attempt_not_even_of_a_machine_without_heartbeats(
+async def test_a_lease_alone_counts_no_attempt_not_even_of_a_machine_without_heartbeats(
     stage: Stage,
 ) -> None:
     ref, call_id = await _called(stage, heartbeats=False)
@@ -140,7 +140,7 @@ async def test_a_machine_learns_from_its_heartbeat_that_the_run_was_cancelled(
 # -- finished --------------------------------------------------------------------------------------
 
 
-async def test_a_result_is_kept_shown_and_noted(stage: Stage) -> None:
+async def test_a_result_is_stored_shown_and_recorded(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     finished = await stage.lease_and_finish(ref, call_id, '{"rows":3}')
     assert finished.run == ref
@@ -211,7 +211,7 @@ async def test_an_attempt_whose_machine_was_lost_counts(stage: Stage) -> None:
     assert "did not return after 2 attempts" in content
 
 
-async def test_a_hand_out_that_reached_no_machine_costs_the_function_nothing(stage: Stage) -> None:
+async def test_a_lease_that_reached_no_machine_costs_the_function_nothing(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     for _ in range(MAX_UNACKNOWLEDGED):
         await stage.lease(ref, call_id)
@@ -260,7 +260,7 @@ async def test_a_result_of_another_machine_is_refused(stage: Stage) -> None:
     assert (await stage.call_row(call_id))["result_type"] is None
 
 
-async def test_a_result_of_an_earlier_hand_out_is_refused(stage: Stage) -> None:
+async def test_a_result_of_an_earlier_lease_is_refused(stage: Stage) -> None:
     ref, call_id = await _called(stage, retries=5)
     await stage.lease(ref, call_id)
     await stage.lease(ref, call_id, token=b"second")
@@ -293,7 +293,7 @@ async def test_a_call_of_another_cluster_looks_like_an_unknown_one(stage: Stage)
     assert await stage.store.results.original(RunRef(ours.cluster_id, ref.run_id), call_id) is None
 
 
-async def test_a_result_after_the_end_is_refused_and_kept_as_evidence_once(stage: Stage) -> None:
+async def test_a_result_after_the_end_is_refused_and_stored_as_evidence_once(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.lease(ref, call_id)
     await stage.store.runs.cancel(ref, "enough")
@@ -312,7 +312,7 @@ async def test_a_result_after_the_end_is_refused_and_kept_as_evidence_once(stage
     ], "the model is not shown it"
 
 
-async def test_a_result_that_temporal_refused_is_taken_back(stage: Stage) -> None:
+async def test_a_result_that_temporal_refused_is_withdrawn(stage: Stage) -> None:
     """The activity had timed out and waits to be given to another machine."""
     ref, call_id = await _called(stage, retries=1)
     finished = await stage.lease_and_finish(ref, call_id, '"stale"')
@@ -325,7 +325,7 @@ async def test_a_result_that_temporal_refused_is_taken_back(stage: Stage) -> Non
     assert await stage.events(ref, "call.superseded") == [{"callId": call_id, "attempt": 1}]
 
 
-async def test_a_result_of_a_later_hand_out_is_not_taken_back(stage: Stage) -> None:
+async def test_a_result_of_a_later_lease_is_not_withdrawn(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.lease(ref, call_id)
     await stage.lease(ref, call_id)
@@ -336,7 +336,7 @@ async def test_a_result_of_a_later_hand_out_is_not_taken_back(stage: Stage) -> N
     assert await _shown(stage, ref) == [(False, '"fresh"')]
 
 
-async def test_a_result_that_the_model_has_read_is_not_taken_back(stage: Stage) -> None:
+async def test_a_result_that_the_model_has_read_is_not_withdrawn(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     finished = await stage.lease_and_finish(ref, call_id, '"read"')
     assert (await stage.think(ref, text_of("the answer"))).status == "done"

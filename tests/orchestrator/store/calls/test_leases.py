@@ -131,7 +131,7 @@ async def test_what_a_living_process_makes_within_a_step_waits_for_it(
     assert settled == Completed(CallOutcome(ticket.call_id))
 
 
-async def test_what_a_process_made_of_which_nothing_is_heard_goes_to_another_one(
+async def test_what_a_process_ran_with_no_sign_of_life_goes_to_another_one(
     stage: Stage,
 ) -> None:
     ticket = await _runs_in_process(stage, retries=5)

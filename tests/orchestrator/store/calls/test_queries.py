@@ -131,7 +131,7 @@ async def _add(stage: Stage, call_id: str, content: bytes = b"{}", machine: str 
     )
 
 
-async def test_a_blob_is_kept_beside_the_call_and_out_of_the_conversation(stage: Stage) -> None:
+async def test_a_blob_is_stored_beside_the_call_and_out_of_the_conversation(stage: Stage) -> None:
     ref, (call_id,) = await _finished_call(stage, "1")
     blob_id = await _add(stage, call_id, b'{"a": 1}')
     blob, content = await stage.store.blobs.content(stage.cluster_id, blob_id)

@@ -173,7 +173,7 @@ async def test_a_part_of_an_id_that_no_database_takes_is_an_error_the_model_sees
         (REJECTED, "bad", "bad"),
     ],
 )
-def test_the_model_reads_words_where_there_are_words_and_json_elsewhere(
+def test_the_model_reads_text_where_there_is_text_and_json_elsewhere(
     kind: ResultType, result: JsonValue, content: str
 ) -> None:
     assert to_result_content(kind, result).text == content
@@ -211,7 +211,9 @@ async def test_odd_characters_in_an_error_fail_no_retry(stage: Stage) -> None:
 # -- looked at while the workflow waits ------------------------------------------------------------
 
 
-async def test_a_look_reads_the_wishes_and_finds_what_is_settled(stage: Stage) -> None:
+async def test_a_read_of_requests_reads_the_pending_requests_and_finds_what_is_settled(
+    stage: Stage,
+) -> None:
     await stage.register("query")
     ref = await stage.run()
     first, _ = await stage.called(ref, "sales_query", "sales_query")
@@ -226,7 +228,7 @@ async def test_a_look_reads_the_wishes_and_finds_what_is_settled(stage: Stage) -
     assert (await stage.store.calls.read_pending_requests(ref)).cancel_wanted
 
 
-async def test_results_of_earlier_steps_are_not_told_again(stage: Stage) -> None:
+async def test_results_of_earlier_steps_are_not_reported_again(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
     (order,) = await stage.called(ref)
@@ -243,7 +245,7 @@ async def test_a_run_that_has_ended_is_not_to_be_cancelled(stage: Stage) -> None
     assert await stage.store.calls.read_pending_requests(ref) == PendingRequests(over=True)
 
 
-async def test_a_parked_run_whose_call_is_at_work_goes_on(stage: Stage) -> None:
+async def test_a_suspended_run_whose_call_is_at_work_goes_on(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
     (order,) = await stage.called(ref)
@@ -255,7 +257,7 @@ async def test_a_parked_run_whose_call_is_at_work_goes_on(stage: Stage) -> None:
     assert not (await stage.get_run(ref)).parked
 
 
-async def test_a_summary_of_another_clusters_result_is_not_taken(stage: Stage) -> None:
+async def test_a_summary_of_another_clusters_result_is_not_accepted(stage: Stage) -> None:
     ref, call_id = await _called(stage)
     await stage.finish(call_id, LONG)
     ours = await stage.store.keys.ensure_cluster("ours")

@@ -95,7 +95,7 @@ async def test_a_cancel_and_a_decision_leave_one_truth(stage: Stage, elsewhere: 
 # -- the workflow's side ---------------------------------------------------------------------------
 
 
-async def test_a_look_brings_what_was_approved_and_nothing_else(stage: Stage) -> None:
+async def test_reading_requests_brings_what_was_approved_and_nothing_else(stage: Stage) -> None:
     ref, orders = await called(stage, *TWO_CALLS)
     await stage.lease(ref, orders[0].call_id)
     await stage.lease(ref, orders[1].call_id, "m2")
@@ -127,7 +127,7 @@ async def test_an_edit_closes_what_waits(stage: Stage) -> None:
     assert (await stage.begin_step(ref)).entries[-1].data == {"message": "something else"}
 
 
-async def test_a_look_at_a_run_that_has_ended_says_so(stage: Stage) -> None:
+async def test_reading_requests_of_a_run_that_has_ended_reports_it(stage: Stage) -> None:
     ref, _ = await waiting_call(stage)
     assert not (await stage.store.calls.read_pending_requests(ref)).over
     await stage.store.runs.cancel(ref, "enough")
@@ -135,14 +135,14 @@ async def test_a_look_at_a_run_that_has_ended_says_so(stage: Stage) -> None:
     assert (seen.over, seen.cancel_wanted) == (True, False)
 
 
-async def test_a_hand_out_that_comes_before_the_decision_ends_its_activity(stage: Stage) -> None:
+async def test_a_lease_that_comes_before_the_decision_ends_its_activity(stage: Stage) -> None:
     """The process that took the request died before it told Temporal, which offers the call again."""
     ref, call_id = await waiting_call(stage)
     given = await stage.store.calls.lease(CallRef(ref, call_id), "m2", b"other")
     assert given == Completed(CallOutcome(call_id, interrupted=True))
 
 
-async def test_what_temporal_gave_up_before_the_decision_counts_no_more(stage: Stage) -> None:
+async def test_what_timed_out_in_temporal_before_the_decision_counts_no_more(stage: Stage) -> None:
     ref, call_id = await waiting_call(stage)
     await stage.begin(ref, lost=[TimedOutCall(call_id, "too slow")])
     assert (await stage.call_row(call_id))["status"] == "interrupted"
@@ -202,7 +202,7 @@ async def test_what_waits_is_listed_first_come_first_page_by_page(stage: Stage) 
     assert len(await store.page(stage.cluster_id, after=0, limit=9)) == 2
 
 
-async def test_the_kind_of_result_is_kept_on_a_late_request(stage: Stage) -> None:
+async def test_the_kind_of_result_is_stored_for_a_late_request(stage: Stage) -> None:
     ref, orders = await called(stage)
     await stage.lease(ref, orders[0].call_id)
     await stage.store.runs.cancel(ref, "enough")

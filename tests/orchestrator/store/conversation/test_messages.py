@@ -55,7 +55,7 @@ async def test_a_message_that_arrives_during_the_last_step_keeps_the_run_going(
     assert (run.result, run.turn) == ('"both answers"', 1)
 
 
-async def test_a_result_given_while_a_message_was_unread_is_not_taken(stage: Stage) -> None:
+async def test_a_result_given_while_a_message_was_unread_is_not_accepted(stage: Stage) -> None:
     ref = await stage.run(result_schema='{"type":"integer"}')
     question = await stage.begin_step(ref)
     await stage.send(ref, "one more thing")
@@ -209,7 +209,7 @@ async def test_messages_are_listed_oldest_first_in_pages(stage: Stage) -> None:
     assert await stage.store.messages.page(ref, after=rest[-1].key, limit=3) == []
 
 
-async def test_what_a_model_says_is_kept_whatever_characters_it_has(stage: Stage) -> None:
+async def test_what_a_model_says_is_stored_whatever_characters_it_has(stage: Stage) -> None:
     ref = await stage.run()
     said = "NUL \0, half a pair \ud800, \u2028 and \U0001f600"
     await stage.think(ref, text_of(said))

@@ -17,7 +17,7 @@ from perdure.contract import FunctionReference
 from tests.support.stage import HANDLER, WHOLE_NUMBER, Stage, calls_for, result_of, text_of
 
 
-async def test_calls_that_temporal_gave_up_on_are_answered_with_a_failure(stage: Stage) -> None:
+async def test_calls_that_timed_out_in_temporal_are_answered_with_a_failure(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
     kept, lost = await stage.called(ref, "sales_query", "sales_query")
@@ -44,7 +44,7 @@ async def test_a_lost_call_of_another_run_is_left_alone(stage: Stage) -> None:
     assert (await stage.call_row(order.call_id))["result_type"] is None
 
 
-async def test_a_wrong_result_goes_back_with_its_errors_and_is_given_up_at_last(
+async def test_a_wrong_result_goes_back_with_its_errors_and_is_abandoned_at_last(
     stage: Stage,
 ) -> None:
     ref = await stage.run(result_schema=WHOLE_NUMBER)
@@ -62,7 +62,7 @@ async def test_a_wrong_result_goes_back_with_its_errors_and_is_given_up_at_last(
     assert len(await stage.events(ref, "reply.corrected")) == 3
 
 
-async def test_a_wrong_text_is_answered_in_words(stage: Stage) -> None:
+async def test_a_wrong_text_is_answered_with_a_message(stage: Stage) -> None:
     ref = await stage.run(result_schema=WHOLE_NUMBER)
     await stage.think(ref, text_of("seven"))
     last = turns((await stage.begin_step(ref)).entries)[-1]
@@ -137,7 +137,7 @@ async def test_a_result_that_is_no_json_fails_no_run(stage: Stage, text: str) ->
     assert (await stage.think(ref, text_of(text))).status == "running"
 
 
-async def test_a_number_that_json_does_not_have_is_kept_as_null(stage: Stage) -> None:
+async def test_a_number_that_json_does_not_have_is_stored_as_null(stage: Stage) -> None:
     """A provider's own parser may let it pass."""
     ref = await stage.run(on_status_change=HANDLER)
     await stage.think(ref, result_of([float("inf"), 1.5]))

@@ -35,7 +35,7 @@ async def test_an_edit_of_a_run_that_has_ended_begins_its_next_turn(stage: Stage
     assert (await stage.get_run(ref)).result == '"slowly, then"'
 
 
-async def test_what_an_edit_replaces_is_kept_and_marked(stage: Stage) -> None:
+async def test_what_an_edit_replaces_is_stored_and_marked(stage: Stage) -> None:
     ref = await stage.finished()
     message_id = await first_id(stage, ref)
     await stage.store.rewind.edit(ref, message_id, "go slowly")
@@ -203,7 +203,7 @@ async def test_a_summary_that_nobody_will_read_is_not_waited_for(stage: Stage) -
     assert await prompt_turns(stage, ref) == (UserTurn((), ("go slowly",)),)
 
 
-async def test_a_result_of_a_replaced_reply_is_not_taken_back(stage: Stage) -> None:
+async def test_a_result_of_a_replaced_reply_is_not_withdrawn(stage: Stage) -> None:
     """Temporal refuses the result after the edit: the call must not be made once more."""
     await stage.register("query")
     ref = await stage.run()
@@ -215,7 +215,7 @@ async def test_a_result_of_a_replaced_reply_is_not_taken_back(stage: Stage) -> N
     assert await prompt_turns(stage, ref) == (UserTurn((), ("go slowly",)),)
 
 
-async def test_a_look_says_once_that_the_question_is_out_of_date(stage: Stage) -> None:
+async def test_reading_requests_reports_once_that_the_question_is_out_of_date(stage: Stage) -> None:
     ref = await stage.run()
     await stage.begin_step(ref)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")

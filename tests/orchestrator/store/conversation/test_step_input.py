@@ -50,7 +50,7 @@ async def test_the_standard_library_is_there_unless_functions_are_named(stage: S
     assert await _offered(stage, attached_functions=[]) == ([], frozenset())
 
 
-async def test_an_operators_words_reach_the_functions_and_the_cluster(stage: Stage) -> None:
+async def test_an_operators_context_reaches_the_functions_and_the_cluster(stage: Stage) -> None:
     await stage.register("count", "query")
     await stage.store.notes.put(stage.cluster_id, "sales", "query", "Slow on Mondays.")
     await stage.store.clusters.change(stage.cluster_id, {"additional_context": "We sell boats."})
@@ -64,7 +64,7 @@ async def test_an_operators_words_reach_the_functions_and_the_cluster(stage: Sta
     assert sizes[1] - sizes[0] == len("Slow on Mondays.")
 
 
-async def test_another_clusters_words_reach_nobody_here(stage: Stage) -> None:
+async def test_another_clusters_context_reaches_nobody_here(stage: Stage) -> None:
     other = Stage(stage.store, await stage.store.keys.ensure_cluster("other"))
     await other.register("query")
     await stage.register("query")
@@ -78,7 +78,7 @@ async def test_another_clusters_words_reach_nobody_here(stage: Stage) -> None:
 # -- reasoning ---------------------------------------------------------------------------------------
 
 
-async def test_why_a_call_is_made_is_kept_on_it_and_never_passed_on(stage: Stage) -> None:
+async def test_why_a_call_is_made_is_stored_on_it_and_never_passed_on(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
     asked = ToolCall("t1", "sales_query", {REASON_PARAMETER: "To see \0 it.", "sql": "select 1"})

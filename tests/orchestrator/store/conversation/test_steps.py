@@ -73,7 +73,7 @@ async def test_a_reply_is_recorded_with_its_usage_calls_and_events(stage: Stage)
     assert kinds == ["run.created", "run.status", "step.recorded", *["call.created"] * 3]
 
 
-async def test_the_second_of_two_replies_is_dropped_and_its_price_noted(stage: Stage) -> None:
+async def test_the_second_of_two_replies_is_dropped_and_its_price_recorded(stage: Stage) -> None:
     ref = await stage.run()
     question, rival = await stage.begin_step(ref), await stage.begin_step(ref, attempt=2)
     first = await stage.record(question, text_of("first"))
@@ -126,7 +126,7 @@ async def test_a_reply_after_a_cancel_is_dropped(stage: Stage) -> None:
     assert [kind for kind, _ in await stage.messages(ref)] == ["human"]
 
 
-async def test_a_reply_that_meets_the_wish_to_cancel_carries_it_out(stage: Stage) -> None:
+async def test_a_reply_that_meets_the_cancel_request_carries_it_out(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
     question = await stage.begin_step(ref)
@@ -217,7 +217,7 @@ async def test_a_transcript_of_another_run_of_that_name_is_not_trusted(stage: St
     assert (question.after, question.entries) == (0, whole.entries)
 
 
-async def test_the_quick_way_does_not_overlook_a_wish(stage: Stage) -> None:
+async def test_the_fast_path_does_not_overlook_a_pending_request(stage: Stage) -> None:
     question = await _finish_all(stage)
     ref = _ref_of(question)
     await stage.send(ref, "one more thing")
@@ -230,7 +230,7 @@ async def test_the_quick_way_does_not_overlook_a_wish(stage: Stage) -> None:
     assert await stage.begin(ref, 2) == RunState("cancelled", 1)
 
 
-async def test_the_quick_way_does_not_overlook_an_open_call(stage: Stage) -> None:
+async def test_the_fast_path_does_not_overlook_an_open_call(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
     orders = await stage.called(ref, "sales_query", "sales_query")

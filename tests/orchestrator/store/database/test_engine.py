@@ -115,7 +115,7 @@ async def test_one_read_sees_one_moment_on_sqlite(database: Database, make_runs:
     assert (first, second) == ((1, 1) if database.dialect == "sqlite" else (1, 2))
 
 
-async def test_a_glance_sees_what_others_have_committed(
+async def test_an_inline_read_sees_what_others_have_committed(
     database: Database, another_database: Database, make_runs: Make
 ) -> None:
     await make_runs(database, 1)
@@ -128,7 +128,7 @@ async def test_a_glance_sees_what_others_have_committed(
             await write.execute(update(runs).values(version=runs.c.version + 1))
 
 
-async def test_a_glance_on_sqlite_needs_no_thread_and_refuses_a_write(tmp_path: Path) -> None:
+async def test_an_inline_read_on_sqlite_needs_no_thread_and_refuses_a_write(tmp_path: Path) -> None:
     database = await open_database(f"sqlite:///{tmp_path / 'glance.db'}")
     async with database.read_inline() as glance:
         assert (await glance.execute(text("SELECT 1"))).scalar_one() == 1
@@ -168,7 +168,7 @@ async def test_foreign_keys_are_enforced_and_cascade(database: Database, make_ru
         assert (await read.execute(select(func.count()).select_from(messages))).scalar_one() == 0
 
 
-async def test_upsert_inserts_once_and_then_updates_only_what_it_is_told(
+async def test_upsert_inserts_once_and_then_updates_only_what_it_is_given(
     database: Database,
 ) -> None:
     for name, created_at in (("old", 1), ("new", 2)):

@@ -57,7 +57,7 @@ async def _twice(write: Write) -> None:
 
 
 @pytest.mark.parametrize("after", ["nothing", "a read", "another library's statement"])
-async def test_a_mistake_undoes_the_transaction_whenever_it_is_heard_of(
+async def test_a_mistake_undoes_the_transaction_whenever_it_is_reported(
     base: Database, after: str
 ) -> None:
     async def work(write: Write) -> None:
@@ -126,7 +126,7 @@ async def test_a_lost_connection_is_noticed_and_the_work_done_again(base: Databa
     assert len(tries) == (1 if base.dialect == "sqlite" else 2)
 
 
-async def test_a_connection_that_is_lost_while_nothing_is_waited_for_is_given_up(
+async def test_a_connection_that_is_lost_while_nothing_is_waited_for_is_discarded(
     base: Database,
 ) -> None:
     if base.dialect == "sqlite":
@@ -149,7 +149,7 @@ async def test_a_connection_that_is_lost_while_nothing_is_waited_for_is_given_up
     assert await _names(base) == []
 
 
-async def test_one_statement_alone_tells_how_many_rows_it_changed(base: Database) -> None:
+async def test_one_statement_alone_reports_how_many_rows_it_changed(base: Database) -> None:
     async with base.write() as write:
         await write.execute(_INSERT, _row("a"))
     assert await base.write_one(_RENAME, {"of_cluster": "a", "name": "renamed"}) == 1

@@ -43,7 +43,9 @@ async def test_a_run_without_a_handler_has_no_deliveries(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("move", [Trigger.FAIL, Trigger.CANCEL])
-async def test_the_handler_is_told_why_a_run_did_not_end_well(stage: Stage, move: Trigger) -> None:
+async def test_the_handler_is_notified_why_a_run_did_not_end_well(
+    stage: Stage, move: Trigger
+) -> None:
     ref = await stage.run(on_status_change=HANDLER)
     if move is Trigger.CANCEL:
         await stage.store.runs.cancel(ref, "because")
@@ -99,7 +101,7 @@ async def test_a_handler_works_on_after_its_run_has_ended(stage: Stage) -> None:
     assert isinstance((await stage.finish(order.call_id, "null")).attempt_outcome, Completed)
 
 
-async def test_a_delivery_that_is_given_up_is_dead_and_seen_to_be(stage: Stage) -> None:
+async def test_a_delivery_that_is_abandoned_is_dead_and_visible(stage: Stage) -> None:
     ref = await stage.finished(on_status_change=HANDLER)
     first, second = await _waiting(stage, ref)
     (left,) = await _waiting(stage, ref, first.call_id)
@@ -162,7 +164,7 @@ async def test_a_deleted_run_has_nothing_to_deliver(stage: Stage) -> None:
     assert await _waiting(stage, RunRef(stage.cluster_id, "gone"), "call") == []
 
 
-async def test_a_turn_of_many_transitions_is_told_in_batches(stage: Stage) -> None:
+async def test_a_turn_of_many_transitions_is_delivered_in_batches(stage: Stage) -> None:
     ref = await stage.run(on_status_change=HANDLER)
     for _ in range(6):
         await stage.think(ref, text_of("an answer"))

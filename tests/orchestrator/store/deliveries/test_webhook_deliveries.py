@@ -74,7 +74,7 @@ async def test_a_filter_lets_only_the_wanted_transitions_through(
     assert [(change.transition, change.status) for change in told] == [(2, "done"), (5, "done")]
 
 
-async def test_a_filter_that_nothing_passes_leaves_nothing_to_tell(stage: Stage) -> None:
+async def test_a_filter_that_nothing_passes_leaves_nothing_to_deliver(stage: Stage) -> None:
     ref = await stage.finished(on_status_change=_only(RunStatus.PAUSED))
     assert await _delivered(stage, ref) == []
     assert not await stage.has_pending_deliveries(ref)
@@ -83,7 +83,7 @@ async def test_a_filter_that_nothing_passes_leaves_nothing_to_tell(stage: Stage)
 @pytest.mark.parametrize(
     ("move", "status"), [(Trigger.FAIL, RunStatus.FAILED), (Trigger.CANCEL, RunStatus.CANCELLED)]
 )
-async def test_webhooks_are_told_of_failed_and_cancelled_runs(
+async def test_webhooks_are_notified_of_failed_and_cancelled_runs(
     stage: Stage, move: Trigger, status: RunStatus
 ) -> None:
     ref = await stage.run(on_status_change=_only(RunStatus.FAILED, RunStatus.CANCELLED))
@@ -140,7 +140,7 @@ async def test_a_delivered_webhook_is_not_sent_again(stage: Stage) -> None:
     assert (await stage.call_row(first.call_id))["status"] == "success"
 
 
-async def test_a_receiver_that_is_gone_is_given_up_at_once(stage: Stage) -> None:
+async def test_a_receiver_that_is_gone_is_abandoned_at_once(stage: Stage) -> None:
     ref = await stage.finished(on_status_change=WEBHOOK)
     first, _ = await _waiting(stage, ref)
     await stage.store.deliveries.begin_webhook(ref, first.call_id)
@@ -226,7 +226,7 @@ async def test_a_delivered_one_can_be_sent_again_as_often_as_one_likes(stage: St
     assert await _statuses(stage, ref) == ["pending", "pending"]
 
 
-async def test_a_handler_is_told_again_by_its_own_settings(stage: Stage) -> None:
+async def test_a_handler_is_notified_again_by_its_own_settings(stage: Stage) -> None:
     config = FunctionConfig(deadline_seconds=600, handler=True)
     await stage.register("announce", config=config)
     ref = await stage.finished(on_status_change=HANDLER)

@@ -117,7 +117,7 @@ async def test_a_machine_is_listed_with_where_it_is_and_when_it_was_seen(stage: 
     assert await machines.page(other, before=None, alive_at=None, limit=10) == []
 
 
-async def test_a_note_on_a_function_is_written_over_read_and_taken_away(stage: Stage) -> None:
+async def test_a_note_on_a_function_is_written_over_read_and_deleted(stage: Stage) -> None:
     notes = stage.store.notes
     other = await stage.store.keys.ensure_cluster("other")
     await notes.put(stage.cluster_id, "sales", "query", "Orders are in cents.")

@@ -90,7 +90,7 @@ async def test_the_same_function_of_another_cluster_has_its_own_limit(stage: Sta
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-async def test_two_processes_that_race_hand_out_no_more_than_the_limit(
+async def test_two_processes_that_race_lease_no_more_than_the_limit(
     stage: Stage, elsewhere: Stage, limit: int
 ) -> None:
     calls = await _calls(stage, 8, limit=limit)

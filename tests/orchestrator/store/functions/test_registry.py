@@ -49,7 +49,7 @@ async def test_a_machine_replaces_what_it_offered_of_a_service(stage: Stage) -> 
     assert registered == {"query", "total"}
 
 
-async def test_a_machine_can_take_back_everything(stage: Stage) -> None:
+async def test_a_machine_can_withdraw_everything(stage: Stage) -> None:
     await stage.register("query")
     await stage.register()
     assert await _names(stage) == []

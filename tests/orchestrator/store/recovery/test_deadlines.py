@@ -55,7 +55,7 @@ async def test_the_step_itself_sees_that_the_deadline_passed(stage: Stage) -> No
     assert await stage.begin(ref) == RunState("failed")
 
 
-async def test_so_does_the_quick_way_into_a_step(stage: Stage) -> None:
+async def test_so_does_the_fast_path_into_a_step(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run(deadline_at=now_ms() + _HOUR)
     (order,) = await stage.called(ref)
@@ -95,7 +95,7 @@ async def test_a_result_that_comes_after_the_deadline_is_refused(stage: Stage) -
         await stage.finish(order.call_id)
 
 
-async def test_a_handler_is_told(stage: Stage) -> None:
+async def test_a_handler_is_notified(stage: Stage) -> None:
     await stage.register("announce")
     ref = await stage.run(on_status_change=HANDLER, deadline_at=now_ms() + _HOUR)
     await _overdue(stage, ref)
@@ -103,7 +103,7 @@ async def test_a_handler_is_told(stage: Stage) -> None:
     assert await stage.has_pending_deliveries(ref)
 
 
-async def test_a_cancel_that_was_wished_for_goes_before(stage: Stage) -> None:
+async def test_a_cancel_that_was_requested_goes_before(stage: Stage) -> None:
     ref = await stage.run(deadline_at=now_ms() + _HOUR)
     await stage.begin_step(ref)
     await stage.store.runs.cancel(ref, "enough")

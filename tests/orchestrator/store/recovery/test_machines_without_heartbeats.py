@@ -40,7 +40,7 @@ async def test_a_call_of_a_silent_machine_counts_as_lost_when_its_timeout_has_pa
     assert (await stage.call_row(call_id))["status"] == "failure"
 
 
-async def test_a_call_found_lost_is_left_alone_when_it_was_handed_out_meanwhile(
+async def test_a_call_found_lost_is_left_alone_when_it_was_leased_meanwhile(
     stage: Stage,
 ) -> None:
     _, call_id = await _leased(stage, FunctionConfig(timeout_seconds=100))
@@ -66,7 +66,7 @@ async def test_retries_are_for_functions_that_raised_too(stage: Stage) -> None:
     assert isinstance(finished.attempt_outcome, Retry)
 
 
-async def test_a_result_that_was_not_taken_is_an_event_of_a_run_that_goes_on(
+async def test_a_result_that_was_not_accepted_is_an_event_of_a_run_that_goes_on(
     stage: Stage,
 ) -> None:
     ref, call_id = await _leased(stage, FunctionConfig())
@@ -76,7 +76,7 @@ async def test_a_result_that_was_not_taken_is_an_event_of_a_run_that_goes_on(
     assert await stage.events(ref, "call.superseded") == [noted]
 
 
-async def test_nothing_is_noted_on_a_run_that_has_ended(stage: Stage) -> None:
+async def test_nothing_is_recorded_on_a_run_that_has_ended(stage: Stage) -> None:
     ref, call_id = await _leased(stage, FunctionConfig())
     await stage.finish(call_id)
     await stage.store.steps.abort_turn(ref, 2, Trigger.FAIL, "enough", attempt=1)

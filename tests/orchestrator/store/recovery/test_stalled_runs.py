@@ -66,7 +66,7 @@ async def _suspended(stage: Stage) -> tuple[RunRef, str]:
 # -- wishes nobody read ----------------------------------------------------------------------------
 
 
-async def test_a_wish_that_no_workflow_read_is_found_until_one_does(
+async def test_a_request_that_no_workflow_read_is_found_until_one_does(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref = await stage.run()
@@ -79,19 +79,21 @@ async def test_a_wish_that_no_workflow_read_is_found_until_one_does(
     assert await sweeps.runs_with_unread_requests(_soon()) == []
 
 
-async def test_a_young_wish_is_left_to_its_own_nudge(stage: Stage, sweeps: SweepStore) -> None:
+async def test_a_recent_request_is_left_to_its_own_signal(stage: Stage, sweeps: SweepStore) -> None:
     await stage.run()
     assert await sweeps.runs_with_unread_requests(now_ms() - LONG_AGO) == []
 
 
-async def test_nobody_is_nudged_for_a_run_that_has_ended(stage: Stage, sweeps: SweepStore) -> None:
+async def test_nobody_is_signalled_for_a_run_that_has_ended(
+    stage: Stage, sweeps: SweepStore
+) -> None:
     ref = await stage.run()
     await stage.store.runs.cancel(ref, "enough")
     assert await sweeps.runs_with_unread_requests(_soon()) == []
 
 
 @pytest.mark.parametrize("wish", ["message", "cancel", "resume"])
-async def test_every_wish_survives_the_loss_of_its_nudge(
+async def test_every_request_survives_the_loss_of_its_signal(
     stage: Stage, sweeps: SweepStore, wish: str
 ) -> None:
     ref = await stage.run()
@@ -145,7 +147,7 @@ async def test_many_handlers_that_are_away_starve_nobody(stage: Stage, sweeps: S
     assert after == 0
 
 
-async def test_a_handler_that_is_away_does_not_hide_that_its_run_is_stuck(
+async def test_a_handler_that_is_away_does_not_hide_that_its_run_is_stalled(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref = await stage.run(on_status_change=HANDLER)
@@ -159,7 +161,7 @@ async def test_a_handler_that_is_away_does_not_hide_that_its_run_is_stuck(
 # -- calls nobody takes ----------------------------------------------------------------------------
 
 
-async def test_a_call_without_a_machine_is_said_to_wait_once(
+async def test_a_call_without_a_machine_is_reported_as_waiting_once(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref, call_id = await _waits(stage)
@@ -247,7 +249,7 @@ async def test_a_call_that_ended_in_between_waits_for_nobody(
     assert (await stage.get_run(ref)).version == version
 
 
-async def test_a_run_stops_waiting_when_its_call_is_taken(stage: Stage) -> None:
+async def test_a_run_stops_waiting_when_its_call_is_leased(stage: Stage) -> None:
     ref, call_id = await _reported(stage)
     await stage.lease(ref, call_id)
     run = await stage.get_run(ref)
@@ -265,7 +267,9 @@ async def test_a_handler_that_is_away_does_not_make_its_run_wait(
 # -- parked ----------------------------------------------------------------------------------------
 
 
-async def test_a_run_that_waits_for_long_is_parked_once(stage: Stage, sweeps: SweepStore) -> None:
+async def test_a_run_that_waits_for_long_is_suspended_once(
+    stage: Stage, sweeps: SweepStore
+) -> None:
     ref, _ = await _reported(stage)
     assert await stage.woken_by(sweeps.suspend()) == []
     await stage.alter(runs, waiting_since=now_ms() - SUSPEND_AFTER_MS - 1)
@@ -276,7 +280,9 @@ async def test_a_run_that_waits_for_long_is_parked_once(stage: Stage, sweeps: Sw
     assert (await stage.store.calls.read_pending_requests(ref)).parked
 
 
-async def test_a_parked_run_goes_on_when_a_machine_comes(stage: Stage, sweeps: SweepStore) -> None:
+async def test_a_suspended_run_goes_on_when_a_machine_comes(
+    stage: Stage, sweeps: SweepStore
+) -> None:
     ref, call_id = await _suspended(stage)
     assert await stage.woken_by(sweeps.resume_suspended()) == []
     await stage.register("query", machine="m2")
@@ -288,7 +294,7 @@ async def test_a_parked_run_goes_on_when_a_machine_comes(stage: Stage, sweeps: S
     assert [order.call_id for order in getattr(standing, "orders", [])] == [call_id]
 
 
-async def test_a_parked_run_goes_on_when_its_calls_time_is_up(
+async def test_a_suspended_run_goes_on_when_its_calls_time_is_up(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     """Its workflow is closed, so no timer of Temporal's would say that the call's deadline passed."""
@@ -300,7 +306,7 @@ async def test_a_parked_run_goes_on_when_its_calls_time_is_up(
     assert order.deadline == 1.0
 
 
-async def test_a_parked_run_can_be_cancelled(stage: Stage, sweeps: SweepStore) -> None:
+async def test_a_suspended_run_can_be_cancelled(stage: Stage, sweeps: SweepStore) -> None:
     ref, _ = await _suspended(stage)
     await stage.store.calls.read_pending_requests(ref)
     await stage.store.runs.cancel(ref, "enough")
@@ -310,7 +316,7 @@ async def test_a_parked_run_can_be_cancelled(stage: Stage, sweeps: SweepStore) -
     assert await stage.woken_by(sweeps.resume_suspended()) == []
 
 
-async def test_a_run_that_waits_for_its_model_is_not_parked(
+async def test_a_run_that_waits_for_its_model_is_not_suspended(
     stage: Stage, sweeps: SweepStore
 ) -> None:
     ref = await stage.run()

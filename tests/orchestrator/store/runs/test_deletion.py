@@ -122,7 +122,7 @@ async def test_a_machine_that_holds_a_call_learns_that_it_is_gone(stage: Stage) 
             await asked
 
 
-async def test_a_call_of_a_deleted_run_is_handed_to_nobody(stage: Stage) -> None:
+async def test_a_call_of_a_deleted_run_is_leased_to_nobody(stage: Stage) -> None:
     ref, call_id = await _busy(stage)
     await stage.store.deletion.delete(ref)
     given = await stage.store.calls.lease(CallRef(ref, call_id), "m2", b"token")

@@ -48,7 +48,7 @@ async def test_a_run_pauses_before_the_step_that_its_tokens_forbid(stage: Stage)
     ]
 
 
-async def test_the_quick_way_into_a_step_knows_the_budget_too(stage: Stage) -> None:
+async def test_the_fast_path_into_a_step_knows_the_budget_too(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run(budget=Budget(steps=1))
     (order,) = await stage.called(ref)
@@ -63,7 +63,7 @@ async def test_the_quick_way_into_a_step_knows_the_budget_too(stage: Stage) -> N
     assert await _stopped(stage, ref) == "The budget of 1 model steps is used up (1)."
 
 
-async def test_calls_beyond_the_budget_wait_before_any_is_handed_out(stage: Stage) -> None:
+async def test_calls_beyond_the_budget_wait_before_any_is_leased(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run(budget=Budget(calls=2))
     first = await stage.called(ref, "sales_query")

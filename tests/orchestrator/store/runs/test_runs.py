@@ -21,7 +21,7 @@ from perdure.contract import MessageType, RunStatus
 from tests.support.stage import HANDLER, Stage, new_run, text_of
 
 
-async def test_a_new_run_is_pending_with_its_message_event_and_wish(stage: Stage) -> None:
+async def test_a_new_run_is_pending_with_its_message_event_and_request(stage: Stage) -> None:
     ref = await stage.run(metadata={"team": "sales"}, context={"user": 7}, message_id="first")
     run = await stage.get_run(ref)
     assert (run.status, run.turn, run.version, run.transition) == ("pending", 1, 1, 0)
@@ -251,7 +251,7 @@ async def test_a_run_that_never_started_is_cancelled_at_once(stage: Stage) -> No
     assert await stage.event_types(ref) == ["run.created", "run.status"]
 
 
-async def test_a_cancel_of_a_running_run_is_a_wish(stage: Stage) -> None:
+async def test_a_cancel_of_a_running_run_is_a_request(stage: Stage) -> None:
     ref = await stage.run()
     await stage.begin_step(ref)
     run = await stage.store.runs.cancel(ref, "enough")

@@ -21,7 +21,7 @@ async def test_a_key_identifies_its_cluster(stage: Stage) -> None:
     assert (record.cluster_id, record.name, record.revoked_at) == (stage.cluster_id, "ci", None)
 
 
-async def test_of_a_key_only_its_hash_is_kept(stage: Stage) -> None:
+async def test_of_a_key_only_its_hash_is_stored(stage: Stage) -> None:
     _, key = await stage.store.keys.create(stage.cluster_id, "ci")
     assert re.fullmatch(r"sk_[\w-]{43}", key)
     (row,) = await stage.rows(tables.api_keys)

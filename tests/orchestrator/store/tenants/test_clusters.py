@@ -49,7 +49,7 @@ async def test_only_what_is_named_changes(stage: Stage) -> None:
         await clusters.change("unknown", {"debug": True})
 
 
-async def test_each_new_context_is_kept_as_a_version(stage: Stage, elsewhere: Stage) -> None:
+async def test_each_new_context_is_stored_as_a_version(stage: Stage, elsewhere: Stage) -> None:
     clusters = stage.store.clusters
     texts: list[Any] = ["first", "first", "second", None]
     for text in texts:

@@ -47,7 +47,7 @@ async def test_steps_and_runs_are_summed_per_day_and_model(stage: Stage) -> None
     )
 
 
-async def test_days_are_kept_apart_and_end_at_midnight_utc(stage: Stage) -> None:
+async def test_days_are_counted_apart_and_end_at_midnight_utc(stage: Stage) -> None:
     ref = await stage.run()
     await stage.think(ref, calls_for("sales_query"))
     await stage.alter(tables.steps, created_at=at("2026-03-02") - 1, cost_micros=70)

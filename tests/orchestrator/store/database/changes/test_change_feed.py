@@ -133,7 +133,7 @@ async def test_only_the_runs_that_changed_wake(database: Database, make_runs: Ma
     first.cancel()
 
 
-async def test_only_the_run_that_another_process_changed_is_looked_at(
+async def test_only_the_run_that_another_process_changed_is_read(
     database: Database, another_database: Database, make_runs: Make
 ) -> None:
     await make_runs(database, 20)
@@ -154,7 +154,7 @@ async def test_only_the_run_that_another_process_changed_is_looked_at(
     assert alone > 10  # once in a while all are looked at, and that may just be
 
 
-async def test_all_are_looked_at_once_a_second_also_while_others_are_hinted_at() -> None:
+async def test_all_are_read_once_a_second_also_while_others_are_notified() -> None:
     async def read(keys: Collection[int]) -> Mapping[int, RunVersion]:
         return {key: RunVersion(2 if 1 in keys and len(keys) > 1 else 1) for key in keys}
 
@@ -185,7 +185,7 @@ async def test_who_waits_for_the_end_is_not_woken_before(
     assert await waiting == 3
 
 
-async def test_who_waits_for_an_end_that_does_not_come_hears_the_version_when_the_time_is_over(
+async def test_who_waits_for_an_end_that_does_not_come_gets_the_version_when_the_time_is_over(
     database: Database, make_runs: Make
 ) -> None:
     await make_runs(database, 1)

@@ -82,7 +82,7 @@ async def test_many_commits_share_a_few_notifications(database_url: str, make_ru
 
 
 @on_postgresql
-async def test_what_was_committed_last_is_told_before_closing(
+async def test_what_was_committed_last_is_sent_before_closing(
     database_url: str, make_runs: Make
 ) -> None:
     database = await open_database(database_url)
@@ -106,7 +106,7 @@ async def _sender_pid(database: Database) -> int:
 
 
 @on_postgresql
-async def test_a_teller_that_is_killed_tells_the_next_change_all_the_same(
+async def test_a_killed_notify_connection_is_reopened_for_the_next_change(
     database_url: str, database: Database, make_runs: Make
 ) -> None:
     await make_runs(database, 3)
@@ -122,7 +122,7 @@ async def test_a_teller_that_is_killed_tells_the_next_change_all_the_same(
 
 
 @on_postgresql
-async def test_a_notification_that_is_no_list_of_keys_is_not_heard(
+async def test_a_notification_that_is_no_list_of_keys_is_ignored(
     database: Database, another_database: Database, database_url: str, make_runs: Make
 ) -> None:
     await make_runs(database, 1)

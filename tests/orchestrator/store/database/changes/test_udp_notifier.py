@@ -84,7 +84,7 @@ async def notifier(folder: Path) -> AsyncGenerator[UdpNotifier]:
     made.close()
 
 
-async def test_all_that_hang_hear_a_ring_but_ones_own(
+async def test_every_listener_but_the_senders_own_receives_a_datagram(
     listeners: Callable[[], RecordingListener], notifier: UdpNotifier
 ) -> None:
     first, second, own = listeners(), listeners(), listeners()
@@ -96,7 +96,7 @@ async def test_all_that_hang_hear_a_ring_but_ones_own(
     assert own.keys == {4}
 
 
-async def test_who_comes_later_is_rung_at_and_who_went_is_not(
+async def test_later_listeners_receive_and_stopped_ones_do_not(
     listeners: Callable[[], RecordingListener], notifier: UdpNotifier, folder: Path
 ) -> None:
     notifier.send({1})  # nobody is there: no error
@@ -113,7 +113,7 @@ async def test_who_comes_later_is_rung_at_and_who_went_is_not(
     assert first.keys == {2, 3}
 
 
-async def test_many_keys_are_told_in_few_datagrams(
+async def test_many_keys_are_sent_in_few_datagrams(
     listeners: Callable[[], RecordingListener], notifier: UdpNotifier
 ) -> None:
     listener = listeners()
@@ -124,7 +124,7 @@ async def test_many_keys_are_told_in_few_datagrams(
     assert listener.datagrams <= 11
 
 
-async def test_what_is_no_list_of_keys_is_not_heard(
+async def test_what_is_no_list_of_keys_is_ignored(
     listeners: Callable[[], RecordingListener],
 ) -> None:
     listener = listeners()
@@ -165,7 +165,7 @@ async def test_a_dead_process_is_forgotten_and_a_living_one_is_not(
     assert entries(folder) == sorted(("not a bell", str(living.udp_listener.port)))
 
 
-async def test_a_bell_is_held_as_long_as_it_hangs(
+async def test_a_listener_holds_its_file_lock_while_it_runs(
     listeners: Callable[[], RecordingListener], folder: Path
 ) -> None:
     listener = listeners()
@@ -183,7 +183,7 @@ def in_the_way(folder: Path) -> Path:
     return folder
 
 
-async def test_where_no_folder_can_be_made_no_bell_hangs(
+async def test_where_no_folder_can_be_made_no_listener_starts(
     in_the_way: Path, notifier: UdpNotifier
 ) -> None:
     bell = UdpListener(in_the_way, lambda keys: None)
@@ -215,7 +215,7 @@ async def _delays(database: Database, other: Database, rounds: int) -> list[floa
 
 
 @on_sqlite
-async def test_a_commit_of_which_no_ring_is_heard_is_seen_by_the_counter(
+async def test_a_commit_of_which_no_datagram_arrives_is_seen_by_the_counter(
     database: Database, another_database: Database, make_runs: Make
 ) -> None:
     await make_runs(database, 1)
@@ -228,7 +228,7 @@ async def test_a_commit_of_which_no_ring_is_heard_is_seen_by_the_counter(
 
 
 @on_sqlite
-async def test_where_no_bell_can_be_hung_up_the_counter_is_asked_more_often(
+async def test_where_no_listener_can_start_the_counter_is_polled_more_often(
     database: Database, another_database: Database, make_runs: Make
 ) -> None:
     await make_runs(database, 1)
