@@ -41,8 +41,9 @@ from orchestrator.temporal.activity_tasks import ActivityTaskClient
 from orchestrator.temporal.client import BUILD_ID, TASK_QUEUE, Temporal, connect, workflow_runner
 from orchestrator.temporal.in_flight_journal import InFlightJournal, Machine, journal_scope
 from orchestrator.temporal.signals import WakeupSender
+from orchestrator.workflows.delivery_workflow import DeliveryWorkflow
 from orchestrator.workflows.interface import WEBHOOK_QUEUE
-from orchestrator.workflows.run_workflow import DeliveryWorkflow, RunWorkflow
+from orchestrator.workflows.run_workflow import RunWorkflow
 from workers.activities import Activities
 from workers.hosting.host import HostedFunctions
 from workers.hosting.task_queues import build_hosting_workers

@@ -17,9 +17,10 @@ from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 from orchestrator.errors import UnavailableError
 from orchestrator.settings import Settings
 from orchestrator.temporal.payload_converter import CompactPayloadConverter
+from orchestrator.workflows.delivery_workflow import DELIVERY_WORKFLOW
 from orchestrator.workflows.function_calls import priority_key
-from orchestrator.workflows.interface import RunRef
-from orchestrator.workflows.run_workflow import DELIVERY_WORKFLOW, RUN_WORKFLOW, WAKE_SIGNAL
+from orchestrator.workflows.interface import WAKE_SIGNAL, RunRef
+from orchestrator.workflows.run_workflow import RUN_WORKFLOW
 
 if TYPE_CHECKING:
     from temporalio.worker import WorkflowRunner

@@ -24,6 +24,8 @@ DELIVER_WEBHOOK = "deliver_webhook"
 RUN_ACTIVITIES = frozenset({READ_PENDING_REQUESTS, END_TURN, SUMMARIZE, MODEL_STEP})
 """The run's activities that are no calls: an attempt after the first one follows on a failure or a death."""
 
+WAKE_SIGNAL = "nudge"  # persisted: the name of the signal in histories
+
 WEBHOOK_QUEUE = "perdure-webhooks"
 """Task queue of its own, so that receivers who take their time hold up nobody's run."""
 

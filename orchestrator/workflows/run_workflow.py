@@ -1,4 +1,4 @@
-"""The workflows: obey the rules, wait for activities, notice nudges. No I/O, no state worth keeping.
+"""The workflow of a run: it obeys the rules, waits for activities and for wake-up signals. No I/O, no state of its own.
 
 Everything a run *is* stands in the store, so an execution can end at any quiet moment and another can take over
 under the same id: that is how follow-ups, long waits and continue-as-new work, and why a second start is harmless.
@@ -13,13 +13,12 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from orchestrator.rules.agent_loop import CallFunctions, CallModel, Summarize, next_action
 from orchestrator.workflows import interface as activities
-from orchestrator.workflows.function_calls import PendingCalls, priority_key, schedule_activity
+from orchestrator.workflows.function_calls import PendingCalls, priority_key
 from orchestrator.workflows.interface import (
+    WAKE_SIGNAL,
     CallOutcome,
     CallSchedule,
-    DueDeliveries,
     EndTurnInput,
-    ListDueDeliveriesInput,
     ModelStepInput,
     PendingRequests,
     RunRef,
@@ -29,8 +28,6 @@ from orchestrator.workflows.interface import (
 )
 
 RUN_WORKFLOW = "run"
-DELIVERY_WORKFLOW = "deliver"
-WAKE_SIGNAL = "nudge"
 
 
 @workflow.defn(name=RUN_WORKFLOW)
@@ -198,53 +195,3 @@ class RunWorkflow:
             start_to_close_timeout=activities.BOOKKEEPING_TIMEOUT,
             retry_policy=activities.BOOKKEEPING_RETRY,
         )
-
-
-@workflow.defn(name=DELIVERY_WORKFLOW)
-class DeliveryWorkflow:
-    """Tells a run's handler of its transitions, one after the other, without holding the run up."""
-
-    def __init__(self) -> None:
-        self._woken = False
-
-    @workflow.signal(name=WAKE_SIGNAL)
-    def wake(self) -> None:
-        """A transition was written."""
-        self._woken = True
-
-    @workflow.run
-    async def run(self, ref: RunRef) -> None:
-        dead: list[str] = []
-        while True:
-            self._woken = False
-            due = await self._list_due(ref, dead)
-            dead = []
-            for order in due.orders:
-                if not await self._deliver(ref, order):
-                    dead = [order.call_id]
-                    break
-            if not due.orders and not self._woken:
-                return
-            if workflow.info().is_continue_as_new_suggested() and not dead:
-                workflow.continue_as_new(ref)
-
-    @staticmethod
-    async def _list_due(ref: RunRef, dead: list[str]) -> DueDeliveries:
-        due: DueDeliveries = await workflow.execute_activity(
-            activities.LIST_DUE_DELIVERIES,
-            ListDueDeliveriesInput(ref, dead),
-            result_type=DueDeliveries,
-            start_to_close_timeout=activities.BOOKKEEPING_TIMEOUT,
-            retry_policy=activities.BOOKKEEPING_RETRY,
-        )
-        return due
-
-    @staticmethod
-    async def _deliver(ref: RunRef, schedule: CallSchedule) -> bool:
-        try:
-            await schedule_activity(schedule, ref)
-        except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
-            return False
-        return True

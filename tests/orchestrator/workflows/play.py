@@ -19,6 +19,7 @@ from temporalio.worker import Worker, WorkflowRunner
 
 from orchestrator.settings import Settings
 from orchestrator.temporal.client import TASK_QUEUE, Temporal, delivery_workflow_id, run_workflow_id
+from orchestrator.workflows.delivery_workflow import DeliveryWorkflow
 from orchestrator.workflows.interface import (
     END_TURN,
     LIST_DUE_DELIVERIES,
@@ -37,7 +38,7 @@ from orchestrator.workflows.interface import (
     RunState,
     SummarizeInput,
 )
-from orchestrator.workflows.run_workflow import DeliveryWorkflow, RunWorkflow
+from orchestrator.workflows.run_workflow import RunWorkflow
 from tests.orchestrator.workflows.sandbox import sandboxed_runner
 from tests.support.temporal_server import IDENTITY
 

@@ -7,9 +7,9 @@ import sys
 from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from orchestrator.workflows import function_calls as reply_calls, run_workflow as workflow
+from orchestrator.workflows import delivery_workflow, function_calls, run_workflow
 
-_OWN = frozenset({workflow.__name__, reply_calls.__name__})
+_OWN = frozenset(module.__name__ for module in (run_workflow, delivery_workflow, function_calls))
 """What speaks to Temporal is imported anew for each run, and held to the rules; what it stands on passes through."""
 
 

@@ -10,7 +10,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from orchestrator.workflows.run_workflow import DeliveryWorkflow, RunWorkflow
+from orchestrator.workflows.delivery_workflow import DeliveryWorkflow
+from orchestrator.workflows.run_workflow import RunWorkflow
 from tests.orchestrator.workflows.play import Play
 from tests.orchestrator.workflows.sandbox import sandboxed_runner
 from tests.orchestrator.workflows.scenarios.broken import BrokenRunWorkflow, HastyRunWorkflow

@@ -1,1 +1,9 @@
-"""A model that is a script: for tests and demonstrations."""
+"""A model that is a script: for tests, examples and demonstrations.
+
+What a scripted policy needs is exported here.
+"""
+
+from orchestrator.llm.messages import ModelRequest, UserTurn
+from workers.models.scripted.script import Call, Step
+
+__all__ = ["Call", "ModelRequest", "Step", "UserTurn"]

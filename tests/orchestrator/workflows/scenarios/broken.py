@@ -7,8 +7,13 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-from orchestrator.workflows.interface import READ_PENDING_REQUESTS, PendingRequests, RunRef
-from orchestrator.workflows.run_workflow import RUN_WORKFLOW, WAKE_SIGNAL
+from orchestrator.workflows.interface import (
+    READ_PENDING_REQUESTS,
+    WAKE_SIGNAL,
+    PendingRequests,
+    RunRef,
+)
+from orchestrator.workflows.run_workflow import RUN_WORKFLOW
 
 
 @workflow.defn(name=RUN_WORKFLOW)
