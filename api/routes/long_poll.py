@@ -1,4 +1,4 @@
-"""Long polls: wait for a run to change, but not longer than this process lives."""
+"""Long polls: wait for a run or a call to change, but not longer than this process lives."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import asyncio
 
 from api.context import ApiServices
 from orchestrator.rules.lifecycle import is_final
+from orchestrator.store.calls.queries import CallView
 from orchestrator.store.records import RunRecord
+from perdure.contract import RunStatus
 
 
 async def wait_for_change(
     services: ApiServices, run: RunRecord, *, after: int, seconds: float
 ) -> bool:
-    """Return when the run's version is past `next_status`, when the time is over, or when the process is to end.
+    """Return when the run's version is past `after`, when the time is over, or when the process is to end.
 
     False where nothing was waited for: the record is as new as anything. Raises the store's error where it cannot be
     read.
@@ -35,7 +37,7 @@ async def wait_for_end(services: ApiServices, run: RunRecord, *, seconds: float)
 async def next_version(
     services: ApiServices, run_key: int, after: int, seconds: float, *, until_over: bool = False
 ) -> int:
-    """Wait until the run's version is past `next_status`, the time is over or the process is to end; the version.
+    """Wait until the run's version is past `after`, the time is over or the process is to end; the version.
 
     With `until_over` only a version counts at which the run's turn has ended.
     """
@@ -49,3 +51,23 @@ async def next_version(
     finally:
         stop.cancel()
         change.cancel()
+
+
+async def wait_for_result(services: ApiServices, shown: CallView, *, seconds: float) -> CallView:
+    """The call with its result, or as it stands when the time is over or the process is to end.
+
+    A call whose run has ended gets no result any more. Raises `NotFoundError` where the run is deleted meanwhile.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + min(seconds, services.settings.max_wait_seconds)
+    while not _is_over(shown) and not services.stopping.is_set():
+        left = deadline - clock()
+        if left <= 0:
+            break
+        await next_version(services, shown.call.run_key, shown.run_version, left)
+        shown = await services.store.call_queries.get(shown.call.cluster_id, shown.call.id)
+    return shown
+
+
+def _is_over(shown: CallView) -> bool:
+    return shown.call.result_type is not None or is_final(RunStatus(shown.run_status))

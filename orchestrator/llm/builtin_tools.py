@@ -63,7 +63,7 @@ def built_in_tools(wanted: Collection[str]) -> tuple[Tool, ...]:
 
 
 def run_built_in_tool(call: ToolCall, now: int) -> ToolResult:
-    """Answer a call of one of the functions; `state` in ms. What cannot be answered is an error that the model reads."""
+    """Answer a call of one of the functions; `now` in ms. What cannot be answered is an error that the model reads."""
     values: Mapping[str, JsonValue] = call.input if isinstance(call.input, dict) else {}
     try:
         content = _ANSWERS[call.name](values, now)

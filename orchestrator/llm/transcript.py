@@ -42,7 +42,7 @@ def text_data(text: str) -> dict[str, JsonValue]:
 def reply_data(
     reply: ModelResponse, *, seen: int, selected_tools: Sequence[str] | None = None
 ) -> dict[str, JsonValue]:
-    """Data of an agent message. `requests` is the key of the last message the model had before it answered.
+    """Data of an agent message. `seen` is the key of the last message the model had before it answered.
 
     `selected_tools` names the functions it was offered, where they are others than before and not simply all.
     """

@@ -12,7 +12,7 @@ from api.dependencies import Cluster, CurrentEndUser, KeyedRoute, Ref, Services
 from api.http.openapi import problems
 from api.http.pagination import PageQuery, page_of, to_cursor
 from api.http.responses import reply
-from api.routes.call_long_poll import wait_for_result
+from api.routes.long_poll import wait_for_result
 from api.routes.serializers import present_call
 from orchestrator.store.database.json_columns import to_json
 from perdure.contract import (

@@ -216,7 +216,7 @@ async def list_runs(
     responses=problems(404),
 )
 async def get_run(ref: Ref, look: Annotated[GetRunQuery, Query()], services: Services) -> Response:
-    """The run as it stands. With `wait` it answers the moment the run's `version` moves past `next_status`, or, with
+    """The run as it stands. With `wait` it answers the moment the run's `version` moves past `after`, or, with
     `until=final`, the moment its turn is done, failed or cancelled.
 
     When the time is over the answer is the run as it is: ask again.

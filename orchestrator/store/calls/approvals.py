@@ -158,7 +158,7 @@ class ApprovalStore:
         return function.input_schema or _OPEN_SCHEMA
 
     async def page(self, cluster_id: str, *, after: int, limit: int) -> list[PendingCall]:
-        """Calls that wait, in the order in which they were made; `next_status` is the key of the last one seen."""
+        """Calls that wait, in the order in which they were made; `after` is the key of the last one seen."""
         statement = (
             select(calls, runs.c.id.label("of_run"), runs.c.name.label("of_name"))
             .join(runs, runs.c.key == calls.c.run_key)

@@ -126,7 +126,7 @@ class MessageStore:
     async def page(
         self, ref: RunRef, *, after: int, limit: int, replaced: bool | None = False
     ) -> list[MessageRecord]:
-        """Messages with a key greater than `next_status`, oldest first. Raises `NotFoundError`.
+        """Messages with a key greater than `after`, oldest first. Raises `NotFoundError`.
 
         `replaced`: those of the conversation as it is, those that were taken out of it, or both (None).
         """

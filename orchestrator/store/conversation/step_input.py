@@ -63,7 +63,7 @@ class TranscriptCursor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StepInput:
-    """What a model step needs to know. `entries` are the transcript after `next_status`."""
+    """What a model step needs to know. `entries` are the transcript after `after`."""
 
     run: RunRecord
     step: int

@@ -214,7 +214,7 @@ class StepStore:
     ) -> RecordedStep:
         """Record a reply with all it asks for, and decide what it means; or drop it, if it came too late.
 
-        `requests` is the key of the last message the model was shown, `cost_micros` the reply's price in micro-dollars.
+        `seen` is the key of the last message the model was shown, `cost_micros` the reply's price in micro-dollars.
         The calls are given to the `executor` at once, if it has room for them all; it must begin them then.
         """
         async with self._database.write() as write:

@@ -114,7 +114,7 @@ class SweepStore:
     ) -> UndeliveredRuns:
         """Runs with a delivery written before that time that is still open, those next in turn.
 
-        Deliveries stay open for as long as a handler is away, so a sweep begins `next_status` where the last one ended.
+        Deliveries stay open for as long as a handler is away, so a sweep begins `after` where the last one ended.
         """
         waiting = (
             select(deliveries.c.run_key)

@@ -78,7 +78,7 @@ class ChangeFeed:
         *,
         until_final: bool = False,
     ) -> int:
-        """The run's version: at once if it is past `next_status`, else when it is, or when `timeout` seconds are over.
+        """The run's version: at once if it is past `after`, else when it is, or when `timeout` seconds are over.
 
         With `until_final` only a version counts at which the run's turn has ended. 0 when there is no such run. After `aclose` it answers at once with what is known. Raises the store's error when
         that could not be read at the end of the time either.

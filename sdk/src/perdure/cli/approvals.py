@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from perdure import Perdure
-from perdure.cli.json_input import read_object
 from perdure.cli.output import plain_errors, write_json, write_result, write_status
+from perdure.cli.parsing import read_object
 
 approvals = typer.Typer(no_args_is_help=True, help="List calls that wait for you, decide one.")
 

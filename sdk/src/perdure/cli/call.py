@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from perdure import Perdure
-from perdure.cli.json_input import read_object
 from perdure.cli.output import plain_errors, write_json, write_result
+from perdure.cli.parsing import read_object
 
 
 def call(

@@ -10,10 +10,8 @@ import typer
 from pydantic import ValidationError
 
 from perdure import Budget, Perdure, Run
-from perdure.cli.durations import read_deadline
-from perdure.cli.json_input import read_json_file, read_object
 from perdure.cli.output import fail, plain_errors, write_json, write_result, write_status
-from perdure.cli.pairs import read_pairs
+from perdure.cli.parsing import read_deadline, read_json_file, read_object, read_pairs
 from perdure.contract import Event
 
 _WIDTH = 160

@@ -8,7 +8,7 @@ import typer
 
 from perdure import Perdure, RunStatus
 from perdure.cli.output import plain_errors, write_json, write_result, write_status
-from perdure.cli.pairs import read_pairs
+from perdure.cli.parsing import read_pairs
 from perdure.cli.run import read_budget
 from perdure.contract import Run
 

@@ -75,10 +75,7 @@ from perdure.contract.events import (
     Event,
     EventPage,
     StatusChange,
-)
-from perdure.contract.feedback import (
-    MAX_COMMENT,
-    SetFeedback,
+    Timeline,
 )
 from perdure.contract.functions import (
     AttachedFunctions,
@@ -151,6 +148,7 @@ from perdure.contract.run_configs import (
     StructuredOutput,
 )
 from perdure.contract.runs import (
+    MAX_COMMENT,
     Budget,
     CancelRun,
     CreateRun,
@@ -159,6 +157,7 @@ from perdure.contract.runs import (
     Run,
     RunConfigReference,
     RunPage,
+    SetFeedback,
     StatusChangeTarget,
     TestOptions,
     Usage,
@@ -173,7 +172,6 @@ from perdure.contract.statuses import (
     ResultType,
     RunStatus,
 )
-from perdure.contract.timeline import Timeline
 
 __all__ = [
     "FINAL_STATUSES",

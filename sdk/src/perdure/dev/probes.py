@@ -17,7 +17,7 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What `GET /ready` said; `missing` names the parts it waits for, `output` is for people."""
+    """What `GET /ready` said; `missing` names the parts it waits for, `detail` is for people."""
 
     ready: bool
     missing: tuple[str, ...] = ()

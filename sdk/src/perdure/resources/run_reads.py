@@ -28,7 +28,7 @@ class AsyncRunReads(AsyncRunBase):
     """The part of a run's handle that reads what is kept of the run."""
 
     async def events(self, after: int = 0) -> AsyncGenerator[Event, None]:
-        """What happens to the run, from the event numbered `next_status` + 1 on, as it happens.
+        """What happens to the run, from the event numbered `after` + 1 on, as it happens.
 
         Each event comes once and in order, over broken connections too. Ends when the turn has ended and its
         last event was given.
@@ -50,7 +50,7 @@ class AsyncRunReads(AsyncRunBase):
                 await asyncio.sleep(backoff.delay())
 
     async def timeline(self, after: int = 0, *, wait: float = 0, limit: int = 100) -> Timeline:
-        """What is new after the version `next_status`: events, and the messages, calls and blobs they are about.
+        """What is new after the version `after`: events, and the messages, calls and blobs they are about.
 
         Waits up to `wait` seconds (at most 20) for news. At most `limit` events (at most 500); where `has_more`,
         ask again with its `version`.

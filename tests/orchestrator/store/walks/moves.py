@@ -108,7 +108,7 @@ _OF_PHASE: dict[Phase, _Moves] = {
 
 
 def draw_move(walk: Walk, waiting: bool, data: DataObject) -> tuple[str, dict[str, Any]]:
-    """The next move and what it takes. `due`: a call waits for a person."""
+    """The next move and what it takes. `waiting`: a call waits for a person."""
     work = data.draw(st.integers(1, 10), "work") <= _WORK
     moves = _work(walk, waiting) if work else _MEDDLE | _seldom(walk)
     weighed = [name for name in moves for _ in range(_WEIGHTS.get(name, 1))]
