@@ -29,12 +29,9 @@ from api.routes.cluster import (
 )
 from api.routes.function_workers import calls, registration as machines
 from api.routes.runs import (
-    deletion,
     deliveries,
     events,
-    feedback,
     messages,
-    retries,
     run_configs,
     runs,
     structured_output,
@@ -64,9 +61,7 @@ _ROUTERS = (
     function_notes.router,
     cluster_events.router,
     messages.router,
-    deletion.router,
-    retries.router,
-    feedback.router,
+    messages.retries,
     timeline.router,
     events.streams,
     events.router,

@@ -11,14 +11,15 @@ from api.dependencies import KeyedRoute, Ref, Services
 from api.http.openapi import problems
 from api.http.pagination import PageQuery, page_of, to_cursor
 from api.http.responses import reply
-from api.routes.serializers import present_message
-from perdure.contract import CreateMessage, EditMessage, Message, MessagePage
+from api.routes.serializers import present_message, present_run
+from perdure.contract import CreateMessage, EditMessage, Message, MessagePage, RetryRun, Run
 
 router = APIRouter(
     prefix="/clusters/{clusterId}/runs/{runId}/messages",
     tags=["messages"],
     route_class=KeyedRoute,
 )
+retries = APIRouter(prefix="/clusters/{clusterId}/runs", tags=["runs"], route_class=KeyedRoute)
 
 
 class ListMessages(PageQuery):
@@ -102,3 +103,20 @@ async def edit_message(
     """
     record = await services.operations.edit_message(ref, message_id, request.message)
     return reply(present_message(record))
+
+
+@retries.post(
+    "/{runId}/retry",
+    operation_id="retry_run",
+    summary="Begin again from a message",
+    response_model=Run,
+    responses=problems(404, 409, body=True),
+)
+async def retry_run(ref: Ref, services: Services, request: RetryRun | None = None) -> Response:
+    """Take what came after a message out of the conversation, and let the run begin again from there: a run that is
+    done or failed in its next turn, one at work at once. What is replaced is kept and marked.
+
+    409: not an interactive run, cancelled, or not a message that was sent to it.
+    """
+    message_id = None if request is None else request.message_id
+    return reply(present_run(await services.operations.retry_run(ref, message_id)))

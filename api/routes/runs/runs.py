@@ -28,6 +28,7 @@ from perdure.contract import (
     RunConfigId,
     RunPage,
     RunStatus,
+    SetFeedback,
     Tag,
 )
 
@@ -263,3 +264,34 @@ async def resume_run(ref: Ref, services: Services, request: ResumeRun | None = N
     """
     budget = request.budget if request is not None else None
     return reply(present_run(await services.operations.resume_run(ref, budget)))
+
+
+@router.delete(
+    "/{runId}",
+    operation_id="delete_run",
+    summary="Delete a run",
+    status_code=204,
+    responses=problems(404),
+)
+async def delete_run(ref: Ref, services: Services) -> Response:
+    """Delete a run for good, whatever it is doing: its messages, calls, results, blobs, events and pending deliveries.
+
+    What works for it is stopped, who waits for it gets a 404. What it cost stays in the cluster's usage.
+    """
+    await services.operations.delete_run(ref)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/{runId}/feedback",
+    operation_id="set_feedback",
+    summary="Say what you think of a run",
+    status_code=204,
+    responses=problems(404, body=True),
+)
+async def set_feedback(ref: Ref, request: SetFeedback, services: Services) -> Response:
+    """Keep a comment and a score from 0 to 1 with the run. The last word counts: what is null or left out is taken
+    back.
+    """
+    await services.store.feedback.set(ref, request.comment, request.score)
+    return Response(status_code=204)
