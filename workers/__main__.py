@@ -153,24 +153,24 @@ async def open_hosted_functions(store: Store, settings: Settings) -> HostedFunct
 def build_activities(
     store: Store,
     models: Models,
-    namer: RunNamer,
+    run_namer: RunNamer,
     settings: Settings,
     *,
     hosting: HostedFunctions | None = None,
 ) -> Activities:
     """The activities, composed from the settings."""
-    thinker = ModelStepRunner(
+    step_runner = ModelStepRunner(
         store,
         models,
-        namer,
+        run_namer,
         max_output_tokens=settings.max_output_tokens,
         policies=tuple(parse_policies(settings.scripted_policies)),
         prices=parse_prices(settings.model_prices),
     )
-    return Activities(store, thinker, Summarizer(store, namer.small_models), hosting)
+    return Activities(store, step_runner, Summarizer(store, run_namer.auxiliary_model), hosting)
 
 
-def build_small_models(store: Store, models: Models, settings: Settings) -> AuxiliaryModel:
+def build_auxiliary_model(store: Store, models: Models, settings: Settings) -> AuxiliaryModel:
     """The models for summaries and names, as the settings choose."""
     return AuxiliaryModel(
         store,
@@ -186,10 +186,12 @@ def _retention(settings: Settings) -> timedelta | None:
     return None if days is None else timedelta(days=days)
 
 
-def build_lost_tasks(store: Store, temporal: Temporal, settings: Settings) -> CrashRecovery:
+def build_crash_recovery(store: Store, temporal: Temporal, settings: Settings) -> CrashRecovery:
     """Who looks for what processes left behind that died on this machine."""
-    queue = ActivityTaskClient(temporal, "lost-tasks")
-    return CrashRecovery(settings.task_folder, journal_scope(settings), queue, store.lost_leases)
+    activity_tasks = ActivityTaskClient(temporal, "lost-tasks")
+    return CrashRecovery(
+        settings.task_folder, journal_scope(settings), activity_tasks, store.lost_leases
+    )
 
 
 async def _connected(parts: _Parts, stop: asyncio.Event) -> Client | None:
@@ -199,7 +201,7 @@ async def _connected(parts: _Parts, stop: asyncio.Event) -> Client | None:
         try:
             return await connect(
                 settings,
-                interceptors=[parts.notes, StoreOutageInterceptor()],
+                interceptors=[parts.in_flight, StoreOutageInterceptor()],
                 identity=parts.process,
             )
         except RuntimeError as error:
@@ -230,14 +232,14 @@ class _Parts:
     store: Store
     hosted_functions: HostedFunctions | None
     models: Models
-    namer: RunNamer
-    notes: InFlightInterceptor
+    run_namer: RunNamer
+    in_flight: InFlightInterceptor
     process: str
     """What it calls itself to Temporal."""
 
     def activities(self) -> Activities:
         return build_activities(
-            self.store, self.models, self.namer, self.settings, hosting=self.hosted_functions
+            self.store, self.models, self.run_namer, self.settings, hosting=self.hosted_functions
         )
 
 
@@ -254,10 +256,10 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
         stack.push_async_callback(store.aclose)
         models = open_models(settings)
         stack.push_async_callback(models.aclose)
-        namer = RunNamer(store, build_small_models(store, models, settings))
+        run_namer = RunNamer(store, build_auxiliary_model(store, models, settings))
     except (NewerDatabaseError, ValueError) as error:
         raise MisconfiguredError(str(error)) from error
-    stack.push_async_callback(namer.aclose)
+    stack.push_async_callback(run_namer.aclose)
     hosting = await open_hosted_functions(store, settings)
     if hosting is not None:
         journal.machine = Machine(hosting.cluster_id, hosting.machine_id)
@@ -266,8 +268,8 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
         store=store,
         hosted_functions=hosting,
         models=models,
-        namer=namer,
-        notes=InFlightInterceptor(journal),
+        run_namer=run_namer,
+        in_flight=InFlightInterceptor(journal),
         process=journal.process,
     )
 
@@ -288,9 +290,9 @@ async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
     sweeper = Sweeper(
         store, temporal, seconds=settings.sweep_seconds, retention=_retention(settings)
     )
-    lost = build_lost_tasks(store, temporal, settings)
-    watch = TemporalOutageMonitor(
-        temporal, ActivityTaskClient(temporal, "temporal-watch"), parts.notes
+    crash_recovery = build_crash_recovery(store, temporal, settings)
+    outage_monitor = TemporalOutageMonitor(
+        temporal, ActivityTaskClient(temporal, "temporal-watch"), parts.in_flight
     )
     async with AsyncExitStack() as working:
         wakeups = WakeupSender(temporal)
@@ -300,7 +302,7 @@ async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
         working.push_async_callback(sender.aclose)
         if hosting is not None:
             await (
-                lost.recover_orphaned()
+                crash_recovery.recover_orphaned()
             )  # what a predecessor died of is known before anything is begun
             await working.enter_async_context(hosting.registered())
             for worker in build_hosting_workers(client, hosting):
@@ -308,7 +310,9 @@ async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
         delivery = WebhookDelivery(store, Webhooks(store, settings), sender)
         await working.enter_async_context(build_webhook_worker(client, delivery))
         await working.enter_async_context(build_worker(client, parts.activities(), settings))
-        await working.enter_async_context(_beside(sweeper.run(), lost.run(), watch.run()))
+        await working.enter_async_context(
+            _beside(sweeper.run(), crash_recovery.run(), outage_monitor.run())
+        )
         _log.info("working on %s, model %s", settings.temporal_address, settings.model)
         await stop.wait()
 

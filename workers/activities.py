@@ -69,12 +69,12 @@ class Activities:
     def __init__(
         self,
         store: Store,
-        thinker: ModelStepRunner,
+        step_runner: ModelStepRunner,
         summarizer: Summarizer,
         hosted_functions: HostedFunctions | None = None,
     ) -> None:
         self._store = store
-        self._thinker = thinker
+        self._step_runner = step_runner
         self._summarizer = summarizer
         self._hosted_functions = hosted_functions
 
@@ -103,8 +103,8 @@ class Activities:
         made = True
         while step.leased or (made and self._continues(hosting, step.state, until)):
             made = await hosting.run(ref, step.state.orders, step.leased)
-            question = ModelStepInput(ref, step.state.step + 1)
-            step = await self._run_step(question, 1, until if made else 0)
+            step_input = ModelStepInput(ref, step.state.step + 1)
+            step = await self._run_step(step_input, 1, until if made else 0)
         return step.state
 
     @staticmethod
@@ -112,62 +112,64 @@ class Activities:
         """Whether this activity goes on with the run as it stands."""
         if state.late or not _may_continue(until):
             return False
-        step = next_action(state.loop_state())
-        if isinstance(step, CallFunctions):
+        action = next_action(state.loop_state())
+        if isinstance(action, CallFunctions):
             return hosting.can_run(state.orders)
-        return isinstance(step, CallModel)
+        return isinstance(action, CallModel)
 
-    async def _run_step(self, question: ModelStepInput, attempt: int, until: float) -> _StepResult:
+    async def _run_step(
+        self, step_input: ModelStepInput, attempt: int, until: float
+    ) -> _StepResult:
         """One model step at most."""
-        begun = await self._begin(question, attempt)
+        begun = await self._begin(step_input, attempt)
         if isinstance(begun, RunState):
             return _StepResult(begun)
         try:
-            standing, handed = await self._call_model(question.run, begun, attempt, until)
+            state, leased = await self._call_model(step_input.run, begun, attempt, until)
         except NotFoundError:
             return _StepResult(_DELETED)
-        if standing.status == RunStatus.DONE:
+        if state.status == RunStatus.DONE:
             reach(Point.RESULT_NOT_DELIVERED)
-        if standing.status == RunStatus.PAUSED:
+        if state.status == RunStatus.PAUSED:
             reach(Point.WAITING_FOR_APPROVAL)
-        return _StepResult(standing, handed)
+        return _StepResult(state, leased)
 
-    async def _begin(self, question: ModelStepInput, attempt: int) -> StepInput | RunState:
+    async def _begin(self, step_input: ModelStepInput, attempt: int) -> StepInput | RunState:
         try:
-            return await self._thinker.begin(question, attempt)
+            return await self._step_runner.begin(step_input, attempt)
         except NotFoundError:
             return _DELETED
 
     async def _call_model(
-        self, ref: RunRef, question: StepInput, attempt: int, until: float
+        self, ref: RunRef, step_input: StepInput, attempt: int, until: float
     ) -> RecordedStep:
         try:
-            return await self._thinker.run(
-                question,
+            return await self._step_runner.run(
+                step_input,
                 attempt=attempt,
                 on_progress=reaching(Point.MODEL_CALL_IN_FLIGHT, activity.heartbeat),
                 executor=lambda: self._hosted_functions if _may_continue(until) else None,
             )
         except ModelError as error:
-            return RecordedStep(await self._handle_model_error(ref, question, error))
+            return RecordedStep(await self._handle_model_error(ref, step_input, error))
 
     async def _handle_model_error(
-        self, ref: RunRef, question: StepInput, error: ModelError
+        self, ref: RunRef, step_input: StepInput, error: ModelError
     ) -> RunState:
         attempt = activity.info().attempt
         if error.action is not ErrorAction.RETRY:
-            move = Trigger.PAUSE if error.action is ErrorAction.PAUSE else Trigger.FAIL
+            trigger = Trigger.PAUSE if error.action is ErrorAction.PAUSE else Trigger.FAIL
             return await self._store.steps.abort_turn(
                 ref,
-                question.step,
-                move,
+                step_input.step,
+                trigger,
                 error.reason,
                 attempt=attempt,
-                rewinds=question.run.rewinds,
+                rewinds=step_input.run.rewinds,
             )
         delay = error.retry_after
         retry_at = None if delay is None else now_ms() + int(delay * 1000)
-        await self._store.steps.report_retry(ref, question.step, error.reason, retry_at)
+        await self._store.steps.report_retry(ref, step_input.step, error.reason, retry_at)
         raise ApplicationError(
             error.reason,
             type="ModelUnavailable",

@@ -119,14 +119,14 @@ class Sweeper:
             await self._temporal.start_run(ref)
             self._unstarted_backoff.record_signal(ref)
 
-        async def nudge(ref: RunRef) -> None:
+        async def signal(ref: RunRef) -> None:
             await self._temporal.signal_run(ref)
             self._signal_backoff.record_signal(ref)
 
-        unheard = await self._sweeps.runs_with_unread_requests(before, started=True)
-        await self._request_all(self._signal_backoff.due(unheard)[:BATCH], nudge)
-        unbegun = await self._sweeps.runs_with_unread_requests(before, started=False)
-        await self._request_all(self._unstarted_backoff.due(unbegun)[:BATCH], start)
+        unread = await self._sweeps.runs_with_unread_requests(before, started=True)
+        await self._request_all(self._signal_backoff.due(unread)[:BATCH], signal)
+        unstarted = await self._sweeps.runs_with_unread_requests(before, started=False)
+        await self._request_all(self._unstarted_backoff.due(unstarted)[:BATCH], start)
 
     @staticmethod
     async def _request_all(

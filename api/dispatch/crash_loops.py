@@ -20,7 +20,7 @@ class CrashLoopTracker:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._streaks: dict[str, CrashLoopBackoff] = {}
+        self._backoffs: dict[str, CrashLoopBackoff] = {}
         self._running: OrderedDict[str, str] = OrderedDict()
 
     def record_lease(self, call_id: str, queue: str, attempt: int) -> None:
@@ -35,17 +35,17 @@ class CrashLoopTracker:
         """A result came, a failure or not: the function's process lives."""
         queue = self._running.pop(call_id, None)
         if queue is not None:
-            self._streaks.pop(queue, None)
+            self._backoffs.pop(queue, None)
 
     def record_lost(self, queue: str) -> None:
         """A call came back without a result, as from a process that died."""
-        now, known = self._clock(), self._streaks.get(queue, CrashLoopBackoff())
-        self._streaks[queue] = streak = known.after_death(now)
-        pause = streak.pause_left(now)
-        if streak is not known and pause:
-            _log.warning(WARNING, queue, streak.deaths, pause)
+        now, known = self._clock(), self._backoffs.get(queue, CrashLoopBackoff())
+        self._backoffs[queue] = backoff = known.after_death(now)
+        pause = backoff.pause_left(now)
+        if backoff is not known and pause:
+            _log.warning(WARNING, queue, backoff.deaths, pause)
 
     def is_pausing(self, queue: str) -> bool:
         """Whether the function is not to be offered just now."""
-        streak = self._streaks.get(queue)
-        return streak is not None and streak.pause_left(self._clock()) > 0
+        backoff = self._backoffs.get(queue)
+        return backoff is not None and backoff.pause_left(self._clock()) > 0

@@ -55,7 +55,7 @@ async def _legs_of(bench: Bench, workflow_id: str) -> Legs:
 
 
 def _leg_of(scheduled: HistoryEvent) -> str:
-    """Ours asks the model in `run_model_step`; everything else is a call."""
+    """Ours asks the model in `think`; everything else is a call."""
     name = scheduled.activity_task_scheduled_event_attributes.activity_type.name
     return "model_steps" if name in {"raw_model", "think"} else "calls"
 

@@ -90,12 +90,12 @@ class ToolSelector:
         query = "\n".join(text for _, text in self._words)
         if not self._names:
             return sorted(_best(query, functions))
-        offered = dict.fromkeys(self._names)
-        wanted = [name for name in self._found if name in known]
+        selected = dict.fromkeys(self._names)
+        candidates = [name for name in self._found if name in known]
         if query:
-            wanted += _matching(query, [f for f in functions if f.tool.name not in offered])
-        fresh = [name for name in dict.fromkeys(wanted) if name not in offered]
-        return fresh[: max(0, MAX_FOUND_TOOLS - len(offered))]
+            candidates += _matching(query, [f for f in functions if f.tool.name not in selected])
+        fresh = [name for name in dict.fromkeys(candidates) if name not in selected]
+        return fresh[: max(0, MAX_FOUND_TOOLS - len(selected))]
 
 
 def search_answer(call: ToolCall, functions: Sequence[AvailableFunction]) -> ToolResult:

@@ -95,8 +95,8 @@ class CallOperations:
         await self._complete_activity(recorded)
 
     async def _complete_in_flight(self, recorded: ResultRecorded) -> None:
-        ticket = CallRef(recorded.run, recorded.call.id)
-        with self._journal.record(InFlightTask(recorded.token, call=ticket)):
+        call_ref = CallRef(recorded.run, recorded.call.id)
+        with self._journal.record(InFlightTask(recorded.token, call=call_ref)):
             reach(Point.RESULT_ACCEPTED)
             await self._complete_activity(recorded)
 

@@ -35,11 +35,15 @@ class CrashRecovery:
     """What the dead of this machine worked on. Harmless to look for in several processes at once."""
 
     def __init__(
-        self, folder: Path | None, scope: str, queue: ActivityTaskClient, leases: LostLeaseStore
+        self,
+        folder: Path | None,
+        scope: str,
+        activity_tasks: ActivityTaskClient,
+        leases: LostLeaseStore,
     ) -> None:
         self._folder = folder
         self._scope = scope
-        self._queue = queue
+        self._activity_tasks = activity_tasks
         self._leases = leases
 
     async def run(self) -> None:
@@ -92,14 +96,14 @@ class CrashRecovery:
     async def _undelivered(self, process: str, run: RunRef) -> int:
         """How many activities of the run were given back. A call that a machine has is left to it."""
         given_back = 0
-        for task in await self._queue.started_by(process, run_workflow_id(run)):
+        for task in await self._activity_tasks.started_by(process, run_workflow_id(run)):
             call_id = task.activity_id.partition(":")[0]
             if task.name in RUN_ACTIVITIES:
-                given_back += await self._queue.fail_by_id(
+                given_back += await self._activity_tasks.fail_by_id(
                     task, PROCESS_LOST, "its process died", delay=_delay(task.attempt)
                 )
             elif await self._leases.is_unassigned(run.cluster_id, call_id):
-                given_back += await self._queue.fail_by_id(
+                given_back += await self._activity_tasks.fail_by_id(
                     task, NOT_DELIVERED, "no machine was told", delay=IMMEDIATE_RETRY_SECONDS
                 )
         return given_back
@@ -107,14 +111,16 @@ class CrashRecovery:
     async def _retry(self, task: InFlightTask) -> bool:
         """True if the server still waited for it."""
         if task.call is None:
-            return await self._queue.fail(
+            return await self._activity_tasks.fail(
                 task.token, PROCESS_LOST, "its process died", delay=_delay(task.attempt)
             )
         match await self._leases.recover(task.call, task.token):
             case Completed(outcome):
-                return await self._queue.complete(task.token, outcome)
+                return await self._activity_tasks.complete(task.token, outcome)
             case Retry(reason, delay):
-                return await self._queue.fail(task.token, NOT_DELIVERED, reason, delay=delay)
+                return await self._activity_tasks.fail(
+                    task.token, NOT_DELIVERED, reason, delay=delay
+                )
             case Discarded():
                 return False
 

@@ -158,12 +158,12 @@ def _next_without_output(state: LoopState) -> Action | None:
 
 
 def _next_after_output(state: LoopState) -> Action:
-    verdict = CallModel() if state.output is None else _evaluate(state, state.output)
-    if isinstance(verdict, Finish) and state.unread:
-        verdict = CallModel()
-    if isinstance(verdict, CallModel | RequestCorrection) and state.steps >= MAX_STEPS_PER_TURN:
+    action = CallModel() if state.output is None else _evaluate(state, state.output)
+    if isinstance(action, Finish) and state.unread:
+        action = CallModel()
+    if isinstance(action, CallModel | RequestCorrection) and state.steps >= MAX_STEPS_PER_TURN:
         return Fail(f"The run took {MAX_STEPS_PER_TURN} model steps in one turn without an end.")
-    return verdict
+    return action
 
 
 _INCOMPLETE = frozenset({StopReason.REFUSAL, StopReason.CONTEXT, StopReason.LENGTH})

@@ -49,13 +49,13 @@ def stagger(backoffs: dict[str, CrashLoopBackoff], now: float) -> dict[str, Cras
 
     Only one of them may be the cause, and whichever begins alone shows whether it is. The least suspect is first.
     """
-    pausing = [name for name, streak in backoffs.items() if streak.pause_left(now)]
+    pausing = [name for name, backoff in backoffs.items() if backoff.pause_left(now)]
     pausing.sort(key=lambda name: (backoffs[name].deaths, name))
     later = {
         name: CrashLoopBackoff(
-            streak.deaths, streak.last, streak.paused_until + place * SAME_CRASH_SECONDS
+            each.deaths, each.last, each.paused_until + place * SAME_CRASH_SECONDS
         )
         for place, name in enumerate(pausing)
-        for streak in [backoffs[name]]
+        for each in [backoffs[name]]
     }
     return backoffs | later

@@ -84,8 +84,8 @@ class _ToolCallRouter:
         self.calls: list[RequestedCall] = []
         self.reads: list[ResultReadRequest] = []
         self.answers: list[ToolResult] = []
-        self.closing: ToolCall | None = None
-        self.offered: ProposedResult | None = None
+        self.final_call: ToolCall | None = None
+        self.proposed: ProposedResult | None = None
         self.gave_up: str | None = None
 
     def route(self, call: ToolCall) -> None:
@@ -138,18 +138,18 @@ class _ToolCallRouter:
             )
 
     def _route_final(self, call: ToolCall) -> None:
-        if self.closing is not None:
+        if self.final_call is not None:
             self.refuse(call, "Only one result can be given; this one was not taken.")
             return
-        self.closing = call
+        self.final_call = call
         values: Mapping[str, JsonValue] = call.input if isinstance(call.input, dict) else {}
         if call.name == GIVE_UP_TOOL:
             self.gave_up = str(values.get("reason") or "no reason given")
         elif "result" not in values:
-            self.offered = ProposedResult(None, ("result is missing from the call's input",))
+            self.proposed = ProposedResult(None, ("result is missing from the call's input",))
         else:
             problems = self._check_result(values["result"]) if self._check_result else ()
-            self.offered = ProposedResult(values["result"], tuple(problems))
+            self.proposed = ProposedResult(values["result"], tuple(problems))
 
 
 def parse_reply(
@@ -169,31 +169,31 @@ def parse_reply(
     the model said of its reasons is taken out of each call's input before anybody looks at that.
     """
     reply = replace(reply, calls=tuple(_with_reason(call, functions) for call in reply.calls))
-    sorter = _ToolCallRouter(functions, check_input, check_result, inline_tools)
+    router = _ToolCallRouter(functions, check_input, check_result, inline_tools)
     for call in reply.calls:
         if reply.stop in _INCOMPLETE:
-            sorter.refuse(
+            router.refuse(
                 call, "Not called: the reply was cut off, so its input may be incomplete."
             )
         else:
-            sorter.route(call)
+            router.route(call)
     if not reply.calls and check_result is not None and reply.stop is StopReason.END:
-        sorter.offered = _result_in_text(reply.text, check_result, parse)
-    said = ModelOutput(
+        router.proposed = _result_in_text(reply.text, check_result, parse)
+    output = ModelOutput(
         stop=reply.stop,
         text=reply.text,
         detail=reply.detail,
-        proposed=sorter.offered,
-        gave_up=sorter.gave_up,
+        proposed=router.proposed,
+        gave_up=router.gave_up,
         answered=bool(reply.calls),
     )
     return ParsedReply(
         reply=reply,
-        output=said,
-        calls=tuple(sorter.calls),
-        reads=tuple(sorter.reads),
-        answers=tuple(sorter.answers),
-        final_call=sorter.closing,
+        output=output,
+        calls=tuple(router.calls),
+        reads=tuple(router.reads),
+        answers=tuple(router.answers),
+        final_call=router.final_call,
         selected_tools=selected_tools,
     )
 

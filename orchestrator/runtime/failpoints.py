@@ -23,7 +23,7 @@ class Point(StrEnum):
     """API: the run is committed; neither its caller nor Temporal knows."""
     WORKFLOW_STARTED = "workflow-started"
     """API: Temporal has taken the workflow; the caller may or may not have been answered."""
-    WISH_WRITTEN = "wish-written"
+    REQUEST_WRITTEN = "wish-written"
     """API: what a run is asked (a message, an edit, an end, a decision) is committed; nobody else knows."""
     MODEL_CALL_IN_FLIGHT = "model-call-in-flight"
     """Temporal worker: the provider gives its first sign of life, so the step is being paid."""

@@ -110,8 +110,8 @@ class ActivityTaskClient:
         # Where this process stood still meanwhile the call may be another's by now, which must not lose it again.
         if is_old and await self.heartbeat(task.task_token) is TaskState.LOST:
             return None
-        (ticket,) = await client.data_converter.decode(task.input.payloads)
-        return ActivityTask(task.task_token, _call_ref(ticket))
+        (payload,) = await client.data_converter.decode(task.input.payloads)
+        return ActivityTask(task.task_token, _call_ref(payload))
 
     async def shutdown_polls(self, queue: str) -> None:
         """Have the server answer open polls of this queue now and later ones at once, so that none takes a call any more.

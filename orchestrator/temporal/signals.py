@@ -43,7 +43,7 @@ class WakeupSender:
                     start = self._temporal.start_run(wakeup.run, priority=wakeup.priority)
                     self._starts.send(start)
                 case WakeupKind.RUN:
-                    reach(Point.WISH_WRITTEN)
+                    reach(Point.REQUEST_WRITTEN)
                     self._signals.send(self._temporal.signal_run(wakeup.run))
                 case WakeupKind.DELIVERY:
                     self._signals.send(self._temporal.signal_delivery(wakeup.run))

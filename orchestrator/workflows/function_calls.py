@@ -66,10 +66,10 @@ class PendingCalls:
 
     def resolve(self, outcome: CallOutcome) -> None:
         """Stop waiting for the activities of a call of which the store knows more."""
-        for order in self._schedules:
-            handle = self._handles[order.activity_id]
-            if order.call_id == outcome.call_id and not handle.done():
-                self._resolved[order.activity_id] = outcome
+        for schedule in self._schedules:
+            handle = self._handles[schedule.activity_id]
+            if schedule.call_id == outcome.call_id and not handle.done():
+                self._resolved[schedule.activity_id] = outcome
                 handle.cancel()
 
     def cancel(self) -> None:

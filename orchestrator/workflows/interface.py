@@ -119,7 +119,7 @@ class TimedOutCall:
 
 @dataclass(frozen=True)
 class ModelStepInput:
-    """`step` 0 means: wherever the store is. `timed_out` calls get a failure as their result first."""
+    """`step` 0 means: wherever the store is. `lost` calls get a failure as their result first."""
 
     run: RunRef
     step: int = 0
@@ -175,7 +175,7 @@ class PendingRequests:
 
 @dataclass(frozen=True)
 class EndTurnInput:
-    """End a turn from outside the model loop: `trigger` is "cancel" or "fail"."""
+    """End a turn from outside the model loop: `move` is "cancel" or "fail"."""
 
     run: RunRef
     move: str

@@ -140,8 +140,8 @@ class RunWorkflow:
     ) -> tuple[list[CallOutcome], list[TimedOutCall]]:
         """All calls of one reply at once, and those of them that a person approves meanwhile."""
         self._pending_calls = PendingCalls(ref)
-        for order in schedules:
-            self._pending_calls.start(order)
+        for schedule in schedules:
+            self._pending_calls.start(schedule)
         if self._has_unscheduled:
             self._has_unscheduled, self._woken = False, True
         try:
@@ -159,8 +159,8 @@ class RunWorkflow:
             return
         for outcome in requests.settled:
             self._pending_calls.resolve(outcome)
-        for order in requests.orders:
-            self._pending_calls.start(order)
+        for schedule in requests.orders:
+            self._pending_calls.start(schedule)
 
     async def _summarize(self, ref: RunRef, call_ids: list[str]) -> None:
         await asyncio.gather(

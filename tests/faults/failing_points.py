@@ -21,7 +21,7 @@ API_POINTS = (
     Point.REQUEST_ACCEPTED,
     Point.ROW_WRITTEN,
     Point.WORKFLOW_STARTED,
-    Point.WISH_WRITTEN,
+    Point.REQUEST_WRITTEN,
 )
 WORKER_POINTS = (
     Point.MODEL_CALL_IN_FLIGHT,
@@ -31,7 +31,7 @@ WORKER_POINTS = (
 )
 FUNCTION_POINTS = ("executing", "done")
 POINTS = (*API_POINTS, *WORKER_POINTS, *(f"function-{point}" for point in FUNCTION_POINTS))
-_PERSONAL = {Point.WAITING_FOR_APPROVAL, Point.WISH_WRITTEN}
+_PERSONAL = {Point.WAITING_FOR_APPROVAL, Point.REQUEST_WRITTEN}
 _SECONDS = 90.0
 
 
@@ -95,7 +95,7 @@ def _asking(
     ground: Ground, client: AsyncPerdure, point: Point
 ) -> AbstractAsyncContextManager[None]:
     """Somebody decides on what waits for a person, where that is what the point is about."""
-    if point is not Point.WISH_WRITTEN:
+    if point is not Point.REQUEST_WRITTEN:
         return nullcontext()
     return deciding(Person(ground, client), always, whose=point)
 

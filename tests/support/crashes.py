@@ -11,7 +11,7 @@ from orchestrator.store.calls.rows import task_queue_name
 from orchestrator.workflows.interface import CallRef
 from tests.support.stage import Stage
 
-streaks = tables.crash_streaks
+backoffs = tables.crash_streaks
 _numbers = itertools.count(1)
 
 
@@ -19,7 +19,7 @@ def new_machine() -> str:
     return f"host-{next(_numbers)}"
 
 
-async def tickets(stage: Stage, *tools: str) -> list[CallRef]:
+async def call_refs(stage: Stage, *tools: str) -> list[CallRef]:
     """Calls of these tools, by one run, which nobody has had yet."""
     ref = await stage.run()
     return [CallRef(ref, order.call_id) for order in await stage.called(ref, *tools)]
@@ -27,21 +27,23 @@ async def tickets(stage: Stage, *tools: str) -> list[CallRef]:
 
 async def taken(
     stage: Stage,
-    ticket: CallRef,
+    call_ref: CallRef,
     machine: str = "host",
     *,
     token: bytes | None = b"token",
     suspected: bool = False,
 ) -> Leased | AtCapacity | Completed | Discarded:
     """A process that hosts the function takes the call."""
-    return await stage.store.calls.lease(ticket, machine, token, started=True, suspected=suspected)
+    return await stage.store.calls.lease(
+        call_ref, machine, token, started=True, suspected=suspected
+    )
 
 
 async def die(stage: Stage, *calls: CallRef) -> None:
     """A process dies in these calls, and another one of its machine notices."""
     machine = new_machine()
-    for ticket in calls:
-        assert isinstance(await taken(stage, ticket, machine), Leased)
+    for call_ref in calls:
+        assert isinstance(await taken(stage, call_ref, machine), Leased)
     await stage.store.lost_leases.release_all_of(stage.cluster_id, machine, hosted=True)
 
 
@@ -49,19 +51,19 @@ async def go_by(stage: Stage, seconds: float = SAME_CRASH_SECONDS) -> None:
     """Let time go by, as far as deaths are concerned."""
     by = int(seconds * 1000)
     await stage.alter(
-        streaks,
-        streaks.c.cluster_id == stage.cluster_id,
-        last_at=streaks.c.last_at - by,
-        paused_until=streaks.c.paused_until - by,
+        backoffs,
+        backoffs.c.cluster_id == stage.cluster_id,
+        last_at=backoffs.c.last_at - by,
+        paused_until=backoffs.c.paused_until - by,
     )
 
 
 async def die_often(stage: Stage, tool: str, times: int) -> None:
     """As many processes die in new calls of the function, one after the other."""
     for _ in range(times):
-        (ticket,) = await tickets(stage, tool)
+        (call_ref,) = await call_refs(stage, tool)
         await go_by(stage)
-        await die(stage, ticket)
+        await die(stage, call_ref)
 
 
 async def known(stage: Stage, function: str = "query", service: str = "sales") -> CrashLoopBackoff:

@@ -122,7 +122,7 @@ class Stage:
         self, ref: RunRef, step: int = 0, *, attempt: int = 1, lost: Sequence[TimedOutCall] = ()
     ) -> StepInput | RunState:
         return await self.store.steps.begin(
-            ref, step, lost=list(lost), attempt=attempt, known=TranscriptCursor()
+            ref, step, lost=list(lost), attempt=attempt, cursor=TranscriptCursor()
         )
 
     async def begin_step(self, ref: RunRef, step: int = 0, *, attempt: int = 1) -> StepInput:
@@ -150,8 +150,8 @@ class Stage:
     async def finished(self, **changes: Any) -> RunRef:
         """A run that is done."""
         ref = await self.run(**changes)
-        standing = await self.think(ref, text_of("the answer"))
-        assert standing.status == "done"
+        state = await self.think(ref, text_of("the answer"))
+        assert state.status == "done"
         return ref
 
     async def called(self, ref: RunRef, *names: str) -> list[CallSchedule]:

@@ -21,11 +21,11 @@ class CrashLoopCache:
     def __init__(self, store: CrashLoopStore, cluster_id: str) -> None:
         self._store = store
         self._cluster_id = cluster_id
-        self._streaks: dict[str, CrashLoopBackoff] = {}
+        self._backoffs: dict[str, CrashLoopBackoff] = {}
 
     async def refresh(self) -> None:
         """Read what the store knows."""
-        self._streaks = await self._store.load_all(self._cluster_id)
+        self._backoffs = await self._store.load_all(self._cluster_id)
 
     async def run(self) -> None:
         """Look until cancelled; nothing that goes wrong ends it."""
@@ -38,16 +38,16 @@ class CrashLoopCache:
 
     def is_suspect(self, queue: str) -> bool:
         """Whether a process died in the function without a result since."""
-        return queue in self._streaks
+        return queue in self._backoffs
 
     def is_pausing(self, queue: str) -> bool:
         """Whether the function's next call must wait just now."""
-        streak = self._streaks.get(queue)
-        return streak is not None and streak.pause_left(now_ms() / 1000) > 0
+        backoff = self._backoffs.get(queue)
+        return backoff is not None and backoff.pause_left(now_ms() / 1000) > 0
 
     async def record_result(self, queue: str) -> None:
         """A result came, which is committed: what goes wrong here must not undo it, and the next one says it again."""
-        if self._streaks.pop(queue, None) is None:
+        if self._backoffs.pop(queue, None) is None:
             return
         try:
             await self._store.clear(queue)

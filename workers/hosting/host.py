@@ -197,14 +197,14 @@ class HostedFunctions:
         where a function is to be tried again much later.
         """
         leased_calls = {each.call.id: each.call for each in leased}
-        runs = (self._run_call(ref, order, leased_calls.get(order.call_id)) for order in calls)
+        runs = (self._run_call(ref, each, leased_calls.get(each.call_id)) for each in calls)
         outcomes = await asyncio.gather(*runs)
-        for verdict in outcomes:
-            if isinstance(verdict, Retry):
+        for outcome in outcomes:
+            if isinstance(outcome, Retry):
                 raise ApplicationError(
                     "the function failed",
                     type=FUNCTION_FAILED,
-                    next_retry_delay=timedelta(seconds=verdict.delay),
+                    next_retry_delay=timedelta(seconds=outcome.delay),
                 )
         return all(isinstance(verdict, Completed) for verdict in outcomes)
 
@@ -223,11 +223,13 @@ class HostedFunctions:
                 return outcome
             await asyncio.sleep(outcome.delay)
 
-    async def run_attempt(self, ticket: CallRef, queue: str, token: bytes | None) -> AttemptOutcome:
+    async def run_attempt(
+        self, call_ref: CallRef, queue: str, token: bytes | None
+    ) -> AttemptOutcome:
         """One attempt of a call. `token`: of its own activity, if it has one."""
         async with self._slot(queue):
             outcome = await self._store.calls.lease(
-                ticket,
+                call_ref,
                 self.machine_id,
                 token,
                 started=True,

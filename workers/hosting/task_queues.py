@@ -42,13 +42,15 @@ class HostedFunctionActivity:
 
     @activity.defn(dynamic=True)
     @heartbeating
-    async def call(self, tickets: Sequence[RawValue]) -> CallOutcome:
+    async def call(self, call_refs: Sequence[RawValue]) -> CallOutcome:
         """One attempt of a call."""
         if not await _still_holds_task():
             raise ApplicationError("it was another's turn meanwhile", type=NOT_DELIVERED)
-        ticket = activity.payload_converter().from_payload(tickets[0].payload, CallRef)
-        verdict = await self._functions.run_attempt(ticket, self._queue, activity.info().task_token)
-        match verdict:
+        call_ref = activity.payload_converter().from_payload(call_refs[0].payload, CallRef)
+        outcome = await self._functions.run_attempt(
+            call_ref, self._queue, activity.info().task_token
+        )
+        match outcome:
             case Completed(outcome):
                 return outcome
             case Retry(_, delay):

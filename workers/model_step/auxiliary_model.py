@@ -36,8 +36,8 @@ class AuxiliaryModel:
     async def name(self, run: RunRecord, prompt: str) -> str | None:
         """What a run that begins with this prompt is about; None: nothing better is known. Raises `ModelError`."""
         name, model = await self._of(run)
-        said = await model.name(prompt)
-        return None if said is None else await self._counted(run, name, said)
+        response = await model.name(prompt)
+        return None if response is None else await self._counted(run, name, response)
 
     async def _of(self, run: RunRecord) -> tuple[ModelName, Model]:
         if self._model is not None:

@@ -97,7 +97,7 @@ class ModelStepRunner:
             step_input.step,
             lost=step_input.lost,
             attempt=attempt,
-            known=TranscriptCursor() if transcript is None else transcript.cursor(),
+            cursor=TranscriptCursor() if transcript is None else transcript.cursor(),
         )
 
     async def run(
@@ -161,7 +161,7 @@ class ModelStepRunner:
         return transcript
 
     def _is_over_limit(self) -> bool:
-        characters = sum(memory.characters for memory in self._transcripts.values())
+        characters = sum(transcript.characters for transcript in self._transcripts.values())
         return len(self._transcripts) > self._cached_runs or characters > self._cached_characters
 
     def _request(
@@ -209,9 +209,9 @@ def _own_tools(result_schema: str | None, *, searchable: bool) -> tuple[Tool, ..
 
 def _inline_tools(step_input: StepInput) -> InlineTools:
     """Tools that are answered here: the standard library, and the search, also where nothing is left to be found."""
-    library = partial(run_built_in_tool, now=now_ms())
+    builtin_tool = partial(run_built_in_tool, now=now_ms())
     search = partial(search_answer, functions=step_input.functions)
-    return {**dict.fromkeys(step_input.builtin_tools, library), SEARCH_TOOL: search}
+    return {**dict.fromkeys(step_input.builtin_tools, builtin_tool), SEARCH_TOOL: search}
 
 
 def _parse(step_input: StepInput, selection: ToolSelection, reply: ModelResponse) -> ParsedReply:

@@ -29,34 +29,34 @@ class RunNamer:
     """Names runs in the background."""
 
     def __init__(
-        self, store: Store, small_models: AuxiliaryModel, *, seconds: float = SECONDS
+        self, store: Store, auxiliary_model: AuxiliaryModel, *, seconds: float = SECONDS
     ) -> None:
         self._store = store
-        self.small_models = small_models
+        self.auxiliary_model = auxiliary_model
         self._seconds = seconds
-        self._turnstile = asyncio.Semaphore(MAX_CONCURRENT)
+        self._semaphore = asyncio.Semaphore(MAX_CONCURRENT)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, question: StepInput, attempt: int) -> None:
+    def begin(self, step_input: StepInput, attempt: int) -> None:
         """See that the run gets a name, if this is its first step and nobody gave it one. Returns at once."""
-        run = question.run
+        run = step_input.run
         unnamed = run.name_source == FROM_PROMPT and run.kind == "run"
-        if not unnamed or (question.step, attempt) != (1, 1) or len(self._tasks) >= MAX_WAITING:
+        if not unnamed or (step_input.step, attempt) != (1, 1) or len(self._tasks) >= MAX_WAITING:
             return
         prompt = next(
-            (str(e.data["message"]) for e in question.entries if e.type is MessageType.HUMAN), ""
+            (str(e.data["message"]) for e in step_input.entries if e.type is MessageType.HUMAN), ""
         )
         if prompt.strip():
-            task = asyncio.create_task(self._name(question, prompt))
+            task = asyncio.create_task(self._name(step_input, prompt))
             self._tasks.add(task)
             task.add_done_callback(self._end)
 
-    async def _name(self, question: StepInput, prompt: str) -> None:
-        run = question.run
+    async def _name(self, step_input: StepInput, prompt: str) -> None:
+        run = step_input.run
         try:
-            async with self._turnstile, asyncio.timeout(self._seconds):
-                said = await self.small_models.name(run, prompt[:READ_CHARACTERS])
-            name = None if said is None else parse_name(said)
+            async with self._semaphore, asyncio.timeout(self._seconds):
+                answer = await self.auxiliary_model.name(run, prompt[:READ_CHARACTERS])
+            name = None if answer is None else parse_name(answer)
             if name is not None and name != run.name:
                 await self._store.names.rename(RunRef(run.cluster_id, run.id), name)
         except (ModelError, TimeoutError, NotFoundError) as error:

@@ -17,15 +17,15 @@ READ_CHARACTERS = 400_000
 class Summarizer:
     """Has oversized results summarized by the small model."""
 
-    def __init__(self, store: Store, small_models: AuxiliaryModel) -> None:
+    def __init__(self, store: Store, auxiliary_model: AuxiliaryModel) -> None:
         self._store = store
-        self._small_models = small_models
+        self._auxiliary_model = auxiliary_model
 
     async def summarize(self, ref: RunRef, content: str) -> str:
         """What the result contains, in fewer characters than it has. Raises `ModelError`."""
         run = await self._store.runs.get(ref)
-        said = await self._small_models.summarize(run, _readable(content), SUMMARY_CHARACTERS)
-        text = said.strip()
+        answer = await self._auxiliary_model.summarize(run, _readable(content), SUMMARY_CHARACTERS)
+        text = answer.strip()
         if not text:
             raise ModelError("The summary was empty", action=ErrorAction.FAIL)
         return text[:INLINE_RESULT_CHARACTERS]

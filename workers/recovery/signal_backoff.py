@@ -27,16 +27,20 @@ class SignalBackoff:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told: dict[RunRef, _Signalled] = {}
+        self._signalled: dict[RunRef, _Signalled] = {}
 
     def due(self, unread: Sequence[RunRef]) -> list[RunRef]:
         """Those of all unheard runs that are to be nudged now; what is not among them has been heard."""
-        self._told = {ref: self._told[ref] for ref in unread if ref in self._told}
+        self._signalled = {ref: self._signalled[ref] for ref in unread if ref in self._signalled}
         now = self._clock()
-        return [ref for ref in unread if ref not in self._told or self._told[ref].again_at <= now]
+        return [
+            ref
+            for ref in unread
+            if ref not in self._signalled or self._signalled[ref].again_at <= now
+        ]
 
     def record_signal(self, ref: RunRef) -> None:
         """The engine took a nudge for it."""
-        before = self._told.get(ref)
+        before = self._signalled.get(ref)
         pause = FIRST_PAUSE if before is None else min(MAX_PAUSE, before.pause * 2)
-        self._told[ref] = _Signalled(self._clock() + pause, pause)
+        self._signalled[ref] = _Signalled(self._clock() + pause, pause)

@@ -33,15 +33,15 @@ class TemporalOutageMonitor:
     def __init__(
         self,
         temporal: Temporal,
-        queue: ActivityTaskClient,
-        notes: InFlightInterceptor,
+        activity_tasks: ActivityTaskClient,
+        in_flight: InFlightInterceptor,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._temporal = temporal
-        self._queue = queue
-        self._notes = notes
+        self._activity_tasks = activity_tasks
+        self._in_flight = in_flight
         self._clock = clock
-        self._seen = clock()
+        self._last_seen = clock()
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -57,14 +57,14 @@ class TemporalOutageMonitor:
         if not await self._temporal.is_reachable():
             return
         now = self._clock()
-        if now - self._seen >= LONG:
+        if now - self._last_seen >= LONG:
             await self._repeat_undelivered()
-        self._seen = now
+        self._last_seen = now
 
     async def _repeat_undelivered(self) -> None:
-        untold = 0
-        for task in self._notes.ended_since(self._seen - _DELIVERY_SECONDS):
-            untold += await self._queue.fail(
+        undelivered = 0
+        for task in self._in_flight.ended_since(self._last_seen - _DELIVERY_SECONDS):
+            undelivered += await self._activity_tasks.fail(
                 task.token, PROCESS_LOST, "its end could not be told", delay=IMMEDIATE_RETRY_SECONDS
             )
-        _log.info("Temporal is back; %d activities ended while it was away", untold)
+        _log.info("Temporal is back; %d activities ended while it was away", undelivered)

@@ -29,18 +29,18 @@ class WebhookDelivery:
         self._sender = sender
 
     @activity.defn(name=interface.DELIVER_WEBHOOK)
-    async def deliver_webhook(self, ticket: CallRef) -> CallOutcome:
+    async def deliver_webhook(self, call: CallRef) -> CallOutcome:
         """One attempt. Fails with the pause until the next where the receiver did not take it."""
-        outcome = CallOutcome(ticket.call_id)
-        attempt = await self._deliveries.begin_webhook(ticket.run, ticket.call_id)
+        outcome = CallOutcome(call.call_id)
+        attempt = await self._deliveries.begin_webhook(call.run, call.call_id)
         if attempt is None:
             return outcome
-        answer = await self._attempt(ticket.run.cluster_id, attempt)
+        answer = await self._attempt(call.run.cluster_id, attempt)
         if answer.outcome is DeliveryOutcome.DELIVERED:
-            await self._deliveries.webhook_delivered(ticket.run, ticket.call_id)
+            await self._deliveries.webhook_delivered(call.run, call.call_id)
             return outcome
         gone = answer.outcome is DeliveryOutcome.GONE
-        await self._deliveries.webhook_failed(ticket.run, ticket.call_id, answer.reason, final=gone)
+        await self._deliveries.webhook_failed(call.run, call.call_id, answer.reason, final=gone)
         if gone:
             return outcome
         # The reason is the receiver's words: it stands in the store and not in Temporal's history.

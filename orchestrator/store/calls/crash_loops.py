@@ -28,20 +28,20 @@ from orchestrator.store.runs.locked_run import LockedRun
 from perdure.contract import CallStatus
 
 _log = logging.getLogger(__name__)
-streaks = tables.crash_streaks
+backoffs = tables.crash_streaks
 
 # Made once: building a statement costs more than sending it.
 _ALL = (
-    select(streaks)
-    .where(streaks.c.cluster_id == bindparam("of_cluster"))
-    .order_by(streaks.c.service, streaks.c.function)
+    select(backoffs)
+    .where(backoffs.c.cluster_id == bindparam("of_cluster"))
+    .order_by(backoffs.c.service, backoffs.c.function)
 )
 _LOCKED = _ALL.with_for_update()
 _ONE = _ALL.where(
-    streaks.c.service == bindparam("of_service"), streaks.c.function == bindparam("of_function")
+    backoffs.c.service == bindparam("of_service"), backoffs.c.function == bindparam("of_function")
 )
-_OLD = delete(streaks).where(
-    streaks.c.cluster_id == bindparam("of_cluster"), streaks.c.last_at < bindparam("before")
+_OLD = delete(backoffs).where(
+    backoffs.c.cluster_id == bindparam("of_cluster"), backoffs.c.last_at < bindparam("before")
 )
 
 
@@ -55,15 +55,15 @@ class CrashLoopStore:
         """The streaks there are, by the functions' task queues. A time is in seconds since the epoch."""
         async with self._database.read() as read:
             rows = (await read.execute(_ALL, {"of_cluster": cluster_id})).mappings()
-            return {_queue(row): _streak(row) for row in rows}
+            return {_queue(row): _backoff(row) for row in rows}
 
     async def clear(self, queue: str) -> None:
         """A result came, a failure or not: the function does not end its process each time."""
         cluster_id, service, function = parse_task_queue(queue)
-        statement = delete(streaks).where(
-            streaks.c.cluster_id == cluster_id,
-            streaks.c.service == service,
-            streaks.c.function == function,
+        statement = delete(backoffs).where(
+            backoffs.c.cluster_id == cluster_id,
+            backoffs.c.service == service,
+            backoffs.c.function == function,
         )
         async with self._database.write() as write:
             await write.execute(statement)
@@ -75,17 +75,17 @@ async def record_crash(write: Write, queues: Collection[str], machine_id: str) -
         return
     cluster_id, now = parse_task_queue(min(queues))[0], now_ms()
     rows = (await write.execute(_LOCKED, {"of_cluster": cluster_id})).mappings()
-    known = {_queue(row): (_streak(row), row["machine_id"]) for row in rows}
+    known = {_queue(row): (_backoff(row), row["machine_id"]) for row in rows}
     after: dict[str, CrashLoopBackoff] = {}
     for queue in queues:
         before, machine = known.get(queue, (CrashLoopBackoff(), None))
-        streak = before.after_death(now / 1000)
-        if streak is not before and machine != machine_id:
-            after[queue] = streak
-    for queue, streak in sorted(stagger(after, now / 1000).items()):
-        await _write(write, queue, streak, machine_id)
-        if pause := streak.pause_left(now / 1000):
-            _log.warning(WARNING, queue, streak.deaths, pause)
+        backoff = before.after_death(now / 1000)
+        if backoff is not before and machine != machine_id:
+            after[queue] = backoff
+    for queue, backoff in sorted(stagger(after, now / 1000).items()):
+        await _write(write, queue, backoff, machine_id)
+        if pause := backoff.pause_left(now / 1000):
+            _log.warning(WARNING, queue, backoff.deaths, pause)
     long_ago = now - int((RESET_SECONDS + MAX_PAUSE) * 1000)
     await write.execute(_OLD, {"of_cluster": cluster_id, "before": long_ago})
 
@@ -97,42 +97,42 @@ async def _backoff_of(read: Read, call: CallRecord) -> CrashLoopBackoff | None:
         "of_function": call.function,
     }
     row = (await read.execute(_ONE, function)).mappings().one_or_none()
-    streak = None if row is None else _streak(row)
-    return streak if streak is not None and streak.pause_left(now_ms() / 1000) else None
+    backoff = None if row is None else _backoff(row)
+    return backoff if backoff is not None and backoff.pause_left(now_ms() / 1000) else None
 
 
 async def apply_crash_backoff(run: LockedRun, call: CallRecord) -> AtCapacity | None:
     """Let the call wait, and say so on its run, while its function pauses. It costs no attempt."""
-    streak = await _backoff_of(run.write, call)
-    if streak is None:
+    backoff = await _backoff_of(run.write, call)
+    if backoff is None:
         return None
     if call.status == CallStatus.RUNNING.value:
         await fail_lost_attempt(run, call)
     if call.kind == "function" and run.record.waiting_for is None:
         run.set_waiting_for(
             "function",
-            f"The process of {call.service}.{call.function} died {streak.deaths} times in a row.",
+            f"The process of {call.service}.{call.function} died {backoff.deaths} times in a row.",
             call=call,
-            retry_at=int(streak.paused_until * 1000),
+            retry_at=int(backoff.paused_until * 1000),
         )
-    return AtCapacity(None, max(0.05, streak.pause_left(run.now / 1000)))
+    return AtCapacity(None, max(0.05, backoff.pause_left(run.now / 1000)))
 
 
-async def _write(write: Write, queue: str, streak: CrashLoopBackoff, machine_id: str) -> None:
+async def _write(write: Write, queue: str, backoff: CrashLoopBackoff, machine_id: str) -> None:
     cluster_id, service, function = parse_task_queue(queue)
     columns = {
-        "deaths": streak.deaths,
+        "deaths": backoff.deaths,
         "machine_id": machine_id,
-        "last_at": round(streak.last * 1000),
-        "paused_until": round(streak.paused_until * 1000),
+        "last_at": round(backoff.last * 1000),
+        "paused_until": round(backoff.paused_until * 1000),
     }
     key = {"cluster_id": cluster_id, "service": service, "function": function}
-    await write.upsert(streaks, key, columns, update=list(columns))
+    await write.upsert(backoffs, key, columns, update=list(columns))
 
 
 def _queue(row: RowMapping) -> str:
     return task_queue_name(row["cluster_id"], row["service"], row["function"])
 
 
-def _streak(row: RowMapping) -> CrashLoopBackoff:
+def _backoff(row: RowMapping) -> CrashLoopBackoff:
     return CrashLoopBackoff(row["deaths"], row["last_at"] / 1000, row["paused_until"] / 1000)

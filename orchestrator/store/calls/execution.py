@@ -84,7 +84,7 @@ class CallStore:
 
     async def lease(
         self,
-        ticket: CallRef,
+        call_ref: CallRef,
         machine_id: str,
         token: bytes | None,
         *,
@@ -101,10 +101,10 @@ class CallStore:
         """
         async with self._database.write() as write:
             try:
-                run = await LockedRun.lock(write, ticket.run)
+                run = await LockedRun.lock(write, call_ref.run)
             except NotFoundError:
                 return Discarded("the run was deleted")
-            call = await find_call(write, ticket.run.cluster_id, ticket.call_id)
+            call = await find_call(write, call_ref.run.cluster_id, call_ref.call_id)
             if call is None:
                 return Discarded("the call was deleted")
             outcome: Leased | AtCapacity | Completed | Discarded | None = await _blocked_outcome(

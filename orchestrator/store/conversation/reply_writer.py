@@ -46,56 +46,58 @@ class ReplyWriter:
         self._step = step
         self._seen = seen
 
-    async def write_message(self, plan: ParsedReply) -> int:
+    async def write_message(self, parsed: ParsedReply) -> int:
         """The agent message; its key."""
         self._run.set(seen_message=self._seen)
         return await self._write(
             new_id(),
             MessageType.AGENT,
-            to_json(reply_data(plan.reply, seen=self._seen, selected_tools=plan.selected_tools)),
+            to_json(
+                reply_data(parsed.reply, seen=self._seen, selected_tools=parsed.selected_tools)
+            ),
         )
 
     async def write_tool_result(self, result: ToolResult) -> None:
         """The answer to a tool call that needed no function."""
         await self._write(new_id(), MessageType.INVOCATION_RESULT, to_json(result_data(result)))
 
-    async def apply(self, action: Action, plan: ParsedReply) -> None:
+    async def apply(self, action: Action, parsed: ParsedReply) -> None:
         """Carry the decision out, as far as it is a matter of the store."""
         run = self._run
         match action:
             case Finish(result, null_reason):
-                await self._answer_final_call(plan, _ACCEPTED)
+                await self._answer_final_call(parsed, _ACCEPTED)
                 await run.transition(Trigger.FINISH, result=result, null_reason=null_reason)
             case Fail(reason):
-                await self._answer_final_call(plan, reason)
+                await self._answer_final_call(parsed, reason)
                 await run.transition(Trigger.FAIL, reason=reason)
             case Cancel():
-                await self._answer_final_call(plan, "The run was cancelled.")
+                await self._answer_final_call(parsed, "The run was cancelled.")
                 await run.transition(Trigger.CANCEL, reason=run.record.cancel_reason or "cancelled")
             case RequestCorrection(problem):
-                await self._request_correction(plan, problem)
+                await self._request_correction(parsed, problem)
             case CallFunctions() | Summarize() | AwaitApproval():
-                await self._answer_final_call(plan, _CALLS_OPEN, is_error=True)
+                await self._answer_final_call(parsed, _CALLS_OPEN, is_error=True)
             case CallModel() | Idle():
                 await self._answer_final_call(
-                    plan, _CALLS_OPEN if plan.calls else _NEW_MESSAGE, is_error=True
+                    parsed, _CALLS_OPEN if parsed.calls else _NEW_MESSAGE, is_error=True
                 )
 
-    async def _request_correction(self, plan: ParsedReply, problem: str) -> None:
+    async def _request_correction(self, parsed: ParsedReply, problem: str) -> None:
         self._run.set(corrections=self._run.record.corrections + 1)
         self._run.event(ReplyCorrected(step=self._step, problem=problem))
-        if plan.final_call is not None:
-            await self._answer_final_call(plan, problem, is_error=True)
-        elif not plan.reply.calls:
+        if parsed.final_call is not None:
+            await self._answer_final_call(parsed, problem, is_error=True)
+        elif not parsed.reply.calls:
             await self._write(new_id(), MessageType.SUPERVISOR, to_json(text_data(problem)))
 
     async def _answer_final_call(
-        self, plan: ParsedReply, text: str, *, is_error: bool = False
+        self, parsed: ParsedReply, text: str, *, is_error: bool = False
     ) -> None:
         """Answer the call by which the result came: providers want every tool call answered."""
-        if plan.final_call is not None:
+        if parsed.final_call is not None:
             await self.write_tool_result(
-                ToolResult(plan.final_call.id, plan.final_call.name, text, is_error=is_error)
+                ToolResult(parsed.final_call.id, parsed.final_call.name, text, is_error=is_error)
             )
 
     async def _write(self, message_id: str, kind: MessageType, data: str) -> int:

@@ -86,11 +86,11 @@ async def cluster_context(read: Read, run: RunRecord) -> str | None:
 
 
 async def load_step_input(
-    read: Read, run: RunRecord, known: TranscriptCursor, *, context: str | None
+    read: Read, run: RunRecord, cursor: TranscriptCursor, *, context: str | None
 ) -> StepInput:
     """What the run's next model step is about. `context`: the cluster's."""
     attached = _attached(run)
-    after = known.last_key if known.matches(run) else 0
+    after = cursor.last_key if cursor.matches(run) else 0
     functions = await available_functions(read, run.cluster_id, attached)
     return StepInput(
         run=run,

@@ -135,7 +135,7 @@ class StepStore:
         *,
         lost: list[TimedOutCall],
         attempt: int,
-        known: TranscriptCursor,
+        cursor: TranscriptCursor,
     ) -> StepInput | RunState:
         """Ask what the model is to be asked; a `RunState` where it is not the model's turn.
 
@@ -143,15 +143,15 @@ class StepStore:
         """
         step_input = None
         if not lost and attempt == 1:
-            step_input = await self._try_fast_path(ref, step, known)
-        return step_input or await self._begin(ref, step, lost, attempt, known)
+            step_input = await self._try_fast_path(ref, step, cursor)
+        return step_input or await self._begin(ref, step, lost, attempt, cursor)
 
     async def _try_fast_path(
-        self, ref: RunRef, step: int, known: TranscriptCursor
+        self, ref: RunRef, step: int, cursor: TranscriptCursor
     ) -> StepInput | None:
         """The quick way of a step in the middle of a turn: there is nothing to write."""
         # Who knows the transcript so far reads little more than the run's own row.
-        open_read = self._database.read_inline if known.last_key else self._database.read
+        open_read = self._database.read_inline if cursor.last_key else self._database.read
         async with open_read() as read:
             view = await _read_run_view(read, ref)
             run = view.run
@@ -165,7 +165,7 @@ class StepStore:
             )
             if not quiet or is_over_limits(run, now_ms()):
                 return None
-            return await load_step_input(read, run, known, context=view.cluster_context)
+            return await load_step_input(read, run, cursor, context=view.cluster_context)
 
     async def _begin(
         self,
@@ -173,7 +173,7 @@ class StepStore:
         step: int,
         lost: list[TimedOutCall],
         attempt: int,
-        known: TranscriptCursor,
+        cursor: TranscriptCursor,
     ) -> StepInput | RunState:
         async with self._database.write() as write:
             run = await LockedRun.lock(write, ref)
@@ -199,12 +199,12 @@ class StepStore:
             if not ask:
                 return replace(state, status=run.status.value)
             context = await cluster_context(write, run.record)
-            return await load_step_input(write, run.record, known, context=context)
+            return await load_step_input(write, run.record, cursor, context=context)
 
     async def record(
         self,
         step_input: StepInput,
-        plan: ParsedReply,
+        parsed: ParsedReply,
         *,
         seen: int,
         attempt: int,
@@ -220,30 +220,30 @@ class StepStore:
         async with self._database.write() as write:
             run = await LockedRun.lock(write, RunRef(step_input.run.cluster_id, step_input.run.id))
             if _is_stale(run, step_input):
-                run.event(StepDropped(step=step_input.step, usage=_usage_data(plan)))
+                run.event(StepDropped(step=step_input.step, usage=_usage_data(parsed)))
                 await run.save()
                 return RecordedStep(replace(await run_state(run), late=True))
             writer = ReplyWriter(run, step_input.step, seen)
-            message_key = await writer.write_message(plan)
+            message_key = await writer.write_message(parsed)
             metrics = _StepMetrics(attempt, duration_ms, cost_micros)
-            await _write_step(run, step_input.step, plan, message_key, metrics)
-            call_ids = await insert_calls(run, step_input.step, plan.calls)
+            await _write_step(run, step_input.step, parsed, message_key, metrics)
+            call_ids = await insert_calls(run, step_input.step, parsed.calls)
             await count_calls(run, len(call_ids))
-            await use_mocked_results(run, call_ids, plan.calls)
-            await use_cached_results(run, call_ids, plan.calls)
-            for answer in plan.answers:
+            await use_mocked_results(run, call_ids, parsed.calls)
+            await use_cached_results(run, call_ids, parsed.calls)
+            for answer in parsed.answers:
                 await writer.write_tool_result(answer)
-            for part in plan.reads:
+            for part in parsed.reads:
                 await writer.write_tool_result(await read_result_slice(write, run.key, part))
-            open_requests = await open_calls(write, run.key) if plan.calls else []
+            open_requests = await open_calls(write, run.key) if parsed.calls else []
             gated = await require_approvals(run, open_requests)
-            decision = agent_loop.next_action(await _loop_state(run, plan, open_requests, seen))
-            await writer.apply(decision, plan)
+            decision = agent_loop.next_action(await _loop_state(run, parsed, open_requests, seen))
+            await writer.apply(decision, parsed)
             if gated:
                 await pause_for_approval(run)
             run.clear_waiting_for()
             state = await run_state(
-                run, step_input.step, calls=None if gated or not plan.calls else open_requests
+                run, step_input.step, calls=None if gated or not parsed.calls else open_requests
             )
             leased: tuple[Leased, ...] = ()
             to_call = isinstance(decision, agent_loop.CallFunctions) and not gated
@@ -305,9 +305,9 @@ class _StepMetrics:
 
 
 async def _write_step(
-    run: LockedRun, step: int, plan: ParsedReply, message_key: int, metrics: _StepMetrics
+    run: LockedRun, step: int, parsed: ParsedReply, message_key: int, metrics: _StepMetrics
 ) -> None:
-    usage, record = plan.reply.usage, run.record
+    usage, record = parsed.reply.usage, run.record
     await run.write.execute(
         _INSERT,
         {
@@ -315,8 +315,8 @@ async def _write_step(
             "step": step,
             "turn": run.turn,
             "attempt": metrics.attempt,
-            "model": plan.reply.model or record.model,
-            "stop": plan.reply.stop.value,
+            "model": parsed.reply.model or record.model,
+            "stop": parsed.reply.stop.value,
             "message_key": message_key,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
@@ -341,9 +341,9 @@ async def _write_step(
         StepRecorded(
             step=step,
             turn=run.turn,
-            model=plan.reply.model or record.model,
-            stop=plan.reply.stop.value,
-            usage=_usage_data(plan),
+            model=parsed.reply.model or record.model,
+            stop=parsed.reply.stop.value,
+            usage=_usage_data(parsed),
         )
     )
 
@@ -367,10 +367,10 @@ async def _read_run_view(read: Read, ref: RunRef) -> _RunView:
 
 
 async def _loop_state(
-    run: LockedRun, plan: ParsedReply, open_requests: Sequence[CallRecord], seen: int
+    run: LockedRun, parsed: ParsedReply, open_requests: Sequence[CallRecord], seen: int
 ) -> LoopState:
     # a result beside calls was given without their results, even where those are there at once
-    output = replace(plan.output, proposed=None, gave_up=None) if plan.calls else plan.output
+    output = replace(parsed.output, proposed=None, gave_up=None) if parsed.calls else parsed.output
     return LoopState(
         status=run.status,
         cancel_wanted=run.record.cancel_reason is not None,
@@ -398,8 +398,8 @@ async def _steps_of_turn(read: Read, run: LockedRun) -> int:
     return int((await read.execute(statement)).scalar_one())
 
 
-def _usage_data(plan: ParsedReply) -> TokenCounts:
-    usage = plan.reply.usage
+def _usage_data(parsed: ParsedReply) -> TokenCounts:
+    usage = parsed.reply.usage
     return {
         "inputTokens": usage.input_tokens,
         "outputTokens": usage.output_tokens,

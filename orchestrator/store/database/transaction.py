@@ -90,7 +90,7 @@ class Write(Read):
     ) -> CursorResult[*tuple[Any, ...]] | PreparedResult[*tuple[Any, ...]]:
         """Execute one statement; its rows are in memory when this returns.
 
-        One that is made once and brings no rows may be under way still: its error comes with a later one, or with `end_turn`.
+        One that is made once and brings no rows may be under way still: its error comes with a later one, or with `flush`.
         """
         if is_prepared(statement):
             return await execute(self._connection, statement, parameters, self._pipeline)

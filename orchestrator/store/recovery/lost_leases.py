@@ -129,17 +129,17 @@ class LostLeaseStore:
             await run.save()
         return True
 
-    async def recover(self, ticket: CallRef, token: bytes) -> Completed | Retry | Discarded:
+    async def recover(self, call_ref: CallRef, token: bytes) -> Completed | Retry | Discarded:
         """What is to become of an activity whose API died with it: `Discarded` where a machine has the call, or may have.
 
         A call that no machine said it has is taken back: one that says so later is refused, and begins nothing.
         """
         async with self._database.write() as write:
             try:
-                run = await LockedRun.lock(write, ticket.run)
+                run = await LockedRun.lock(write, call_ref.run)
             except NotFoundError:
                 return Discarded("the run was deleted")
-            call = await find_call(write, ticket.run.cluster_id, ticket.call_id)
+            call = await find_call(write, call_ref.run.cluster_id, call_ref.call_id)
             if call is None:
                 return Discarded("the call was deleted")
             if call.result_type is not None or call.status == CallStatus.INTERRUPTED.value:

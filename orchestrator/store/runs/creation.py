@@ -53,7 +53,7 @@ class NewRun:
     kind: str = "run"
     """`run`, or one of the hidden kinds: `call` (a direct call) and `structured` (structured output)."""
     name_source: str = "given"
-    """`given` by the caller, or the first `words` of the prompt until the `model` names it."""
+    """`given` by the caller, or the first words of the prompt until the `model` names it."""
     test: bool = False
     mocks: Mapping[str, JsonValue] | None = None
     """Outputs of mocked functions by full name."""

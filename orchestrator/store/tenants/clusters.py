@@ -119,8 +119,8 @@ class ClusterStore:
                 .where(keys.c.cluster_id == cluster_id, keys.c.revoked_at.is_(None))
                 .values(revoked_at=now)
             )
-            streaks = tables.crash_streaks
-            await write.execute(delete(streaks).where(streaks.c.cluster_id == cluster_id))
+            backoffs = tables.crash_streaks
+            await write.execute(delete(backoffs).where(backoffs.c.cluster_id == cluster_id))
 
     async def orphans(self) -> list[RunRef]:
         """Unfinished runs of deleted clusters that nobody cancelled yet, some of them."""

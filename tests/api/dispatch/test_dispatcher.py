@@ -44,15 +44,15 @@ class Store:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    async def lease(self, ticket: CallRef, machine_id: str, token: bytes) -> Leased:
-        assert (machine_id, token) == ("machine", ticket.call_id.encode())
+    async def lease(self, call_ref: CallRef, machine_id: str, token: bytes) -> Leased:
+        assert (machine_id, token) == ("machine", call_ref.call_id.encode())
         await asyncio.sleep(self._seconds)
         call = FunctionCall(
-            id=ticket.call_id,
+            id=call_ref.call_id,
             service="service",
             function="function",
             input={},
-            run_id=ticket.run.run_id,
+            run_id=call_ref.run.run_id,
             attempt=1,
             timeout_seconds=30,
         )

@@ -47,8 +47,8 @@ async def _create(client: httpx2.AsyncClient, calls: str, **fields: Any) -> dict
 
 
 async def _lease_call(services: ApiServices, cluster: str, call: dict[str, Any]) -> Leased:
-    ticket = CallRef(RunRef(cluster, call["runId"]), call["id"])
-    given = await services.store.calls.lease(ticket, "worker-1", b"token")
+    call_ref = CallRef(RunRef(cluster, call["runId"]), call["id"])
+    given = await services.store.calls.lease(call_ref, "worker-1", b"token")
     assert isinstance(given, Leased)
     return given
 

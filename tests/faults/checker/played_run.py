@@ -41,7 +41,7 @@ class Played:
     def store(self) -> Store:
         return self.stage.store
 
-    def thinker(self) -> ModelStepRunner:
+    def step_runner(self) -> ModelStepRunner:
         models = open_models(Settings(scripted_policies=POLICIES))
         return ModelStepRunner(self.store, models, max_output_tokens=1_000, policies=["plan"])
 
@@ -62,18 +62,18 @@ class Played:
 
     async def drive(self, ref: RunRef) -> None:
         """Take the run to its end, as its workflow would."""
-        thinker, standing = self.thinker(), RunState("pending")
-        while standing.status in {"pending", "running"}:
-            for order in standing.orders:
+        step_runner, state = self.step_runner(), RunState("pending")
+        while state.status in {"pending", "running"}:
+            for order in state.orders:
                 await self.answer(ref, order.call_id)
-            standing = await self.think(thinker, ref, standing.step + 1)
+            state = await self.think(step_runner, ref, state.step + 1)
         await self.deliver(ref)
 
-    async def think(self, thinker: ModelStepRunner, ref: RunRef, step: int) -> RunState:
-        begun = await thinker.begin(ModelStepInput(ref, step), 1)
+    async def think(self, step_runner: ModelStepRunner, ref: RunRef, step: int) -> RunState:
+        begun = await step_runner.begin(ModelStepInput(ref, step), 1)
         if not isinstance(begun, StepInput):
             return begun
-        return (await thinker.run(begun, attempt=1, on_progress=lambda: None)).state
+        return (await step_runner.run(begun, attempt=1, on_progress=lambda: None)).state
 
     async def answer(self, ref: RunRef, call_id: str) -> None:
         """A machine takes a call and answers it."""

@@ -308,10 +308,10 @@ class _Generous(StepStore):
 
     @override
     async def record(
-        self, step_input: StepInput, plan: ParsedReply, **options: Any
+        self, step_input: StepInput, parsed: ParsedReply, **options: Any
     ) -> RecordedStep:
-        recorded = await super().record(step_input, plan, **options)
-        used = tables.runs.c.input_tokens + plan.reply.usage.input_tokens
+        recorded = await super().record(step_input, parsed, **options)
+        used = tables.runs.c.input_tokens + parsed.reply.usage.input_tokens
         async with self._database.write() as write:
             await write.execute(
                 update(tables.runs)
@@ -328,9 +328,9 @@ class _Insatiable(StepStore):
 
     @override
     async def begin(
-        self, ref: RunRef, step: int, *, lost: list[TimedOutCall], attempt: int, known: Any
+        self, ref: RunRef, step: int, *, lost: list[TimedOutCall], attempt: int, cursor: Any
     ) -> StepInput | RunState:
-        begun = await super().begin(ref, step, lost=lost, attempt=attempt, known=known)
+        begun = await super().begin(ref, step, lost=lost, attempt=attempt, cursor=cursor)
         if isinstance(begun, StepInput) and self.repeated is None:
             self.repeated = begun
         return self.repeated if self.repeated is not None and step == 1 else begun
@@ -378,7 +378,7 @@ async def test_a_model_that_is_asked_again_for_a_recorded_step_is_found(played: 
     await played.stage.alter(
         tables.steps, tables.steps.c.step == 1, created_at=tables.steps.c.created_at - 100
     )
-    await played.think(played.thinker(), ref, 1)
+    await played.think(played.step_runner(), ref, 1)
     assert "paid" in _broken_rules(await played.evidence())
 
 

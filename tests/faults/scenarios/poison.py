@@ -108,10 +108,10 @@ def _deaths(evidence: Evidence) -> list[float]:
 def _loops(deaths: list[float]) -> list[Violation]:
     """Hosted, the function never begins while it has to pause: its crash loop is broken however many call it."""
     found: list[Violation] = []
-    streak = CrashLoopBackoff()
+    backoff = CrashLoopBackoff()
     for at in deaths:
-        if streak.pause_left(at) > _INACCURACY:
-            early = f"it began {streak.pause_left(at):.1f} s before its pause was over"
+        if backoff.pause_left(at) > _INACCURACY:
+            early = f"it began {backoff.pause_left(at):.1f} s before its pause was over"
             found.append(Violation("pauses", "exits", early))
-        streak = streak.after_death(at)
+        backoff = backoff.after_death(at)
     return found

@@ -222,35 +222,35 @@ async def test_a_call_that_was_leased_to_nobody_is_offered_again(
 async def test_a_lease_that_its_machine_never_received_is_withdrawn(
     stage: Stage, folder: Path, queue: Queue
 ) -> None:
-    ticket = await _given(stage)
-    left_behind(folder, InFlightTask(b"token", call=ticket))
+    call_ref = await _given(stage)
+    left_behind(folder, InFlightTask(b"token", call=call_ref))
     await looking(stage, folder, queue).sweep()
     assert queue.failed == [(b"token", NOT_DELIVERED, 0.05)]
-    row = await stage.call_row(ticket.call_id)
+    row = await stage.call_row(call_ref.call_id)
     assert (row["status"], row["attempts"]) == ("pending", 0)
-    assert len(await stage.events(ticket.run, "call.undelivered")) == 1
-    assert not await stage.acknowledge(ticket.call_id), "whoever says so now begins nothing"
+    assert len(await stage.events(call_ref.run, "call.undelivered")) == 1
+    assert not await stage.acknowledge(call_ref.call_id), "whoever says so now begins nothing"
 
 
 async def test_a_call_that_a_machine_works_on_stays_with_it(
     stage: Stage, folder: Path, queue: Queue
 ) -> None:
-    ticket = await _given(stage)
-    await stage.acknowledge(ticket.call_id)
-    left_behind(folder, InFlightTask(b"token", call=ticket))
+    call_ref = await _given(stage)
+    await stage.acknowledge(call_ref.call_id)
+    left_behind(folder, InFlightTask(b"token", call=call_ref))
     await looking(stage, folder, queue).sweep()
     assert (queue.failed, queue.completed) == ([], [])
-    assert (await stage.call_row(ticket.call_id))["status"] == "running"
+    assert (await stage.call_row(call_ref.call_id))["status"] == "running"
 
 
 async def test_a_result_that_was_stored_and_not_passed_on_is_passed_on(
     stage: Stage, folder: Path, queue: Queue
 ) -> None:
-    ticket = await _given(stage)
-    await stage.finish(ticket.call_id)
-    left_behind(folder, InFlightTask(b"token", call=ticket))
+    call_ref = await _given(stage)
+    await stage.finish(call_ref.call_id)
+    left_behind(folder, InFlightTask(b"token", call=call_ref))
     await looking(stage, folder, queue).sweep()
-    assert queue.completed == [(b"token", CallOutcome(ticket.call_id))]
+    assert queue.completed == [(b"token", CallOutcome(call_ref.call_id))]
     assert queue.failed == []
 
 
@@ -263,34 +263,34 @@ async def test_what_was_deleted_is_let_go(stage: Stage, folder: Path, queue: Que
 
 
 async def test_a_dead_machines_calls_are_released_and_its_attempt_counts(stage: Stage) -> None:
-    ticket = await _given(stage, b"its token")
-    await stage.acknowledge(ticket.call_id)
+    call_ref = await _given(stage, b"its token")
+    await stage.acknowledge(call_ref.call_id)
     lost = stage.store.lost_leases
     assert await lost.release_all_of(stage.cluster_id, "another") == []
     assert await lost.release_all_of(stage.cluster_id, "m1") == [b"its token"]
     assert await lost.release_all_of(stage.cluster_id, "m1") == [b"its token"], (
         "Temporal may not know"
     )
-    row = await stage.call_row(ticket.call_id)
+    row = await stage.call_row(call_ref.call_id)
     assert (row["status"], row["attempts"]) == ("pending", 1)
-    assert await stage.events(ticket.run, "call.lost") == [
-        {"callId": ticket.call_id, "attempt": 1, "machineId": "m1"}
+    assert await stage.events(call_ref.run, "call.lost") == [
+        {"callId": call_ref.call_id, "attempt": 1, "machineId": "m1"}
     ]
 
 
 async def test_a_dead_machines_last_result_counts(stage: Stage) -> None:
-    ticket = await _given(stage)
-    await stage.finish(ticket.call_id)
+    call_ref = await _given(stage)
+    await stage.finish(call_ref.call_id)
     assert await stage.store.lost_leases.release_all_of(stage.cluster_id, "m1") == []
-    assert (await stage.call_row(ticket.call_id))["result_type"] == ResultType.RESOLUTION.value
+    assert (await stage.call_row(call_ref.call_id))["result_type"] == ResultType.RESOLUTION.value
 
 
 async def test_a_call_that_was_given_to_another_machine_stays_there(stage: Stage) -> None:
-    ticket = await _given(stage)
-    await stage.lease(ticket.run, ticket.call_id, "m2", b"later")
+    call_ref = await _given(stage)
+    await stage.lease(call_ref.run, call_ref.call_id, "m2", b"later")
     assert await stage.store.lost_leases.release_all_of(stage.cluster_id, "m1") == []
     assert await stage.store.lost_leases.release_all_of("another-cluster", "m2") == []
-    assert (await stage.call_row(ticket.call_id))["machine_id"] == "m2"
+    assert (await stage.call_row(call_ref.call_id))["machine_id"] == "m2"
 
 
 async def test_what_was_on_its_way_to_a_process_that_died_is_given_back(
@@ -334,7 +334,7 @@ def test_no_two_processes_have_one_name(folder: Path) -> None:
 async def test_what_a_dead_process_hosted_is_nobodys_at_once(
     stage: Stage, folder: Path, queue: Queue
 ) -> None:
-    ticket = await _given(stage, token=b"")
+    call_ref = await _given(stage, token=b"")
     journal = InFlightJournal(folder, SCOPE)
     journal.machine = Machine(stage.cluster_id, "m1")
     with journal.record(InFlightTask(b"token")):
@@ -342,7 +342,7 @@ async def test_what_a_dead_process_hosted_is_nobodys_at_once(
         content = path.read_bytes()
     journal.close()
     path.write_bytes(content)
-    assert not await stage.store.lost_leases.is_unassigned(stage.cluster_id, ticket.call_id)
+    assert not await stage.store.lost_leases.is_unassigned(stage.cluster_id, call_ref.call_id)
     await looking(stage, folder, queue).sweep()
-    assert await stage.store.lost_leases.is_unassigned(stage.cluster_id, ticket.call_id)
+    assert await stage.store.lost_leases.is_unassigned(stage.cluster_id, call_ref.call_id)
     assert [token for token, *_ in queue.failed] == [b"token"]

@@ -20,10 +20,10 @@ NOW = 1_000.0
 
 
 def _after(deaths: int, *, apart: float = SAME_CRASH_SECONDS) -> CrashLoopBackoff:
-    streak = CrashLoopBackoff()
+    backoff = CrashLoopBackoff()
     for number in range(deaths):
-        streak = streak.after_death(NOW + (number - deaths + 1) * apart)
-    return streak
+        backoff = backoff.after_death(NOW + (number - deaths + 1) * apart)
+    return backoff
 
 
 def test_some_deaths_are_spared_and_pauses_double_until_they_are_long_enough() -> None:
@@ -32,10 +32,10 @@ def test_some_deaths_are_spared_and_pauses_double_until_they_are_long_enough() -
 
 
 def test_a_pause_is_over_when_it_is_over() -> None:
-    streak = _after(FREE_CRASHES + 1)
-    assert streak.pause_left(NOW + FIRST_PAUSE / 2) == FIRST_PAUSE / 2
-    assert streak.pause_left(NOW + FIRST_PAUSE) == 0
-    assert streak.pause_left(NOW + RESET_SECONDS) == 0
+    backoff = _after(FREE_CRASHES + 1)
+    assert backoff.pause_left(NOW + FIRST_PAUSE / 2) == FIRST_PAUSE / 2
+    assert backoff.pause_left(NOW + FIRST_PAUSE) == 0
+    assert backoff.pause_left(NOW + RESET_SECONDS) == 0
 
 
 def test_what_is_lost_together_is_one_death_and_what_is_long_ago_none() -> None:
@@ -45,21 +45,21 @@ def test_what_is_lost_together_is_one_death_and_what_is_long_ago_none() -> None:
 
 @given(st.lists(st.floats(0, 200), max_size=60))
 def test_no_call_ever_waits_longer_than_the_longest_pause(gaps: list[float]) -> None:
-    streak, now = CrashLoopBackoff(), NOW
+    backoff, now = CrashLoopBackoff(), NOW
     for gap in gaps:
         now += gap
-        streak = streak.after_death(now)
-        assert 0 <= streak.pause_left(now) <= MAX_PAUSE
+        backoff = backoff.after_death(now)
+        assert 0 <= backoff.pause_left(now) <= MAX_PAUSE
 
 
 def test_functions_that_one_death_took_begin_again_one_after_the_other() -> None:
     """Else the innocent would die with the other one each time."""
-    streaks = {
+    backoffs = {
         "a": _after(FREE_CRASHES + 2),
         "b": _after(FREE_CRASHES + 1),
         "c": _after(FREE_CRASHES + 1),
     }
-    released = stagger(streaks, NOW)
+    released = stagger(backoffs, NOW)
     order = sorted(released, key=lambda name: released[name].paused_until)
     assert order == ["b", "c", "a"]
     assert all(
@@ -69,5 +69,5 @@ def test_functions_that_one_death_took_begin_again_one_after_the_other() -> None
 
 
 def test_one_that_does_not_pause_is_held_up_by_nothing() -> None:
-    streaks = {"a": _after(FREE_CRASHES), "b": _after(FREE_CRASHES + 1)}
-    assert stagger(streaks, NOW) == streaks
+    backoffs = {"a": _after(FREE_CRASHES), "b": _after(FREE_CRASHES + 1)}
+    assert stagger(backoffs, NOW) == backoffs

@@ -101,8 +101,8 @@ async def test_a_reply_to_a_result_that_was_withdrawn_does_not_count(stage: Stag
     finished = await stage.lease_and_finish(ref, order.call_id, "old")
     question = await stage.begin_step(ref)
     await stage.store.calls.supersede(finished.call)
-    standing = await stage.record(question, text_of("the answer"))
-    assert [one.call_id for one in standing.orders] == [order.call_id]
+    state = await stage.record(question, text_of("the answer"))
+    assert [one.call_id for one in state.orders] == [order.call_id]
     assert (await stage.store.calls.read_pending_requests(ref)).rewound
     await stage.lease_and_finish(ref, order.call_id, "new")
     conversation = await prompt_turns(stage, ref)
@@ -122,9 +122,9 @@ async def test_a_summary_that_comes_after_the_end_is_made_again_in_the_next_turn
     await stage.store.results.show_summary(ref, order.call_id, "much", 20_000)
     assert (await stage.event_types(ref))[-1] == "run.status"
     await stage.send(ref, "and now?")
-    standing = await stage.begin(ref)
-    assert isinstance(standing, RunState)
-    assert (standing.status, standing.oversized) == ("running", [order.call_id])
+    state = await stage.begin(ref)
+    assert isinstance(state, RunState)
+    assert (state.status, state.oversized) == ("running", [order.call_id])
     await stage.store.results.show_summary(ref, order.call_id, "much", 20_000)
     check(turns((await stage.begin_step(ref)).entries))
 
@@ -136,9 +136,9 @@ async def test_a_turn_that_begins_with_open_calls_is_under_way(stage: Stage) -> 
     (order,) = await stage.called(ref)
     await stage.store.runs.end_turn(ref, Trigger.FAIL, "the store was away")
     await stage.send(ref, "and now?")
-    standing = await stage.begin(ref)
-    assert isinstance(standing, RunState)
-    assert (standing.status, [one.call_id for one in standing.orders]) == (
+    state = await stage.begin(ref)
+    assert isinstance(state, RunState)
+    assert (state.status, [one.call_id for one in state.orders]) == (
         "running",
         [order.call_id],
     )

@@ -89,9 +89,9 @@ class Play:
         return self.deliveries.popleft() if self.deliveries else DueDeliveries()
 
     @activity.defn(name=CALL)
-    async def call(self, ticket: CallRef) -> CallOutcome:
-        await self._pass(ticket.call_id, ticket)
-        outcome = self.outcomes.get(ticket.call_id, CallOutcome(ticket.call_id))
+    async def call(self, call_ref: CallRef) -> CallOutcome:
+        await self._pass(call_ref.call_id, call_ref)
+        outcome = self.outcomes.get(call_ref.call_id, CallOutcome(call_ref.call_id))
         return _answer(outcome)
 
     async def _pass(self, name: str, asked: object) -> None:

@@ -37,8 +37,8 @@ def activities_of(stage: Stage, hosting: HostedFunctions | None) -> Activities:
     settings = Settings(anthropic_api_key=None, default_model="scripted/inline")
     models = open_models(settings)
     small = AuxiliaryModel(stage.store, models, model=None)
-    thinker = ModelStepRunner(stage.store, models, max_output_tokens=1_000)
-    return Activities(stage.store, thinker, Summarizer(stage.store, small), hosting)
+    step_runner = ModelStepRunner(stage.store, models, max_output_tokens=1_000)
+    return Activities(stage.store, step_runner, Summarizer(stage.store, small), hosting)
 
 
 def script(*steps: JsonValue) -> str:
@@ -55,15 +55,15 @@ async def think(
     ref: RunRef,
     environment: ActivityEnvironment | None = None,
 ) -> RunState:
-    return await think_with(activities_of(stage, hosting), ref, environment)
+    return await run_step_with(activities_of(stage, hosting), ref, environment)
 
 
-async def think_with(
+async def run_step_with(
     activities: Activities, ref: RunRef, environment: ActivityEnvironment | None = None
 ) -> RunState:
     environment = environment or ActivityEnvironment()
-    standing: RunState = await environment.run(activities.run_model_step, ModelStepInput(ref))
-    return standing
+    state: RunState = await environment.run(activities.run_model_step, ModelStepInput(ref))
+    return state
 
 
 async def results(stage: Stage, ref: RunRef) -> list[Any]:

@@ -23,7 +23,7 @@ from orchestrator.store.database.engine import Database
 from orchestrator.temporal.activity_tasks import NOT_DELIVERED
 from orchestrator.workflows.interface import CallRef
 from perdure import Service
-from tests.support.crashes import die_often, go_by, streaks, tickets
+from tests.support.crashes import backoffs, call_refs, die_often, go_by
 from tests.support.stage import Stage
 from tests.workers.hosting.hosted import call, hosting_of, script, think
 from workers.hosting.crash_loops import CrashLoopCache
@@ -84,35 +84,35 @@ async def test_a_pausing_function_is_left_to_its_queue_and_the_one_beside_it_is_
     hosting = await _after_deaths(stage, FREE_CRASHES + 3)
     async with hosting.registered():
         held = await stage.run(prompt=script(call("bad"), {"text": "done"}))
-        standing = await think(stage, hosting, held)
-        assert (standing.status, len(standing.orders)) == ("running", 1)
-        row = await stage.call_row(standing.orders[0].call_id)
+        state = await think(stage, hosting, held)
+        assert (state.status, len(state.orders)) == ("running", 1)
+        row = await stage.call_row(state.orders[0].call_id)
         assert (row["status"], row["handouts"], row["attempts"]) == ("pending", 0, 0)
         other = await stage.run(prompt=script(call("good"), {"text": "done"}))
         assert (await think(stage, hosting, other)).status == "done"
         await go_by(stage, MAX_PAUSE)
         await hosting._crash_loops.refresh()
         assert (await think(stage, hosting, held)).status == "done"
-    assert await stage.rows(streaks) == []
+    assert await stage.rows(backoffs) == []
 
 
 async def test_its_queue_has_it_come_again_when_the_pause_is_over(stage: Stage) -> None:
     hosting = await _after_deaths(stage, FREE_CRASHES + 3)
     async with hosting.registered():
-        (ticket,) = await tickets(stage, BAD)
+        (call_ref,) = await call_refs(stage, BAD)
         with pytest.raises(ApplicationError) as raised:
-            await _activity(hosting, ticket)
+            await _activity(hosting, call_ref)
         assert raised.value.type == NOT_DELIVERED
         assert raised.value.next_retry_delay is not None
         assert 1 < raised.value.next_retry_delay.total_seconds() <= MAX_PAUSE
-        assert (await stage.get_run(ticket.run)).waiting_for is not None
+        assert (await stage.get_run(call_ref.run)).waiting_for is not None
 
 
-async def _activity(hosting: HostedFunctions, ticket: CallRef) -> None:
+async def _activity(hosting: HostedFunctions, call_ref: CallRef) -> None:
     """The call's own activity, as Temporal has this process carry it out."""
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, started_time=datetime.now(UTC))
-    payload: Payload = PayloadConverter.default.to_payload(ticket)
+    payload: Payload = PayloadConverter.default.to_payload(call_ref)
     calls = HostedFunctionActivity(hosting, task_queue_name(hosting.cluster_id, "here", "bad"))
     await environment.run(calls.call, [RawValue(payload)])
 
@@ -123,7 +123,7 @@ async def test_any_result_ends_the_suspicion(stage: Stage, how: str) -> None:
     async with hosting.registered():
         ref = await stage.run(prompt=script(call("bad", how=how), {"text": "done"}))
         assert (await think(stage, hosting, ref)).status == "done"
-        assert await stage.rows(streaks) == []
+        assert await stage.rows(backoffs) == []
 
 
 async def test_a_death_that_another_process_noticed_is_known_here(stage: Stage) -> None:
@@ -146,15 +146,15 @@ async def test_who_is_under_no_suspicion_pays_nothing(stage: Stage) -> None:
         event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
         assert (await think(stage, hosting, ref)).status == "done"
     assert any("functions" in statement for statement in asked), "what is not made once is seen"
-    of_one = f"{streaks.name}.service ="  # what the process reads by and by is of all
+    of_one = f"{backoffs.name}.service ="  # what the process reads by and by is of all
     assert not any(of_one in statement for statement in asked)
 
 
 async def test_a_store_that_is_away_undoes_no_result(stage: Stage) -> None:
     hosting = await _after_deaths(stage, FREE_CRASHES)
     async with hosting.registered():
-        (ticket,) = await tickets(stage, BAD)
+        (call_ref,) = await call_refs(stage, BAD)
         queue = task_queue_name(stage.cluster_id, "here", "bad")
         hosting._crash_loops._store = _Away(stage.store.database)
-        assert isinstance(await hosting.run_attempt(ticket, queue, b"token"), Completed)
-    assert len(await stage.rows(streaks)) == 1
+        assert isinstance(await hosting.run_attempt(call_ref, queue, b"token"), Completed)
+    assert len(await stage.rows(backoffs)) == 1

@@ -30,9 +30,9 @@ from tests.workers.hosting.hosted import (
     call,
     hosting_of,
     results,
+    run_step_with,
     script,
     think,
-    think_with,
 )
 from workers.hosting.host import MAX_IN_PROCESS_SECONDS, MAX_RETRY_WAIT
 from workers.model_step.model_step import ModelStepRunner
@@ -58,8 +58,8 @@ async def test_steps_and_their_calls_are_made_within_one_activity(
     hosting = hosting_of(stage, service)
     async with hosting.registered():
         ref = await stage.run(prompt=prompt)
-        standing = await think(stage, hosting, ref)
-    assert (standing.status, standing.step, standing.orders) == ("done", 3, [])
+        state = await think(stage, hosting, ref)
+    assert (state.status, state.step, state.orders) == ("done", 3, [])
     rows = await stage.rows(tables.calls)
     assert [(row["status"], row["attempts"], row["handouts"]) for row in rows] == [
         ("success", 1, 1)
@@ -169,14 +169,14 @@ async def test_a_call_that_asks_a_person_pauses_the_run(stage: Stage) -> None:
     hosting = hosting_of(stage, service)
     async with hosting.registered():
         ref = await stage.run(prompt=script(call("pay"), {"text": "done"}))
-        standing = await think(stage, hosting, ref)
-        assert (standing.status, standing.orders) == ("paused", [])
+        state = await think(stage, hosting, ref)
+        assert (state.status, state.orders) == ("paused", [])
         (row,) = await stage.rows(tables.calls)
         await stage.store.approvals.decide(
             ref.cluster_id, row["id"], Decision(approved=True, by="somebody")
         )
-        standing = await think(stage, hosting, ref)
-    assert standing.status == "done"
+        state = await think(stage, hosting, ref)
+    assert state.status == "done"
     assert await results(stage, ref) == ["paid"]
 
 
@@ -225,10 +225,10 @@ async def test_other_calls_are_left_to_the_workflow(stage: Stage, service: Servi
     }
     hosting = hosting_of(stage, service)
     async with hosting.registered():
-        standing = await think(stage, hosting, await stage.run(prompt=script(both)))
-        assert (standing.status, len(standing.orders)) == ("running", 2)
-        standing = await think(stage, None, await stage.run(prompt=script(call("add", a=1, b=2))))
-        assert (standing.status, len(standing.orders)) == ("running", 1)
+        state = await think(stage, hosting, await stage.run(prompt=script(both)))
+        assert (state.status, len(state.orders)) == ("running", 2)
+        state = await think(stage, None, await stage.run(prompt=script(call("add", a=1, b=2))))
+        assert (state.status, len(state.orders)) == ("running", 1)
     assert {row["status"] for row in await stage.rows(tables.calls)} == {"pending"}
 
 
@@ -260,8 +260,8 @@ async def test_a_call_that_a_dead_process_had_is_the_workflows(
         ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
         (order,) = (await think(stage, None, ref)).orders
         await stage.lease(ref, order.call_id, machine="dead")
-        standing = await think(stage, hosting, ref)
-        assert [one.call_id for one in standing.orders] == [order.call_id]
+        state = await think(stage, hosting, ref)
+        assert [one.call_id for one in state.orders] == [order.call_id]
         assert (await stage.call_row(order.call_id))["machine_id"] == "dead"
         taken = await hosting.run_attempt(CallRef(ref, order.call_id), order.queue, b"token")
         assert isinstance(taken, Completed)
@@ -282,20 +282,20 @@ async def test_a_step_that_somebody_else_recorded_makes_no_calls_here(
 
     hosting = hosting_of(stage, service)
     activities = activities_of(stage, hosting)
-    activities._thinker = Frozen(
+    activities._step_runner = Frozen(
         stage.store, open_models(Settings(anthropic_api_key=None)), max_output_tokens=1_000
     )
     async with hosting.registered():
         ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
-        frozen = asyncio.create_task(think_with(activities, ref))
+        frozen = asyncio.create_task(run_step_with(activities, ref))
         await began.wait()
         question = await stage.begin_step(ref)
         await stage.store.steps.record(
             question, plan_of(question, calls_for("here_add")), seen=99, attempt=2, duration_ms=1
         )
         go_on.set()
-        standing = await frozen
-    assert standing.late
+        state = await frozen
+    assert state.late
     (row,) = await stage.rows(tables.calls)
     assert (row["status"], row["handouts"]) == ("pending", 0)
 
@@ -332,8 +332,8 @@ async def test_an_attempt_after_a_lost_one_takes_its_step_and_is_done(
     environment.info = replace(environment.info, attempt=2)
     async with hosting.registered():
         ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
-        standing = await think(stage, hosting, ref, environment)
-        assert (standing.step, len(standing.orders)) == (1, 1)
+        state = await think(stage, hosting, ref, environment)
+        assert (state.step, len(state.orders)) == (1, 1)
         assert (await think(stage, hosting, ref)).status == "done"
 
 
@@ -342,8 +342,8 @@ async def test_a_worker_that_is_to_end_begins_nothing_more(stage: Stage, service
     environment.worker_shutdown()
     async with hosting.registered():
         ref = await stage.run(prompt=script(call("add", a=1, b=2), {"text": "done"}))
-        standing = await think(stage, hosting, ref, environment)
-    assert len(standing.orders) == 1
+        state = await think(stage, hosting, ref, environment)
+    assert len(state.orders) == 1
 
 
 async def test_the_process_is_known_as_a_machine_while_it_hosts(

@@ -34,14 +34,14 @@ async def test_a_call_that_was_given_away_is_not_lost(stage: Stage, finished: bo
     )
     async with hosting.registered():
         question = await stage.begin_step(ref)
-        standing, _ = await stage.store.steps.record(
+        state, _ = await stage.store.steps.record(
             question,
             plan_of(question, calls_for("sales_slow")),
             seen=question.entries[-1].key,
             attempt=1,
             duration_ms=7,
         )
-        (order,) = standing.orders
+        (order,) = state.orders
         verdict = await hosting.run_attempt(CallRef(ref, order.call_id), order.queue, b"own")
     assert isinstance(verdict, Retry)
     assert verdict.delay == SUPERSEDED_RETRY_DELAY

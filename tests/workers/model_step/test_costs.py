@@ -32,13 +32,13 @@ async def test_a_step_keeps_what_its_tokens_cost(
     stage: Stage, model: str, prices: PriceList, cost: int
 ) -> None:
     parrot = Parrot()
-    thinker = ModelStepRunner(
+    step_runner = ModelStepRunner(
         stage.store, ParrotModels(parrot), max_output_tokens=1_000, prices=prices
     )
     ref = await stage.run(model=model)
-    question = await thinker.begin(ModelStepInput(ref), 1)
+    question = await step_runner.begin(ModelStepInput(ref), 1)
     assert isinstance(question, StepInput)
-    thinking = asyncio.create_task(thinker.run(question, attempt=1, on_progress=lambda: None))
+    thinking = asyncio.create_task(step_runner.run(question, attempt=1, on_progress=lambda: None))
     await parrot.was_asked(1)
     parrot.replies[0].set_result(
         ModelResponse("done", StopReason.END, usage=Usage(1_000, 100, 10, 10))

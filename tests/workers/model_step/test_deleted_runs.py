@@ -33,9 +33,9 @@ def parrot() -> Parrot:
 @pytest.fixture
 def activities(stage: Stage, parrot: Parrot) -> Activities:
     models = ParrotModels(parrot)
-    thinker = ModelStepRunner(stage.store, models, max_output_tokens=1_000)
+    step_runner = ModelStepRunner(stage.store, models, max_output_tokens=1_000)
     summarizer = Summarizer(stage.store, AuxiliaryModel(stage.store, models))
-    return Activities(stage.store, thinker, summarizer)
+    return Activities(stage.store, step_runner, summarizer)
 
 
 async def _asked(activities: Activities, parrot: Parrot, ref: RunRef) -> asyncio.Future[RunState]:
@@ -46,18 +46,18 @@ async def _asked(activities: Activities, parrot: Parrot, ref: RunRef) -> asyncio
     return task
 
 
-@pytest.mark.parametrize("posture", [None, *ErrorAction])
+@pytest.mark.parametrize("action", [None, *ErrorAction])
 async def test_a_model_step_of_a_deleted_run_ends_quietly(
-    stage: Stage, parrot: Parrot, activities: Activities, posture: ErrorAction | None
+    stage: Stage, parrot: Parrot, activities: Activities, action: ErrorAction | None
 ) -> None:
     """Whatever the model answers."""
     ref = await stage.run()
     task = await _asked(activities, parrot, ref)
     await stage.store.deletion.delete(ref)
-    if posture is None:
+    if action is None:
         parrot.replies[0].set_result(ModelResponse("the answer", StopReason.END))
     else:
-        parrot.replies[0].set_exception(ModelError("no", action=posture))
+        parrot.replies[0].set_exception(ModelError("no", action=action))
     assert await task == _GONE
 
 

@@ -73,38 +73,40 @@ def parrot() -> Parrot:
     return Parrot()
 
 
-def _thinker(
-    stage: Stage, parrot: Parrot, *, remembered_runs: int = 8, remembered_characters: int = 100_000
+def _step_runner(
+    stage: Stage, parrot: Parrot, *, cached_runs: int = 8, cached_characters: int = 100_000
 ) -> ModelStepRunner:
     return ModelStepRunner(
         stage.store,
         ParrotModels(parrot),
         max_output_tokens=1_000,
-        cached_runs=remembered_runs,
-        cached_characters=remembered_characters,
+        cached_runs=cached_runs,
+        cached_characters=cached_characters,
     )
 
 
-async def _ask(thinker: ModelStepRunner, ref: RunRef, step: int = 0, attempt: int = 1) -> StepInput:
-    question = await thinker.begin(ModelStepInput(ref, step), attempt)
+async def _ask(
+    step_runner: ModelStepRunner, ref: RunRef, step: int = 0, attempt: int = 1
+) -> StepInput:
+    question = await step_runner.begin(ModelStepInput(ref, step), attempt)
     assert isinstance(question, StepInput)
     return question
 
 
-def _think(
-    thinker: ModelStepRunner, question: StepInput, attempt: int = 1
+def _run_step(
+    step_runner: ModelStepRunner, question: StepInput, attempt: int = 1
 ) -> asyncio.Task[RunState]:
     async def think() -> RunState:
-        return (await thinker.run(question, attempt=attempt, on_progress=lambda: None)).state
+        return (await step_runner.run(question, attempt=attempt, on_progress=lambda: None)).state
 
     return asyncio.create_task(think())
 
 
-async def _first_step(stage: Stage, thinker: ModelStepRunner, parrot: Parrot) -> RunRef:
+async def _first_step(stage: Stage, step_runner: ModelStepRunner, parrot: Parrot) -> RunRef:
     """A run that has taken one step: it called a function, which returned."""
     await stage.register("query")
     ref = await stage.run()
-    task = _think(thinker, await _ask(thinker, ref))
+    task = _run_step(step_runner, await _ask(step_runner, ref))
     await parrot.was_asked(1)
     parrot.replies[0].set_result(
         ModelResponse("", StopReason.CALLS, (ToolCall("t1", "sales_query", {}),))
@@ -116,11 +118,11 @@ async def _first_step(stage: Stage, thinker: ModelStepRunner, parrot: Parrot) ->
 async def test_the_model_is_sent_what_it_was_sent_before_and_what_is_new(
     stage: Stage, parrot: Parrot
 ) -> None:
-    thinker = _thinker(stage, parrot)
-    ref = await _first_step(stage, thinker, parrot)
-    question = await _ask(thinker, ref, 2)
+    step_runner = _step_runner(stage, parrot)
+    ref = await _first_step(stage, step_runner, parrot)
+    question = await _ask(step_runner, ref, 2)
     assert len(question.entries) == 2, "the worker knows the beginning"
-    task = _think(thinker, question)
+    task = _run_step(step_runner, question)
     await parrot.was_asked(2)
     first, second = parrot.requests
     assert second.turns[: len(first.turns)] == first.turns
@@ -133,13 +135,13 @@ async def test_the_model_is_sent_what_it_was_sent_before_and_what_is_new(
 async def test_a_run_that_the_worker_forgot_meanwhile_is_read_again_from_its_beginning(
     stage: Stage, parrot: Parrot
 ) -> None:
-    thinker = _thinker(stage, parrot, remembered_runs=1)
-    ref = await _first_step(stage, thinker, parrot)
-    question = await _ask(thinker, ref, 2)
+    step_runner = _step_runner(stage, parrot, cached_runs=1)
+    ref = await _first_step(stage, step_runner, parrot)
+    question = await _ask(step_runner, ref, 2)
     assert question.after > 0
-    other = _think(thinker, await _ask(thinker, await stage.run()))
+    other = _run_step(step_runner, await _ask(step_runner, await stage.run()))
     await parrot.was_asked(2)
-    task = _think(thinker, question)
+    task = _run_step(step_runner, question)
     await parrot.was_asked(3)
     assert [type(turn) for turn in parrot.requests[2].turns] == [UserTurn, AssistantTurn, UserTurn]
     assert parrot.requests[2].turns[0] == UserTurn((), ("go",))
@@ -151,41 +153,41 @@ async def test_a_run_that_the_worker_forgot_meanwhile_is_read_again_from_its_beg
 async def test_a_worker_forgets_the_oldest_conversations_where_they_are_long_together(
     stage: Stage, parrot: Parrot
 ) -> None:
-    thinker = _thinker(stage, parrot, remembered_characters=5_000)
+    step_runner = _step_runner(stage, parrot, cached_characters=5_000)
     refs = [await stage.run(prompt="x" * 2_000) for _ in range(3)]
     for number, ref in enumerate(refs, start=1):
-        task = _think(thinker, await _ask(thinker, ref))
+        task = _run_step(step_runner, await _ask(step_runner, ref))
         await parrot.was_asked(number)
         parrot.replies[-1].set_result(ModelResponse("the answer", StopReason.END))
         await task
         await stage.send(ref, "and then?")
-    known = [(await _ask(thinker, ref)).after > 0 for ref in refs]
+    known = [(await _ask(step_runner, ref)).after > 0 for ref in refs]
     assert known == [False, True, True]
 
 
 async def test_one_conversation_is_remembered_however_long_it_is(
     stage: Stage, parrot: Parrot
 ) -> None:
-    thinker = _thinker(stage, parrot, remembered_characters=10)
-    ref = await _first_step(stage, thinker, parrot)
-    assert (await _ask(thinker, ref, 2)).after > 0
+    step_runner = _step_runner(stage, parrot, cached_characters=10)
+    ref = await _first_step(stage, step_runner, parrot)
+    assert (await _ask(step_runner, ref, 2)).after > 0
 
 
 async def test_a_message_that_only_the_second_attempt_saw_is_not_counted_as_read_by_the_first(
     stage: Stage, parrot: Parrot
 ) -> None:
-    thinker = _thinker(stage, parrot)
+    step_runner = _step_runner(stage, parrot)
     ref = await stage.run()
-    slow = _think(thinker, await _ask(thinker, ref))
+    slow = _run_step(step_runner, await _ask(step_runner, ref))
     await parrot.was_asked(1)
     await stage.send(ref, "one more thing")
-    second = _think(thinker, await _ask(thinker, ref, 1, attempt=2), attempt=2)
+    second = _run_step(step_runner, await _ask(step_runner, ref, 1, attempt=2), attempt=2)
     await parrot.was_asked(2)
     parrot.replies[0].set_result(ModelResponse("the answer", StopReason.END))
     assert (await slow).status == "running", "the message would be lost"
     parrot.replies[1].set_result(ModelResponse("both answers", StopReason.END))
     assert (await second).status == "running", "the second reply is dropped: the step is recorded"
-    third = _think(thinker, await _ask(thinker, ref, 2))
+    third = _run_step(step_runner, await _ask(step_runner, ref, 2))
     await parrot.was_asked(3)
     assert parrot.requests[2].turns[-1] == UserTurn((), ("one more thing",))
     parrot.replies[2].set_result(ModelResponse("both answers", StopReason.END))
@@ -200,12 +202,12 @@ async def _edit(stage: Stage, ref: RunRef, text: str) -> None:
 async def test_a_conversation_that_went_back_is_read_again_from_its_beginning(
     stage: Stage, parrot: Parrot
 ) -> None:
-    thinker = _thinker(stage, parrot)
-    ref = await _first_step(stage, thinker, parrot)
+    step_runner = _step_runner(stage, parrot)
+    ref = await _first_step(stage, step_runner, parrot)
     await _edit(stage, ref, "go slowly")
-    question = await _ask(thinker, ref)
+    question = await _ask(step_runner, ref)
     assert question.after == 0
-    task = _think(thinker, question)
+    task = _run_step(step_runner, question)
     await parrot.was_asked(2)
     assert parrot.requests[1].turns == (UserTurn((), ("go slowly",)),)
     parrot.replies[1].set_result(ModelResponse("slowly, then", StopReason.END))
@@ -216,12 +218,12 @@ async def test_a_reply_to_what_was_replaced_is_dropped_and_the_new_text_asked(
     stage: Stage, parrot: Parrot
 ) -> None:
     """The reply comes after the edit, and a worker that is asked meanwhile does not wait for it."""
-    thinker = _thinker(stage, parrot)
+    step_runner = _step_runner(stage, parrot)
     ref = await stage.run()
-    outdated = _think(thinker, await _ask(thinker, ref))
+    outdated = _run_step(step_runner, await _ask(step_runner, ref))
     await parrot.was_asked(1)
     await _edit(stage, ref, "go slowly")
-    current = _think(thinker, await _ask(thinker, ref))
+    current = _run_step(step_runner, await _ask(step_runner, ref))
     await parrot.was_asked(2)
     parrot.replies[0].set_result(ModelResponse("quickly", StopReason.END))
     assert (await outdated).status == "running"
@@ -235,13 +237,13 @@ async def test_a_run_of_the_same_id_as_a_deleted_one_is_not_mistaken_for_it(
     stage: Stage, parrot: Parrot
 ) -> None:
     """SQLite gives the key of the newest run again, once that was deleted."""
-    thinker = _thinker(stage, parrot)
-    ref = await _first_step(stage, thinker, parrot)
+    step_runner = _step_runner(stage, parrot)
+    ref = await _first_step(stage, step_runner, parrot)
     age = (await stage.get_run(ref)).created_at
     await stage.store.deletion.delete(ref)
     assert await stage.run(id=ref.run_id, prompt="something else") == ref
     await stage.alter(runs, created_at=age + 1)
-    task = _think(thinker, await _ask(thinker, ref))
+    task = _run_step(step_runner, await _ask(step_runner, ref))
     await parrot.was_asked(2)
     assert parrot.requests[1].turns == (UserTurn((), ("something else",)),)
     parrot.replies[1].set_result(ModelResponse("else", StopReason.END))

@@ -33,35 +33,35 @@ def models(model: NamingModel) -> NamingModels:
 
 
 @pytest.fixture
-async def namer(stage: Stage, models: NamingModels) -> AsyncGenerator[RunNamer]:
-    namer = RunNamer(stage.store, AuxiliaryModel(stage.store, models), seconds=5)
-    yield namer
-    await namer.aclose()
+async def run_namer(stage: Stage, models: NamingModels) -> AsyncGenerator[RunNamer]:
+    run_namer = RunNamer(stage.store, AuxiliaryModel(stage.store, models), seconds=5)
+    yield run_namer
+    await run_namer.aclose()
 
 
 @pytest.fixture
-def thinker(stage: Stage, models: NamingModels, namer: RunNamer) -> ModelStepRunner:
-    return ModelStepRunner(stage.store, models, namer, max_output_tokens=1_000)
+def step_runner(stage: Stage, models: NamingModels, run_namer: RunNamer) -> ModelStepRunner:
+    return ModelStepRunner(stage.store, models, run_namer, max_output_tokens=1_000)
 
 
 async def _unnamed(stage: Stage, **changes: Any) -> RunRef:
     return await stage.run(**{"name": "go", "name_source": "words", "prompt": "go", **changes})
 
 
-async def _step(thinker: ModelStepRunner, ref: RunRef, *, attempt: int = 1) -> RunState:
-    question = await thinker.begin(ModelStepInput(ref, 0), attempt)
+async def _step(step_runner: ModelStepRunner, ref: RunRef, *, attempt: int = 1) -> RunState:
+    question = await step_runner.begin(ModelStepInput(ref, 0), attempt)
     assert isinstance(question, StepInput)
-    return (await thinker.run(question, attempt=attempt, on_progress=lambda: None)).state
+    return (await step_runner.run(question, attempt=attempt, on_progress=lambda: None)).state
 
 
 async def test_the_first_step_begins_the_name_and_does_not_wait_for_it(
-    stage: Stage, thinker: ModelStepRunner, namer: RunNamer, model: NamingModel
+    stage: Stage, step_runner: ModelStepRunner, run_namer: RunNamer, model: NamingModel
 ) -> None:
     ref = await _unnamed(stage)
-    assert (await _step(thinker, ref)).status == "done", "the name is not there yet"
+    assert (await _step(step_runner, ref)).status == "done", "the name is not there yet"
     assert (await stage.get_run(ref)).name == "go"
     model.allowed.set()
-    await namer.wait_idle()
+    await run_namer.wait_idle()
     run = await stage.get_run(ref)
     assert (run.name, run.name_source) == ("A better name", "model")
     assert model.prompts == ["go"]
@@ -71,12 +71,12 @@ async def test_the_small_model_of_the_runs_provider_is_asked(
     stage: Stage,
     models: NamingModels,
     model: NamingModel,
-    namer: RunNamer,
-    thinker: ModelStepRunner,
+    run_namer: RunNamer,
+    step_runner: ModelStepRunner,
 ) -> None:
     model.allowed.set()
-    await _step(thinker, await _unnamed(stage, model="anthropic/claude-opus-5-5"))
-    await namer.wait_idle()
+    await _step(step_runner, await _unnamed(stage, model="anthropic/claude-opus-5-5"))
+    await run_namer.wait_idle()
     assert [name.model for name in models.asked] == ["claude-opus-5-5", CLAUDE_HAIKU]
 
 
@@ -105,33 +105,33 @@ async def test_names_and_summaries_count_for_the_clusters_day(
 
 @pytest.mark.parametrize("kind", ["call", "structured"])
 async def test_runs_that_nobody_sees_need_no_name(
-    stage: Stage, namer: RunNamer, model: NamingModel, kind: str
+    stage: Stage, run_namer: RunNamer, model: NamingModel, kind: str
 ) -> None:
     ref = await _unnamed(stage)
     question = await stage.begin_step(ref)
-    namer.begin(replace(question, run=replace(question.run, kind=kind)), 1)
-    await namer.wait_idle()
+    run_namer.begin(replace(question, run=replace(question.run, kind=kind)), 1)
+    await run_namer.wait_idle()
     assert model.prompts == []
 
 
 async def test_a_name_that_was_given_is_not_asked_for(
-    stage: Stage, thinker: ModelStepRunner, namer: RunNamer, model: NamingModel
+    stage: Stage, step_runner: ModelStepRunner, run_namer: RunNamer, model: NamingModel
 ) -> None:
     model.allowed.set()
-    await _step(thinker, await stage.run(name="mine", name_source="given"))
-    await namer.wait_idle()
+    await _step(step_runner, await stage.run(name="mine", name_source="given"))
+    await run_namer.wait_idle()
     assert model.prompts == []
 
 
 async def test_only_the_first_try_of_the_first_step_asks(
-    stage: Stage, thinker: ModelStepRunner, namer: RunNamer, model: NamingModel
+    stage: Stage, step_runner: ModelStepRunner, run_namer: RunNamer, model: NamingModel
 ) -> None:
     model.allowed.set()
     ref = await _unnamed(stage)
-    await _step(thinker, ref, attempt=2)
+    await _step(step_runner, ref, attempt=2)
     await stage.send(ref, "and more")
-    await _step(thinker, ref)
-    await namer.wait_idle()
+    await _step(step_runner, ref)
+    await run_namer.wait_idle()
     assert model.prompts == []
 
 
@@ -146,16 +146,16 @@ async def test_only_the_first_try_of_the_first_step_asks(
 )
 async def test_where_that_fails_the_first_words_stay(
     stage: Stage,
-    thinker: ModelStepRunner,
-    namer: RunNamer,
+    step_runner: ModelStepRunner,
+    run_namer: RunNamer,
     model: NamingModel,
     answer: str | Exception,
 ) -> None:
     model.answer = answer
     model.allowed.set()
     ref = await _unnamed(stage)
-    assert (await _step(thinker, ref)).status == "done"
-    await namer.wait_idle()
+    assert (await _step(step_runner, ref)).status == "done"
+    await run_namer.wait_idle()
     run = await stage.get_run(ref)
     assert (run.name, run.name_source) == ("go", "words")
     assert await stage.events(ref, "run.named") == []
@@ -164,32 +164,32 @@ async def test_where_that_fails_the_first_words_stay(
 async def test_a_model_that_thinks_too_long_about_a_name_is_not_waited_for(
     stage: Stage, models: NamingModels, model: NamingModel
 ) -> None:
-    namer = RunNamer(stage.store, AuxiliaryModel(stage.store, models), seconds=0.01)
+    run_namer = RunNamer(stage.store, AuxiliaryModel(stage.store, models), seconds=0.01)
     ref = await _unnamed(stage)
-    namer.begin(await stage.begin_step(ref), 1)
+    run_namer.begin(await stage.begin_step(ref), 1)
     async with asyncio.timeout(10):
-        await namer.wait_idle()
+        await run_namer.wait_idle()
     assert model.busy == 0
     assert (await stage.get_run(ref)).name == "go"
 
 
 async def test_only_a_few_names_are_asked_for_at_once(
-    stage: Stage, namer: RunNamer, model: NamingModel
+    stage: Stage, run_namer: RunNamer, model: NamingModel
 ) -> None:
     refs = [await _unnamed(stage) for _ in range(MAX_CONCURRENT + 3)]
     for ref in refs:
-        namer.begin(await stage.begin_step(ref), 1)
+        run_namer.begin(await stage.begin_step(ref), 1)
     model.allowed.set()
-    await namer.wait_idle()
+    await run_namer.wait_idle()
     assert model.busiest <= MAX_CONCURRENT
     assert {(await stage.get_run(ref)).name for ref in refs} == {"A better name"}
 
 
 async def test_a_worker_that_stops_leaves_the_first_words(
-    stage: Stage, namer: RunNamer, model: NamingModel
+    stage: Stage, run_namer: RunNamer, model: NamingModel
 ) -> None:
     ref = await _unnamed(stage)
-    namer.begin(await stage.begin_step(ref), 1)
-    await namer.aclose()
+    run_namer.begin(await stage.begin_step(ref), 1)
+    await run_namer.aclose()
     assert model.busy == 0
     assert (await stage.get_run(ref)).name_source == "words"

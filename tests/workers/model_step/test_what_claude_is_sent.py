@@ -66,16 +66,16 @@ class Claude:
         return ModelStepRunner(self.stage.store, self.models, max_output_tokens=1_000)
 
     async def step(
-        self, ref: RunRef, *answer: dict[str, Any], thinker: ModelStepRunner | None = None
+        self, ref: RunRef, *answer: dict[str, Any], step_runner: ModelStepRunner | None = None
     ) -> tuple[Body, RunState]:
         """One step to which Claude answers these blocks; what it was sent, and where the run stands then."""
         entry = {"content": list(answer)}
         self.server.script = _always(entry)
-        thinker = thinker or self.thinker
-        question = await thinker.begin(ModelStepInput(ref, 0), 1)
+        step_runner = step_runner or self.thinker
+        question = await step_runner.begin(ModelStepInput(ref, 0), 1)
         assert isinstance(question, StepInput)
-        standing, _ = await thinker.run(question, attempt=1, on_progress=lambda: None)
-        return self.server.requests[-1], standing
+        state, _ = await step_runner.run(question, attempt=1, on_progress=lambda: None)
+        return self.server.requests[-1], state
 
 
 def _always(entry: Entry) -> Callable[[Body], Entry]:
@@ -126,8 +126,8 @@ async def test_system_text_and_human_text_stay_apart_and_secrets_stay_here(
         metadata={"team": "METADATA"},
     )
     await stage.store.clusters.change(stage.cluster_id, {"additional_context": "CLUSTER WORDS"})
-    _, standing = await claude.step(ref, _use("sales_query", sql="select 1"))
-    await stage.lease_and_finish(ref, standing.orders[0].call_id, "RESULT WORDS")
+    _, state = await claude.step(ref, _use("sales_query", sql="select 1"))
+    await stage.lease_and_finish(ref, state.orders[0].call_id, "RESULT WORDS")
     body, _ = await claude.step(ref, _text("done"))
     system, messages = json.dumps(body["system"]), json.dumps(body["messages"])
     assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
@@ -150,11 +150,11 @@ async def test_reasons_are_asked_for_removed_and_sent_back_as_they_were_sent(
     await _register(stage, "query", schema=SCHEMA)
     ref = await stage.run(model=CLAUDE)
     said = _use("sales_query", **{REASON_PARAMETER: "To see.", "sql": "select 1"})
-    first, standing = await claude.step(ref, said)
+    first, state = await claude.step(ref, said)
     assert list(_tools(first)["sales_query"]["properties"]) == [REASON_PARAMETER, "sql"]
     for own in (READ_TOOL, RESULT_TOOL, CALCULATE_TOOL, TIME_TOOL):
         assert REASON_PARAMETER not in _tools(first)[own]["properties"]
-    (order,) = standing.orders
+    (order,) = state.orders
     assert (await stage.call_row(order.call_id))["reasoning"] == "To see."
     assert (await stage.lease(ref, order.call_id)).input == {"sql": "select 1"}
     await stage.finish(order.call_id)
@@ -176,12 +176,12 @@ async def test_the_standard_library_is_answered_in_the_step_itself(
     stage: Stage, claude: Claude
 ) -> None:
     ref = await stage.run(model=CLAUDE)
-    _, standing = await claude.step(
+    _, state = await claude.step(
         ref,
         _use(CALCULATE_TOOL, expression="0.1 + 0.2"),
         _use(TIME_TOOL, timeZone="Asia/Tokyo"),
     )
-    assert (standing.status, standing.orders) == ("running", [])
+    assert (state.status, state.orders) == ("running", [])
     assert await stage.rows(tables.calls) == []
     body, _ = await claude.step(ref, _text("done"))
     value, time = _results(body)
@@ -219,14 +219,14 @@ async def test_of_a_thousand_functions_some_are_offered_and_the_rest_is_found(
     offered = [name for name in _tools(first) if not name.startswith("perdure_")]
     assert len(offered) == MAX_TOOLS
     assert not any("garden" in name for name in offered)
-    second, standing = await claude.step(ref, _use("parcels_parcels_200"))
+    second, state = await claude.step(ref, _use("parcels_parcels_200"))
     assert json.loads(_results(second)[0])[0]["name"] == "garden_garden_007"
     grown = [name for name in _tools(second) if not name.startswith("perdure_")]
     assert grown[: len(offered)] == offered
     assert "garden_garden_007" in grown[len(offered) :]
-    assert len(standing.orders) == 1, "a function that was not offered can be called"
-    await stage.lease_and_finish(ref, standing.orders[0].call_id)
-    third, _ = await claude.step(ref, _text("done"), thinker=claude.worker())
+    assert len(state.orders) == 1, "a function that was not offered can be called"
+    await stage.lease_and_finish(ref, state.orders[0].call_id)
+    third, _ = await claude.step(ref, _text("done"), step_runner=claude.worker())
     assert json.dumps(third["tools"]) == json.dumps(second["tools"])
 
 

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "posture"),
+    ("status", "error", "action"),
     [
         (400, {"type": "invalid_request_error", "message": "bad"}, ErrorAction.FAIL),
         (403, {"type": "permission_error", "message": "no"}, ErrorAction.FAIL),
@@ -61,10 +61,10 @@ async def test_each_refusal_has_its_action_and_is_not_tried_again_here(
     provider: AnthropicModels,
     status: int,
     error: dict[str, Any],
-    posture: ErrorAction,
+    action: ErrorAction,
 ) -> None:
     caught = await generate_error(provider, script({"status": status, "error": error}))
-    assert (caught.action, caught.status) == (posture, status)
+    assert (caught.action, caught.status) == (action, status)
     assert str(status) in caught.reason
     assert str(error.get("message", "")).rstrip(".") in caught.reason
     assert len(server.requests) == 1
@@ -101,7 +101,7 @@ async def test_the_wait_may_be_a_date(provider: AnthropicModels, zone: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("status", "advice", "posture"),
+    ("status", "advice", "action"),
     [
         (409, "false", ErrorAction.FAIL),
         (400, "true", ErrorAction.RETRY),
@@ -109,10 +109,10 @@ async def test_the_wait_may_be_a_date(provider: AnthropicModels, zone: str) -> N
     ],
 )
 async def test_the_providers_own_advice_on_trying_again_is_followed(
-    provider: AnthropicModels, status: int, advice: str, posture: ErrorAction
+    provider: AnthropicModels, status: int, advice: str, action: ErrorAction
 ) -> None:
     entry = {"status": status, "headers": {"x-should-retry": advice}, "error": {}}
-    assert (await generate_error(provider, script(entry))).action is posture
+    assert (await generate_error(provider, script(entry))).action is action
 
 
 async def test_a_wrong_key_says_what_to_do_and_is_never_shown(server: AnthropicServer) -> None:
@@ -127,7 +127,7 @@ async def test_a_wrong_key_says_what_to_do_and_is_never_shown(server: AnthropicS
 
 
 @pytest.mark.parametrize(
-    ("error", "posture", "status"),
+    ("error", "action", "status"),
     [
         (OVERLOADED, ErrorAction.RETRY, 529),
         ({"type": "api_error", "message": "oops"}, ErrorAction.RETRY, 500),
@@ -139,10 +139,10 @@ async def test_a_wrong_key_says_what_to_do_and_is_never_shown(server: AnthropicS
     ],
 )
 async def test_an_error_inside_the_stream_is_sorted_like_any_other(
-    provider: AnthropicModels, error: dict[str, Any], posture: ErrorAction, status: int
+    provider: AnthropicModels, error: dict[str, Any], action: ErrorAction, status: int
 ) -> None:
     caught = await generate_error(provider, script({"text": "half an ans", "event_error": error}))
-    assert (caught.action, caught.status) == (posture, status)
+    assert (caught.action, caught.status) == (action, status)
 
 
 @pytest.mark.parametrize("where", [{"cut": n} for n in range(7)] + [{"end": n} for n in range(6)])
@@ -209,12 +209,12 @@ async def test_a_cancel_reaches_the_provider(
 async def test_an_address_where_nobody_listens_is_tried_again_and_no_address_fails() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    for url, posture in (
+    for url, action in (
         (f"http://127.0.0.1:{port}", ErrorAction.RETRY),
         ("nowhere", ErrorAction.FAIL),
     ):
         provider = AnthropicModels(KEY, base_url=url)
-        assert (await generate_error(provider, script({"text": "hi"}))).action is posture
+        assert (await generate_error(provider, script({"text": "hi"}))).action is action
         await provider.aclose()
 
 

@@ -121,7 +121,7 @@ async def test_a_delay_is_waited_for_with_signs_of_life_and_can_be_cancelled() -
 
 
 @pytest.mark.parametrize(
-    ("status", "posture"),
+    ("status", "action"),
     [
         (400, ErrorAction.FAIL),
         (401, ErrorAction.FAIL),
@@ -135,12 +135,12 @@ async def test_a_delay_is_waited_for_with_signs_of_life_and_can_be_cancelled() -
     ],
 )
 async def test_an_error_has_the_action_it_would_have_of_a_provider(
-    status: int, posture: ErrorAction
+    status: int, action: ErrorAction
 ) -> None:
     error = await refused(request_of([{"error": {"status": status, "retryAfter": 2}}]))
-    assert (error.action, error.status) == (posture, status)
-    assert error.retry_after == (2 if posture is ErrorAction.RETRY else None)
-    assert action_for_status(status) is posture
+    assert (error.action, error.status) == (action, status)
+    assert error.retry_after == (2 if action is ErrorAction.RETRY else None)
+    assert action_for_status(status) is action
 
 
 @pytest.mark.parametrize(("times", "raised"), [(None, 1), (1, 1), (3, 3)])

@@ -17,7 +17,7 @@ from orchestrator.llm.messages import (
     Turn,
     UserTurn,
 )
-from workers.models.scripted.token_counts import Told
+from workers.models.scripted.token_counts import TokenEstimator
 
 _WORDS = st.text(max_size=12)
 _CALLS = st.builds(ToolCall, st.just("c"), _WORDS, st.dictionaries(_WORDS, _WORDS, max_size=2))
@@ -46,14 +46,14 @@ def _plainly(turns: list[Turn]) -> int:
 
 @given(_TURNS, st.data())
 def test_of_conversations_that_grow_or_go_back(turns: list[Turn], data: st.DataObject) -> None:
-    counting = Told()
+    counting = TokenEstimator()
     for length in data.draw(st.lists(st.integers(0, len(turns)), max_size=8)):
         assert counting.characters(turns[:length]) == _plainly(turns[:length])
 
 
 @given(_TURNS, _TURNS)
 def test_of_one_that_begins_alike_and_goes_on_otherwise(one: list[Turn], two: list[Turn]) -> None:
-    counting, other = Told(), [one[0], *two]
+    counting, other = TokenEstimator(), [one[0], *two]
     assert counting.characters(one) == _plainly(one)
     assert counting.characters(other) == _plainly(other)
     assert counting.characters([*other, *one]) == _plainly([*other, *one])
@@ -73,7 +73,7 @@ class _Watched(tuple[str, ...]):
 
 def test_what_was_counted_is_not_counted_again() -> None:
     turns: list[Turn] = [UserTurn((), _Watched(("go",))) for _ in range(200)]
-    counting = Told()
+    counting = TokenEstimator()
     counting.characters(turns[:190])
     for length in range(191, 201):
         _Watched.reads = 0

@@ -18,19 +18,19 @@ class _Clock:
         return self.now
 
 
-def _nudge(unheard: SignalBackoff, *refs: RunRef) -> list[RunRef]:
-    due = unheard.due(refs)
+def _nudge(unread: SignalBackoff, *refs: RunRef) -> list[RunRef]:
+    due = unread.due(refs)
     for ref in due:
-        unheard.record_signal(ref)
+        unread.record_signal(ref)
     return due
 
 
 def test_the_first_signal_is_at_once_and_each_pause_is_twice_the_one_before() -> None:
     clock = _Clock()
-    unheard, nudged = SignalBackoff(clock), list[float]()
+    unread, nudged = SignalBackoff(clock), list[float]()
     for second in range(600):
         clock.now = float(second)
-        if _nudge(unheard, _A):
+        if _nudge(unread, _A):
             nudged.append(clock.now)
     pauses = [after - before for before, after in pairwise(nudged)]
     assert nudged[0] == 0
@@ -39,13 +39,13 @@ def test_the_first_signal_is_at_once_and_each_pause_is_twice_the_one_before() ->
 
 
 def test_a_run_that_was_heard_begins_anew() -> None:
-    unheard = SignalBackoff(_Clock())
-    assert _nudge(unheard, _A, _B) == [_A, _B]
-    assert _nudge(unheard, _B) == []
-    assert _nudge(unheard, _A, _B) == [_A]
+    unread = SignalBackoff(_Clock())
+    assert _nudge(unread, _A, _B) == [_A, _B]
+    assert _nudge(unread, _B) == []
+    assert _nudge(unread, _A, _B) == [_A]
 
 
 def test_a_signal_that_the_engine_did_not_take_does_not_count() -> None:
-    unheard = SignalBackoff(_Clock())
-    assert unheard.due([_A]) == [_A]
-    assert unheard.due([_A]) == [_A]
+    unread = SignalBackoff(_Clock())
+    assert unread.due([_A]) == [_A]
+    assert unread.due([_A]) == [_A]

@@ -54,8 +54,8 @@ async def _run(stage: Stage, receiver: Receiver) -> tuple[RunRef, CallSchedule]:
 
 
 async def _deliver(delivery: WebhookDelivery, ref: RunRef, order: CallSchedule) -> None:
-    ticket = CallRef(ref, order.call_id)
-    outcome = await ActivityEnvironment().run(delivery.deliver_webhook, ticket)
+    call_ref = CallRef(ref, order.call_id)
+    outcome = await ActivityEnvironment().run(delivery.deliver_webhook, call_ref)
     assert outcome.call_id == order.call_id
 
 

@@ -76,9 +76,9 @@ def sort_error(error: Exception, *, secret: str = "") -> ModelError:
     if _is_bad_address(error):
         reason = "The address of the Anthropic API is not a URL: check ANTHROPIC_BASE_URL"
         return ModelError(reason, action=ErrorAction.FAIL)
-    for kinds, reason, posture in _WITHOUT_ANSWER:
+    for kinds, reason, action in _WITHOUT_ANSWER:
         if isinstance(error, kinds):
-            return ModelError(reason, action=posture)
+            return ModelError(reason, action=action)
     return ModelError(
         f"Claude's answer could not be read ({type(error).__name__})", action=ErrorAction.RETRY
     )
@@ -86,18 +86,18 @@ def sort_error(error: Exception, *, secret: str = "") -> ModelError:
 
 def _refused(error: anthropic.APIStatusError, secret: str) -> ModelError:
     status = _status(error)
-    posture = _posture(error, status)
+    action = _action(error, status)
     kind = error.type if isinstance(error.type, str) else ""
-    said = _said(error, secret)
-    cure = _CURES.get(status, "") if posture is ErrorAction.FAIL else ""
-    if posture is ErrorAction.PAUSE:
+    message = _message(error, secret)
+    cure = _CURES.get(status, "") if action is ErrorAction.FAIL else ""
+    if action is ErrorAction.PAUSE:
         cure = "add credit or raise the limit in the Anthropic console, then resume the run"
     reason = f"Claude refused the call ({' '.join(filter(None, (str(status), kind)))})"
     return ModelError(
-        reason + (f": {said}" if said else "") + (f" ({cure})" if cure else ""),
-        action=posture,
+        reason + (f": {message}" if message else "") + (f" ({cure})" if cure else ""),
+        action=action,
         status=status,
-        retry_after=_retry_after(error.response.headers) if posture is ErrorAction.RETRY else None,
+        retry_after=_retry_after(error.response.headers) if action is ErrorAction.RETRY else None,
     )
 
 
@@ -107,7 +107,7 @@ def _status(error: anthropic.APIStatusError) -> int:
     return _STATUS_OF_TYPE.get(str(error.type), HTTPStatus.INTERNAL_SERVER_ERROR.value)
 
 
-def _posture(error: anthropic.APIStatusError, status: int) -> ErrorAction:
+def _action(error: anthropic.APIStatusError, status: int) -> ErrorAction:
     if _is_about_money(error, status):
         return ErrorAction.PAUSE
     advice = error.response.headers.get("x-should-retry")
@@ -121,16 +121,16 @@ def _posture(error: anthropic.APIStatusError, status: int) -> ErrorAction:
 def _is_about_money(error: anthropic.APIStatusError, status: int) -> bool:
     if str(error.type) == "billing_error" or error.error_code in _MONEY_CODES:
         return True
-    words = error.api_message if isinstance(error.api_message, str) else ""
-    return status == HTTPStatus.BAD_REQUEST and bool(_MONEY_WORDS.search(words))
+    text = error.api_message if isinstance(error.api_message, str) else ""
+    return status == HTTPStatus.BAD_REQUEST and bool(_MONEY_WORDS.search(text))
 
 
-def _said(error: anthropic.APIStatusError, secret: str) -> str:
-    words = error.api_message if isinstance(error.api_message, str) else ""
+def _message(error: anthropic.APIStatusError, secret: str) -> str:
+    text = error.api_message if isinstance(error.api_message, str) else ""
     if secret:
-        words = words.replace(secret, "…")
-    words = " ".join(_KEY.sub("…", words).split()).rstrip(".")
-    return words if len(words) <= _MAX_WORDS else words[: _MAX_WORDS - 1] + "…"
+        text = text.replace(secret, "…")
+    text = " ".join(_KEY.sub("…", text).split()).rstrip(".")
+    return text if len(text) <= _MAX_WORDS else text[: _MAX_WORDS - 1] + "…"
 
 
 def _retry_after(headers: httpx2.Headers) -> float | None:

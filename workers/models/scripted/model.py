@@ -28,7 +28,7 @@ from orchestrator.llm.messages import (
 )
 from workers.models.errors import action_for_status
 from workers.models.scripted.script import Step, StepError
-from workers.models.scripted.token_counts import Told, written
+from workers.models.scripted.token_counts import TokenEstimator, written
 
 Policy = Callable[[ModelRequest], Step]
 
@@ -51,7 +51,7 @@ class ScriptedModel(Model):
     def __init__(self, name: str, policy: Policy) -> None:
         self._name = name
         self._policy = policy
-        self._told = Told()
+        self._token_estimator = TokenEstimator()
 
     @override
     async def generate(
@@ -69,7 +69,9 @@ class ScriptedModel(Model):
             stop=StopReason.CALLS if calls else StopReason.END,
             calls=calls,
             usage=Usage(
-                input_tokens=_tokens(len(request.system) + self._told.characters(request.turns)),
+                input_tokens=_tokens(
+                    len(request.system) + self._token_estimator.characters(request.turns)
+                ),
                 output_tokens=_tokens(len(text) + sum(map(written, calls))),
             ),
             model=f"scripted/{self._name}",
@@ -95,10 +97,10 @@ class ScriptedModel(Model):
         except ModelError:
             raise
         except ValidationError as error:
-            said = f"returned no step: {error.errors(include_url=False)[0]['msg']}"
+            problem = f"returned no step: {error.errors(include_url=False)[0]['msg']}"
         except Exception as error:  # noqa: BLE001 - a policy is a user's code and may raise anything
-            said = f"raised {type(error).__name__}: {error}"
-        raise _failure(f"the policy {self._name!r} {said}")
+            problem = f"raised {type(error).__name__}: {error}"
+        raise _failure(f"the policy {self._name!r} {problem}")
 
 
 def load_policy(name: str, further: Mapping[str, str]) -> Policy:
@@ -114,8 +116,8 @@ def load_policy(name: str, further: Mapping[str, str]) -> Policy:
     try:
         policy: Any = getattr(importlib.import_module(module), function)
     except Exception as error:  # importing runs a user's code, which may raise anything
-        said = f"the policy {name!r} cannot be loaded from {target}: {error}"
-        raise _failure(said) from error
+        problem = f"the policy {name!r} cannot be loaded from {target}: {error}"
+        raise _failure(problem) from error
     if not callable(policy):
         raise _failure(f"the policy {name!r} is not a function: {target}")
     return cast(Policy, policy)
@@ -131,12 +133,12 @@ async def _wait(seconds: float, on_progress: Callable[[], None]) -> None:
 
 
 def _error(error: StepError) -> ModelError:
-    posture = action_for_status(error.status)
+    action = action_for_status(error.status)
     return ModelError(
         f"Scripted model: told to fail with status {error.status}",
-        action=posture,
+        action=action,
         status=error.status,
-        retry_after=error.retry_after if posture is ErrorAction.RETRY else None,
+        retry_after=error.retry_after if action is ErrorAction.RETRY else None,
     )
 
 
@@ -147,10 +149,10 @@ def _calls(step: Step, request: ModelRequest, number: int) -> tuple[ToolCall, ..
                 f"step {number + 1} gives a result, but this run asks for none; give a text"
             )
         return (ToolCall(f"call_{number}_0", request.result_tool, {"result": step.result}),)
-    offered = [tool.name for tool in request.tools]
+    available = [tool.name for tool in request.tools]
     for call in step.calls or ():
-        if call.function not in offered:
-            listed = ", ".join(offered) or "nothing"
+        if call.function not in available:
+            listed = ", ".join(available) or "nothing"
             raise _failure(
                 f"step {number + 1} calls {call.function!r}, which is not offered; offered: {listed}"
             )

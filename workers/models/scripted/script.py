@@ -162,10 +162,10 @@ def _problem(error: ValidationError, already: int) -> str:
     first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
     index, *path = first["loc"]
     where = ".".join(str(part) for part in path)
-    said = first["msg"].removeprefix("Value error, ")
+    problem = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        said = "is not a field of a script"
-    return f"step {already + index + 1} of the script: {f'{where}: ' if where else ''}{said}"
+        problem = "is not a field of a script"
+    return f"step {already + index + 1} of the script: {f'{where}: ' if where else ''}{problem}"
 
 
 def _refusal(reason: str) -> ModelError:

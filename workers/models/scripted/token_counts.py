@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from orchestrator.llm.messages import ToolCall, Turn, UserTurn
 
-_REMEMBERED = 256
+_CACHED_CONVERSATIONS = 256
 """Conversations."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
@@ -30,7 +30,7 @@ class _Counted(NamedTuple):
         )
 
 
-class Told:
+class TokenEstimator:
     """Counts conversations; of one that has only grown since, what is new: a long run costs the same per step to its end."""
 
     def __init__(self) -> None:
@@ -40,17 +40,17 @@ class Told:
         """Of all these turns. The last one is counted anew each time: it may still grow."""
         if not turns:
             return 0
-        first, known = id(turns[0]), 0
+        first, total = id(turns[0]), 0
         counted = self._counted.pop(first, None)
         number = 0
         if counted is not None and counted.begins(turns):
-            number, known = counted.number, counted.characters
-        known += sum(map(_characters, turns[number:-1]))
+            number, total = counted.number, counted.characters
+        total += sum(map(_characters, turns[number:-1]))
         if len(turns) > 1:
-            self._counted[first] = _Counted(turns[0], turns[-2], len(turns) - 1, known)
-            if len(self._counted) > _REMEMBERED:
+            self._counted[first] = _Counted(turns[0], turns[-2], len(turns) - 1, total)
+            if len(self._counted) > _CACHED_CONVERSATIONS:
                 self._counted.popitem(last=False)
-        return known + _characters(turns[-1])
+        return total + _characters(turns[-1])
 
 
 def written(call: ToolCall) -> int:

@@ -48,8 +48,8 @@ async def test_a_hit_is_a_call_with_its_result_and_nobody_leases_it(stage: Stage
     await _registered(stage)
     original = await _filled(stage)
     ref = await stage.run()
-    standing = await _called(stage, ref, id=1, page=2)
-    assert (standing.status, standing.orders, standing.oversized) == ("running", [], [])
+    state = await _called(stage, ref, id=1, page=2)
+    assert (state.status, state.orders, state.oversized) == ("running", [], [])
     (row,) = await stage.rows(tables.calls, tables.calls.c.cached_from == original)
     assert (row["status"], row["result_type"], row["handouts"]) == ("success", "resolution", 0)
     assert row["result_size"] == len(CONTENT)
@@ -161,5 +161,5 @@ async def test_another_clusters_results_are_not_used(stage: Stage) -> None:
 async def test_a_long_result_is_summarized_for_each_run_that_uses_it(stage: Stage) -> None:
     await _registered(stage)
     await _filled(stage, "x" * 10_001)
-    standing = await _called(stage, await stage.run())
-    assert (standing.orders, len(standing.oversized)) == ([], 1)
+    state = await _called(stage, await stage.run())
+    assert (state.orders, len(state.oversized)) == ([], 1)

@@ -34,17 +34,17 @@ async def _create(
 
 
 async def _run_state(stage: Stage, ref: RunRef) -> RunState:
-    standing = await stage.begin(ref)
-    assert isinstance(standing, RunState)  # no model is ever asked
-    return standing
+    state = await stage.begin(ref)
+    assert isinstance(state, RunState)  # no model is ever asked
+    return state
 
 
 async def test_the_run_is_under_way_and_its_call_is_to_be_made(stage: Stage) -> None:
     await stage.register("query", config=FunctionConfig(private=True))
     ref, call_id = await _create(stage, {"a": 1}, context={"user": 7})
-    standing = await _run_state(stage, ref)
-    assert standing.status == "running"
-    assert [order.call_id for order in standing.orders] == [call_id]
+    state = await _run_state(stage, ref)
+    assert state.status == "running"
+    assert [order.call_id for order in state.orders] == [call_id]
     given = await stage.lease(ref, call_id)
     assert (given.input, given.run_context, given.handler) == ({"a": 1}, {"user": 7}, False)
     assert await stage.messages(ref) == []
@@ -77,9 +77,9 @@ async def test_its_result_ends_the_run_in_the_same_transaction(
 async def test_a_call_that_nobody_takes_in_time_fails_the_run(stage: Stage) -> None:
     await stage.register("query")
     ref, call_id = await _create(stage)
-    standing = await stage.begin(ref, 1, lost=[TimedOutCall(call_id, "deadline")])
-    assert isinstance(standing, RunState)
-    assert standing.status == "failed"
+    state = await stage.begin(ref, 1, lost=[TimedOutCall(call_id, "deadline")])
+    assert isinstance(state, RunState)
+    assert state.status == "failed"
     assert "did not finish in time" in str((await stage.get_run(ref)).failure_reason)
 
 

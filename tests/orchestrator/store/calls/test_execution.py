@@ -80,8 +80,8 @@ async def test_nobody_is_given_a_call_of_a_run_that_has_ended(stage: Stage) -> N
 
 async def test_a_call_that_is_no_more_is_unwanted(stage: Stage) -> None:
     ref, call_id = await _called(stage)
-    for ticket in (CallRef(ref, "gone"), CallRef(RunRef(ref.cluster_id, "gone"), call_id)):
-        given = await stage.store.calls.lease(ticket, "m1", b"t")
+    for call_ref in (CallRef(ref, "gone"), CallRef(RunRef(ref.cluster_id, "gone"), call_id)):
+        given = await stage.store.calls.lease(call_ref, "m1", b"t")
         assert isinstance(given, Discarded)
 
 

@@ -123,29 +123,29 @@ async def test_what_a_living_process_makes_within_a_step_waits_for_it(
     stage: Stage, retries: int
 ) -> None:
     """Also where the function has no attempt left: its result is on the way."""
-    ticket = await _runs_in_process(stage, retries=retries)
+    call_ref = await _runs_in_process(stage, retries=retries)
     for token in (b"of an activity", None):
-        assert await stage.store.calls.lease(ticket, "another", token) == AtCapacity(None)
-    await stage.finish(ticket.call_id, machine="the-worker")
-    settled = await stage.store.calls.lease(ticket, "another", b"of an activity")
-    assert settled == Completed(CallOutcome(ticket.call_id))
+        assert await stage.store.calls.lease(call_ref, "another", token) == AtCapacity(None)
+    await stage.finish(call_ref.call_id, machine="the-worker")
+    settled = await stage.store.calls.lease(call_ref, "another", b"of an activity")
+    assert settled == Completed(CallOutcome(call_ref.call_id))
 
 
 async def test_what_a_process_ran_with_no_sign_of_life_goes_to_another_one(
     stage: Stage,
 ) -> None:
-    ticket = await _runs_in_process(stage, retries=5)
+    call_ref = await _runs_in_process(stage, retries=5)
     await stage.register("query", machine="the-worker", alive_for=-1)
-    given = await stage.store.calls.lease(ticket, "another", b"of an activity")
+    given = await stage.store.calls.lease(call_ref, "another", b"of an activity")
     assert isinstance(given, Leased)
     assert given.call.attempt == 2
     with pytest.raises(SupersededError):
-        await stage.finish(ticket.call_id, machine="the-worker")
+        await stage.finish(call_ref.call_id, machine="the-worker")
 
 
 async def test_what_a_process_made_that_is_dead_goes_to_another_one_at_once(stage: Stage) -> None:
-    ticket = await _runs_in_process(stage, retries=5)
+    call_ref = await _runs_in_process(stage, retries=5)
     await stage.store.lost_leases.release_all_of(stage.cluster_id, "the-worker")
-    given = await stage.store.calls.lease(ticket, "another", None, started=True)
+    given = await stage.store.calls.lease(call_ref, "another", None, started=True)
     assert isinstance(given, Leased)
-    assert (await stage.call_row(ticket.call_id))["attempts"] == 2
+    assert (await stage.call_row(call_ref.call_id))["attempts"] == 2

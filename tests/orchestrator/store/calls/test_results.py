@@ -52,9 +52,9 @@ async def test_a_result_that_is_too_long_waits_for_its_summary(stage: Stage) -> 
     ref, call_id = await _called(stage)
     finished = await stage.finish(call_id, LONG)
     assert finished.attempt_outcome == Completed(CallOutcome(call_id, oversized=True))
-    standing = await stage.begin(ref)
-    assert not isinstance(standing, tuple)
-    assert getattr(standing, "oversized", None) == [call_id]
+    state = await stage.begin(ref)
+    assert not isinstance(state, tuple)
+    assert getattr(state, "oversized", None) == [call_id]
     assert await stage.store.results.original(ref, call_id) == (LONG, True)
     await stage.store.results.show_summary(ref, call_id, "Numbers.", len(LONG))
     shown = await _shown(stage, ref)

@@ -25,10 +25,10 @@ async def test_messages_to_a_busy_run_are_queued_in_order(stage: Stage) -> None:
     question = await stage.begin_step(ref)
     await stage.send(ref, "one")
     await stage.send(ref, "two")
-    standing = await stage.record(question, calls_for("sales_query"))
+    state = await stage.record(question, calls_for("sales_query"))
     await stage.send(ref, "three")
     assert (await stage.get_run(ref)).status == "running"
-    await stage.lease_and_finish(ref, standing.orders[0].call_id)
+    await stage.lease_and_finish(ref, state.orders[0].call_id)
     asked = turns((await stage.begin_step(ref)).entries)
     assert asked[0] == UserTurn((), ("go",))
     assert isinstance(asked[2], UserTurn)
@@ -169,11 +169,11 @@ async def test_a_follow_up_and_the_end_of_the_turn_that_race_lose_nothing(
     for _ in range(6):
         ref = await stage.run()
         question = await stage.begin_step(ref)
-        standing, _ = await asyncio.gather(
+        state, _ = await asyncio.gather(
             stage.record(question, text_of("the answer")), elsewhere.send(ref, "one more thing")
         )
         run = await stage.get_run(ref)
-        assert (standing.status, run.status, run.turn) in {
+        assert (state.status, run.status, run.turn) in {
             ("running", "running", 1),
             ("done", "pending", 2),
         }

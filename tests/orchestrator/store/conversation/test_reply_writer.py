@@ -49,8 +49,8 @@ async def test_a_wrong_result_goes_back_with_its_errors_and_is_abandoned_at_last
 ) -> None:
     ref = await stage.run(result_schema=WHOLE_NUMBER)
     for number in range(agent.MAX_CORRECTIONS):
-        standing = await stage.think(ref, result_of("seven"))
-        assert standing == RunState("running", number + 1)
+        state = await stage.think(ref, result_of("seven"))
+        assert state == RunState("running", number + 1)
     assert await stage.think(ref, result_of("seven")) == RunState("done", 4)
     run = await stage.get_run(ref)
     assert run.result is None
@@ -77,9 +77,9 @@ async def test_a_result_beside_calls_waits_for_their_results(stage: Stage) -> No
     ref = await stage.run()
     question = await stage.begin_step(ref)
     calls = calls_for("sales_query").calls + result_of(7).calls
-    standing = await stage.record(question, ModelResponse("", StopReason.CALLS, calls))
-    assert len(standing.orders) == 1
-    await stage.lease_and_finish(ref, standing.orders[0].call_id)
+    state = await stage.record(question, ModelResponse("", StopReason.CALLS, calls))
+    assert len(state.orders) == 1
+    await stage.lease_and_finish(ref, state.orders[0].call_id)
     last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     assert [result.is_error for result in last.results] == [False, True]
@@ -99,8 +99,8 @@ async def test_every_call_of_a_reply_is_answered_before_the_model_speaks_again(
         ToolCall("r", READ_TOOL, {"callId": "nothing"}),
         ToolCall("bad", READ_TOOL, {}),
     ]
-    standing = await stage.record(question, ModelResponse("", StopReason.CALLS, tuple(asked)))
-    await stage.lease_and_finish(ref, standing.orders[0].call_id)
+    state = await stage.record(question, ModelResponse("", StopReason.CALLS, tuple(asked)))
+    await stage.lease_and_finish(ref, state.orders[0].call_id)
     last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     assert [result.id for result in last.results] == [call.id for call in asked]
@@ -112,8 +112,8 @@ async def test_a_reply_that_was_cut_off_is_answered_call_by_call(stage: Stage) -
     ref = await stage.run()
     question = await stage.begin_step(ref)
     reply = calls_for("sales_query", "sales_query")
-    standing = await stage.record(question, ModelResponse("", StopReason.LENGTH, reply.calls))
-    assert standing == RunState("running", 1)
+    state = await stage.record(question, ModelResponse("", StopReason.LENGTH, reply.calls))
+    assert state == RunState("running", 1)
     last = turns((await stage.begin_step(ref)).entries)[-1]
     assert isinstance(last, UserTurn)
     assert [result.is_error for result in last.results] == [True, True]
@@ -125,8 +125,8 @@ async def test_a_refusal_fails_the_turn_whatever_it_called(stage: Stage, stop: S
     await stage.register("query")
     ref = await stage.run()
     question = await stage.begin_step(ref)
-    standing = await stage.record(question, ModelResponse("", stop, calls_for("sales_query").calls))
-    assert (standing.status, standing.orders) == ("failed", [])
+    state = await stage.record(question, ModelResponse("", stop, calls_for("sales_query").calls))
+    assert (state.status, state.orders) == ("failed", [])
     await stage.send(ref, "go on")
     assert isinstance(turns((await stage.begin_step(ref)).entries)[-1], UserTurn)
 

@@ -142,8 +142,8 @@ async def test_messages_queued_behind_an_edited_one_are_replaced_with_the_rest(
     question = await stage.begin_step(ref)
     await stage.send(ref, "one more thing")
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "another thing")
-    standing = await stage.record(question, text_of("the answer"))
-    assert standing.status == "running"
+    state = await stage.record(question, text_of("the answer"))
+    assert state.status == "running"
     assert await prompt_turns(stage, ref) == (UserTurn((), ("another thing",)),)
     assert (await stage.think(ref, text_of("done"))).status == "done"
 
@@ -155,8 +155,8 @@ async def test_a_reply_to_what_was_replaced_is_dropped(stage: Stage) -> None:
     ref = await stage.run()
     question = await stage.begin_step(ref)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
-    standing = await stage.record(question, text_of("quickly"))
-    assert (standing.status, standing.step) == ("running", 0)
+    state = await stage.record(question, text_of("quickly"))
+    assert (state.status, state.step) == ("running", 0)
     assert len(await stage.events(ref, "step.dropped")) == 1
     assert await prompt_turns(stage, ref) == (UserTurn((), ("go slowly",)),)
 
@@ -165,10 +165,10 @@ async def test_a_providers_no_to_what_was_replaced_ends_nothing(stage: Stage) ->
     ref = await stage.run()
     question = await stage.begin_step(ref)
     await stage.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
-    standing = await stage.store.steps.abort_turn(
+    state = await stage.store.steps.abort_turn(
         ref, 1, Trigger.FAIL, "too long", attempt=1, rewinds=question.run.rewinds
     )
-    assert standing.status == "running"
+    assert state.status == "running"
     assert (await stage.get_run(ref)).status == "running"
 
 

@@ -113,6 +113,6 @@ async def test_an_edit_and_a_cancel_at_once_never_leave_the_run_between(
             elsewhere.store.rewind.edit(ref, await first_id(stage, ref), "go slowly")
         )
         await asyncio.gather(edit, stage.store.runs.cancel(ref, "enough"), return_exceptions=True)
-        standing = await stage.begin(ref)
-        assert isinstance(standing, RunState)
-        assert standing.status == "cancelled"
+        state = await stage.begin(ref)
+        assert isinstance(state, RunState)
+        assert state.status == "cancelled"

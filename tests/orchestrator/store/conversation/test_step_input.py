@@ -103,8 +103,8 @@ async def _tested(stage: Stage, mocks: dict[str, Any], **changes: Any) -> RunRef
 async def test_a_mock_answers_at_once_without_a_function_worker(stage: Stage) -> None:
     await stage.register("query")
     ref = await _tested(stage, {"sales_query": {"rows": [1, None]}})
-    standing = await stage.think(ref, calls_for("sales_query"))
-    assert (standing.status, standing.orders, standing.oversized) == ("running", [], [])
+    state = await stage.think(ref, calls_for("sales_query"))
+    assert (state.status, state.orders, state.oversized) == ("running", [], [])
     (call,) = await stage.rows(tables.calls)
     assert (call["status"], call["result_type"], call["attempts"]) == ("success", "resolution", 0)
     assert (await stage.messages(ref))[-1][1]["result"] == '{"rows":[1,null]}'
@@ -151,8 +151,8 @@ async def test_where_functions_are_named_a_mock_adds_none(stage: Stage) -> None:
 async def test_beside_a_mock_other_calls_wait_for_their_workers(stage: Stage) -> None:
     await stage.register("query", "count")
     ref = await _tested(stage, {"sales_query": 1})
-    standing = await stage.think(ref, calls_for("sales_query", "sales_count"))
-    (order,) = standing.orders
+    state = await stage.think(ref, calls_for("sales_query", "sales_count"))
+    (order,) = state.orders
     assert (await stage.call_row(order.call_id))["function"] == "count"
     await stage.lease_and_finish(ref, order.call_id)
     assert (await stage.think(ref, text_of("done"))).status == "done"
@@ -161,9 +161,9 @@ async def test_beside_a_mock_other_calls_wait_for_their_workers(stage: Stage) ->
 @pytest.mark.parametrize("summarize", [True, False])
 async def test_a_mock_of_any_length_is_treated_like_a_result(stage: Stage, summarize: bool) -> None:
     ref = await _tested(stage, {"sales_query": "x" * 20_000}, call_summarization=summarize)
-    standing = await stage.think(ref, calls_for("sales_query"))
+    state = await stage.think(ref, calls_for("sales_query"))
     (call,) = await stage.rows(tables.calls)
-    assert standing.oversized == ([call["id"]] if summarize else [])
+    assert state.oversized == ([call["id"]] if summarize else [])
     if not summarize:
         shown = (await stage.messages(ref))[-1][1]["result"]
         assert shown.startswith("x" * INLINE_RESULT_CHARACTERS + "\n[cut: 10000 of 20000")
@@ -175,8 +175,8 @@ async def test_an_end_beside_a_mocked_call_was_given_without_its_result(
 ) -> None:
     ref = await _tested(stage, {"sales_query": 1}, result_schema='{"type":"integer"}')
     asked = (ToolCall("t1", "sales_query", {}), ToolCall("t2", tool, value))
-    standing = await stage.think(ref, ModelResponse("", StopReason.CALLS, asked))
-    assert standing.status == "running"
+    state = await stage.think(ref, ModelResponse("", StopReason.CALLS, asked))
+    assert state.status == "running"
     assert "other functions were called" in (await stage.messages(ref))[-1][1]["result"]
     await stage.begin_step(ref)
 

@@ -37,12 +37,12 @@ async def test_a_step_that_is_begun_again_begins_no_second_turn(stage: Stage) ->
 async def test_a_recorded_step_is_not_asked_again(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run()
-    standing = await stage.think(ref, calls_for("sales_query"))
+    state = await stage.think(ref, calls_for("sales_query"))
     again = await stage.begin(ref, 1, attempt=2)
     assert isinstance(again, RunState)
     assert (again.step, [order.call_id for order in again.orders]) == (
         1,
-        [order.call_id for order in standing.orders],
+        [order.call_id for order in state.orders],
     )
 
 
@@ -56,9 +56,9 @@ async def test_nobody_asks_the_model_when_there_is_nothing_to_do(stage: Stage) -
 async def test_a_reply_is_recorded_with_its_usage_calls_and_events(stage: Stage) -> None:
     await stage.register("query", "count")
     ref = await stage.run()
-    standing = await stage.think(ref, calls_for("sales_query", "sales_count", "sales_query"))
-    assert standing.status == "running"
-    assert [order.name for order in standing.orders] == [
+    state = await stage.think(ref, calls_for("sales_query", "sales_count", "sales_query"))
+    assert state.status == "running"
+    assert [order.name for order in state.orders] == [
         "sales_query",
         "sales_count",
         "sales_query",
@@ -103,7 +103,7 @@ async def test_of_many_records_of_one_step_exactly_one_counts(
     standings = await asyncio.gather(
         *(place.record(question, calls_for("sales_query")) for place in [stage, elsewhere] * 3)
     )
-    assert len({standing.orders[0].call_id for standing in standings}) == 1
+    assert len({state.orders[0].call_id for state in standings}) == 1
     assert len(await stage.rows(tables.steps)) == 1
     assert len(await stage.rows(tables.calls)) == 1
     assert len(await stage.events(ref, "step.dropped")) == 5
@@ -202,7 +202,9 @@ async def test_a_worker_is_given_only_the_entries_it_does_not_know(stage: Stage)
     whole = await _finish_all(stage)
     ref = _ref_of(whole)
     for known in (whole.entries[0].key, whole.entries[-1].key):
-        some = await stage.store.steps.begin(ref, 2, lost=[], attempt=1, known=_known(whole, known))
+        some = await stage.store.steps.begin(
+            ref, 2, lost=[], attempt=1, cursor=_known(whole, known)
+        )
         assert isinstance(some, StepInput)
         assert some.after == known
         assert some.entries == tuple(entry for entry in whole.entries if entry.key > known)
@@ -211,7 +213,7 @@ async def test_a_worker_is_given_only_the_entries_it_does_not_know(stage: Stage)
 async def test_a_transcript_of_another_run_of_that_name_is_not_trusted(stage: Stage) -> None:
     whole = await _finish_all(stage)
     question = await stage.store.steps.begin(
-        _ref_of(whole), 2, lost=[], attempt=1, known=TranscriptCursor(whole.run.key + 1, 10**6)
+        _ref_of(whole), 2, lost=[], attempt=1, cursor=TranscriptCursor(whole.run.key + 1, 10**6)
     )
     assert isinstance(question, StepInput)
     assert (question.after, question.entries) == (0, whole.entries)
@@ -235,9 +237,9 @@ async def test_the_fast_path_does_not_overlook_an_open_call(stage: Stage) -> Non
     ref = await stage.run()
     orders = await stage.called(ref, "sales_query", "sales_query")
     await stage.lease_and_finish(ref, orders[0].call_id)
-    standing = await stage.begin(ref, 2)
-    assert isinstance(standing, RunState)
-    assert [order.call_id for order in standing.orders] == [orders[1].call_id]
+    state = await stage.begin(ref, 2)
+    assert isinstance(state, RunState)
+    assert [order.call_id for order in state.orders] == [orders[1].call_id]
 
 
 # -- trouble with the model ------------------------------------------------------------------------
@@ -261,9 +263,9 @@ async def test_trouble_with_a_step_that_is_recorded_already_is_no_trouble(stage:
     before = await stage.get_run(ref)
     await stage.store.steps.report_retry(ref, 1, "overloaded", None)
     for move in (Trigger.PAUSE, Trigger.FAIL):
-        standing = await stage.store.steps.abort_turn(ref, 1, move, "no", attempt=2)
-        assert standing.status == "running"
-        assert len(standing.orders) == 1
+        state = await stage.store.steps.abort_turn(ref, 1, move, "no", attempt=2)
+        assert state.status == "running"
+        assert len(state.orders) == 1
     assert await stage.get_run(ref) == before
 
 
@@ -274,8 +276,8 @@ async def test_a_spend_limit_pauses_and_a_bad_request_fails(stage: Stage) -> Non
     ):
         ref = await stage.run()
         await stage.begin_step(ref)
-        standing = await stage.store.steps.abort_turn(ref, 1, move, "why", attempt=1)
-        assert standing == RunState(status, 0)
+        state = await stage.store.steps.abort_turn(ref, 1, move, "why", attempt=1)
+        assert state == RunState(status, 0)
         assert getattr(await stage.get_run(ref), reason) == "why"
 
 
@@ -285,7 +287,7 @@ async def test_trouble_with_the_model_does_not_undo_a_cancel(stage: Stage, move:
     await stage.begin_step(ref)
     await stage.store.runs.cancel(ref, "enough")
     assert (await stage.store.calls.read_pending_requests(ref)).cancel_wanted
-    standing = await stage.store.steps.abort_turn(ref, 1, move, "no money", attempt=1)
-    assert standing.status == "cancelled"
+    state = await stage.store.steps.abort_turn(ref, 1, move, "no money", attempt=1)
+    assert state.status == "cancelled"
     run = await stage.get_run(ref)
     assert (run.failure_reason, run.paused_reason) == ("enough", None)

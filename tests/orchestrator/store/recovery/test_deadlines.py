@@ -61,9 +61,9 @@ async def test_so_does_the_fast_path_into_a_step(stage: Stage) -> None:
     (order,) = await stage.called(ref)
     await stage.lease_and_finish(ref, order.call_id)
     await _overdue(stage, ref)
-    standing = await stage.begin(ref, 2)
-    assert isinstance(standing, RunState)
-    assert standing.status == "failed"
+    state = await stage.begin(ref, 2)
+    assert isinstance(state, RunState)
+    assert state.status == "failed"
 
 
 async def test_calls_have_no_longer_than_their_run(stage: Stage) -> None:

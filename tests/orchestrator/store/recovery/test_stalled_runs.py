@@ -290,8 +290,8 @@ async def test_a_suspended_run_goes_on_when_a_machine_comes(
     assert await stage.woken_by(sweeps.resume_suspended()) == []
     run = await stage.get_run(ref)
     assert (run.parked, run.waiting_for) == (False, None)
-    standing = await stage.begin(ref)
-    assert [order.call_id for order in getattr(standing, "orders", [])] == [call_id]
+    state = await stage.begin(ref)
+    assert [order.call_id for order in getattr(state, "orders", [])] == [call_id]
 
 
 async def test_a_suspended_run_goes_on_when_its_calls_time_is_up(
@@ -301,8 +301,8 @@ async def test_a_suspended_run_goes_on_when_its_calls_time_is_up(
     ref, call_id = await _suspended(stage)
     await stage.alter(calls, calls.c.id == call_id, deadline_ms=0)
     assert await stage.woken_by(sweeps.resume_suspended()) == [ref]
-    standing = await stage.begin(ref)
-    (order,) = getattr(standing, "orders", [])
+    state = await stage.begin(ref)
+    (order,) = getattr(state, "orders", [])
     assert order.deadline == 1.0
 
 

@@ -37,9 +37,9 @@ async def test_a_run_pauses_before_the_step_that_its_tokens_forbid(stage: Stage)
     (second,) = await stage.called(ref)  # 20 of 21 were used
     await stage.lease_and_finish(ref, second.call_id)
 
-    standing = await stage.begin(ref, 3)
+    state = await stage.begin(ref, 3)
 
-    assert standing == RunState("paused", 2)
+    assert state == RunState("paused", 2)
     assert await _stopped(stage, ref) == "The budget of 21 tokens is used up (40)."
     await _resumed(stage, ref, tokens=41)
     assert (await stage.think(ref, text_of("done"))).status == "done"
@@ -69,9 +69,9 @@ async def test_calls_beyond_the_budget_wait_before_any_is_leased(stage: Stage) -
     first = await stage.called(ref, "sales_query")
     await stage.lease_and_finish(ref, first[0].call_id)
 
-    standing = await stage.think(ref, calls_for("sales_query", "sales_query"))
+    state = await stage.think(ref, calls_for("sales_query", "sales_query"))
 
-    assert standing == RunState("paused", 2)
+    assert state == RunState("paused", 2)
     assert await _stopped(stage, ref) == "The budget of 2 calls is used up (3 wanted)."
     assert (await stage.get_run(ref)).function_calls == 3
     with pytest.raises(ConflictError):
@@ -101,7 +101,7 @@ async def test_money_is_counted_exactly_and_pauses_the_run(stage: Stage) -> None
     ref = await stage.run(budget=Budget(usd=0.000_003))
     for cost, step in ((1, 1), (2, 2)):
         question = await stage.begin_step(ref)
-        standing, _ = await stage.store.steps.record(
+        state, _ = await stage.store.steps.record(
             question,
             plan_of(question, calls_for("sales_query")),
             seen=question.entries[-1].key,
@@ -109,8 +109,8 @@ async def test_money_is_counted_exactly_and_pauses_the_run(stage: Stage) -> None
             duration_ms=1,
             cost_micros=cost,
         )
-        assert standing.step == step
-        await stage.lease_and_finish(ref, standing.orders[0].call_id)
+        assert state.step == step
+        await stage.lease_and_finish(ref, state.orders[0].call_id)
 
     assert isinstance(await stage.begin(ref), RunState)
     assert await _stopped(stage, ref) == "The budget of $0.000003 is used up ($0.000003)."

@@ -121,7 +121,7 @@ async def test_another_clusters_run_looks_like_an_unknown_one(stage: Stage) -> N
             runs.end_turn(foreign, Trigger.CANCEL, ""),
             messages.add(foreign, "message", MessageType.HUMAN, "hi"),
             messages.page(foreign, after=0, limit=10),
-            stage.store.steps.begin(foreign, 0, lost=[], attempt=1, known=TranscriptCursor()),
+            stage.store.steps.begin(foreign, 0, lost=[], attempt=1, cursor=TranscriptCursor()),
             stage.store.calls.read_pending_requests(foreign),
         ):
             with pytest.raises(NotFoundError, match=f"no run '{foreign.run_id}'"):

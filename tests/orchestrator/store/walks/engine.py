@@ -76,12 +76,12 @@ class Engine:
         else:
             self.obey(begun)
 
-    def obey(self, standing: RunState) -> None:
+    def obey(self, state: RunState) -> None:
         """Do what the rules say next."""
-        self.step_input, self.step = None, standing.step + 1
-        match next_action(standing.loop_state()):
+        self.step_input, self.step = None, state.step + 1
+        match next_action(state.loop_state()):
             case CallFunctions():
-                self._call(standing.orders)
+                self._call(state.orders)
             case Summarize(calls):
                 self.phase, self.long = Phase.SUMMARIZING, list(calls)
             case CallModel():

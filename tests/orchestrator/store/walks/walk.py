@@ -150,10 +150,10 @@ class Walk:
         question = self.engine.step_input
         if question is not None and sure:
             rewinds = question.run.rewinds
-            standing = await self.stage.store.steps.abort_turn(
+            state = await self.stage.store.steps.abort_turn(
                 self.ref, question.step, move, "no money", attempt=1, rewinds=rewinds
             )
-            self.engine.obey(standing)
+            self.engine.obey(state)
 
     async def report_retry(self) -> None:
         if self.engine.step_input is not None:
