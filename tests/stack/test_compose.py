@@ -146,6 +146,7 @@ def test_the_image_is_built_from_everything_it_installs() -> None:
         "constraints.txt",
         "pyproject.toml",
         "README.md",
+        "LICENSE",
     }
     assert kept == needed
     assert all((TOP / name).exists() for name in kept)
