@@ -47,7 +47,7 @@ def delivery_workflow_id(ref: RunRef) -> str:
 def workflow_runner() -> WorkflowRunner:
     """What workers run workflows in: no sandbox, which took an eighth of a worker's time and kept nothing out.
 
-    The tests play and replay them in one that does; see docs/internals/decisions/0006-the-sandbox-is-for-tests.md.
+    The tests play and replay them in one that does; see docs/internals/decisions/0006-use-the-workflow-sandbox-in-tests-only.md.
     """
     from temporalio.worker import UnsandboxedWorkflowRunner  # noqa: PLC0415 - the API has no worker
 

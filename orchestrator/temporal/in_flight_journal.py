@@ -4,7 +4,7 @@ Each process has a file of its own under an exclusive lock. It begins with the n
 other one ever has: so what was on its way to the process when it died is found too. The kernel frees the lock when the process ends, however
 it ends, and not before: a file whose lock is free was left by the dead, and one that is frozen keeps it. Nothing is
 flushed to the disk: what is written survives the process, and need not survive the machine.
-See docs/internals/decisions/0008-a-lock-tells-who-is-dead.md.
+See docs/internals/decisions/0008-detect-dead-processes-by-file-locks.md.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Where a model step and its calls are made in the same worker, no activity stands between them: the calls are made
 within the step's own activity, each begun and ended by a transaction of its own. What cannot be made so goes the
 usual way, as an activity on the function's own task queue, which this process polls too.
-See docs/internals/decisions/0007-hosted-calls-need-no-activity.md.
+See docs/internals/decisions/0007-run-hosted-calls-within-the-model-step.md.
 """
 
 from __future__ import annotations
