@@ -39,11 +39,11 @@ async def requests_under_kills(folder: Path, scale: Scale, *, hosted: bool = Fal
         await all_delivered(ground)
         evidence = await gather(ground)
     return judge(
-        f"wishes under kill -9 at random{', functions hosted' if hosted else ''}",
+        f"requests under kill -9 at random{', functions hosted' if hosted else ''}",
         evidence,
         back=max(back),
         back_within=scale.back_seconds,
-        note=f"{len(back)} kills, {len(evidence.requests)} wishes",
+        note=f"{len(back)} kills, {len(evidence.wishes)} requests",
         ends=_ends(ground),
     )
 

@@ -91,7 +91,7 @@ async def frozen_functions(folder: Path, scale: Scale, *, hosted: bool = False) 
         evidence = await gather(ground)
         stale = [row["run"] for row in evidence.results if _STALE in row["content"]]
         more += [Violation("stale", run, "the late result was taken") for run in stale]
-        note = f"{_begun(ground, 2)} calls made again, their late results given up or refused"
+        note = f"{_begun(ground, 2)} calls run again, their late results discarded or refused"
         name = "frozen workers, functions hosted" if hosted else "frozen function worker"
         return judge(name, evidence, note=note, more=more)
 
