@@ -14,7 +14,7 @@ from tests.docs.doc_blocks import REPOSITORY
 
 FIGURES = Path(__file__).with_name("fuzz_figures.json")
 PAGE = REPOSITORY / "docs" / "operate" / "security.md"
-CLASSES = ("taken", "refused", "without a key", "failed")
+CLASSES = ("accepted", "refused", "without a key", "failed")
 """Of answers: below 400; 400 to 499; the 401 to who sent no key or a wrong one on purpose; 500 and more."""
 _BLOCK = re.compile(r"(<!-- fuzz: begin -->\n).*?(<!-- fuzz: end -->)", re.DOTALL)
 
@@ -69,7 +69,7 @@ def class_of(status: int, *, keyed: bool) -> str:
     """The class that an answer is counted in."""
     if not keyed and status == 401:
         return "without a key"
-    return "taken" if status < 400 else "refused" if status < 500 else "failed"
+    return "accepted" if status < 400 else "refused" if status < 500 else "failed"
 
 
 def report(tallies: Iterable[Tally]) -> str:
@@ -115,13 +115,13 @@ def _summary(played: list[Tally]) -> list[str]:
         for tally in played
     ]
     heads = ("database", "minutes", "chains", "requests", *CLASSES, "by links")
-    return [*_head(*heads, "slowest, s", "memory, MiB", "wrong"), *rows]
+    return [*_head(*heads, "slowest, s", "memory, MiB", "failures"), *rows]
 
 
 def _properties(played: list[Tally]) -> list[str]:
     names = sorted({name for tally in played for name in tally.checks})
     tried = [_row(f"`{name}`", sum(tally.checks[name] for tally in played)) for name in names]
-    return [*_head("property", "answers it was tried on"), *tried]
+    return [*_head("property", "responses checked"), *tried]
 
 
 def _operations(played: list[Tally]) -> list[str]:

@@ -33,10 +33,10 @@ def test_answers_are_counted_by_class() -> None:
         tally.answered("GET /a", status)
     tally.answered("GET /a", 401, keyed=False)
     assert dict(zip(CLASSES, tally.operations["GET /a"].values(), strict=True)) == {
-        "taken": 2,
+        "accepted": 2,
         "refused": 2,
         "without a key": 1,
         "failed": 1,
     }
     assert class_of(httpx2.codes.UNAUTHORIZED, keyed=True) == "refused"
-    assert class_of(httpx2.codes.OK, keyed=False) == "taken", "somebody was let in"
+    assert class_of(httpx2.codes.OK, keyed=False) == "accepted", "somebody was let in"
