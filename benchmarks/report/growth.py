@@ -104,17 +104,17 @@ COSTS: tuple[Row, ...] = (
     ("… of Temporal, ms", lambda one: one.cpu("temporal")),
     ("… of PostgreSQL, ms", lambda one: one.cpu("postgresql")),
     ("transactions of the store", lambda one: one.of("store_transactions_per_step")),
-    ("… of them writing", lambda one: one.of("store_write_transactions_per_step")),
+    ("… of these, writing", lambda one: one.of("store_write_transactions_per_step")),
     ("rows inserted", lambda one: one.of("store_rows_inserted_per_step")),
     ("rows updated", lambda one: one.of("store_rows_updated_per_step")),
     ("write-ahead log, bytes", lambda one: one.of("store_wal_bytes_per_step")),
-    ("kept in the store, bytes", lambda one: one.of("store_bytes_per_step")),
+    ("stored, bytes", lambda one: one.of("store_bytes_per_step")),
     ("Temporal: requests to its frontend", lambda one: one.of("temporal_requests_per_step")),
     ("… requests to its database", lambda one: one.of("temporal_store_requests_per_step")),
-    ("… of them writing", lambda one: one.of("temporal_store_writes_per_step")),
+    ("… of these, writing", lambda one: one.of("temporal_store_writes_per_step")),
     ("… history events", lambda one: one.of("history_events_per_step")),
     ("… history bytes", lambda one: one.of("history_bytes_per_step")),
-    ("… Temporal Cloud's actions", lambda one: one.of("temporal_actions_per_step")),
+    ("… actions of Temporal Cloud", lambda one: one.of("temporal_actions_per_step")),
 )
 
 
@@ -188,7 +188,7 @@ NEEDS: tuple[Need, ...] = (
     ("API: cores", cores("api")),
     ("API: processes", api_processes),
     ("Temporal workers: cores", cores("workers")),
-    ("model calls under way", model_calls),
+    ("concurrent model calls", model_calls),
     ("Temporal workers: processes", worker_processes),
     ("function workers (yours): cores", cores("function_worker")),
     ("PostgreSQL: cores", cores("postgresql")),
@@ -208,7 +208,7 @@ NEEDS: tuple[Need, ...] = (
         lambda one, rate: rate * one.of("store_wal_bytes_per_step") / _MEGA,
     ),
     (
-        "PostgreSQL: kept, GB/day",
+        "PostgreSQL: stored, GB/day",
         lambda one, rate: rate * one.of("store_bytes_per_step") * _DAY / _GIGA,
     ),
     ("Temporal: cores", cores("temporal")),
@@ -235,7 +235,7 @@ NEEDS: tuple[Need, ...] = (
 LIMITS: tuple[Row, ...] = (
     ("one API process", lambda one: _per_second(one.cpu("api"), BUSY)),
     (
-        f"one Temporal worker's {MODEL_CALLS_PER_WORKER} model calls at once",
+        f"one Temporal worker's {MODEL_CALLS_PER_WORKER} concurrent model calls",
         lambda _: MODEL_CALLS_PER_WORKER / MODEL_SECONDS,
     ),
     ("one Temporal worker's core", lambda one: _per_second(one.cpu("workers"), BUSY)),
@@ -244,7 +244,7 @@ LIMITS: tuple[Row, ...] = (
         lambda one: _per_second(one.of("temporal_store_writes_per_step") * SHARD_WRITE_MS, 1),
     ),
     (
-        "the least of a Temporal Cloud namespace, 500 actions/s",
+        "the minimum of a Temporal Cloud namespace, 500 actions/s",
         lambda one: ACTIONS_PER_UNIT / one.of("temporal_actions_per_step"),
     ),
     (
@@ -267,9 +267,9 @@ def growth_tables(figures: Report) -> str:
             _table(("of one step", *WAYS), [(name, *map(cost, ways)) for name, cost in COSTS]),
             "### What many steps need",
             _table(_need_heads(), [_need_row(name, need, ways) for name, need in NEEDS]),
-            "### How far one of each goes",
+            "### Capacity of one of each",
             _table(
-                ("steps a second at which it is full", *WAYS),
+                ("steps a second at which it saturates", *WAYS),
                 sorted(
                     ((name, *map(limit, ways)) for name, limit in LIMITS), key=lambda row: row[1]
                 ),
