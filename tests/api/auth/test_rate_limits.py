@@ -23,7 +23,7 @@ MACHINE_WORK, MACHINE_WAIT = (
 
 
 def client_of(services: ApiServices, key: str, throttle: RateLimiter) -> httpx2.AsyncClient:
-    app = create_app(replace(services, throttle=throttle))
+    app = create_app(replace(services, rate_limiter=throttle))
     return httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app, raise_app_exceptions=False),
         base_url="http://api",

@@ -36,7 +36,7 @@ class Queue:
         assert (kind, message, delay) == ("NotDelivered", "no machine was waiting", 0.05)
         self.requeued.append(token)
 
-    async def end_polls(self, queue: str) -> None:
+    async def shutdown_polls(self, queue: str) -> None:
         """Nothing is open: every poll is answered at once."""
 
 

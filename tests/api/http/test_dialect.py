@@ -228,7 +228,7 @@ async def test_its_routes_take_the_scope_of_their_operation(
 async def test_it_renders_requests_over_the_limit(
     services: ApiServices, key: str, runs: str
 ) -> None:
-    limited = replace(services, throttle=RateLimiter(per_second=3, max_concurrent=0))
+    limited = replace(services, rate_limiter=RateLimiter(per_second=3, max_concurrent=0))
     async with client_of(limited, *DIALECTS, TOY, x_toy="1", x_toy_key=key) as client:
         answers = [await client.get(path) for path in ["/toy/owner", runs] * 6]
     refused = [answer for answer in answers if answer.status_code != 200]

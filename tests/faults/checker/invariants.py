@@ -61,7 +61,7 @@ def check(evidence: Evidence) -> list[Violation]:
     ]
 
 
-def results_stored(evidence: Evidence) -> Finds:
+def nothing_lost(evidence: Evidence) -> Finds:
     """Every acknowledged run exists once, in its cluster, and has ended or says what it waits for."""
     found = Counter(row["run"] for row in evidence.runs)
     for run, cluster in evidence.acknowledged.items():
@@ -338,7 +338,7 @@ def _function_calls(evidence: Evidence) -> Iterable[Row]:
 RULES: dict[str, Callable[[Evidence], Finds]] = {
     rule.__name__: rule
     for rule in (
-        results_stored,
+        nothing_lost,
         steps,
         paid,
         results,

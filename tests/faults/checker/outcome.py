@@ -86,7 +86,7 @@ def judge(
         scenario=scenario,
         runs=len(wanted),
         right=sum(status.get(run) == expected[run] and run not in wrong for run in wanted),
-        lost=sum(one.rule == "kept" for one in violations),
+        lost=sum(one.rule == "nothing_lost" for one in violations),
         duplicated=sum(times > 1 for times in begun.values()),
         back=back,
         violations=tuple(violations),

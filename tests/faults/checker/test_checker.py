@@ -244,8 +244,8 @@ def _a_workflow_stays_open(found: Evidence) -> None:
 
 
 PLANTS: list[tuple[Plant, str]] = [
-    (_a_run_is_gone, "kept"),
-    (_a_run_stands_still, "kept"),
+    (_a_run_is_gone, "nothing_lost"),
+    (_a_run_stands_still, "nothing_lost"),
     (_a_step_is_missing, "steps"),
     (_a_step_is_recorded_twice, "steps"),
     (_a_recorded_step_is_paid_again, "paid"),
@@ -264,13 +264,13 @@ PLANTS: list[tuple[Plant, str]] = [
     (_work_goes_on_after_the_end, "quiet_ends"),
     (_a_run_is_shown_to_another_tenant, "tenants"),
     (_a_function_worker_of_another_tenant_leases_a_call, "tenants"),
-    (_a_message_is_lost, "wishes"),
-    (_a_message_is_not_read, "wishes"),
-    (_an_edit_is_lost, "wishes"),
-    (_a_cancel_is_forgotten, "wishes"),
-    (_a_decision_is_lost, "wishes"),
-    (_a_denied_call_is_made, "wishes"),
-    (_an_approved_call_is_not_made, "wishes"),
+    (_a_message_is_lost, "requests"),
+    (_a_message_is_not_read, "requests"),
+    (_an_edit_is_lost, "requests"),
+    (_a_cancel_is_forgotten, "requests"),
+    (_a_decision_is_lost, "requests"),
+    (_a_denied_call_is_made, "requests"),
+    (_an_approved_call_is_not_made, "requests"),
     (_a_reply_after_going_back_comes_from_nowhere, "paid"),
     (_a_workflow_loses_its_thread, "histories"),
     (_a_workflow_stays_open, "histories"),
@@ -362,7 +362,7 @@ class _Uncounted(CallStore):
 async def test_a_store_that_forgets_a_run_is_found(played: Played) -> None:
     played.store.runs = _Forgetful(played.store.database)
     await played.accept("one")
-    assert _broken_rules(await played.evidence()) == {"kept"}
+    assert _broken_rules(await played.evidence()) == {"nothing_lost"}
 
 
 async def test_a_store_that_counts_tokens_twice_is_found(played: Played) -> None:

@@ -124,9 +124,9 @@ async def test_processes_that_start_together_migrate_once(
     names = ["a", "b", "c"]
     peers = [await peer("migrate_and_use", empty_database_url, name) for name in names]
     for each in peers:
-        await each.hears()
+        await each.send_line()
     for each in peers:
-        await each.says("done")
+        await each.expect("done")
         assert await each.leaves() == 0
     database = await open_database(empty_database_url)
     async with database.read() as read:

@@ -198,9 +198,9 @@ async def test_writers_in_two_processes_never_find_the_database_locked_and_lose_
     await make_runs(database, 1)
     others = [await peer("count_up", database_url, "4", "50") for _ in range(2)]
     for other in others:
-        await other.hears()
+        await other.send_line()
     for other in others:
-        await other.says("done")
+        await other.expect("done")
     assert await _version(database) == 1 + 2 * 4 * 50
 
 
