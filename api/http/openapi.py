@@ -102,4 +102,4 @@ def _add_event_data(schemas: dict[str, Any]) -> None:
         schemas[name] = schema
         described = {"$ref": _SCHEMA_REF.format(model=name)}
         variants.append({"properties": {"type": {"const": event_type.value}, "data": described}})
-    schemas["Event"]["oneOf"] = variants
+    schemas["Event"]["allOf"] = [{"oneOf": variants}]

@@ -61,20 +61,18 @@ class ListRuns(PageQuery):
     metadata: Annotated[
         list[_Pair],
         Field(
-            default_factory=list,
             max_length=_MAX_PAIRS,
             description="`key:value`, repeated for several pairs, which must all match. A colon in the key is written `\\:`.",
             examples=[["team:sales"]],
         ),
-    ]
+    ] = []  # noqa: RUF012 - pydantic copies the default of a field
     tag: Annotated[
         list[Annotated[Tag, Field(pattern=r"^[^\x00]*$")]],
         Field(
-            default_factory=list,
             max_length=_MAX_TAGS,
             description="Repeated for several tags, which the run must all have.",
         ),
-    ]
+    ] = []  # noqa: RUF012 - pydantic copies the default of a field
     test: Annotated[
         Literal["false", "true", "all"],
         Field(description="Test runs are hidden unless they are asked for."),

@@ -153,7 +153,7 @@ async def test_a_calls_json_arrives_as_the_declared_types(service: Service) -> N
         "price": "1.50",
         "tags": ["a", "a"],
     }
-    assert await order.invoke(given_json, CONTEXT) == [
+    assert await order.answer(given_json, CONTEXT) == [
         Line(product="tea", quantity=2),
         Place("Ulm"),
         Colour.RED,
@@ -168,9 +168,9 @@ async def test_defaults_fill_in_what_is_missing(service: Service) -> None:
     def greet(name: str = "you", times: Annotated[int, Field(le=3)] = 2) -> str:
         return name * times
 
-    assert await greet.invoke({}, CONTEXT) == "youyou"
-    assert await greet.invoke(None, CONTEXT) == "youyou"
-    assert await greet.invoke({"name": "a"}, CONTEXT) == "aa"
+    assert await greet.answer({}, CONTEXT) == "youyou"
+    assert await greet.answer(None, CONTEXT) == "youyou"
+    assert await greet.answer({"name": "a"}, CONTEXT) == "aa"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ async def test_an_input_that_does_not_fit_is_explained(
         return quantity
 
     with pytest.raises(InvalidInputError, match=says) as raised:
-        await order.invoke(value, CONTEXT)
+        await order.answer(value, CONTEXT)
     assert "pydantic.dev" not in str(raised.value)
 
 
@@ -201,9 +201,9 @@ async def test_the_context_is_filled_in_and_never_in_the_schema(service: Service
         return f"{greeting} {context.data['user']} in {context.run_id}"
 
     assert list(schema_of(who)["properties"]) == ["greeting"]
-    assert await who.invoke({"greeting": "hello"}, CONTEXT) == "hello ada in run-1"
+    assert await who.answer({"greeting": "hello"}, CONTEXT) == "hello ada in run-1"
     with pytest.raises(InvalidInputError, match="context: Unexpected keyword"):
-        await who.invoke({"greeting": "hello", "context": {}}, CONTEXT)
+        await who.answer({"greeting": "hello", "context": {}}, CONTEXT)
 
 
 def test_the_contexts_data_is_in_no_repr() -> None:
@@ -215,7 +215,7 @@ async def test_a_blocking_function_runs_in_a_thread_of_its_own(service: Service)
     def where() -> str:
         return threading.current_thread().name
 
-    assert await where.invoke({}, CONTEXT) == "perdure-function"
+    assert await where.answer({}, CONTEXT) == "perdure-function"
 
 
 async def test_a_function_that_returns_a_coroutine_is_awaited(service: Service) -> None:
@@ -227,7 +227,7 @@ async def test_a_function_that_returns_a_coroutine_is_awaited(service: Service) 
     def now() -> Any:
         return later()
 
-    assert await now.invoke({}, CONTEXT) == "later"
+    assert await now.answer({}, CONTEXT) == "later"
 
 
 def test_a_name_is_given_once(service: Service) -> None:
@@ -265,9 +265,9 @@ async def test_a_handler_is_private_and_gets_the_status_change(service: Service)
         "createdAt": "2026-01-01T00:00:00Z",
         "aFieldOfTomorrow": 1,
     }
-    assert await announce.invoke(change, CONTEXT) == "run-1 pending -> running"
+    assert await announce.answer(change, CONTEXT) == "run-1 pending -> running"
     with pytest.raises(InvalidInputError, match="runId"):
-        await announce.invoke({}, CONTEXT)
+        await announce.answer({}, CONTEXT)
 
 
 def take_change(change: StatusChange) -> None: ...
@@ -308,7 +308,7 @@ def test_what_fits_the_schema_arrives_unchanged(data: st.DataObject, names: set[
     taken = TypeAdapter(dict[str, Any]).dump_python(values, mode="json")
     function = Service("s").function(_with_parameters(take))
     assert jsonschema_rs.is_valid(schema_of(function), taken)
-    assert asyncio.run(function.invoke(taken, CONTEXT)) == values
+    assert asyncio.run(function.answer(taken, CONTEXT)) == values
 
 
 def _with_parameters(function: Callable[..., None]) -> Callable[..., dict[str, Any]]:

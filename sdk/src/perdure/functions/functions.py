@@ -69,7 +69,7 @@ class Function(Generic[P, R_co]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.reference.service}.{self.reference.function}>"
 
-    async def invoke(self, value: JsonValue, context: Context) -> object:
+    async def answer(self, value: JsonValue, context: Context) -> object:
         """Work on a call's input, in a thread of its own where the function is not async.
 
         Raises `InvalidInputError`, or whatever the function raises. Cancelling it cancels an async function and

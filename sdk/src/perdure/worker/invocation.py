@@ -79,7 +79,7 @@ class Invocation:
 
     async def _call_function(self) -> Outcome:
         try:
-            returned = await self._function.invoke(self._call.input, self._context)
+            returned = await self._function.answer(self._call.input, self._context)
         except InvalidInputError as error:
             return Rejection("InvalidInput", str(error))
         except asyncio.CancelledError as error:
