@@ -29,7 +29,7 @@ class CrashLoopBackoff:
     """When its next call may be made."""
 
     def after_death(self, now: float) -> CrashLoopBackoff:
-        """The streak with one more death; unchanged where that is still the last one."""
+        """The backoff with one more death; unchanged where that is still the last one."""
         since = now - self.last
         if self.deaths and since < SAME_CRASH_SECONDS:
             return self
@@ -45,7 +45,7 @@ class CrashLoopBackoff:
 
 
 def stagger(backoffs: dict[str, CrashLoopBackoff], now: float) -> dict[str, CrashLoopBackoff]:
-    """The streaks of functions whose calls one death took: those that pause begin again one after the other.
+    """The backoffs of functions whose calls one death took: those that pause begin again one after the other.
 
     Only one of them may be the cause, and whichever begins alone shows whether it is. The least suspect is first.
     """

@@ -14,7 +14,7 @@ _HOME = "#/properties/result"
 
 
 def as_tool_schema(schema: Schema) -> dict[str, Any]:
-    """Place a schema that `check_schema` has taken under the required property `result` of a closed object."""
+    """Place a schema that `require_acceptable` has taken under the required property `result` of a closed object."""
     draft = draft_of(schema) or Draft.LATEST
     inner: object = schema
     if isinstance(schema, dict):

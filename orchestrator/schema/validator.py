@@ -71,7 +71,7 @@ class Validator:
 
 @lru_cache(maxsize=CACHED)
 def compile_schema(text: str) -> Validator:
-    """Compile a schema given as JSON text, one that `check_schema` has taken. Cached by the text."""
+    """Compile a schema given as JSON text, one that `require_acceptable` has taken. Cached by the text."""
     schema = cast("Schema", json.loads(text))
     cost = measure_cost(schema, draft_of(schema) or Draft.LATEST)
     return Validator(compile_validator(schema), ValidationCost.from_schema(schema, cost))

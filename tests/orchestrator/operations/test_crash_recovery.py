@@ -37,7 +37,7 @@ _PROCESS = """
 import sys
 from pathlib import Path
 from orchestrator.temporal.in_flight_journal import InFlightTask, InFlightJournal
-with InFlightJournal(Path(sys.argv[1]), sys.argv[2]).holding(InFlightTask(b"of a process", attempt=int(sys.argv[3]))):
+with InFlightJournal(Path(sys.argv[1]), sys.argv[2]).record(InFlightTask(b"of a process", attempt=int(sys.argv[3]))):
     print("holds", flush=True)
     sys.stdin.read()
 """
