@@ -38,7 +38,7 @@ async def _park(play: Play, first: int, count: int) -> None:
 async def main(address: str) -> None:
     play = Play(await connected(address))
     waits = RunState("running", 1, [play.order("waits", taken=False)])
-    play.standings += [waits] * (_WARM_UP + _COUNTED)
+    play.states += [waits] * (_WARM_UP + _COUNTED)
     async with play.workers(workflow_runner()):
         await _park(play, 0, _WARM_UP)
         before = _resident_kb()

@@ -55,7 +55,7 @@ class Play:
         self.client = client
         self.temporal = Temporal(Settings(), client)
         self.ref = RunRef(f"cluster-{secrets.token_hex(4)}", "run")
-        self.standings: deque[RunState | ApplicationError] = deque()
+        self.states: deque[RunState | ApplicationError] = deque()
         self.seen: deque[PendingRequests] = deque()
         self.deliveries: deque[DueDeliveries] = deque()
         self.outcomes: dict[str, CallOutcome | ApplicationError] = {}
@@ -66,25 +66,25 @@ class Play:
     # -- the activities ----------------------------------------------------------------------------
 
     @activity.defn(name=MODEL_STEP)
-    async def think(self, question: ModelStepInput) -> RunState:
+    async def run_model_step(self, question: ModelStepInput) -> RunState:
         await self._pass(MODEL_STEP, question)
-        return _answer(self.standings.popleft())
+        return _answer(self.states.popleft())
 
     @activity.defn(name=SUMMARIZE)
     async def summarize(self, wanted: SummarizeInput) -> None:
         await self._pass(SUMMARIZE, wanted)
 
     @activity.defn(name=READ_PENDING_REQUESTS)
-    async def look(self, ref: RunRef) -> PendingRequests:
+    async def read_pending_requests(self, ref: RunRef) -> PendingRequests:
         await self._pass(READ_PENDING_REQUESTS, ref)
         return self.seen.popleft() if self.seen else PendingRequests()
 
     @activity.defn(name=END_TURN)
-    async def settle(self, wanted: EndTurnInput) -> None:
+    async def end_turn(self, wanted: EndTurnInput) -> None:
         await self._pass(END_TURN, wanted)
 
     @activity.defn(name=LIST_DUE_DELIVERIES)
-    async def next_deliveries(self, wanted: ListDueDeliveriesInput) -> DueDeliveries:
+    async def list_due_deliveries(self, wanted: ListDueDeliveriesInput) -> DueDeliveries:
         await self._pass(LIST_DUE_DELIVERIES, wanted)
         return self.deliveries.popleft() if self.deliveries else DueDeliveries()
 
@@ -142,8 +142,8 @@ class Play:
             identity=IDENTITY,
             workflows=[RunWorkflow, DeliveryWorkflow],
             activities=[
-                *(self.think, self.summarize, self.look),
-                *(self.settle, self.next_deliveries),
+                *(self.run_model_step, self.summarize, self.read_pending_requests),
+                *(self.end_turn, self.list_due_deliveries),
             ],
             workflow_runner=runner or sandboxed_runner(),
         )

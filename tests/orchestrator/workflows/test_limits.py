@@ -78,7 +78,7 @@ async def test_one_function_worker_with_one_slot_takes_the_most_urgent_call_firs
         return replace(play.order(call_id), queue=queue, priority=priorities[call_id])
 
     calls = [waiting(call_id) for call_id in priorities]
-    play.standings += [RunState("running", 1, calls), RunState("done", 2)]
+    play.states += [RunState("running", 1, calls), RunState("done", 2)]
     await play.temporal.start_run(play.ref)
     await _backlog(play, queue, len(calls))
     narrow = Worker(

@@ -120,19 +120,19 @@ async def test_a_long_run_continues_as_new_and_loses_no_step(play: Play) -> None
     asked = commands(histories)
     assert asked.count("continue as new") == len(histories) - 1
     assert asked.count("think") == SUGGESTED_EVENTS // 4
-    assert not play.standings
+    assert not play.states
     for history in histories:
         assert len(history.events) < 2 * SUGGESTED_EVENTS
 
 
 async def test_a_paused_run_needs_no_open_workflow(play: Play) -> None:
-    play.standings += [RunState("paused", 3)]
+    play.states += [RunState("paused", 3)]
     await play.temporal.start_run(play.ref)
     assert commands(await play.run_ended()) == ["think"]
 
 
 async def test_a_second_start_is_harmless(play: Play) -> None:
-    play.standings += [RunState("done", 1)]
+    play.states += [RunState("done", 1)]
     play.hold("think")
     await play.temporal.start_run(play.ref)
     await play.temporal.start_run(play.ref)
@@ -143,21 +143,21 @@ async def test_a_second_start_is_harmless(play: Play) -> None:
 
 
 async def test_the_signal_that_starts_an_execution_costs_no_extra_read(play: Play) -> None:
-    play.standings += [RunState("done", 1)]
+    play.states += [RunState("done", 1)]
     await play.temporal.signal_run(play.ref)
     assert commands(await play.run_ended()) == ["think"]
 
 
 async def test_a_run_that_has_ended_is_revived_by_a_signal(play: Play) -> None:
     await scenarios.one_step(play)
-    play.standings += [RunState("done", 2)]
+    play.states += [RunState("done", 2)]
     await play.temporal.signal_run(play.ref)
     assert commands(await play.run_ended()) == ["think"]
     assert len(_thoughts(play)) == 2
 
 
 async def test_many_signals_at_once_lose_nothing(play: Play) -> None:
-    play.standings += [RunState("done", 1), RunState("done", 2)]
+    play.states += [RunState("done", 1), RunState("done", 2)]
     play.hold("think")
     await play.temporal.start_run(play.ref)
     await play.begun("think")

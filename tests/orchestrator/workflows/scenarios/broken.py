@@ -21,7 +21,7 @@ class BrokenRunWorkflow:
     """Not what the histories were made with."""
 
     @workflow.signal(name=WAKE_SIGNAL)
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Takes what is sent."""
 
     @workflow.run

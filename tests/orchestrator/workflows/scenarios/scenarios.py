@@ -36,7 +36,7 @@ def scenario(play: Scenario) -> Scenario:
 @scenario
 async def one_step(play: Play) -> Histories:
     """The model answers at once."""
-    play.standings += [RunState("done", 1)]
+    play.states += [RunState("done", 1)]
     await play.temporal.start_run(play.ref)
     return await play.run_ended()
 
@@ -45,7 +45,7 @@ async def one_step(play: Play) -> Histories:
 async def calls_in_parallel(play: Play) -> Histories:
     """Two calls of one reply; the later one returns first, with a result that is too long."""
     orders = [play.order("first"), play.order("second")]
-    play.standings += [RunState("running", 1, orders), RunState("done", 2)]
+    play.states += [RunState("running", 1, orders), RunState("done", 2)]
     play.outcomes["second"] = CallOutcome("second", oversized=True)
     play.hold("first")
     await play.temporal.start_run(play.ref)
@@ -58,7 +58,7 @@ async def calls_in_parallel(play: Play) -> Histories:
 @scenario
 async def taken_over(play: Play) -> Histories:
     """A new execution finds a result that nobody summarized, then a reply that was sent back."""
-    play.standings += [
+    play.states += [
         RunState("running", 4, oversized=["long"]),
         RunState("running", 5),
         RunState("done", 6),
@@ -72,7 +72,7 @@ async def lost_call(play: Play) -> Histories:
     """Nobody takes the first call before its deadline, and the second is given up for good."""
     orders = [play.order("late", deadline=1.0, taken=False), play.order("given up")]
     play.outcomes["given up"] = ApplicationError("gone", non_retryable=True)
-    play.standings += [RunState("running", 1, orders), RunState("done", 2)]
+    play.states += [RunState("running", 1, orders), RunState("done", 2)]
     await play.temporal.start_run(play.ref)
     return await play.run_ended()
 
@@ -80,7 +80,7 @@ async def lost_call(play: Play) -> Histories:
 @scenario
 async def unreachable_model(play: Play) -> Histories:
     """The model step is given up."""
-    play.standings += [ApplicationError("no route to the model", non_retryable=True)]
+    play.states += [ApplicationError("no route to the model", non_retryable=True)]
     await play.temporal.start_run(play.ref)
     return await play.run_ended()
 
@@ -89,7 +89,7 @@ async def unreachable_model(play: Play) -> Histories:
 async def cancelled_during_calls(play: Play) -> Histories:
     """A cancel arrives while one call is at work and nobody has taken the other."""
     orders = [play.order("at work"), play.order("waiting", taken=False)]
-    play.standings += [RunState("running", 1, orders)]
+    play.states += [RunState("running", 1, orders)]
     play.seen += [PendingRequests(cancel_wanted=True)]
     play.hold("at work")
     await play.temporal.start_run(play.ref)
@@ -111,7 +111,7 @@ async def cancelled_during_a_model_step(play: Play) -> Histories:
 @scenario
 async def message_during_a_model_step(play: Play) -> Histories:
     """The step that is under way does not know of it, so the run is driven once more."""
-    play.standings += [RunState("done", 1), RunState("done", 2)]
+    play.states += [RunState("done", 1), RunState("done", 2)]
     play.hold(MODEL_STEP)
     await play.temporal.start_run(play.ref)
     await play.begun(MODEL_STEP)
@@ -124,7 +124,7 @@ async def message_during_a_model_step(play: Play) -> Histories:
 @scenario
 async def cancel_read_at_the_end_of_a_step(play: Play) -> Histories:
     """A look has read the wish, but the step ended before the look did."""
-    play.standings += [RunState("paused", 1), RunState("cancelled", 1)]
+    play.states += [RunState("paused", 1), RunState("cancelled", 1)]
     play.seen += [PendingRequests(cancel_wanted=True)]
     play.hold(MODEL_STEP)
     play.hold(READ_PENDING_REQUESTS)
@@ -141,7 +141,7 @@ async def cancel_read_at_the_end_of_a_step(play: Play) -> Histories:
 @scenario
 async def settled_elsewhere(play: Play) -> Histories:
     """The store has a call's result although its activity was never told."""
-    play.standings += [
+    play.states += [
         RunState("running", 1, [play.order("known", taken=False)]),
         RunState("done", 2),
         RunState("done", 2),
@@ -159,7 +159,7 @@ async def settled_elsewhere(play: Play) -> Histories:
 @scenario
 async def parked(play: Play) -> Histories:
     """The run waits for a function worker for so long that its execution is closed."""
-    play.standings += [RunState("running", 1, [play.order("waiting", taken=False)])]
+    play.states += [RunState("running", 1, [play.order("waiting", taken=False)])]
     play.seen += [PendingRequests(parked=True)]
     await play.temporal.start_run(play.ref)
     await play.scheduled(CALL)
@@ -171,8 +171,8 @@ async def parked(play: Play) -> Histories:
 async def many_steps(play: Play) -> Histories:
     """So many steps that the server suggests a fresh history."""
     steps = SUGGESTED_EVENTS // 4
-    play.standings += [RunState("running", step) for step in range(1, steps)]
-    play.standings += [RunState("done", steps)]
+    play.states += [RunState("running", step) for step in range(1, steps)]
+    play.states += [RunState("done", steps)]
     await play.temporal.start_run(play.ref)
     return await play.run_ended()
 
@@ -180,7 +180,7 @@ async def many_steps(play: Play) -> Histories:
 @scenario
 async def edited_during_a_model_step(play: Play) -> Histories:
     """What the model is asked is out of date: it is asked anew, and the old answer not waited for."""
-    play.standings += [RunState("done", 1), RunState("done", 1)]
+    play.states += [RunState("done", 1), RunState("done", 1)]
     play.seen += [PendingRequests(rewound=True)]
     play.hold(MODEL_STEP)
     await play.temporal.start_run(play.ref)
@@ -195,7 +195,7 @@ async def edited_during_a_model_step(play: Play) -> Histories:
 async def edited_during_calls(play: Play) -> Histories:
     """A call at work and one that nobody took were replaced: the store has closed them."""
     orders = [play.order("at work"), play.order("waiting", taken=False)]
-    play.standings += [RunState("running", 1, orders), RunState("done", 2), RunState("done", 2)]
+    play.states += [RunState("running", 1, orders), RunState("done", 2), RunState("done", 2)]
     play.seen += [
         PendingRequests(rewound=True, settled=[CallOutcome("at work"), CallOutcome("waiting")])
     ]
