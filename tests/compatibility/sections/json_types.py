@@ -16,7 +16,7 @@ def type_of(schema: Schema) -> str:
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     for several in ("anyOf", "oneOf", "allOf"):
-        if several in schema:
+        if several in schema and "properties" not in schema:  # else it narrows an object
             return " | ".join(sorted(map(type_of, schema[several])))
     if "items" in schema:
         return f"[{type_of(schema['items'])}]"
