@@ -8,7 +8,7 @@ from api.__main__ import open_services
 from api.app import create_app
 from orchestrator.settings import Settings
 from tests.api.dialects.inferable.client import SDK
-from tests.conftest import PostgresServer
+from tests.support.databases import PostgresServer
 
 
 async def test_a_store_that_is_away_is_a_503_that_invites_a_retry(

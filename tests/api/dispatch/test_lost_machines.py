@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import httpx2
-import pytest
 
-from api.context import ApiServices
 from tests.support.stage import Stage
-
-
-@pytest.fixture
-def stage(services: ApiServices, cluster: str) -> Stage:
-    return Stage(services.store, cluster)
 
 
 async def _report_lost(client: httpx2.AsyncClient, cluster: str, machine: str) -> httpx2.Response:

@@ -17,7 +17,7 @@ from api.http.pagination import MAX_TEXT_CURSOR, from_text_cursor, to_cursor, to
 from orchestrator.settings import Settings
 from perdure.contract import Scope
 from tests.api.auth.test_foreign_ids import Tenant, tenant
-from tests.api.conftest import NOBODY
+from tests.support.api_app import NOBODY
 from tests.support.tenants import MACHINE, QUERIES, Operation, key_with, keyed_operations
 
 DOCUMENT: dict[str, Any] = assemble().openapi()

@@ -14,7 +14,7 @@ from fastapi import APIRouter, FastAPI
 from api.http.errors import ApiError, install_error_handlers
 from api.http.json_body import MAX_VALUES, JsonRoute, parse_json
 from orchestrator.store.database.json_columns import MAX_DEPTH
-from tests.api.conftest import serving
+from tests.support.api_app import serving
 
 
 class SmallRoute(JsonRoute):

@@ -23,11 +23,6 @@ SCHEMA: dict[str, Any] = {
 
 
 @pytest.fixture
-def stage(services: ApiServices, cluster: str) -> Stage:
-    return Stage(services.store, cluster)
-
-
-@pytest.fixture
 def calls(cluster: str) -> str:
     return f"/clusters/{cluster}/calls"
 

@@ -112,12 +112,12 @@ class Full:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def replicas(
-    temporal_address: str, _sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+    temporal_address: str, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[list[ApiServices]]:
     """Two replicas of the API and a Temporal worker over one store."""
     await connected(temporal_address)
     path = tmp_path_factory.mktemp("full") / "perdure.db"
-    shutil.copyfile(_sqlite_template, path)
+    shutil.copyfile(sqlite_template, path)
     settings = Settings(
         database_url=f"sqlite:///{path}",
         temporal_address=temporal_address,

@@ -25,11 +25,6 @@ async def manager(services: ApiServices, cluster: str) -> dict[str, str]:
     return {"Authorization": await key_with(services, cluster, Scope.MANAGEMENT)}
 
 
-@pytest.fixture
-def stage(services: ApiServices, cluster: str) -> Stage:
-    return Stage(services.store, cluster)
-
-
 async def test_a_cluster_is_made_listed_changed_and_deleted(
     client: Client, manager: dict[str, str], cluster: str
 ) -> None:

@@ -20,12 +20,6 @@ NewRun = Callable[..., Awaitable[str]]
 STREAM = {"Accept": "text/event-stream"}
 
 
-@pytest.fixture
-def stage(services: ApiServices, cluster: str) -> Stage:
-    """What workflow, model and machines do to the API's store."""
-    return Stage(services.store, cluster)
-
-
 async def _conversation(
     client: httpx2.AsyncClient, path: str, **params: str
 ) -> list[tuple[str, str | None]]:
