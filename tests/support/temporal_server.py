@@ -1,4 +1,4 @@
-"""A real Temporal server for the tests of the workflows: the one users get, in memory, on loopback."""
+"""A real Temporal server, the one that users get: in memory, on loopback, one per session."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import pytest
 from temporalio.client import Client
 
 from orchestrator.settings import Settings
@@ -60,3 +61,15 @@ async def connected(address: str) -> Client:
                 )
             except RuntimeError:  # still on its way
                 await asyncio.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def temporal_address() -> Generator[str]:
+    """Where the session's server listens."""
+    with temporal_server() as address:
+        yield address
+
+
+@pytest.fixture
+async def temporal_client(temporal_address: str) -> Client:
+    return await connected(temporal_address)

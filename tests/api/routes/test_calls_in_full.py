@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +25,10 @@ from orchestrator.runtime.ids import new_id
 from orchestrator.settings import Settings
 from orchestrator.store import tables
 from orchestrator.store.recovery.stalled_runs import LOST_AFTER_MS
-from tests.support.temporal_server import connected, temporal_server
+from tests.support.temporal_server import connected
 from workers.__main__ import work
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module")
-def temporal_address() -> Generator[str]:
-    with temporal_server() as address:
-        yield address
 
 
 @dataclass(slots=True)

@@ -1,29 +1,17 @@
-"""One Temporal server for the session, and a play for each test."""
+"""A play for each test, on the session's Temporal server."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 
 import pytest
 from temporalio.client import Client
 
 from tests.orchestrator.workflows.play import Play
-from tests.support.temporal_server import connected, temporal_server
-
-
-@pytest.fixture(scope="session")
-def temporal_address() -> Generator[str]:
-    with temporal_server() as address:
-        yield address
 
 
 @pytest.fixture
-async def client(temporal_address: str) -> Client:
-    return await connected(temporal_address)
-
-
-@pytest.fixture
-async def play(client: Client) -> AsyncGenerator[Play]:
-    made = Play(client)
+async def play(temporal_client: Client) -> AsyncGenerator[Play]:
+    made = Play(temporal_client)
     async with made.workers():
         yield made

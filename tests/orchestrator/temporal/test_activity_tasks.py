@@ -33,7 +33,10 @@ async def _poll(client: Client, queue: str, process: str) -> int:
                 return task.attempt
 
 
-async def test_what_a_dead_process_was_given_goes_to_another_one(client: Client) -> None:
+async def test_what_a_dead_process_was_given_goes_to_another_one(
+    temporal_client: Client,
+) -> None:
+    client = temporal_client
     queue, ref = secrets.token_hex(4), RunRef("a-cluster", secrets.token_hex(4))
     workflow_id, tasks = (
         run_workflow_id(ref),
