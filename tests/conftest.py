@@ -11,7 +11,11 @@ from orchestrator.store.store import Store
 from tests.support.stage import Stage
 from tests.support.statements import compile_once
 
-pytest_plugins = ["tests.support.databases", "tests.support.temporal_server"]
+pytest_plugins = [
+    "tests.support.databases",
+    "tests.support.temporal_server",
+    "tests.support.running_stack",
+]
 
 # A shell's background job starts with SIGINT ignored, and the processes that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

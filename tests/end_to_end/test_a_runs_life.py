@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from perdure import AsyncPerdure, FunctionReference, RunCancelledError, RunFailedError
 from perdure.contract import MessageType, RunStatus
-from tests.end_to_end.conftest import World, start_worker, until
+from tests.support.running_stack import World, start_worker, until
 
 pytestmark = pytest.mark.timeout(120)
 STATUSES = FunctionReference(service="e2e", function="told")

@@ -12,7 +12,7 @@ import pytest
 
 from perdure import AsyncPerdure, FunctionReference, RunStatus
 from perdure.resources.runs import AsyncRun
-from tests.end_to_end.conftest import World, until
+from tests.support.running_stack import World, until
 
 pytestmark = pytest.mark.timeout(150)
 

@@ -13,7 +13,7 @@ import pytest
 
 from perdure import AsyncPerdure
 from perdure.contract import RunStatus
-from tests.end_to_end.conftest import (
+from tests.support.running_stack import (
     REPOSITORY,
     World,
     environment_for,

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from perdure import AsyncPerdure
 from perdure.contract import MAX_RESULT_BYTES, MessageType, RunStatus
-from tests.end_to_end.conftest import World, start_worker, until
+from tests.support.running_stack import World, start_worker, until
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from perdure import AsyncPerdure
-from tests.end_to_end.conftest import World, until
+from tests.support.running_stack import World, until
 
 pytestmark = pytest.mark.timeout(120)
 

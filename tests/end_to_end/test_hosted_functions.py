@@ -9,7 +9,7 @@ import pytest
 
 from perdure import AsyncPerdure, FunctionReference
 from perdure.contract import RunStatus
-from tests.end_to_end.conftest import World, until
+from tests.support.running_stack import World, until
 
 STEPS = 8
 pytestmark = pytest.mark.timeout(120)

@@ -10,7 +10,7 @@ import pytest
 
 from perdure import AsyncPerdure, FunctionReference
 from perdure.contract import RunStatus
-from tests.end_to_end.conftest import World, environment_for, registered, start_stack, until
+from tests.support.running_stack import World, environment_for, registered, start_stack, until
 
 STEPS = 6
 pytestmark = pytest.mark.timeout(150)

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from pydantic import JsonValue
 
-from tests.end_to_end.conftest import World
+from tests.support.running_stack import World
 
 pytestmark = pytest.mark.timeout(60)
 DEFINITION: dict[str, JsonValue] = {

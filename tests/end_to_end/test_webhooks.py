@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.end_to_end.conftest import World, until
+from tests.support.running_stack import World, until
 from tests.support.webhook_receiver import Receiver, answer, receiving
 
 pytestmark = pytest.mark.timeout(90)

@@ -14,8 +14,8 @@ from orchestrator.store.store import Store, open_store
 from orchestrator.temporal.activity_tasks import POLL_TIMEOUT, ActivityTaskClient
 from orchestrator.temporal.client import Temporal
 from orchestrator.temporal.in_flight_journal import InFlightJournal
-from tests.end_to_end.conftest import until
 from tests.faults.ground.ground import laid_out
+from tests.support.running_stack import until
 
 pytestmark = pytest.mark.timeout(120)
 IMMEDIATE_SECONDS = POLL_TIMEOUT.total_seconds() / 2

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from perdure.contract import MAX_CONTEXT_BYTES
-from tests.end_to_end.conftest import until
 from tests.security.vault import ECHO, Vault
+from tests.support.running_stack import until
 
 _HANDLER = {"function": {"service": "vault", "function": "told"}}
 

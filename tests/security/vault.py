@@ -16,11 +16,11 @@ from typing import Any
 
 import httpx2
 
-from tests.end_to_end.conftest import REPOSITORY
 from tests.faults.ground.ground import Ground, laid_out
 from tests.security.canaries import Canaries
 from tests.security.functions import AUTH, READY, fingerprint
 from tests.support.anthropic_server import AnthropicServer, Body, Entry, prompted, serving
+from tests.support.running_stack import REPOSITORY
 from tests.support.webhook_receiver import Receiver, receiving
 
 MODEL = "claude-3-5-sonnet"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.inferable.node import find_node, install
-from tests.end_to_end.conftest import REPOSITORY, World, environment_for, start_stack
+from tests.support.running_stack import REPOSITORY, World
 
 HERE = Path(__file__).parent
 SCENARIO_SECONDS = 45
@@ -79,25 +79,10 @@ def inferable_modules() -> Path:
     return install(HERE / "package.json", REPOSITORY / ".cache")
 
 
-def start_world(folder: Path) -> World:
-    """A stack whose model plays scripts."""
-    environment = environment_for(folder) | {"PERDURE_DEFAULT_MODEL": "scripted/inline"}
-    return start_stack(folder, environment)
-
-
 @pytest.fixture(scope="session")
-def inferable_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = start_world(tmp_path_factory.mktemp("inferable"))
-    try:
-        yield made
-    finally:
-        made.stop()
-
-
-@pytest.fixture(scope="session")
-def client(inferable_world: World, inferable_modules: Path) -> Client:
+def client(world: World, inferable_modules: Path) -> Client:
     """The package at the address of the stack."""
-    return client_of(inferable_world, inferable_modules)
+    return client_of(world, inferable_modules)
 
 
 def client_of(world: World, modules: Path) -> Client:

@@ -11,9 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.conformance.inferable.conftest import HERE, client_of, start_world
+from tests.conformance.inferable.conftest import HERE, client_of
 from tests.conformance.inferable.node import install
-from tests.end_to_end.conftest import REPOSITORY
+from tests.support.running_stack import REPOSITORY, start_world
 
 
 def main() -> None:

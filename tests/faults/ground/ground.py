@@ -22,10 +22,10 @@ from perdure import AsyncPerdure, AsyncRun, FunctionReference
 from perdure.dev.plan import Addresses, Commands, find_temporal, temporal_child
 from perdure.dev.ports import LOOPBACK, free_port
 from perdure.dev.state import StateFolder
-from tests.end_to_end.conftest import REPOSITORY
 from tests.faults.ground.diary import DIARY, LEDGER, lines_of
 from tests.faults.ground.functions import LIMIT, MEMORY, READY, SERVICE
 from tests.faults.ground.processes import Process
+from tests.support.running_stack import REPOSITORY
 
 WAIT_SECONDS = 120.0
 """Seconds for which a client tries again: longer than any process is away in a scenario."""

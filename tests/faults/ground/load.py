@@ -13,11 +13,11 @@ from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.clock import now_ms
 from perdure import AsyncPerdure, RunCancelledError
 from perdure.contract import RunStatus
-from tests.end_to_end.conftest import until
 from tests.faults.checker.evidence import gather, of_store
 from tests.faults.checker.invariants import Violation
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.ground.ground import Ground
+from tests.support.running_stack import until
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from perdure.dev.child import bound_command
-from tests.end_to_end.conftest import REPOSITORY, until
+from tests.support.running_stack import REPOSITORY, until
 
 READY_SECONDS = 60.0
 """How long a process may take to be ready on a machine that does other things too."""

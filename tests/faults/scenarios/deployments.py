@@ -6,12 +6,12 @@ import asyncio
 import time
 from pathlib import Path
 
-from tests.end_to_end.conftest import until
 from tests.faults.checker.evidence import gather
 from tests.faults.checker.invariants import Violation
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.ground.ground import Ground, laid_out
 from tests.faults.ground.load import Scale, a_moment, all_delivered, begin, ended, seconds_back
+from tests.support.running_stack import until
 
 _WRONG_SECONDS = 10.0
 _NOTICED_SECONDS = 5.0

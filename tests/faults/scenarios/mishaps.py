@@ -13,13 +13,13 @@ from typing import Any
 from perdure import AsyncPerdure
 from perdure.contract import RunStatus
 from perdure.dev.child import bound_command
-from tests.end_to_end.conftest import REPOSITORY
 from tests.faults.checker.evidence import Evidence, gather
 from tests.faults.checker.invariants import Violation
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.ground.diary import lines_of
 from tests.faults.ground.ground import TOLD, Ground, laid_out
 from tests.faults.ground.load import Scale, all_delivered, ended
+from tests.support.running_stack import REPOSITORY
 
 _SPENT = {"type": "invalid_request_error", "message": "Your credit balance is too low."}
 MISHAPS: Mapping[str, dict[str, Any]] = {

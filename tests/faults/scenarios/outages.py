@@ -12,7 +12,6 @@ import httpx2
 
 from perdure import AsyncPerdure
 from perdure.contract import RunStatus
-from tests.end_to_end.conftest import until
 from tests.faults.checker.evidence import gather, of_store
 from tests.faults.checker.invariants import Violation
 from tests.faults.checker.outcome import Outcome, judge
@@ -28,6 +27,7 @@ from tests.faults.ground.load import (
     seconds_back,
 )
 from tests.faults.ground.processes import Process
+from tests.support.running_stack import until
 
 _QUICK_ANSWER = 2.0
 """Seconds in which a create must be answered while Temporal is away."""

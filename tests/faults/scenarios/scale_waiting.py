@@ -21,7 +21,6 @@ from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, open_database
 from perdure import AsyncPerdure
 from perdure.contract import RunStatus
-from tests.end_to_end.conftest import until
 from tests.faults.checker.invariants import Violation
 from tests.faults.checker.outcome import Outcome
 from tests.faults.ground.diary import lines_of
@@ -29,6 +28,7 @@ from tests.faults.ground.ground import Ground, Tenant, laid_out
 from tests.faults.ground.load import Scale
 from tests.faults.ground.postgres import killable_postgres
 from tests.faults.scenarios.scale_figures import idle, milliseconds, percentile, percents
+from tests.support.running_stack import until
 
 WAITING_PER_RUN = 250
 """Waiting runs for each run that the scale names: ten thousand at full scale."""
