@@ -69,7 +69,7 @@ class World:
     def lines(self, run: str) -> list[dict[str, Any]]:
         return [line for line in read_lines(self.diary) if line["run"] == run]
 
-    def noted(self, kind: str, run: str) -> list[dict[str, Any]]:
+    def diary_lines(self, kind: str, run: str) -> list[dict[str, Any]]:
         return [
             line for line in read_lines(self.diary) if line["kind"] == kind and line["run"] == run
         ]

@@ -43,7 +43,7 @@ async def requests_under_kills(folder: Path, scale: Scale, *, hosted: bool = Fal
         evidence,
         back=max(back),
         back_within=scale.back_seconds,
-        note=f"{len(back)} kills, {len(evidence.wishes)} requests",
+        note=f"{len(back)} kills, {len(evidence.requests)} requests",
         ends=_ends(ground),
     )
 
