@@ -5,11 +5,12 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check bench faults walks security fuzz clean
+.PHONY: help setup demo dev quick test check bench faults walks security fuzz clean
 
 help:
 	@echo 'make demo    run the example on an embedded stack'
 	@echo 'make dev     keep the stack running until Ctrl-C (ARGS="--port 0 --verbose")'
+	@echo 'make quick   the tests that need neither PostgreSQL nor Temporal nor another process'
 	@echo 'make test    all tests (ARGS="tests/stack -x" for some of them)'
 	@echo 'make check   formatting, lint, types, layers'
 	@echo 'make bench   measure against a hand-written Temporal loop and other products (ARGS=--quick)'
@@ -28,11 +29,18 @@ demo: $(READY)
 dev: $(READY)
 	@exec $(VENV)/bin/perdure dev $(ARGS)
 
-# Three at a time, a file to each: most tests wait for processes and databases. Bytecode is kept even where the environment
-# forbids it: some hundred processes are started, and each would compile the whole product, and pytest its plugins.
-test: export PYTHONDONTWRITEBYTECODE :=
+# Several at a time, a file to each. Bytecode is kept even where the environment forbids it: some hundred processes are
+# started, and each would compile the whole product, and pytest its plugins.
+quick test: export PYTHONDONTWRITEBYTECODE :=
+
+# One on each core: these use the processor. Their files, which nobody needs afterwards, are in memory where there is room.
+quick: export TMPDIR := $(shell [ "$$(df -Pk /dev/shm | awk 'NR == 2 { print $$4 }')" -gt 1000000 ] && echo /dev/shm || echo /tmp)
+quick: $(READY)
+	@$(VENV)/bin/python -m pytest --quick -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Most of the others wait for processes and databases. Files come in the order of tests/support/tiers.py, slow tiers first.
 test: $(READY)
-	@$(VENV)/bin/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY)
 	$(VENV)/bin/ruff check

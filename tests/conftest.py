@@ -12,6 +12,7 @@ from tests.support.stage import Stage
 from tests.support.statements import compile_once
 
 pytest_plugins = [
+    "tests.support.tiers",
     "tests.support.databases",
     "tests.support.temporal_server",
     "tests.support.running_stack",

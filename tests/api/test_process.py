@@ -14,7 +14,7 @@ from tests.support.api_process import ApiProcess, api_process
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Generator[ApiProcess]:
+def process(processes: None, tmp_path: Path) -> Generator[ApiProcess]:
     with api_process(tmp_path) as started:
         yield started
 

@@ -43,7 +43,7 @@ main(peer)
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> tuple[str, ...]:
+def command(processes: None, tmp_path: Path) -> tuple[str, ...]:
     """How the peer above is started, as any other, with this Python."""
     script = tmp_path / "main.py"
     script.write_text(_SCRIPT)
@@ -74,6 +74,7 @@ def test_a_peer_ends_with_its_input_even_in_the_middle_of_a_run(command: tuple[s
     assert process.returncode == 0
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_peer_that_does_not_start_says_why(tmp_path: Path) -> None:
     script = tmp_path / "main.py"
     script.write_text("raise SystemExit('no such product')")

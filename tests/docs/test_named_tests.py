@@ -31,7 +31,7 @@ def rows(page: Path, *, columns: int) -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def collected() -> dict[str, list[str]]:
+def collected(processes: None) -> dict[str, list[str]]:
     """Every test of the files that pages name, by its name, with what it is run for."""
     files = {name.partition("::")[0] for page in pages() for name in named(page.read_text())}
     assert all((REPOSITORY / file).is_file() for file in files), files

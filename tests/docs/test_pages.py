@@ -54,7 +54,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def stack(folder: Path, environment: dict[str, str]) -> Iterator[Connection]:
+def stack(processes: None, folder: Path, environment: dict[str, str]) -> Iterator[Connection]:
     said: list[str] = []
     with running_stack(folder / "state", said.append, environment=environment) as connection:
         yield connection

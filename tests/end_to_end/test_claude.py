@@ -26,7 +26,9 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def claude(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Path]]:
+def claude(
+    processes: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[World, Path]]:
     """A stack whose Claude is a local server, and the file in which that server keeps the requests."""
     folder = tmp_path_factory.mktemp("claude")
     requests = folder / "requests.jsonl"

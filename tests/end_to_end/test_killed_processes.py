@@ -13,7 +13,7 @@ from perdure.contract import RunStatus
 from tests.support.running_stack import World, environment_for, registered, start_stack, until
 
 STEPS = 6
-pytestmark = pytest.mark.timeout(150)
+pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("processes")]
 
 
 @pytest.mark.parametrize("victim", ["workers", "api", "function worker", "temporal"])

@@ -14,7 +14,7 @@ import pytest
 from tests.examples.growth import who_grew_most
 
 REPOSITORY = Path(__file__).parents[2]
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("processes")]
 
 
 def start_demo(folder: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -55,6 +55,7 @@ def test_an_unarmed_passage_changes_nothing() -> None:
     assert passed == []
 
 
+@pytest.mark.usefixtures("processes")
 def test_an_armed_process_ends_by_sigkill() -> None:
     code = "from orchestrator.runtime.failpoints import Point, reach; reach(Point.ROW_WRITTEN)"
     environment = {

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+def outcomes(processes: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """What came of killing a process at each point, all on one stack."""
     return asyncio.run(fail_at_every_point(tmp_path_factory.mktemp("points")))
 

@@ -17,7 +17,7 @@ from orchestrator.temporal.in_flight_journal import InFlightJournal
 from tests.faults.ground.ground import laid_out
 from tests.support.running_stack import until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("processes")]
 IMMEDIATE_SECONDS = POLL_TIMEOUT.total_seconds() / 2
 
 

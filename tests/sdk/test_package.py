@@ -19,6 +19,7 @@ def test_a_name_that_is_not_public_is_no_attribute() -> None:
         getattr(perdure, name)
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_contract_is_loaded_without_the_client() -> None:
     code = "import sys, perdure.contract; print('httpx2' in sys.modules, 'perdure.client' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -73,7 +73,7 @@ def _printed_by_commands(vault: Vault) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+def evidence(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     return asyncio.run(played(tmp_path_factory.mktemp("vault")))
 
 
@@ -115,6 +115,7 @@ def test_a_secret_is_found_in_whatever_form() -> None:
     assert known.in_places({"there": secret[:-1].encode()}) == []
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.security
 def test_no_secret_is_in_a_file_of_postgresql(tmp_path: Path) -> None:
     with killable_postgres() as postgres:

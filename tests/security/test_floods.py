@@ -32,7 +32,7 @@ Attack = Callable[[httpx2.AsyncClient, str], Awaitable[httpx2.Response]]
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
+def api(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
     with api_process(tmp_path_factory.mktemp("flooded")) as started:
         yield started
     assert "Traceback" not in started.log.read_text()

@@ -11,7 +11,7 @@ from tests.stack.driver import Dev
 
 
 @pytest.fixture
-def dev(tmp_path: Path) -> Generator[Dev]:
+def dev(processes: None, tmp_path: Path) -> Generator[Dev]:
     driver = Dev(tmp_path)
     yield driver
     driver.kill_all()

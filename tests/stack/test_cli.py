@@ -41,7 +41,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Generator[Dev]:
+def stack(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Generator[Dev]:
     folder = tmp_path_factory.mktemp("cli")
     (folder / "shop.py").write_text(SHOP)
     dev = Dev(folder, real=True)
@@ -246,6 +246,7 @@ def test_the_doctor_names_the_cure_for_a_wrong_key(stack: Dev) -> None:
     assert "PERDURE_API_KEY" in line
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_doctor_names_the_cure_where_nothing_runs(tmp_path: Path) -> None:
     done = perdure(tmp_path, "doctor")
     bad = [line for line in done.stdout.splitlines() if line.startswith("BAD")]
@@ -254,6 +255,7 @@ def test_the_doctor_names_the_cure_where_nothing_runs(tmp_path: Path) -> None:
     assert "`perdure dev`" in bad[0]
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     "arguments", [("run", "hello"), ("runs", "list"), ("worker", "nowhere:service")]
 )
@@ -301,6 +303,7 @@ def test_a_worker_takes_calls_until_it_is_asked_to_stop(stack: Dev, tmp_path: Pa
     assert worker.wait(timeout=20) == 0
 
 
+@pytest.mark.usefixtures("processes")
 def test_without_the_extra_it_says_how_to_get_it() -> None:
     code = (
         "import sys; sys.modules['typer'] = None; sys.argv = ['perdure', 'dev'];"
@@ -313,5 +316,6 @@ def test_without_the_extra_it_says_how_to_get_it() -> None:
     assert done.stderr == "The command line needs two more packages: pip install 'perdure[cli]'\n"
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_version_is_the_packages(tmp_path: Path) -> None:
     assert perdure(tmp_path, "--version").stdout == version("perdure") + "\n"

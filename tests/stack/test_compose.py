@@ -40,11 +40,13 @@ def validate(file: Path) -> CompletedText:
     )
 
 
+@pytest.mark.usefixtures("processes")
 def test_it_satisfies_the_compose_schema() -> None:
     done = validate(COMPOSE)
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_schema_would_notice_a_misspelt_field(tmp_path: Path) -> None:
     broken = load()
     broken["services"]["api"]["restrat"] = "always"
@@ -118,6 +120,7 @@ def test_the_workers_are_asked_for_on_the_queue_they_poll() -> None:
     assert f"--task-queue {TASK_QUEUE} " in question
 
 
+@pytest.mark.usefixtures("processes")
 def test_scripts_in_the_file_are_valid_shell() -> None:
     for name in ("temporal-schema", "temporal-namespace"):
         script = load()["configs"][name]["content"].replace("$$", "$")

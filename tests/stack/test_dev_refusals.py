@@ -11,7 +11,7 @@ import pytest
 
 from tests.stack.driver import PERDURE, Dev, clean_environment
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.timeout(90), pytest.mark.usefixtures("processes")]
 
 
 def refusal(folder: Path, *arguments: str, **environment: str) -> list[str]:

@@ -20,7 +20,7 @@ Sleeper = subprocess.Popen[bytes]
 
 
 @pytest.fixture
-def sleeper() -> Generator[Sleeper]:
+def sleeper(processes: None) -> Generator[Sleeper]:
     """A process that is not ours to end."""
     process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     yield process
@@ -51,6 +51,7 @@ def test_a_process_that_got_the_pid_later_is_spared(sleeper: Sleeper, tmp_path: 
     assert is_alive(sleeper.pid)
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_pid_nobody_has_is_no_leftover() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     mark = start_mark(gone.pid) or "boot:1"

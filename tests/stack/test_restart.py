@@ -9,7 +9,7 @@ import pytest
 from perdure import AsyncPerdure
 from tests.stack.driver import Dev, eventually, is_alive
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("processes")]
 
 SLOW = '[{"text": "finished after all", "delayMs": 4000}]'
 

@@ -38,7 +38,7 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+def machine(processes: None, tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 

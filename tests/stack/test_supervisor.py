@@ -56,7 +56,7 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncGenerator[Stage]:
+async def stage(processes: None, tmp_path: Path) -> AsyncGenerator[Stage]:
     stage = Stage(tmp_path)
     yield stage
     stage.supervisor.kill()

@@ -1,6 +1,6 @@
 """A whole stack in separate processes, started by the command that a user types.
 
-The end-to-end tests and those of the npm client share one per session.
+The end-to-end tests and those of the npm client share one per session; `tests.support.tiers` gives them to one xdist worker.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def start_world(folder: Path) -> World:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The shared stack."""
     made = start_world(tmp_path_factory.mktemp("world"))
     try:

@@ -97,7 +97,7 @@ HEAD_REFUSED = "Invalid HTTP request received."
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Generator[ApiProcess]:
+def process(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Generator[ApiProcess]:
     with api_process(tmp_path_factory.mktemp("api"), PERDURE_MAX_WAIT_SECONDS="0.05") as started:
         yield started
     log = started.log.read_text()

@@ -90,7 +90,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def process(folder: Path, request: pytest.FixtureRequest) -> Generator[subprocess.Popen[bytes]]:
+def process(
+    processes: None, folder: Path, request: pytest.FixtureRequest
+) -> Generator[subprocess.Popen[bytes]]:
     """Holds a task, until it is killed."""
     attempt = str(getattr(request, "param", 1))
     started = subprocess.Popen(

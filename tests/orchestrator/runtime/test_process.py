@@ -45,6 +45,7 @@ def _end(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     ("main", "code", "said"),
     [
@@ -61,6 +62,7 @@ def test_the_exit_code_says_why(main: str, code: int, said: str) -> None:
     assert done.stdout == "said at exit\n"
 
 
+@pytest.mark.usefixtures("processes")
 def test_requests_at_temporal_that_are_under_way_do_not_keep_a_process_from_ending() -> None:
     """Without `run_to_the_end` the fifth of such processes hung for ever."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:

@@ -52,7 +52,7 @@ class Peer:
 
 
 @pytest.fixture
-async def peer() -> AsyncGenerator[Callable[..., Awaitable[Peer]]]:
+async def peer(processes: None) -> AsyncGenerator[Callable[..., Awaitable[Peer]]]:
     """Start processes: `await peer("echo", url)`. They are ready when this returns."""
     started: list[Peer] = []
 

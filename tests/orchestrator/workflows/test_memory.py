@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.temporal_server import temporal_server
 
 ROOT = Path(__file__).parents[3]
@@ -14,6 +16,7 @@ LIMIT_KB = 200
 """Measured: 60 to 70 KB. In a sandbox that imports one third-party module per run it is 787 KB."""
 
 
+@pytest.mark.usefixtures("processes")
 async def test_a_waiting_run_costs_a_worker_less_than_200_kb() -> None:
     with temporal_server() as address:
         process = await asyncio.create_subprocess_exec(

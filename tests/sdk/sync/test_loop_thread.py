@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 _EATER = """
 import asyncio, resource
 from perdure.sync.loop_thread import in_daemon_thread
@@ -27,6 +29,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_function_that_ate_all_memory_leaves_it_to_whoever_comes_next() -> None:
     """What it raised is kept until it was answered; what it had eaten is not.
 

@@ -36,7 +36,7 @@ def peers(client: AsyncPerdure) -> str:
 
 
 @pytest.fixture
-def neighbour(tmp_path: Path, peers: str) -> Generator[subprocess.Popen[bytes]]:
+def neighbour(processes: None, tmp_path: Path, peers: str) -> Generator[subprocess.Popen[bytes]]:
     """Another worker's process."""
     started = subprocess.Popen(
         [sys.executable, "-c", _PROCESS, tmp_path, peers],

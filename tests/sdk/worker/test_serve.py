@@ -74,6 +74,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, errors
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("arguments", [("-c", SERVE), ("shop.py",)], ids=["serve", "run"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_calls_finish_and_ends_it_cleanly(
@@ -89,6 +90,7 @@ def test_a_signal_lets_calls_finish_and_ends_it_cleanly(
     assert "Traceback" not in errors
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_second_signal_ends_it_at_once(api: ApiDouble, folder: Path) -> None:
     with worker(folder, api, "shop.py") as process:
         api.call("sales.slow", {"seconds": 60})
@@ -103,6 +105,7 @@ def test_a_second_signal_ends_it_at_once(api: ApiDouble, folder: Path) -> None:
     assert not api.results
 
 
+@pytest.mark.usefixtures("processes")
 def test_it_waits_for_an_api_that_is_not_there_yet_and_can_be_stopped_meanwhile(
     api: ApiDouble, folder: Path
 ) -> None:
@@ -120,6 +123,7 @@ def test_it_waits_for_an_api_that_is_not_there_yet_and_can_be_stopped_meanwhile(
         assert finish(waiting)[0] == 0
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_function_that_takes_the_process_with_it_was_acknowledged_before(
     api: ApiDouble, folder: Path
 ) -> None:
@@ -130,6 +134,7 @@ def test_a_function_that_takes_the_process_with_it_was_acknowledged_before(
     assert not api.results
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_wrong_key_is_logged_and_waited_out(api: ApiDouble, folder: Path) -> None:
     api.fault("POST /machines", 401, times=1000)
     with worker(folder, api, "shop.py") as process:
@@ -140,6 +145,7 @@ def test_a_wrong_key_is_logged_and_waited_out(api: ApiDouble, folder: Path) -> N
         assert finish(process)[0] == 0
 
 
+@pytest.mark.usefixtures("processes")
 def test_functions_that_are_refused_end_it_with_the_reason(api: ApiDouble, folder: Path) -> None:
     api.fault("POST /machines", 422, times=1000)
     with worker(folder, api, "shop.py") as process:

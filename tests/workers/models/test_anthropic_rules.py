@@ -78,6 +78,7 @@ def test_results_come_before_text() -> None:
     assert any("must come first" in problem for problem in violations(body, HEADERS))
 
 
+@pytest.mark.usefixtures("processes")
 async def test_the_server_runs_alone_and_keeps_what_it_was_asked(tmp_path: Path) -> None:
     script, record = tmp_path / "script.json", tmp_path / "record.jsonl"
     script.write_text(json.dumps([{"text": "unused"}, {"text": "Hello."}]))

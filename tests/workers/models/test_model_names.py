@@ -101,6 +101,7 @@ def test_a_policy_that_cannot_be_read_is_refused(text: str) -> None:
         parse_policies(text)
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_providers_package_is_not_imported_before_a_run_asks_for_it() -> None:
     program = (
         "import sys, workers.models, workers.models.analyst.policy, orchestrator.llm.model_names;"
