@@ -12,6 +12,7 @@ from tests.faults.checker.outcome import Outcome
 from tests.faults.ground.load import Scale
 from tests.faults.ground.postgres import killable_postgres
 from tests.faults.scenarios.absence import nobody_offers
+from tests.faults.scenarios.asking import requests_under_kills
 from tests.faults.scenarios.deployments import changed_workflow
 from tests.faults.scenarios.disk import disk_full
 from tests.faults.scenarios.kills import (
