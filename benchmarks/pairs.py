@@ -1,7 +1,8 @@
 """Two checkouts side by side: `python -m benchmarks.pairs ../before --store postgresql --rounds 12`.
 
 Each has a stack of its own; runs of 20 steps go in turn, first the one, then the other, so that a busy minute meets both.
-A quotient below 1 says that this checkout is faster than the other. The other one needs no virtual environment.
+A quotient below 1 says that this checkout is faster than the other. The other one runs in its own `.venv`, or without
+one in this checkout's, where the entry point of its command `perdure` is the same.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, nullcontext
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 STEPS = 20
 SIDES = ("raw", "perdure", "hosted")
@@ -46,9 +49,10 @@ class Checkout:
 @contextmanager
 def running(checkout: Path, store: str) -> Generator[Checkout]:
     """The process while the block runs; its errors go where this process's go."""
+    own = checkout / ".venv/bin/python"
     environment = os.environ | {"PYTHONPATH": f"{checkout}:{checkout / 'sdk/src'}"}
     process = subprocess.Popen(
-        [sys.executable, __file__, "--serve", store],
+        [own if own.exists() else sys.executable, __file__, "--serve", store],
         env=environment,
         cwd=checkout,
         stdin=subprocess.PIPE,
@@ -86,16 +90,27 @@ def compare(other: Path, store: str, rounds: int) -> None:
         )
 
 
+def _from_checkout(module: str) -> Any:
+    """A module of the checkout's `benchmarks`; in older checkouts all modules stand side by side, without packages."""
+    try:
+        return import_module(f"benchmarks.{module}")
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("benchmarks."):
+            raise
+        return import_module(f"benchmarks.{module.rpartition('.')[2]}")
+
+
 async def serve(store: str) -> None:
     """Be a checkout's process: a side's name comes in, its milliseconds per step go out."""
     from benchmarks.bench import Plan, bench_of  # noqa: PLC0415 - the checkout's own
-    from benchmarks.report.figures import Report  # noqa: PLC0415 - as above
-    from benchmarks.sides.postgres import running_postgres  # noqa: PLC0415 - as above
-    from benchmarks.sides.stack import running_stack  # noqa: PLC0415 - as above
+
+    report_type = _from_checkout("report.figures").Report
+    running_postgres = _from_checkout("sides.postgres").running_postgres
+    running_stack = _from_checkout("sides.stack").running_stack
 
     database = running_postgres() if store == "postgresql" else nullcontext()
     with database as postgres, running_stack(postgres) as stack:
-        async with bench_of(stack, Plan(), Report({})) as bench:
+        async with bench_of(stack, Plan(), report_type({})) as bench:
             sides = {side.name: side for side in bench.sides}
             print("ready", flush=True)
             while name := (await asyncio.to_thread(sys.stdin.readline)).strip():
