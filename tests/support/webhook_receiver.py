@@ -77,11 +77,11 @@ async def _request(reader: asyncio.StreamReader) -> ReceivedRequest:
 
 @asynccontextmanager
 async def receiving(
-    *, tls: ssl.SSLContext | None = None, port: int = 0
+    *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncGenerator[Receiver]:
     """A receiver that listens, on a free port or that one."""
     receiver = Receiver()
-    server = await asyncio.start_server(receiver._serve, "127.0.0.1", port, ssl=tls)
+    server = await asyncio.start_server(receiver._serve, host, port, ssl=tls)
     receiver.port = server.sockets[0].getsockname()[1]
     try:
         yield receiver
