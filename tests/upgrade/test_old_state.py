@@ -178,7 +178,7 @@ def test_status_changes_that_waited_reach_their_webhook_in_order_and_signed(old:
         patience=SECONDS,
     )
     secret = old.facts["webhookSecret"]
-    changes = [received.verified(secret) for received in old.receiver.told]
+    changes = [received.verified(secret) for received in old.receiver.received]
     assert [(c["runId"], c["transition"], c["status"]) for c in changes] == [
         ("posted", 1, "running"),
         ("posted", 2, "done"),
