@@ -86,6 +86,7 @@ async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
             settings.store_url,
             listen_url=settings.database_listen_url,
             cipher=FieldCipher.from_key(settings.payload_key),
+            plain_sql=settings.plain_sql,
         )
         stack.push_async_callback(store.aclose)
         temporal = Temporal(settings)

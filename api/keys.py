@@ -116,7 +116,9 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _main(args: argparse.Namespace) -> None:
     settings = Settings()
-    store = await open_store(settings.store_url, listen_url=settings.database_listen_url)
+    store = await open_store(
+        settings.store_url, listen_url=settings.database_listen_url, plain_sql=settings.plain_sql
+    )
     try:
         match args.command:
             case "ensure":

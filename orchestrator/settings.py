@@ -29,6 +29,10 @@ class Settings(BaseSettings):
         default=None,
         description="A direct PostgreSQL connection for LISTEN; default: `database_url`.",
     )
+    plain_sql: bool = Field(
+        default=False,
+        description="Execute prepared statements through SQLAlchemy instead of on the driver.",
+    )
 
     task_journal: str | None = Field(
         default=None,

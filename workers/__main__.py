@@ -252,6 +252,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
             settings.store_url,
             listen_url=settings.database_listen_url,
             cipher=FieldCipher.from_key(settings.payload_key),
+            plain_sql=settings.plain_sql,
         )
         stack.push_async_callback(store.aclose)
         models = open_models(settings)

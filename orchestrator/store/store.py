@@ -79,13 +79,17 @@ class Store:
 
 
 async def open_store(
-    url: str, *, listen_url: str | None = None, cipher: FieldCipher | None = None
+    url: str,
+    *,
+    listen_url: str | None = None,
+    cipher: FieldCipher | None = None,
+    plain_sql: bool = False,
 ) -> Store:
-    """Open the store at `sqlite:///path` or `postgresql://…`, brought to the newest schema first.
+    """Open the store at `sqlite:///path` or `postgresql://…`, and migrate it to the newest schema first.
 
-    What users give in confidence is sealed by `cipher`; without one it is kept as it is.
+    `cipher` encrypts confidential fields; without it they are stored in plain text. For `plain_sql` see `open_database`.
     """
-    database = await open_database(url, listen_url=listen_url, cipher=cipher)
+    database = await open_database(url, listen_url=listen_url, cipher=cipher, plain_sql=plain_sql)
     try:
         await migrate(database)
     except BaseException:

@@ -183,8 +183,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[st
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncGenerator[Database]:
+def plain_sql() -> bool:
+    """Whether prepared statements go through SQLAlchemy; the store's tests run both ways."""
+    return False
+
+
+@pytest.fixture
+async def database(database_url: str, plain_sql: bool) -> AsyncGenerator[Database]:
     """The database of `database_url`, open."""
-    opened = await open_database(database_url)
+    opened = await open_database(database_url, plain_sql=plain_sql)
     yield opened
     await opened.aclose()

@@ -55,10 +55,12 @@ class Database:
         path: Path | None = None,
         checkpointer: Checkpointer | None = None,
         cipher: FieldCipher | None = None,
+        plain_sql: bool = False,
     ) -> None:
         self.dialect: Dialect = dialect
         self.engine = engine
         self.path = path
+        self.plain_sql = plain_sql
         self.checkpointer = checkpointer
         self.cipher = cipher or FieldCipher(None)
         self.feed = ChangeFeed(self._read_versions, changes)
@@ -68,7 +70,9 @@ class Database:
             changes.read_versions if isinstance(changes, SqliteChangeSource) else None
         )
         self._read_engine = _make_read_engine(dialect, engine)
-        self._inline_engine = self._read_engine if path is None else sqlite.inline_engine(path)
+        self._inline_engine = (
+            self._read_engine if path is None or plain_sql else sqlite.inline_engine(path)
+        )
         self._writer_lock = asyncio.Lock()
         self._writer_task: asyncio.Task[object] | None = None
         self._writer: AsyncConnection | None = None
@@ -77,13 +81,13 @@ class Database:
     async def read(self) -> AsyncGenerator[Read]:
         """Look at the store. Nothing can be changed in the block."""
         async with self._read_engine.connect() as connection:
-            yield Read(connection, self.cipher)
+            yield Read(connection, self.cipher, plain_sql=self.plain_sql)
 
     @asynccontextmanager
     async def read_inline(self) -> AsyncGenerator[Read]:
         """The same for questions about one run, found by its key: on SQLite they are answered in the event loop."""
         async with self._inline_engine.connect() as connection:
-            yield Read(connection, self.cipher)
+            yield Read(connection, self.cipher, plain_sql=self.plain_sql)
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[Write]:
@@ -92,7 +96,7 @@ class Database:
         Raises `sqlalchemy.exc.DBAPIError`; see `transact` for errors that mean "once more".
         """
         async with self._connection_for_writing() as connection:
-            write = Write(connection, self.cipher)
+            write = Write(connection, self.cipher, plain_sql=self.plain_sql)
             try:
                 async with connection.begin():
                     try:
@@ -115,6 +119,8 @@ class Database:
         """
         if self.dialect == "postgresql":
             async with self._read_engine.connect() as connection:
+                if self.plain_sql:
+                    return (await connection.execute(statement, parameters)).rowcount
                 return (await execute(connection, statement, parameters)).rowcount
         async with self.write() as write:
             return (await write.execute(statement, parameters)).rowcount
@@ -196,29 +202,35 @@ async def open_database(
     checkpoint: bool = True,
     pool_size: int = 10,
     cipher: FieldCipher | None = None,
+    plain_sql: bool = False,
 ) -> Database:
     """Open the store at `sqlite:///path` or `postgresql://user:password@host/database`.
 
     `listen_url` is a direct connection to the same PostgreSQL where `url` leads through a pooler (then add `?pooler=1`
     to `url`). `checkpoint=False` keeps this process from ever taking the checkpointing role on SQLite. A SQLite file is
-    created with its folder; tables are made by `migrate`. `cipher` seals what users give in confidence. Raises `ValueError` for any other URL, and
-    `sqlite3.OperationalError` when the file cannot be opened; PostgreSQL is only reached for when it is first used.
+    created with its folder; `migrate` creates the tables. `cipher` encrypts confidential fields. `plain_sql` executes
+    prepared statements through SQLAlchemy instead of on the driver: slower, the same results. Raises `ValueError` for any
+    other URL, and `sqlite3.OperationalError` when the file cannot be opened. PostgreSQL is contacted at the first use.
     """
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
-        return await _open_sqlite(Path(parsed.database), checkpoint=checkpoint, cipher=cipher)
+        return await _open_sqlite(
+            Path(parsed.database), checkpoint=checkpoint, cipher=cipher, plain_sql=plain_sql
+        )
     if backend == "postgresql":
         from orchestrator.store.database.changes.postgres_source import PostgresChangeSource  # noqa: PLC0415 - imports psycopg, 10 MB
 
         direct = postgres.without_options(make_url(listen_url or url))
         engine = postgres.postgres_engine(parsed, pool_size)
         changes = PostgresChangeSource(direct.render_as_string(hide_password=False))
-        return Database("postgresql", engine, changes, cipher=cipher)
+        return Database("postgresql", engine, changes, cipher=cipher, plain_sql=plain_sql)
     raise ValueError(f"{url!r} is neither sqlite:///path nor postgresql://…")
 
 
-async def _open_sqlite(file: Path, *, checkpoint: bool, cipher: FieldCipher | None) -> Database:
+async def _open_sqlite(
+    file: Path, *, checkpoint: bool, cipher: FieldCipher | None, plain_sql: bool
+) -> Database:
     path = await asyncio.to_thread(_create_folder, file)
     async with FileLock(migration_lock(path)).hold():
         await asyncio.to_thread(sqlite_connection.use_wal, path)
@@ -229,6 +241,7 @@ async def _open_sqlite(file: Path, *, checkpoint: bool, cipher: FieldCipher | No
         path=path,
         checkpointer=Checkpointer(path) if checkpoint else None,
         cipher=cipher,
+        plain_sql=plain_sql,
     )
 
 

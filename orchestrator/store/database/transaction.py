@@ -33,8 +33,11 @@ Columns = TypeVarTuple("Columns")
 class Read:
     """A look at the store: on SQLite one snapshot, on PostgreSQL each statement sees what is committed."""
 
-    def __init__(self, connection: AsyncConnection, cipher: FieldCipher) -> None:
+    def __init__(
+        self, connection: AsyncConnection, cipher: FieldCipher, *, plain_sql: bool = False
+    ) -> None:
         self._connection = connection
+        self._plain_sql = plain_sql
         self.cipher = cipher
 
     @overload
@@ -53,7 +56,7 @@ class Read:
         self, statement: Executable, parameters: Parameters = None
     ) -> CursorResult[*tuple[Any, ...]] | PreparedResult[*tuple[Any, ...]]:
         """Execute one statement; its rows are in memory when this returns."""
-        if is_prepared(statement):
+        if self._is_for_the_driver(statement):
             return await execute(self._connection, statement, parameters)
         return await self._connection.execute(statement, parameters)
 
@@ -61,12 +64,17 @@ class Read:
         """Hand the connection to a library that knows only SQLAlchemy's synchronous manner."""
         return await self._connection.run_sync(work)
 
+    def _is_for_the_driver(self, statement: Executable) -> bool:
+        return not self._plain_sql and is_prepared(statement)
+
 
 class Write(Read):
     """A transaction that is committed when its block ends, and undone when its block raises."""
 
-    def __init__(self, connection: AsyncConnection, cipher: FieldCipher) -> None:
-        super().__init__(connection, cipher)
+    def __init__(
+        self, connection: AsyncConnection, cipher: FieldCipher, *, plain_sql: bool = False
+    ) -> None:
+        super().__init__(connection, cipher, plain_sql=plain_sql)
         self.changed_runs: set[int] = set()
         """Keys of runs; negative where the run goes on."""
         self.wakeups: dict[Wakeup, None] = {}
@@ -92,7 +100,7 @@ class Write(Read):
 
         One that is made once and brings no rows may be under way still: its error comes with a later one, or with `flush`.
         """
-        if is_prepared(statement):
+        if self._is_for_the_driver(statement):
             return await execute(self._connection, statement, parameters, self._pipeline)
         await self.flush()
         return await self._connection.execute(statement, parameters)

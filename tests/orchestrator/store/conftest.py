@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -21,6 +22,31 @@ _ROOT = Path(__file__).parents[3]
 
 settings.register_profile("walks", print_blob=True)
 """Of `make walks`: other walks each time, many more and longer ones."""
+
+
+_DIALECTS = ("sqlite", "postgresql")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest reads the marks
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test of an open database on both databases, and once more with `plain_sql` on one of them.
+
+    A test's name decides which one, so that each database gets half of them, in every session the same half.
+    """
+    if not {"database", "database_url"} <= set(metafunc.fixturenames):
+        return
+    if any(
+        "database_url" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")
+    ):
+        return  # a test of one database's own way
+    half = crc32(metafunc.definition.nodeid.encode()) % 2
+    ways = [*((each, False) for each in _DIALECTS), (_DIALECTS[half], True)]
+    names = [f"{dialect}-plain" if plain else dialect for dialect, plain in ways]
+    metafunc.definition.add_marker(
+        pytest.mark.parametrize(
+            ("database_url", "plain_sql"), ways, indirect=["database_url"], ids=names
+        )
+    )
 
 
 class Peer:
@@ -89,9 +115,9 @@ def make_runs() -> Callable[[Database, int], Awaitable[None]]:
 
 
 @pytest.fixture
-async def another_database(database_url: str) -> AsyncGenerator[Database]:
+async def another_database(database_url: str, plain_sql: bool) -> AsyncGenerator[Database]:
     """The database of `database_url`, open a second time, as another process would have it."""
-    opened = await open_database(database_url, checkpoint=False)
+    opened = await open_database(database_url, checkpoint=False, plain_sql=plain_sql)
     yield opened
     await opened.aclose()
 
