@@ -11,10 +11,10 @@ from orchestrator.runtime.clock import to_datetime
 from orchestrator.store.calls.queries import CallView
 from orchestrator.store.database.json_columns import from_json, object_from_json, optional_from_json
 from orchestrator.store.records import BlobRecord, CallRecord, EventRecord, MessageRecord, RunRecord
+from orchestrator.store.runs.options import stored_options
 from perdure.contract import (
     Blob,
     BlobType,
-    Budget,
     Call,
     CallApproval,
     CallStatus,
@@ -31,8 +31,6 @@ from perdure.contract import (
 )
 
 _REFERENCES = TypeAdapter(list[FunctionReference])
-_METADATA = TypeAdapter(dict[str, str])
-_TAGS = TypeAdapter(list[str])
 _SCHEMA: TypeAdapter[dict[str, JsonValue] | bool] = TypeAdapter(dict[str, JsonValue] | bool)
 
 
@@ -53,7 +51,6 @@ def present_run(record: RunRecord) -> Run:
         paused_for=None if record.paused_for is None else PausedFor(record.paused_for),
         waiting_for=_waiting_for(record),
         model_identifier=record.model,
-        system_prompt=record.system_prompt,
         result_schema=None
         if record.result_schema is None
         else _SCHEMA.validate_json(record.result_schema),
@@ -63,23 +60,17 @@ def present_run(record: RunRecord) -> Run:
         on_status_change=None
         if record.on_status_change is None
         else StatusChangeTarget.model_validate_json(record.on_status_change),
-        metadata=_METADATA.validate_json(record.metadata),
-        interactive=record.interactive,
-        call_summarization=record.call_summarization,
-        reasoning_traces=record.reasoning_traces,
         test=record.test,
-        tags=_TAGS.validate_json(record.tags),
         config_id=record.config_id,
         config_version=record.config_version,
-        priority=record.priority,
         deadline=_time(record.deadline_at),
-        budget=None if record.budget is None else Budget.model_validate_json(record.budget),
         feedback_comment=record.feedback_comment,
         feedback_score=record.feedback_score,
         usage=_usage(record),
         created_at=to_datetime(record.created_at),
         updated_at=to_datetime(record.updated_at),
         finished_at=_time(record.finished_at),
+        **stored_options(record),
     )
 
 

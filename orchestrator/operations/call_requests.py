@@ -14,7 +14,7 @@ from orchestrator.store.calls.rows import DIRECT
 from orchestrator.store.database.json_columns import to_json
 from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store
-from perdure.contract import CreateCall, FunctionReference
+from perdure.contract import CreateCall, FunctionReference, RunOptions
 
 NO_MODEL = "none"
 """What stands for the model of a run that has none."""
@@ -52,14 +52,11 @@ async def build_direct_call(
         prompt=None,
         name=f"{request.service}.{request.function}",
         model=NO_MODEL,
-        system_prompt=None,
         result_schema=None,
         attached_functions=None,
         on_status_change=None,
-        metadata={},
         context=request.context,
-        interactive=False,
-        call_summarization=False,
+        options=RunOptions(interactive=False, call_summarization=False),
         idempotency_key=idempotency_key,
         request_hash=call_hash(request, end_user),
         kind=DIRECT,

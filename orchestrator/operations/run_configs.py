@@ -28,6 +28,8 @@ RESERVED_IDS = frozenset({"search"})
 _MAX_SEARCHED = 2_000
 _MAX_FOUND = 10
 _SEARCHED_CHARACTERS = 2_000
+_CONFIGURABLE = (PutRunConfig.model_fields.keys() & CreateRun.model_fields.keys()) - {"name"}
+"""Fields of a request that a configuration can set. Its `name` is its own, not the run's."""
 _COMPOSED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties"})
 """A schema with one of these may name properties elsewhere."""
 
@@ -85,14 +87,12 @@ class RunConfigurations:
         record = await self._find(cluster_id, request.config)
         config = config_from_record(record)
         prompt = _prompt(config, request, request.config.input or {})
-        says: dict[str, object] = {
-            "initial_prompt": prompt,
-            "system_prompt": config.system_prompt,
-            "result_schema": config.result_schema,
-            "attached_functions": config.attached_functions,
+        values = {name: getattr(config, name) for name in _CONFIGURABLE} | {
+            "initial_prompt": prompt
         }
-        wins = {name: value for name, value in says.items() if value is not None}
-        configured = request.model_copy(update=wins)
+        configured = request.model_copy(
+            update={name: value for name, value in values.items() if value is not None}
+        )
         if config.attached_functions is None:
             return ConfiguredRun(configured, record.id, record.version)
         return ConfiguredRun(configured, record.id, record.version, "/config/attachedFunctions")

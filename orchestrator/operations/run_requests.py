@@ -29,7 +29,13 @@ from orchestrator.store.database.json_columns import optional_to_json, to_json
 from orchestrator.store.records import FunctionName
 from orchestrator.store.runs.creation import NewRun
 from orchestrator.store.store import Store
-from perdure.contract import MAX_CONTEXT_BYTES, CreateRun, CreateStructuredOutput, TestOptions
+from perdure.contract import (
+    MAX_CONTEXT_BYTES,
+    CreateRun,
+    CreateStructuredOutput,
+    RunOptions,
+    TestOptions,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,6 @@ class RunRequestValidator:
             name=wanted.name or first_words(prompt),
             name_source="words" if wanted.name is None else "given",
             model=model,
-            system_prompt=wanted.system_prompt,
             result_schema=optional_to_json(wanted.result_schema),
             attached_functions=None
             if functions is None
@@ -86,19 +91,13 @@ class RunRequestValidator:
                 functions, known, configured.functions_pointer, mocks=mocks or ()
             ),
             on_status_change=resolve_handler(wanted.on_status_change, known),
-            metadata=wanted.metadata,
             context=wanted.context,
-            interactive=wanted.interactive,
-            call_summarization=wanted.call_summarization,
+            options=_options(wanted),
             idempotency_key=idempotency_key,
             request_hash=request_hash(request, end_user),
             test=wanted.test is not None and wanted.test.enabled,
             mocks=mocks,
-            tags=list(dict.fromkeys(wanted.tags)),
-            reasoning_traces=wanted.reasoning_traces,
-            priority=wanted.priority,
             deadline_at=_deadline(wanted.deadline),
-            budget=wanted.budget,
             config_id=configured.config_id,
             config_version=configured.version,
             auth_context=end_user.auth_context,
@@ -115,18 +114,14 @@ class RunRequestValidator:
             prompt=request.prompt,
             name="structured output",
             model=self.model(request.model_id, pointer="/modelId"),
-            system_prompt=None,
             result_schema=to_json(request.result_schema),
             attached_functions=(),
             on_status_change=None,
-            metadata={},
             context=None,
-            interactive=False,
-            call_summarization=False,
+            options=RunOptions(interactive=False, call_summarization=False, reasoning_traces=False),
             idempotency_key=None,
             request_hash="",
             kind="structured",
-            reasoning_traces=False,
         )
 
     async def _known_functions(self, cluster_id: str, wanted: CreateRun) -> list[FunctionName]:
@@ -190,6 +185,12 @@ def check_context(context: dict[str, JsonValue] | None) -> None:
             f"The context may have {MAX_CONTEXT_BYTES} characters as JSON. Pass a reference to larger data.",
             pointer="/context",
         )
+
+
+def _options(request: CreateRun) -> RunOptions:
+    """The request's options, each tag once."""
+    options = {name: getattr(request, name) for name in RunOptions.model_fields}
+    return RunOptions.model_construct(**{**options, "tags": list(dict.fromkeys(request.tags))})
 
 
 def _mocks(test: TestOptions | None) -> dict[str, JsonValue] | None:

@@ -31,6 +31,7 @@ class RunRecord:
     priority: int
     deadline_at: int | None
     budget: str | None
+    options: str | None
     config_id: str | None
     config_version: int | None
     name_source: str

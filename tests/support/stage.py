@@ -31,6 +31,7 @@ from perdure.contract import (
     FunctionReference,
     MessageType,
     ResultType,
+    RunOptions,
     StatusChangeTarget,
 )
 
@@ -40,7 +41,8 @@ _numbers = itertools.count(1)
 
 
 def new_run(cluster_id: str, run_id: str = "", **changes: Any) -> NewRun:
-    """A run that was checked; its prompt is "go"."""
+    """A run that was checked; its prompt is "go". Options among the `changes` go into its `options`."""
+    options = {name: changes.pop(name) for name in RunOptions.model_fields.keys() & changes.keys()}
     plain = NewRun(
         cluster_id=cluster_id,
         id=run_id or f"run-{next(_numbers)}",
@@ -48,14 +50,11 @@ def new_run(cluster_id: str, run_id: str = "", **changes: Any) -> NewRun:
         prompt="go",
         name="a run",
         model="scripted/inline",
-        system_prompt=None,
         result_schema=None,
         attached_functions=None,
         on_status_change=None,
-        metadata={},
         context=None,
-        interactive=True,
-        call_summarization=True,
+        options=RunOptions(**options),
         idempotency_key=None,
         request_hash="same",
     )

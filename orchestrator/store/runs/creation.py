@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 from sqlalchemy import insert
@@ -16,13 +16,19 @@ from orchestrator.store.database.engine import Write
 from orchestrator.store.database.json_columns import optional_to_json, to_json, to_storable_text
 from orchestrator.store.database.prepared import prepared_inline
 from orchestrator.store.records import RunRecord
+from orchestrator.store.runs.options import option_columns
 from orchestrator.store.sealed_fields import seal_context
 from orchestrator.workflows.interface import RunRef
 from orchestrator.workflows.wakeups import Wakeup, WakeupKind
-from perdure.contract import Budget, FunctionReference, MessageType, RunStatus, StatusChangeTarget
+from perdure.contract import (
+    DEFAULT_PRIORITY,
+    FunctionReference,
+    MessageType,
+    RunOptions,
+    RunStatus,
+    StatusChangeTarget,
+)
 from perdure.contract.event_types import RunCreated
-
-DEFAULT_PRIORITY = 3
 
 # Made once: building a statement costs more than sending it.
 _INSERT_RUN = prepared_inline(insert(tables.runs).returning(*tables.runs.c))
@@ -40,14 +46,11 @@ class NewRun:
     prompt: str | None
     name: str
     model: str
-    system_prompt: str | None
     result_schema: str | None
     attached_functions: Sequence[FunctionReference] | None
     on_status_change: StatusChangeTarget | None
-    metadata: Mapping[str, str]
     context: Mapping[str, object] | None
-    interactive: bool
-    call_summarization: bool
+    options: RunOptions
     idempotency_key: str | None
     request_hash: str
     kind: str = "run"
@@ -57,11 +60,7 @@ class NewRun:
     test: bool = False
     mocks: Mapping[str, JsonValue] | None = None
     """Outputs of mocked functions by full name."""
-    tags: Sequence[str] = field(default_factory=list[str])
-    reasoning_traces: bool = True
-    priority: int = DEFAULT_PRIORITY
     deadline_at: int | None = None
-    budget: Budget | None = None
     config_id: str | None = None
     config_version: int | None = None
     auth_context: Mapping[str, object] | None = None
@@ -81,7 +80,7 @@ async def insert_run(write: Write, new: NewRun) -> RunRecord:
     now = now_ms()
     values = {
         **_request_columns(new, write.cipher),
-        **_option_columns(new, write.cipher),
+        **option_columns(new.options),
         "status": RunStatus.PENDING.value,
         "version": 1,
         "wake_wanted": 1,
@@ -115,44 +114,24 @@ def _request_columns(new: NewRun, cipher: FieldCipher) -> dict[str, object]:
         "id": new.id,
         "name": to_storable_text(new.name),
         "model": new.model,
-        "system_prompt": new.system_prompt,
         "result_schema": new.result_schema,
         "attached_functions": optional_to_json(
             None if functions is None else [reference.model_dump() for reference in functions]
         ),
         "on_status_change": optional_to_json(None if target is None else target.model_dump()),
-        "metadata": to_json(dict(new.metadata)),
         "context": seal_context(cipher, new.context, new.cluster_id, new.id),
-        "interactive": new.interactive,
-        "call_summarization": new.call_summarization,
         "idempotency_key": new.idempotency_key,
         "request_hash": new.request_hash,
-    }
-
-
-def _option_columns(new: NewRun, cipher: FieldCipher) -> dict[str, object]:
-    budget = new.budget
-    return {
         "kind": new.kind,
         "name_source": new.name_source,
         "test": new.test,
-        "mocks": _object(new.mocks),
-        "tags": to_json(list(new.tags)),
-        "reasoning_traces": new.reasoning_traces,
-        "priority": new.priority,
+        "mocks": optional_to_json(None if new.mocks is None else dict(new.mocks)),
         "deadline_at": new.deadline_at,
-        "budget": optional_to_json(
-            None if budget is None else budget.model_dump(exclude_none=True)
-        ),
         "config_id": new.config_id,
         "config_version": new.config_version,
         "auth_context": seal_context(cipher, new.auth_context, new.cluster_id, new.id),
         "auth_token_hash": new.auth_token_hash,
     }
-
-
-def _object(value: Mapping[str, object] | None) -> str | None:
-    return optional_to_json(None if value is None else dict(value))
 
 
 async def _insert_prompt(write: Write, key: int, message_id: str, prompt: str, now: int) -> None:
@@ -165,13 +144,9 @@ async def _insert_prompt(write: Write, key: int, message_id: str, prompt: str, n
 async def _insert_filter_rows(write: Write, key: int, new: NewRun) -> None:
     """What lists are filtered by."""
     of_run = {"run_key": key, "cluster_id": new.cluster_id}
-    if new.metadata:
-        pairs = [{**of_run, "name": name, "value": value} for name, value in new.metadata.items()]
+    metadata, tags = new.options.metadata, dict.fromkeys(new.options.tags)
+    if metadata:
+        pairs = [{**of_run, "name": name, "value": value} for name, value in metadata.items()]
         await write.execute(insert(tables.run_metadata), pairs)
-    if new.tags:
-        tags = [{**of_run, "tag": tag} for tag in _unique(new.tags)]
-        await write.execute(insert(tables.run_tags), tags)
-
-
-def _unique(tags: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(tags))
+    if tags:
+        await write.execute(insert(tables.run_tags), [{**of_run, "tag": tag} for tag in tags])

@@ -57,6 +57,7 @@ runs = Table(
     Column("priority", Integer, nullable=False, server_default="3"),
     Column("deadline_at", BigInteger),
     Column("budget", Text),
+    Column("options", Text),  # JSON: the options without a column of their own
     Column("config_id", String(128)),
     Column("config_version", Integer),
     Column("name_source", String(16), nullable=False, server_default="given"),

@@ -22,9 +22,11 @@ from orchestrator.store.migrations.runner import (
     revision,
     upgrade,
 )
+from orchestrator.store.runs.options import stored_options
 from orchestrator.store.store import Store
 from orchestrator.store.tables import clusters, metadata
 from orchestrator.workflows.interface import RunRef
+from perdure.contract import Budget, RunOptions
 
 StartPeer = Callable[..., Awaitable[Any]]
 
@@ -198,4 +200,40 @@ async def test_what_the_first_release_stored_is_still_there(database_url: str) -
         messages = (await read.execute(select(tables.messages.c.data))).scalars().all()
         calls = (await read.execute(select(tables.calls.c.id))).scalars().all()
     assert (messages, calls) == (['{"message":"Hello"}'], ["call"])
+    await database.aclose()
+
+
+_INSERT_AT_0006 = text(
+    "INSERT INTO runs (cluster_id, id, name, model, request_hash, status, created_at, updated_at,"
+    " system_prompt, metadata, tags, interactive, priority, budget)"
+    " VALUES ('c', :id, 'old', 'scripted/inline', 'h', 'pending', 1, 1,"
+    """ 'Be brief.', '{"team"\\:"sales"}', '["a"]', false, 1, '{"tokens"\\:5}')"""
+)
+
+
+async def test_a_run_keeps_its_options_when_the_column_of_the_others_is_added(
+    database_url: str,
+) -> None:
+    database = await open_database(database_url)
+    async with database.write() as write:
+        await write.run_sync(
+            lambda connection: command.downgrade(configuration(connection), "0006")
+        )
+        await write.execute(text(_OF_THE_FIRST_RELEASE[0]))
+        await write.execute(_INSERT_AT_0006, {"id": "before"})
+    await migrate(database)
+    async with database.write() as write:  # a process of the version before is still running
+        await write.execute(_INSERT_AT_0006, {"id": "after"})
+    store = Store(database)
+    for run_id in ("before", "after"):
+        run = await store.runs.get(RunRef("c", run_id))
+        assert run.options is None
+        assert RunOptions.model_validate(stored_options(run)) == RunOptions(
+            system_prompt="Be brief.",
+            metadata={"team": "sales"},
+            tags=["a"],
+            interactive=False,
+            priority=1,
+            budget=Budget(tokens=5),
+        )
     await database.aclose()

@@ -148,6 +148,7 @@ from perdure.contract.run_configs import (
     StructuredOutput,
 )
 from perdure.contract.runs import (
+    DEFAULT_PRIORITY,
     MAX_COMMENT,
     Budget,
     CancelRun,
@@ -156,6 +157,7 @@ from perdure.contract.runs import (
     ResumeRun,
     Run,
     RunConfigReference,
+    RunOptions,
     RunPage,
     SetFeedback,
     StatusChangeTarget,
@@ -174,6 +176,7 @@ from perdure.contract.statuses import (
 )
 
 __all__ = [
+    "DEFAULT_PRIORITY",
     "FINAL_STATUSES",
     "HEARTBEAT_SECONDS",
     "INLINE_RESULT_CHARACTERS",
@@ -296,6 +299,7 @@ __all__ = [
     "RunConfigReference",
     "RunConfigVersion",
     "RunId",
+    "RunOptions",
     "RunPage",
     "RunStatus",
     "Scope",

@@ -100,11 +100,35 @@ class Budget(Request):
     )
 
 
-class CreateRun(Request):
+DEFAULT_PRIORITY = 3
+
+
+class RunOptions(Request):
+    """The options that are stored with a run as they were sent.
+
+    A request inherits them, the store walks over them, and `Run` shows those that it has a field for. So a new option is
+    a field here and in `Run`, a keyword of the SDK, and the code that reads it.
+    """
+
+    system_prompt: Prompt | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_PAIRS)] = (
+        Field(default_factory=dict)
+    )
+    tags: Annotated[list[Tag], Field(max_length=MAX_TAGS)] = Field(default_factory=list[str])
+    interactive: StrictBool = True
+    reasoning_traces: StrictBool = True
+    call_summarization: StrictBool = True
+    priority: Annotated[int, Field(strict=True, ge=1, le=5)] = Field(
+        default=DEFAULT_PRIORITY,
+        description="1 goes first, 5 last, where runs wait for the same workers.",
+    )
+    budget: Budget | None = None
+
+
+class CreateRun(RunOptions):
     """Start a run. `initialPrompt` or `config` is required."""
 
     initial_prompt: Prompt | None = None
-    system_prompt: Prompt | None = None
     id: RunId | None = Field(
         default=None, description="The caller's own id; sending it again returns the same run."
     )
@@ -119,25 +143,14 @@ class CreateRun(Request):
         default=None, description="Default: every function of the cluster that is not private."
     )
     on_status_change: StatusChangeTarget | None = None
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_PAIRS)] = (
-        Field(default_factory=dict)
-    )
     context: dict[str, JsonValue] | None = Field(
         default=None, description="Passed to every function and handler; never to the model."
     )
     config: RunConfigReference | None = None
-    interactive: StrictBool = True
-    reasoning_traces: StrictBool = True
-    call_summarization: StrictBool = True
     test: TestOptions | None = None
     deadline: Moment | None = Field(
         default=None, description="The run fails if it has not ended by then."
     )
-    budget: Budget | None = None
-    priority: Annotated[int, Field(strict=True, ge=1, le=5)] = Field(
-        default=3, description="1 goes first, 5 last, where runs wait for the same workers."
-    )
-    tags: Annotated[list[Tag], Field(max_length=MAX_TAGS)] = Field(default_factory=list[str])
 
 
 class Usage(Reply):
@@ -194,7 +207,7 @@ class Run(Reply):
     interactive: bool = True
     reasoning_traces: bool = True
     call_summarization: bool = True
-    priority: int = 3
+    priority: int = DEFAULT_PRIORITY
     deadline: datetime | None = None
     budget: Budget | None = None
     feedback_comment: str | None = None

@@ -13,6 +13,7 @@ from perdure.contract import (
     CreateRun,
     FunctionReference,
     RunConfigReference,
+    RunOptions as StoredOptions,
     RunStatus,
 )
 from perdure.errors import InvalidRequestError
@@ -177,14 +178,9 @@ def _unsendable(why: str) -> InvalidRequestError:
 
 
 _PASSED_ON = (
-    "metadata",
-    "budget",
-    "priority",
-    "system_prompt",
+    *(name for name in StoredOptions.model_fields if name != "tags"),
     "name",
     "model",
-    "interactive",
-    "reasoning_traces",
-    "call_summarization",
     "id",
 )
+"""Options that go into the request unchanged."""

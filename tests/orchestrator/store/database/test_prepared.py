@@ -200,7 +200,7 @@ async def test_plain_sql_executes_every_statement_through_sqlalchemy(base: Datab
     seen: list[str] = []
 
     def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement.split()[0])
+        seen.append(statement.split(maxsplit=1)[0])
 
     event.listen(Engine, "before_cursor_execute", record)
     try:
