@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import fcntl
 import hashlib
 import json
 import logging
@@ -19,12 +18,14 @@ import os
 import platform
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple, cast
 
+from orchestrator.runtime import file_lock
+from orchestrator.runtime.file_lock import LockedFile
 from orchestrator.runtime.ids import new_id
 from orchestrator.settings import Settings
 from orchestrator.workflows.interface import CallRef, RunRef
@@ -81,8 +82,7 @@ class InFlightJournal:
         """The machine that it is for a cluster whose functions it hosts; to be said before the first task."""
         self._folder = folder
         self._scope = scope
-        self._path: Path | None = None
-        self._file = -1
+        self._file: LockedFile | None = None
         self._slots = 1  # the first is the process's name
         self._free: deque[int] = deque()
 
@@ -103,30 +103,25 @@ class InFlightJournal:
 
     def close(self) -> None:
         """The process ends as it should: nothing of it is lost."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-            os.close(self._file)
-        self._path = self._folder = None
+        file, self._file, self._folder = self._file, None, None
+        if file is not None:
+            file.remove()
 
     def _write(self, task: InFlightTask) -> int | None:
         line = _line(task)
         if self._folder is None or len(line) > _SLOT:
             return None
         try:
-            if self._path is None:
-                self._path, self._file = _create(self._folder, self._scope)
-                self._put(
-                    0, json.dumps({"process": self.process, "machine": self.machine}).encode()
-                )
+            if self._file is None:
+                self._file = _create(self._folder, self._scope)
+                header = {"process": self.process, "machine": self.machine}
+                _put(self._file, 0, json.dumps(header).encode())
             slot = self._take_slot()
-            self._put(slot, line)
+            _put(self._file, slot, line)
         except OSError as error:
             _log.warning("what this process works on cannot be written down: %s", error)
             return None
         return slot
-
-    def _put(self, slot: int, line: bytes) -> None:
-        os.pwrite(self._file, line.ljust(_SLOT - 1) + b"\n", slot * _SLOT)
 
     def _take_slot(self) -> int:
         if len(self._free) > _DELETE_AFTER_SECONDS:
@@ -165,40 +160,28 @@ def remove_old(folder: Path, before: float) -> None:
 @contextmanager
 def claim(path: Path) -> Generator[OrphanedJournal | None]:
     """The file of a dead process, nobody else's while the body runs; None where its process lives, or one is at it."""
-    try:
-        file = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:  # its process ended as it should, or another one saw to it
-        yield None
-        return
-    try:
-        yield _orphaned(path, file)
-    finally:
-        os.close(file)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(file_lock.claim(path))
+        except (
+            FileNotFoundError
+        ):  # its process ended normally, or another process recovered its tasks
+            file = None
+        yield None if file is None else _orphaned(path, file)
 
 
-def _orphaned(path: Path, file: int) -> OrphanedJournal | None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return None
+def _orphaned(path: Path, file: int) -> OrphanedJournal:
     with open(file, "rb", closefd=False) as reader:
         return OrphanedJournal(path, reader.read())
 
 
-def _create(folder: Path, scope: str) -> tuple[Path, int]:
-    """A file that is locked before anybody can see it under its name."""
+def _create(folder: Path, scope: str) -> LockedFile:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name = f"{scope}-{new_id()}"
-    hidden, path = folder / f".{name}", folder / f"{name}{_SUFFIX}"
-    file = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        hidden.rename(path)
-    except OSError:
-        os.close(file)
-        hidden.unlink(missing_ok=True)
-        raise
-    return path, file
+    return LockedFile.create(folder, f"{scope}-{new_id()}", _SUFFIX)
+
+
+def _put(file: LockedFile, slot: int, line: bytes) -> None:
+    os.pwrite(file.descriptor, line.ljust(_SLOT - 1) + b"\n", slot * _SLOT)
 
 
 def _line(task: InFlightTask) -> bytes:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from orchestrator.rules.lifecycle import is_final
 from orchestrator.runtime.encryption import FieldCipher
+from orchestrator.runtime.file_lock import FileLock
 from orchestrator.store.database.changes.change_feed import ChangeFeed, RunVersion
 from orchestrator.store.database.changes.sqlite_source import (
     RUN_VERSIONS_SQL,
@@ -26,7 +27,6 @@ from orchestrator.store.database.changes.sqlite_source import (
     SqliteChangeSource,
 )
 from orchestrator.store.database.drivers import postgres, sqlite, sqlite_connection
-from orchestrator.store.database.drivers.file_lock import FileLock
 from orchestrator.store.database.drivers.wal_checkpointer import Checkpointer
 from orchestrator.store.database.prepared import execute
 from orchestrator.store.database.transaction import Read, Write

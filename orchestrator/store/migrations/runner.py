@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from orchestrator.store.database.drivers.file_lock import FileLock
+from orchestrator.runtime.file_lock import FileLock
 from orchestrator.store.database.drivers.sqlite import open_writer, sqlite_engine
 from orchestrator.store.database.engine import Database, migration_lock
 from orchestrator.store.tables import metadata

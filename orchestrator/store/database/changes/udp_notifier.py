@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from orchestrator.runtime.clock import now_ms
-from orchestrator.store.database.drivers.file_lock import FileLock
+from orchestrator.runtime.file_lock import LockedFile, claim
 
 _HOST = "127.0.0.1"
 _KEYS_PER_DATAGRAM = 380
@@ -57,7 +57,7 @@ class UdpListener:
         self._folder = folder
         self._on_keys = on_keys
         self._receive_socket: socket.socket | None = None
-        self._entry: _Entry | None = None
+        self._entry: LockedFile | None = None
 
     def start(self) -> None:
         """Hear from now on.
@@ -71,7 +71,8 @@ class UdpListener:
             receive_socket.bind((_HOST, 0))
             port = int(receive_socket.getsockname()[1])
             asyncio.get_running_loop().add_reader(receive_socket, self._receive, receive_socket)
-            self._entry = _Entry.create(self._folder, port)
+            self._folder.mkdir(exist_ok=True)
+            self._entry = LockedFile.create(self._folder, f"{port}-{secrets.token_hex(8)}")
         except BaseException:
             _close_socket(receive_socket)
             raise
@@ -80,7 +81,8 @@ class UdpListener:
     def stop(self) -> None:
         """Hear no more. Harmless when it does not hang."""
         if self._entry is not None:
-            self._entry.remove()
+            with contextlib.suppress(OSError):
+                self._entry.remove()
             self._entry = None
         if self._receive_socket is not None:
             _close_socket(self._receive_socket)
@@ -148,35 +150,6 @@ class UdpNotifier:
         return self._ports
 
 
-class _Entry:
-    """A bell's file, and the lock on it."""
-
-    def __init__(self, path: Path, lock: FileLock) -> None:
-        self._path = path
-        self._lock = lock
-
-    @classmethod
-    def create(cls, folder: Path, port: int) -> _Entry:
-        """A file that is locked before anybody can see it under its name. Raises `OSError`."""
-        folder.mkdir(exist_ok=True)
-        name = f"{port}-{secrets.token_hex(8)}"
-        path, hidden = folder / name, folder / f".{name}"
-        lock = FileLock(hidden)
-        try:
-            lock.try_acquire()
-            hidden.rename(path)
-        except OSError:
-            lock.release()
-            hidden.unlink(missing_ok=True)
-            raise
-        return cls(path, lock)
-
-    def remove(self) -> None:
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
-        self._lock.release()
-
-
 def _live_ports(folder: Path) -> frozenset[int]:
     """The ports of living processes; dead ones' entries are removed."""
     ports: set[int] = set()
@@ -189,15 +162,15 @@ def _live_ports(folder: Path) -> frozenset[int]:
 
 
 def _remove_if_dead(path: Path) -> bool:
-    lock = FileLock(path)
     try:
-        if not lock.try_acquire():
-            return False
-        path.unlink(missing_ok=True)
-    except OSError:  # of another user: who knows
+        with claim(path) as file:
+            if file is None:
+                return False
+            path.unlink(missing_ok=True)
+    except FileNotFoundError:  # its process stopped listening
+        return True
+    except OSError:  # of another user: it may be alive
         return False
-    finally:
-        lock.release()
     return True
 
 

@@ -14,7 +14,7 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.store.database.drivers.file_lock import FileLock
+from orchestrator.runtime.file_lock import FileLock
 from orchestrator.store.database.drivers.sqlite_connection import connect, is_busy
 
 CHECKPOINT_BYTES = 4 * 1024 * 1024

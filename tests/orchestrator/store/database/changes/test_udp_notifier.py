@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.runtime.file_lock import FileLock
 from orchestrator.store.database.changes.change_feed import CATCH_UP_SECONDS
 from orchestrator.store.database.changes.sqlite_source import SqliteChangeSource
 from orchestrator.store.database.changes.udp_notifier import (
@@ -20,7 +21,6 @@ from orchestrator.store.database.changes.udp_notifier import (
     listener_folder,
     read_keys,
 )
-from orchestrator.store.database.drivers.file_lock import FileLock
 from orchestrator.store.database.engine import Database
 from tests.orchestrator.store.database.changes.changes import WAKE_SECONDS, Make, raise_version
 

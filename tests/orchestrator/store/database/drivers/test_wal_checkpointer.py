@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.store.database.drivers.file_lock import FileLock
+from orchestrator.runtime.file_lock import FileLock
 from orchestrator.store.database.drivers.sqlite_connection import connect, use_wal
 from orchestrator.store.database.drivers.wal_checkpointer import (
     CHECKPOINT_BYTES,
