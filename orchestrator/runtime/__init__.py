@@ -1,1 +1,1 @@
-"""What every process of the server needs: time, ids, logs, encryption. Knows no settings."""
+"""What every server process needs: time, ids, logs, encryption, file locks. Independent of the settings."""

@@ -1,4 +1,4 @@
-"""What time it is: milliseconds since the epoch, UTC. Workflows use Temporal's clock instead."""
+"""Current time as milliseconds since the epoch, UTC. Workflows use Temporal's clock instead."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now_ms() -> int:
-    """The present moment in whole milliseconds since the epoch, UTC."""
+    """The current time in whole milliseconds since the epoch, UTC."""
     return time.time_ns() // 1_000_000
 
 
 def to_datetime(milliseconds: int) -> datetime:
-    """The same moment as an aware UTC datetime, exact to the millisecond."""
+    """Convert milliseconds to an aware UTC datetime, exact to the millisecond."""
     return _EPOCH + timedelta(milliseconds=milliseconds)

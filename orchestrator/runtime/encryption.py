@@ -1,6 +1,6 @@
-"""Secrets at rest: sealed with the payload key where one is set, else as they are.
+"""Encryption of secrets at rest with the payload key. Without a key they are stored in plain text.
 
-What is sealed belongs to one owner: moved to another's row it does not open.
+Ciphertext is bound to its owner: copied into another owner's row, it cannot be decrypted.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 _SEALED: Final = b"aes-gcm:"
 _PLAIN: Final = b"plain:"
 SEALED_TEXT: Final = "sealed:"
-"""How sealed text begins. No JSON text does, so what was kept before the key was set is told apart."""
+"""Prefix of encrypted text. No JSON text begins with it, so text that was stored before the key was set is recognised."""
 _NONCE_BYTES: Final = 12
 _KEY_BYTES: Final = 32
 
 
 def read_key(text: str) -> bytes:
-    """The payload key: 32 bytes in base64. Raises `ValueError` that says how to make one."""
+    """Decode the payload key: 32 bytes in base64. Raises `ValueError` that says how to generate one."""
     try:
         key = base64.b64decode(text, validate=True)
     except ValueError:  # not base64, or not even ASCII
@@ -36,33 +36,33 @@ def read_key(text: str) -> bytes:
 
 
 def aes_gcm(key: bytes) -> AESGCM:
-    """AES-256 in its authenticating mode."""
-    # Only who has a key needs the package: 7 MB.
+    """AES-256-GCM."""
+    # Imported only with a key: the package takes 7 MB.
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - see above
 
     return AESGCM(key)
 
 
 class FieldCipher:
-    """AES-256-GCM with the payload key, or nothing. Secrets kept before the key was set stay readable."""
+    """AES-256-GCM with the payload key, or no encryption. Secrets stored before the key was set stay readable."""
 
     def __init__(self, key: bytes | None) -> None:
         self._cipher = None if key is None else aes_gcm(key)
 
     @classmethod
     def from_key(cls, payload_key: SecretStr | None) -> FieldCipher:
-        """With the value of `PERDURE_PAYLOAD_KEY`. Raises `ValueError` if it is not 32 bytes in base64."""
+        """Build the cipher from the value of `PERDURE_PAYLOAD_KEY`. Raises `ValueError` if it is not 32 bytes in base64."""
         return cls(None if payload_key is None else read_key(payload_key.get_secret_value()))
 
     def seal(self, secret: str, owner: str) -> bytes:
-        """The secret as it is kept."""
+        """Encrypt a secret into the form in which it is stored."""
         if self._cipher is None:
             return _PLAIN + secret.encode()
         nonce = os.urandom(_NONCE_BYTES)
         return _SEALED + nonce + self._cipher.encrypt(nonce, secret.encode(), _bound_to(owner))
 
     def open(self, stored: bytes, owner: str) -> str:
-        """The secret again. Raises `ValueError` where the key is not the one it was sealed with."""
+        """Decrypt a stored secret. Raises `ValueError` if the key is not the one that encrypted it."""
         if stored.startswith(_PLAIN):
             return stored.removeprefix(_PLAIN).decode()
         if self._cipher is None:
@@ -77,13 +77,13 @@ class FieldCipher:
             raise ValueError("A secret was sealed with another PERDURE_PAYLOAD_KEY.") from error
 
     def seal_text(self, text: str, owner: str) -> str:
-        """Text as a column of text keeps it: as it is where no key is set."""
+        """Encrypt text for a text column; unchanged if no key is set."""
         if self._cipher is None:
             return text
         return SEALED_TEXT + base64.b64encode(self.seal(text, owner)).decode()
 
     def open_text(self, stored: str, owner: str) -> str:
-        """The text again; what is not sealed as it is. Raises `ValueError` as `open` does."""
+        """Decrypt text; text that is not encrypted is returned unchanged. Raises `ValueError` as `open` does."""
         if not is_sealed(stored):
             return stored
         try:
@@ -94,7 +94,7 @@ class FieldCipher:
 
 
 def is_sealed(text: str) -> bool:
-    """Whether text is what `FieldCipher.seal_text` made with a key."""
+    """Whether text was encrypted by `FieldCipher.seal_text`."""
     return text.startswith(SEALED_TEXT)
 
 

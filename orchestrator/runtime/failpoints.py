@@ -1,8 +1,8 @@
-"""Places at which a process kills itself, so that a test can look at what survives it.
+"""Fail-points: places where a process kills itself, so that a test can check what survives.
 
-`PERDURE_FAIL_AT=name` or `name:n` arms one of them: the process ends itself there with SIGKILL on its n-th passage
-(default 1). `PERDURE_FAIL_ONCE_FILE` names a file that is made just before; where it exists nothing is killed, so that a
-process that is started again goes on. Without the first variable a passage is one comparison.
+`PERDURE_FAIL_AT=name` or `name:n` arms one of them: the process sends itself SIGKILL when it reaches the point for the
+n-th time (default 1). `PERDURE_FAIL_ONCE_FILE` names a file that is created just before; if it exists, nothing is killed,
+so a restarted process continues. Without the first variable, passing a point costs one comparison.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ class Point(StrEnum):
     """The fail-points, in the order in which a run passes them."""
 
     REQUEST_ACCEPTED = "request-accepted"
-    """API: the request to create a run is in order, nothing is written."""
+    """API: the request to create a run is valid, nothing is written."""
     ROW_WRITTEN = "row-written"
-    """API: the run is committed; neither its caller nor Temporal knows."""
+    """API: the run is committed; neither its caller nor Temporal has been notified."""
     WORKFLOW_STARTED = "workflow-started"
-    """API: Temporal has taken the workflow; the caller may or may not have been answered."""
+    """API: Temporal has accepted the workflow; the caller may or may not have its response."""
     REQUEST_WRITTEN = "wish-written"
-    """API: what a run is asked (a message, an edit, an end, a decision) is committed; nobody else knows."""
+    """API: a request to a run (a message, an edit, a cancel, a decision) is committed; nobody else has been notified."""
     MODEL_CALL_IN_FLIGHT = "model-call-in-flight"
-    """Temporal worker: the provider gives its first sign of life, so the step is being paid."""
+    """Temporal worker: the provider has sent the first part of its reply, so the step will be billed."""
     MODEL_ANSWERED = "model-answered"
-    """Temporal worker: the provider has answered, nothing of it is recorded."""
+    """Temporal worker: the provider has replied, nothing of the reply is recorded."""
     CALL_WAITING = "call-waiting"
-    """API: it has taken a call from Temporal and handed it to nobody."""
+    """API: it has received a call from Temporal and has not leased it to a function worker."""
     RESULT_ACCEPTED = "result-accepted"
-    """API: a call's result is committed; its activity is not completed, its machine not answered."""
+    """API: a call's result is committed; its activity is not completed, its function worker has no response."""
     WAITING_FOR_APPROVAL = "waiting-for-approval"
-    """Temporal worker: the run is paused in the store, for a person or for money; its workflow and its handler do not
-    know."""
+    """Temporal worker: the run is paused in the store, for an approval or its budget; its workflow and its handler have
+    not been notified.
+    """
     RESULT_NOT_DELIVERED = "result-not-delivered"
-    """Temporal worker: the run is done in the store; its workflow and its handler do not know."""
+    """Temporal worker: the run is done in the store; its workflow and its handler have not been notified."""
 
 
 class FailPoint:
@@ -55,7 +56,7 @@ class FailPoint:
     def read(
         cls, environment: Mapping[str, str], die: Callable[[], None] | None = None
     ) -> FailPoint | None:
-        """What the environment arms, if anything. Raises `ValueError` for a point that does not exist."""
+        """The fail-point that the environment arms, if any. Raises `ValueError` for a point that does not exist."""
         wanted = environment.get("PERDURE_FAIL_AT")
         if not wanted:
             return None
@@ -64,7 +65,7 @@ class FailPoint:
         return cls(Point(name), int(passage or 1), Path(once) if once else None, die or _die)
 
     def passed(self, point: Point) -> None:
-        """Count a passage of this point; die at the one that was asked for."""
+        """Count one passage of this point; kill the process at the requested one."""
         if point is not self._point:
             return
         self._left -= 1
@@ -89,13 +90,13 @@ _armed = FailPoint.read(os.environ)
 
 
 def reach(point: Point) -> None:
-    """The process is at this point; it does not come back from it where that is what was asked for."""
+    """The process reaches this point; if the point is armed for this passage, the process is killed here."""
     if _armed is not None:
         _armed.passed(point)
 
 
 def reaching(point: Point, then: Callable[[], None]) -> Callable[[], None]:
-    """`then`, with the point before it; `then` itself where nothing is armed."""
+    """`then`, preceded by the point; `then` itself if nothing is armed."""
     if _armed is None:
         return then
 

@@ -1,4 +1,4 @@
-"""Ids that sort by the moment they were made (ULIDs)."""
+"""Ids that sort by their creation time (ULIDs)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orchestrator.runtime.clock import now_ms
 
 
 class _ForwardClock:
-    """Milliseconds that never run backwards, whatever happens to the machine's clock."""
+    """A clock in milliseconds that never runs backwards, even when the machine's clock does."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -25,7 +25,7 @@ _lock = Lock()
 
 
 def new_id() -> str:
-    """A new id of 26 characters; ids made in one process sort in the order they were made."""
+    """A new id of 26 characters. Ids created in one process sort in the order of their creation."""
     # The generator reads its clock outside its own lock; two threads could swap places there.
     with _lock:
         return str(_generator.generate())

@@ -1,4 +1,4 @@
-"""One way of logging for every process of the server: structured, to stderr, never with a user's data."""
+"""Logging of every server process: structured, to stderr, never with a user's data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _hidden(package: str) -> Generator[None]:
-    """In the block the package cannot be imported, unless it was before."""
+    """Inside the block the package cannot be imported, unless it was imported before."""
     modules = cast("dict[str, ModuleType | None]", sys.modules)
     if package in modules:
         yield
@@ -26,15 +26,15 @@ def _hidden(package: str) -> Generator[None]:
         del modules[package]
 
 
-# It would import rich for tracebacks that show local variables, which nobody here may show: 0.1 s and 6 MB.
+# structlog would import rich for tracebacks with local variables, which we never log: 0.1 s and 6 MB.
 with _hidden("rich"):
     import structlog
 
 
 def configure_logging(process: str, *, level: str, log_format: str) -> None:
-    """Send everything that is logged through one formatter.
+    """Send all log records through one formatter.
 
-    `log_format` is `text` (for people) or `json` (one object a line, for collectors); `level` is the lowest level written.
+    `log_format` is `text` (for people) or `json` (one object per line, for collectors); `level` is the lowest level written.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,

@@ -1,8 +1,8 @@
-"""How a process of the server begins, and how it ends: with a code that says why, its interpreter not taken down.
+"""Start and end of a server process: it exits with a code that names the reason, without finalizing the interpreter.
 
-Temporal's native threads call into Python whenever a request of theirs is answered. One that does so while the
-interpreter is being taken down is stopped for good, and the native runtime waits for it when it is dropped: the process
-hangs for ever after an end in which nothing went wrong, or aborts (SIGABRT, "PyGILState_Release").
+Temporal's native threads call into Python when one of their requests is answered. A thread that does so during the
+interpreter's finalization is stopped for good, and the native runtime waits for it when it is dropped: after a normal
+end the process would hang for ever, or abort (SIGABRT, "PyGILState_Release").
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from collections.abc import Callable
 from typing import NoReturn
 
 NEEDS_A_PERSON = 78
-"""Exit code (EX_CONFIG of sysexits.h): started again as it is, the process would end again."""
+"""Exit code (EX_CONFIG of sysexits.h): a restart with the same configuration cannot help."""
 _FAILED = 1
 
 _log = logging.getLogger(__name__)
 
 
 class MisconfiguredError(Exception):
-    """The process cannot work as it is set up. The message names the setting, what is wrong with it and the cure."""
+    """The process cannot work with its configuration. The message names the setting, the problem and the remedy."""
 
 
 def collect_garbage_again() -> None:
-    """To be called when a process that imported everything without collecting is ready to work.
+    """Call this when a process that imported everything with garbage collection off is ready to work.
 
-    What is there stays to the end, and is not looked at again.
+    Objects that exist now live until the end; the collector does not visit them again.
     """
     if not gc.isenabled():
         gc.freeze()
@@ -39,7 +39,7 @@ def collect_garbage_again() -> None:
 def run_to_the_end(main: Callable[[], None]) -> NoReturn:
     """Run a process's `main`, which closes what it opened, and end the process.
 
-    The code is 0, 78 where `main` raised `MisconfiguredError`, 1 where it raised anything else.
+    The exit code is 0, 78 if `main` raised `MisconfiguredError`, and 1 if it raised anything else.
     """
     code = _code_of(main)
     atexit._run_exitfuncs()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - hosted functions may have registered some

@@ -1,8 +1,8 @@
-"""Where a webhook may go: the public internet, and what the operator allowed besides.
+"""Which addresses webhooks may be sent to: the public internet, and networks that the operator allows.
 
-A caller chooses the address and our servers send to it, from inside a network that the caller cannot reach himself. So
-an address is read strictly, in the one form that every reader understands alike, and every address a name resolves
-to is checked before anything is sent to it.
+The caller chooses the address, and our servers send to it from inside a network that the caller cannot reach (SSRF).
+So a URL is accepted only in forms that every parser reads alike, and each address that its name resolves to is checked
+before anything is sent to it.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ _REFUSED: tuple[tuple[Network, str], ...] = tuple(
         ("ff00::/8", "multicast"),
     )
 )
-"""Written out, because what `ipaddress` calls global differs between the versions of Python."""
+"""Listed here, because what `ipaddress` calls global differs between versions of Python."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A webhook's URL, read. `host` is a lower-case name, or the text of `literal`."""
+    """A parsed webhook URL. `host` is a lower-case name, or the text of `literal`."""
 
     scheme: str
     host: str
@@ -84,29 +84,29 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        """What the `Host` header says."""
+        """The value of the `Host` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     def url_at(self, address: Address) -> str:
-        """The same URL with an address in place of the name."""
+        """The same URL with an address instead of the name."""
         host = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 - IPv6
         return f"{self.scheme}://{host}:{self.port}{self.target}"
 
 
 @dataclass(frozen=True, slots=True)
 class AddressRules:
-    """Which addresses may be sent to. `allowed` networks may be reached although they are not public."""
+    """Decides which addresses may be sent to. `allowed` networks may be reached although they are not public."""
 
     allowed: tuple[Network, ...] = ()
 
     @classmethod
     def of(cls, networks: Iterable[str]) -> AddressRules:
-        """From networks in CIDR form. Raises `ValueError` for what is none."""
+        """Build the rules from networks in CIDR form. Raises `ValueError` for an invalid one."""
         return cls(tuple(ipaddress.ip_network(network.strip()) for network in networks))
 
     def admit(self, url: str) -> Endpoint:
-        """Read a URL and refuse what can be refused before its name is looked up. Raises `ValueError` saying why."""
+        """Parse a URL and reject what can be rejected before its name is resolved. Raises `ValueError` with the reason."""
         endpoint = read_endpoint(url)
         if endpoint.literal is not None:
             self.check(endpoint, endpoint.literal)
@@ -117,7 +117,7 @@ class AddressRules:
         return endpoint
 
     def check(self, endpoint: Endpoint, address: Address) -> None:
-        """Raises `ValueError` saying why nothing may be sent to this address of the endpoint."""
+        """Raises `ValueError` with the reason if nothing may be sent to this address of the endpoint."""
         if any(address in network for network in self.allowed):
             return
         if (reason := _refusal(address)) is not None:
@@ -144,7 +144,7 @@ def _is_local_name(host: str) -> bool:
 
 
 def read_endpoint(url: str) -> Endpoint:
-    """Read a webhook's URL. Raises `ValueError` for every form on which two readers could disagree."""
+    """Parse a webhook's URL. Raises `ValueError` for every form that two parsers could read differently."""
     if len(url) > MAX_WEBHOOK_URL:
         raise ValueError(f"the URL may have {MAX_WEBHOOK_URL} characters")
     if not _VISIBLE.fullmatch(url) or _AMBIGUOUS.search(url):
@@ -172,7 +172,7 @@ def _endpoint(parts: SplitResult) -> Endpoint:
 
 
 def _host(text: str) -> tuple[str, Address | None]:
-    """The host, and its address where it is one; numbers in any but the usual form are refused."""
+    """The host, and its address where it is a literal one. Numbers in any but the usual form are rejected."""
     if text.startswith("["):
         address: Address = _parsed(IPv6Address, text[1:-1])
         return str(address), address

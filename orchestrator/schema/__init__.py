@@ -1,7 +1,7 @@
-"""JSON Schemas that users send: whether one is taken, what it says of a value, how a model is shown it.
+"""JSON Schemas from users: which are accepted, how a value is validated, how a model is shown one.
 
-Drafts 7 and 2020-12. A schema is judged before it is compiled (`require_acceptable`), because compiling or using a hostile
-one can cost more than the machine has; nothing here ever reaches for the network.
+Drafts 7 and 2020-12. A schema is checked before it is compiled (`require_acceptable`), because compiling or using a
+hostile one can exhaust the machine. Nothing here accesses the network.
 """
 
 from orchestrator.schema.acceptance import parse_schema, require_acceptable

@@ -1,4 +1,4 @@
-"""Whether a user's schema is taken. Every refusal names the rule and, where there is one, the limit."""
+"""Whether a user's schema is accepted. Every error names the rule and, where there is one, the limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_NODES = 5_000
 
 
 def parse_schema(text: str, *, pointer: str) -> Schema:
-    """Read a schema that came as JSON in a string. Raises InvalidRequestError if it is not one, or too long."""
+    """Parse a schema sent as JSON in a string. Raises InvalidRequestError if it is not one, or too long."""
     if len(text) > MAX_BYTES:
         raise _too_large(f"A schema may have at most {MAX_BYTES:,} bytes.", pointer)
     try:
@@ -32,11 +32,11 @@ def parse_schema(text: str, *, pointer: str) -> Schema:
 
 
 def require_acceptable(schema: object, *, pointer: str) -> None:
-    """Take or refuse a user's schema; `pointer` is where it stands in the request.
+    """Accept or reject a user's schema; `pointer` is its place in the request.
 
     At most `MAX_BYTES`, `MAX_DEPTH`, `MAX_NODES`, and what `measure_cost` bounds. Raises TooLargeError for a limit and
     InvalidRequestError (code `invalid_schema`) for everything else: not a schema, another draft, a reference that
-    leaves the schema or runs in a circle, a pattern that the linear engine does not take.
+    leaves the schema or is circular, a pattern that the linear engine does not support.
     """
     _measure(schema, pointer)
     accepted = _as_schema(schema, pointer)

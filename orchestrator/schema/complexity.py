@@ -1,8 +1,8 @@
-"""What a schema costs to use, found without using it.
+"""The cost of using a schema, computed without using it.
 
-Thirty `$ref`s in a row, each naming the next one twice, are a kilobyte of text and a billion checks. So references
-are followed here on paper first: every schema is a node, every keyword that applies another schema is an edge, and
-the sums are taken once per node.
+Thirty `$ref`s in a row, each naming the next one twice, are a kilobyte of text and a billion evaluations. So references
+are followed here in a graph: every schema is a node, every keyword that applies another schema is an edge, and each node
+is summed once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _UNSUPPORTED = ("$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnc
 
 @dataclass(frozen=True, slots=True)
 class SchemaCost:
-    """What using a schema costs. `branching` says how many subschemas may look at one member of a value."""
+    """The cost of using a schema. `branching` is the number of subschemas that may evaluate one member of a value."""
 
     expansion: int
     branching: int
@@ -51,9 +51,9 @@ class _Node:
 
 
 def measure_cost(root: object, draft: Draft, *, pointer: str = "") -> SchemaCost:
-    """Follow every reference and add up. `root` satisfies its metaschema already.
+    """Follow every reference and add up the cost. `root` must satisfy its metaschema.
 
-    Raises InvalidRequestError for references that leave the schema, lead nowhere or run in a circle, and
+    Raises InvalidRequestError for references that leave the schema, lead nowhere or are circular, and
     TooLargeError beyond `MAX_EXPANSION`, `MAX_CHAIN` or `MAX_PATTERNS`.
     """
     return _CostAnalyzer(root, draft, pointer).measure()
@@ -79,7 +79,7 @@ class _CostAnalyzer:
         return SchemaCost(expansion, self._branching(nodes), self._recursive)
 
     def _discover(self) -> list[_Node]:
-        """Every schema that stands in the root or is named by a reference, edges noted on the way."""
+        """All schemas contained in the root or named by a reference; records their edges."""
         self._collect_anchors(self._root)
         nodes: dict[int, _Node] = {}
         pending = [self._root]
@@ -182,7 +182,7 @@ class _CostAnalyzer:
         on_cycle: Callable[[_Node], None],
         depth: int = 0,
     ) -> int:
-        """Size of the tree below a node; 0 marks a node that is being summed, so meeting it is a cycle."""
+        """Size of the tree below a node. 0 marks a node whose sum is in progress, so reaching it again is a cycle."""
         if depth > MAX_CHAIN:
             raise TooLargeError(
                 f"A schema may nest at most {MAX_CHAIN} levels, its references followed.",
@@ -215,7 +215,7 @@ class _CostAnalyzer:
     def _count_checks(
         self, node: _Node, known: dict[int, int], count_checks: Callable[[dict[str, object]], int]
     ) -> int:
-        """How often one member (or item) is looked at from here, alternatives of the same value included."""
+        """How often one member (or item) is evaluated from here, alternatives of the same value included."""
         if node.key not in known:
             below = sum(
                 self._count_checks(target, known, count_checks) for target in self._same(node)

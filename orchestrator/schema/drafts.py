@@ -1,4 +1,4 @@
-"""The two drafts that are taken, and where in a schema other schemas stand.
+"""The two accepted drafts, and where a schema contains other schemas.
 
 A property may be called `$ref` and a `const` may contain one: only this module knows which parts of a schema are
 schemas and which are data.
@@ -26,14 +26,14 @@ class Draft(Enum):
 
 
 class Place(Enum):
-    """Which value a subschema is applied to, seen from the schema that it stands in."""
+    """The value a subschema is applied to, relative to the schema that contains it."""
 
     SAME = "same"
-    """The very same value: nothing is consumed on the way."""
+    """The same value."""
     BELOW = "below"
     """A member or an item of the value."""
     NOWHERE = "nowhere"
-    """A definition: applied only where a reference says so."""
+    """A definition: applied only through a reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,11 @@ _MAP = {
 DEFINITIONS = frozenset({"$defs", "definitions"})
 MAPS = frozenset(_MAP)
 DATA = frozenset({"const", "enum", "default", "examples"})
-"""Keywords whose values are values, whatever they look like."""
+"""Keywords whose values are data, even where they look like schemas."""
 
 
 def draft_of(schema: object) -> Draft | None:
-    """The draft a schema is written in; None if it names one that is not taken. Unnamed is 2020-12."""
+    """The draft a schema is written in; None for an unsupported one. Without `$schema` it is 2020-12."""
     if not isinstance(schema, dict):
         return Draft.LATEST
     named = cast("dict[str, object]", schema).get("$schema", Draft.LATEST.value)
@@ -92,7 +92,7 @@ def draft_of(schema: object) -> Draft | None:
 
 
 def subschemas(schema: Mapping[str, object], draft: Draft) -> Iterator[Sub]:
-    """The schemas that stand directly in a schema. In draft 7 a `$ref` hides all but definitions."""
+    """The direct subschemas of a schema. In draft 7 a `$ref` hides all but definitions."""
     hidden = draft is Draft.SEVEN and "$ref" in schema
     for keyword, value in schema.items():
         if not hidden or keyword in DEFINITIONS:

@@ -1,7 +1,7 @@
-"""A user's schema as the input schema of a tool: `{"result": …}`, in draft 2020-12, references re-rooted.
+"""A user's schema as the input schema of a tool: `{"result": …}`, in draft 2020-12, with references re-rooted.
 
-Providers take an object at the root and one draft only. What the caller's own schema accepts is accepted inside
-`result` and nothing else; the result itself is always checked against the original.
+Providers accept one draft only, with an object at the root. Inside `result` exactly the values that satisfy the caller's
+schema are accepted; the result itself is always validated against the original.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _HOME = "#/properties/result"
 
 
 def as_tool_schema(schema: Schema) -> dict[str, Any]:
-    """Place a schema that `require_acceptable` has taken under the required property `result` of a closed object."""
+    """Place an accepted schema under the required property `result` of a closed object."""
     draft = draft_of(schema) or Draft.LATEST
     inner: object = schema
     if isinstance(schema, dict):
@@ -52,13 +52,13 @@ def _rewrite_value(keyword: str, value: object, draft: Draft) -> object:
 
 
 def _move(reference: str) -> str:
-    """`#` and `#/…` count from the root, which is elsewhere now; an anchor is found wherever it is."""
+    """`#` and `#/…` count from the root, which has moved; an anchor is found wherever it is."""
     pointer = reference[1:]
     return _HOME + pointer if not pointer or pointer.startswith("/") else reference
 
 
 def _modernize(schema: dict[str, object]) -> dict[str, object]:
-    """Draft 7 in the words of 2020-12, one level."""
+    """Translate one level of draft 7 into 2020-12."""
     if isinstance(schema.get("$ref"), str):
         return {k: v for k, v in schema.items() if k == "$ref" or k in DEFINITIONS}
     modern = dict(schema)

@@ -1,8 +1,8 @@
-"""What it takes to judge a value by a schema, and to say what is wrong with it: found before anything is looked at.
+"""The cost of validating a value and of listing its violations, computed before any validation.
 
-Judging is quick, but a megabyte of numbers times a thousand subschemas is not; and of each violation the validator
-makes an object before the first one can be had, all of them. Whoever may send a schema and a value could otherwise
-hold a process for minutes.
+Validation is fast, but a megabyte of numbers times a thousand subschemas is not; and the validator builds an object for
+each violation before it returns the first one. Without these limits, a client that sends a schema and a value could
+occupy a process for minutes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Final, cast
 from orchestrator.schema.complexity import SchemaCost
 
 MAX_CHECKS: Final = 50_000_000
-"""At parts of a value, by all subschemas that may look at one. About a third of a second."""
+"""Subschema evaluations over all parts of a value. About a third of a second."""
 MAX_LISTED_CHECKS: Final = 10_000
-"""Looks; of a value that takes more, the first violation is told. About a third of a second, if all are violations."""
+"""Evaluations; of a value that needs more, only the first violation is reported. About a third of a second, if all fail."""
 MAX_ALTERNATIVE_CHECKS: Final = 30_000
-"""Listing violations looks at a value again for every alternative on the way to it."""
+"""Listing violations evaluates a value again for every alternative on the way to it."""
 _UNEVALUATED: Final = 50
-"""Looks that `unevaluatedItems` and its like cost, for one of another keyword."""
+"""Evaluations that `unevaluatedItems` and similar keywords cost, compared with one of another keyword."""
 _QUOTED_BYTES: Final = 4_000
-"""Each violation of an `enum` takes all its values along: so much as one of another keyword."""
+"""Each violation of an `enum` carries all its values: this many count as one evaluation of another keyword."""
 _SCALAR: Final = frozenset(
     [
         "type",
@@ -44,7 +44,7 @@ _SCALAR: Final = frozenset(
         "examples",
     ]
 )
-"""A subschema of these alone has one violation or a few, however large the value is."""
+"""A subschema with only these keywords has one violation or a few, however large the value is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class ValidationCost:
     weight: int
     quoting_weight: int
     wide_alternatives: bool
-    """Whether an alternative looks into the value: then its violations are part of one violation, all of them."""
+    """Whether an alternative descends into the value: then one violation contains all violations of the alternative."""
 
     @classmethod
     def from_schema(cls, schema: object, cost: SchemaCost) -> ValidationCost:
@@ -71,17 +71,17 @@ class ValidationCost:
         )
 
     def exceeds_limit(self, value: object) -> bool:
-        """Whether the value must not even be judged."""
+        """Whether the value must not be validated at all."""
         each = self.branching * self.weight
         return each > 1 and _parts(value, MAX_CHECKS // each) * each > MAX_CHECKS
 
     def exceeds_listing_limit(self, value: object) -> bool:
-        """Whether only the first violation may be asked for."""
+        """Whether only the first violation may be requested."""
         each = self.branching * self.quoting_weight
         return _parts(value, MAX_LISTED_CHECKS // each) * each > MAX_LISTED_CHECKS
 
     def exceeds_nesting_limit(self, value: object) -> bool:
-        """Whether alternatives inside each other are looked at too often, beyond once for each part of the value."""
+        """Whether nested alternatives are evaluated too often, beyond once for each part of the value."""
         checks, times, level = 0, 1, [value]
         while level and self.branching > 1 and checks <= MAX_ALTERNATIVE_CHECKS:
             checks += (times - 1) * len(level)
@@ -91,7 +91,7 @@ class ValidationCost:
 
 
 def _parts(value: object, limit: int) -> int:
-    """How many values there are in the value, itself included; counted to a few more than `limit`."""
+    """The number of values in the value, itself included; counting stops shortly after `limit`."""
     pending, count = [value], 1
     while pending and count <= limit:
         members = _members(pending.pop())

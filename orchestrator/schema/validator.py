@@ -1,4 +1,4 @@
-"""A compiled schema, and what it says of a value, in words that a model or a person can act on."""
+"""A compiled schema, and its violations in words that a model or a person can act on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ALTERNATIVES = 5
 
 
 class Validator:
-    """Says what is wrong with a value. Made by `compile_schema`."""
+    """Reports what is wrong with a value. Created by `compile_schema`."""
 
     def __init__(self, validator: jsonschema_rs.Validator, cost: ValidationCost) -> None:
         self._validator = validator
@@ -45,7 +45,7 @@ class Validator:
         return (*located, "and more") if len(found) > limit else located
 
     def violations(self, value: object, limit: int = 10) -> tuple[tuple[str, str], ...]:
-        """The same as pairs of JSON Pointer and words; the pointer is empty for the value as a whole."""
+        """The same as pairs of JSON Pointer and text; the pointer is empty for the value as a whole."""
         try:
             if self._cost.exceeds_limit(value):
                 return (("", _TOO_MUCH),)
@@ -71,20 +71,20 @@ class Validator:
 
 @lru_cache(maxsize=CACHED)
 def compile_schema(text: str) -> Validator:
-    """Compile a schema given as JSON text, one that `require_acceptable` has taken. Cached by the text."""
+    """Compile an accepted schema, given as JSON text. Cached by the text."""
     schema = cast("Schema", json.loads(text))
     cost = measure_cost(schema, draft_of(schema) or Draft.LATEST)
     return Validator(compile_validator(schema), ValidationCost.from_schema(schema, cost))
 
 
 def compile_validator(schema: Schema) -> jsonschema_rs.Validator:
-    """The validator of a schema: offline, formats on, patterns in linear time and bounded memory."""
+    """The validator of a schema: offline, with formats, patterns in linear time and bounded memory."""
     kind = (
         jsonschema_rs.Draft7Validator
         if draft_of(schema) is Draft.SEVEN
         else jsonschema_rs.Draft202012Validator
     )
-    # Its own name and its metaschema's would only be looked up somewhere.
+    # Its own name and its metaschema's would only be resolved elsewhere.
     bare = (
         schema
         if isinstance(schema, bool)
@@ -112,7 +112,7 @@ def describe(error: jsonschema_rs.ValidationError) -> str:
 
 
 def summarize_error(error: jsonschema_rs.ValidationError) -> str:
-    """One violation inside an alternative: where and what, without a quotation."""
+    """One violation inside an alternative: path and problem, without an excerpt."""
     where = to_pointer(tuple(error.instance_path))
     return f"{where}: {_cut(error.message, EXCERPT)}" if where else _cut(error.message, EXCERPT)
 

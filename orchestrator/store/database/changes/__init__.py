@@ -1,1 +1,1 @@
-"""The change feed: which runs changed, and how other processes learn of it."""
+"""The change feed: which runs changed, and how other processes are notified of it."""

@@ -1,8 +1,8 @@
-"""The change feed: whoever waits for a run to change is woken, however many wait and whoever changed it.
+"""The change feed: wakes every waiter of a run that changed, whichever process changed it.
 
-There is one feed per process. Hints (see `hints.py`) say that something may have changed; all hints that arrive while a
-look is under way lead to one further look, which is one query for all runs in question. So two hundred waiters cost what
-one costs, and nobody waiting costs nothing.
+There is one feed per process. Hints (see `sqlite_source.py`) say that something may have changed. All hints that arrive
+during a read lead to one further read, which is one query for all runs in question. So two hundred waiters cost what one
+costs, and no waiter costs nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import NamedTuple
 from orchestrator.store.database.changes.sqlite_source import ChangeSource
 
 CATCH_UP_SECONDS = 1.0
-"""A change of which no hint came is seen after this long."""
+"""A change without a hint is seen after this time."""
 _FAILURE_PAUSE_SECONDS = 0.25
 
 
 class RunVersion(NamedTuple):
-    """What the feed sees of a run."""
+    """What the feed reads of a run."""
 
     version: int
     is_final: bool = False
@@ -41,7 +41,7 @@ class _Waiter:
         self.timed_out = False
 
     def update(self, seen: RunVersion | None) -> None:
-        """Take note of how the run stands; None: there is no such run, and waiting is in vain."""
+        """Record the run's state; None: there is no such run, and waiting is useless."""
         if self.version.done():
             return
         if seen is None:
@@ -53,13 +53,13 @@ class _Waiter:
         return seen.version > self.after and (seen.is_final or not self.until_final)
 
     def fail(self, error: Exception) -> None:
-        """The store cannot be read: those with time left go on waiting for it."""
+        """The store cannot be read: waiters with time left continue to wait."""
         if not self.version.done() and self.timed_out:
             self.version.set_exception(error)
 
 
 class ChangeFeed:
-    """Wakes those who wait for a run's version to rise."""
+    """Wakes waiters when a run's version rises."""
 
     def __init__(self, read_versions: ReadRunVersions, changes: ChangeSource) -> None:
         self._read_versions = read_versions
@@ -78,10 +78,10 @@ class ChangeFeed:
         *,
         until_final: bool = False,
     ) -> int:
-        """The run's version: at once if it is past `after`, else when it is, or when `timeout` seconds are over.
+        """The run's version: at once if it is greater than `after`, else when it is, or after `timeout` seconds.
 
-        With `until_final` only a version counts at which the run's turn has ended. 0 when there is no such run. After `aclose` it answers at once with what is known. Raises the store's error when
-        that could not be read at the end of the time either.
+        With `until_final` only a version at which the run's turn has ended counts. 0 if there is no such run. After `aclose` it
+        returns the last known version at once. Raises the store's error if the store was still unreadable at the timeout.
         """
         waiter = self._add_waiter(run_key, _Waiter(after, until_final=until_final))
         try:
@@ -101,9 +101,9 @@ class ChangeFeed:
             self._changes.publish(changed)
 
     def notify(self, keys: Iterable[int] | None) -> None:
-        """Look at these runs, as far as somebody waits for them; None: at all of them.
+        """Read these runs, if there are waiters for them; None: all awaited runs.
 
-        A negative key says that the run has changed and goes on: nothing to look at for those who wait for its end.
+        A negative key says that the run has changed and is still running: waiters for its end are not concerned.
         """
         if keys is None:
             due: Collection[int] = self._waiters.keys()
@@ -118,7 +118,7 @@ class ChangeFeed:
         return any(changed > 0 or not waiter.until_final for waiter in waiters)
 
     async def aclose(self) -> None:
-        """End all waiting. Hints of commits that are still on their way to other processes are sent first."""
+        """End all waits. Hints of commits that are still to be sent to other processes are sent first."""
         self._closed = True
         for waiter in [each for waiters in self._waiters.values() for each in waiters]:
             waiter.timed_out = True
@@ -138,7 +138,7 @@ class ChangeFeed:
         if not self._waiters:
             self._changes.start(
                 self.notify
-            )  # before the first look: what changes after it is hinted at
+            )  # before the first read: later changes come with a hint
         self._waiters.setdefault(run_key, set()).add(waiter)
         self.notify([run_key])
         if self._task is None or self._task.done():
@@ -156,9 +156,9 @@ class ChangeFeed:
             del self._waiters[run_key]
         if not self._waiters:
             self._changes.stop()
-            self._wake.set()  # nobody is left: the task ends
+            self._wake.set()  # no waiter is left: the task ends
 
-    # -- looking -----------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------------------
 
     async def _refresh_when_notified(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -167,7 +167,7 @@ class ChangeFeed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(catch_up_at):
                     await self._wake.wait()
-            if clock() >= catch_up_at:  # also where hints of others' runs keep coming
+            if clock() >= catch_up_at:  # also while hints of other runs keep coming
                 self.notify(None)
                 catch_up_at = clock() + CATCH_UP_SECONDS
             self._wake.clear()

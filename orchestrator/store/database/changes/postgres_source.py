@@ -18,7 +18,7 @@ from orchestrator.store.database.drivers.postgres import KEEPALIVE_OPTIONS
 CHANNEL = "perdure_runs"
 _BATCH_SECONDS = 0.005
 _STILL_RUNNING_DELAY_SECONDS = 0.001
-"""Before it is told that a run goes on: who committed answers its caller first, and nobody waits for the end of anything."""
+"""Delay before notifying that a run is still running: the writer first responds to its caller, and no waiter waits for this."""
 _KEYS_PER_NOTIFY = 350  # a payload may have 7,999 bytes, a key 19 digits and a sign
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _FLUSH_SECONDS = 5
@@ -30,8 +30,9 @@ _log = logging.getLogger(__name__)
 class PostgresChangeSource:
     """PostgreSQL: NOTIFY after each commit, batched, on one direct connection; LISTEN on another.
 
-    A payload is `sender:key,-key,…`, negative where the run goes on; a process does not listen to itself. Each connection is opened when it is first needed
-    and kept; when the one that listens is lost it is opened again with growing pauses, and then everybody looks.
+    A payload is `sender:key,-key,…`, negative where the run is still running; a process ignores its own. Each connection is
+    opened at first need and reused. A lost listening connection is reopened with growing pauses; then all awaited runs are
+    read.
     """
 
     def __init__(self, direct_url: str) -> None:
@@ -59,7 +60,7 @@ class PostgresChangeSource:
             self._sender = asyncio.create_task(self._send_pending(), name="store NOTIFY")
 
     async def aclose(self) -> None:
-        """Say what is still to be said, and hang up."""
+        """Send what is pending, and close the connections."""
         self.stop()
         if self._sender is not None:
             await asyncio.wait([self._sender], timeout=_FLUSH_SECONDS)
@@ -70,10 +71,10 @@ class PostgresChangeSource:
                     await task
         await self._connection.aclose()
 
-    # -- telling -----------------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------------
 
     async def _send_pending(self) -> None:
-        """The first commit is told at once, or nearly so; those that follow within 5 ms share a message."""
+        """The first commit is sent almost at once; those that follow within 5 ms share a message."""
         if all(key < 0 for key in self._pending):
             await asyncio.sleep(_STILL_RUNNING_DELAY_SECONDS)
         while self._pending:
@@ -95,7 +96,7 @@ class PostgresChangeSource:
         for start in range(0, len(keys), _KEYS_PER_NOTIFY):
             yield f"{self._name}:{','.join(map(str, keys[start : start + _KEYS_PER_NOTIFY]))}"
 
-    # -- listening ---------------------------------------------------------------------------------
+    # -- receiving ---------------------------------------------------------------------------------
 
     async def _keep_listening(self) -> None:
         failures = 0
@@ -113,7 +114,7 @@ class PostgresChangeSource:
             await connection.execute(f"LISTEN {CHANNEL}".encode())
             self.listening.set()
             self._warned = False
-            self._deliver(None)  # what was told while nobody listened is looked for now
+            self._deliver(None)  # read what was sent while no connection listened
             async for notification in connection.notifies():
                 self._on_notification(notification.payload)
 
@@ -136,10 +137,10 @@ class PostgresChangeSource:
 
 
 class _NotifyConnection:
-    """One direct connection that only tells. Opened when there is something to tell, and again when it was lost.
+    """One direct connection that only sends. Opened when there is something to send, and reopened after it was lost.
 
-    The pool would lend one that others wait for, and switch it to and fro. PostgreSQL does not wait for the disk for a
-    transaction that only notifies.
+    The pool would lend a connection that others wait for, and change its isolation level twice. PostgreSQL does not wait for
+    the disk for a transaction that only notifies.
     """
 
     def __init__(self, url: str) -> None:
@@ -154,7 +155,7 @@ class _NotifyConnection:
         except psycopg.OperationalError:
             if not was_open:
                 raise
-            await self._send(payloads)  # the server had hung up meanwhile
+            await self._send(payloads)  # the server had closed the connection meanwhile
 
     async def aclose(self) -> None:
         if self._connection is not None:
@@ -175,5 +176,5 @@ async def _connect(url: str, name: str) -> psycopg.AsyncConnection:
     return await psycopg.AsyncConnection.connect(
         make_conninfo(url, application_name=name, **KEEPALIVE_OPTIONS),
         autocommit=True,
-        prepare_threshold=None,  # a pooler may stand between all the same
+        prepare_threshold=None,  # a pooler may be in between all the same
     )

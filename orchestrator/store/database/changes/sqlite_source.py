@@ -1,7 +1,7 @@
-"""Where a process learns that a run may have changed, and how it tells the others.
+"""How a process on SQLite is notified that a run may have changed, and how it notifies the others.
 
-A hint is never the truth: it only says when to look. It may come twice, or too early, or not at all (the feed looks once
-a second anyway).
+A hint carries no data: it only triggers a read. It may come twice, too early, or not at all (the feed reads once a
+second anyway).
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from orchestrator.store.database.drivers.sqlite_connection import connect
 RUN_VERSIONS_SQL = (
     "SELECT key, version, status FROM runs WHERE key IN (SELECT value FROM json_each(:keys))"
 )
-"""How runs stand, on SQLite."""
+"""Versions and statuses of runs, on SQLite."""
 _FALLBACK_SECONDS = 0.1
 _POLL_SECONDS = 0.01
 _MAX_INLINE_RUNS = 16
-"""Runs that are looked at in the event loop; more are looked at in a thread."""
+"""Runs that are read in the event loop; more are read in a thread."""
 
 _log = logging.getLogger(__name__)
 
 Notify = Callable[["Iterable[int] | None"], None]
-"""Takes the keys of the runs to look at, negative where the run goes on; None means every run that is waited for."""
+"""Receives the keys of the runs to read, negative where the run is still running; None means every awaited run."""
 
 
 class ChangeSource(Protocol):
-    """Other processes' commits, as far as this one hears of them."""
+    """Notifications of other processes' commits."""
 
     def start(self, notify: Notify) -> None:
-        """Somebody waits: hint from now on."""
+        """There is a waiter: report hints from now on."""
         ...
 
     def stop(self) -> None:
-        """Nobody waits any more."""
+        """There is no waiter any more."""
         ...
 
     def publish(self, keys: frozenset[int]) -> None:
@@ -54,13 +54,13 @@ class ChangeSource(Protocol):
 
 
 class SqliteChangeSource:
-    """SQLite: processes ring at each other's bells (see `bells.py`), and `PRAGMA data_version` tells of what was not rung.
+    """SQLite: processes notify each other over UDP (see `udp_notifier.py`); `PRAGMA data_version` finds what got lost.
 
-    The counter changes when another connection has committed, ours included. It is asked ten times a second, on a
-    connection of its own that is never inside a transaction (inside one it would not change), and only while somebody
-    waits; where it has changed, all runs that are waited for are looked at. So a ring that was lost, or cannot be heard
-    in another network namespace, costs a tenth of a second. Where no bell can be hung up it is asked every 10 ms. It reads
-    four bytes of shared memory, so it is done in the event loop: a visit to a thread would cost ten times as much.
+    The counter changes when another connection has committed, one of this process included. It is polled ten times a second,
+    only while there is a waiter, on a connection of its own that is never inside a transaction (there it would not change).
+    When it has changed, all awaited runs are read. So a lost datagram, or one from another network namespace, costs a tenth
+    of a second. Where no listener can be started, it is polled every 10 ms. It reads four bytes of shared memory, so the
+    event loop does it: a thread hop would cost ten times as much.
     """
 
     def __init__(self, path: Path) -> None:
@@ -92,12 +92,12 @@ class SqliteChangeSource:
         self._notifier.send(keys, own=self._listener.port)
 
     def read_versions(self, keys: Collection[int]) -> list[tuple[int, int, str]] | None:
-        """How a few runs stand, read where the counter is: a tenth of what a visit to a thread costs. None: not so."""
+        """Versions of a few runs, read on the counter's connection: a tenth of the cost of a thread hop. None: not possible."""
         if self._connection is None or len(keys) > _MAX_INLINE_RUNS:
             return None
         try:
             return self._connection.execute(RUN_VERSIONS_SQL, {"keys": str(list(keys))}).fetchall()
-        except sqlite3.OperationalError:  # busy just now
+        except sqlite3.OperationalError:  # busy
             return None
 
     async def aclose(self) -> None:
@@ -109,7 +109,7 @@ class SqliteChangeSource:
             self._connection = None
 
     def _start_listener(self) -> None:
-        """Once, and for good: to come and go with each waiter would cost more than to hear what nobody waits for."""
+        """Start once and never stop: starting for each waiter would cost more than receiving datagrams without one."""
         try:
             self._listener.start()
         except (OSError, NotImplementedError) as error:
@@ -134,7 +134,7 @@ class SqliteChangeSource:
 
 
 def _data_version(connection: sqlite3.Connection) -> int | None:
-    """The counter, or None where it cannot be read just now."""
+    """The counter, or None if it cannot be read now."""
     try:
         (version,) = connection.execute("PRAGMA data_version").fetchone()
     except sqlite3.OperationalError:

@@ -1,11 +1,12 @@
-"""SQLite: who has committed rings at those that wait, so that they need not ask again and again.
+"""SQLite: after each commit the writer notifies the waiting processes over UDP, so that they need not poll.
 
-A ring is a datagram over the loopback with the keys of the runs that changed, negative where the run goes on. A process that waits hangs up a bell: a
-port of its own, entered as a file in the folder `<database>-bells`. The file is held by a lock, which the kernel frees
-when the process ends; so a dead one's entry is recognised, and removed by the next to look.
+A notification is a datagram over the loopback with the keys of the changed runs, negative where the run is still
+running. A waiting process listens on a port of its own, registered as a file in the folder `<database>-bells`. It holds
+the file's lock, which the kernel releases when the process ends. So the entry of a dead process is recognised, and the
+next process that reads the folder removes it.
 
-Nothing rests on a ring. It says where to look, may get lost, and may come from anybody: what is not a list of numbers is
-not heard, and what is one only causes a look.
+Correctness never depends on a notification: it only triggers a read. It may get lost, and any process may send one. A
+datagram that is not a list of numbers is ignored.
 """
 
 from __future__ import annotations
@@ -27,43 +28,43 @@ _KEYS_PER_DATAGRAM = 380
 """A key has at most 19 digits and a sign, and some systems send no datagram of more than 9,216 bytes."""
 _MAX_DATAGRAM_BYTES = 8_192
 _MAX_DATAGRAMS_PER_TURN = 100
-"""Rings that are heard before others in the process have their turn."""
+"""Datagrams that are read before other tasks of the process run."""
 _ENTRY = re.compile(r"([0-9]{1,5})-[0-9a-f]{16}")
 _KEYS = re.compile(rb"-?[0-9]{1,19}(?:,-?[0-9]{1,19})*")
 _MTIME_RESOLUTION_MS = 100
-"""File systems note the time of a change less finely than changes follow each other."""
+"""The resolution of a file system's modification times is coarser than the time between two changes."""
 _PORTS_CACHE_SECONDS = 5.0
-"""A dead process's entry is noticed this much later, if nobody comes or goes meanwhile."""
+"""A dead process's entry is noticed this much later, if no process starts or stops listening meanwhile."""
 
 
 def listener_folder(database: Path) -> Path:
-    """Where the bells of those are entered who wait for changes of this database."""
+    """The folder in which processes that wait for changes of this database register their ports."""
     return Path(f"{database}-bells")
 
 
 def read_keys(payload: bytes) -> frozenset[int]:
-    """The keys of runs in a ring or a notification, `1,-2,3`; none in anything else."""
+    """The keys of runs in a notification, `1,-2,3`; empty for any other payload."""
     if _KEYS.fullmatch(payload) is None:
         return frozenset()
     return frozenset(int(key) for key in payload.split(b","))
 
 
 class UdpListener:
-    """What this process hears. Belongs to the event loop it was hung up in."""
+    """Receives the notifications for this process. Belongs to the event loop that it was started in."""
 
     def __init__(self, folder: Path, on_keys: Callable[[frozenset[int]], None]) -> None:
         self.port = 0
-        """0: it does not hang."""
+        """0: it is not running."""
         self._folder = folder
         self._on_keys = on_keys
         self._receive_socket: socket.socket | None = None
         self._entry: LockedFile | None = None
 
     def start(self) -> None:
-        """Hear from now on.
+        """Start to listen.
 
-        Raises `OSError` where there is no loopback or nothing can be written beside the database, and
-        `NotImplementedError` where the event loop cannot wait for sockets (Windows).
+        Raises `OSError` if there is no loopback or the folder beside the database cannot be written, and
+        `NotImplementedError` if the event loop cannot wait for sockets (Windows).
         """
         receive_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
@@ -79,7 +80,7 @@ class UdpListener:
         self._receive_socket, self.port = receive_socket, port
 
     def stop(self) -> None:
-        """Hear no more. Harmless when it does not hang."""
+        """Stop listening. Does nothing if it is not running."""
         if self._entry is not None:
             with contextlib.suppress(OSError):
                 self._entry.remove()
@@ -93,14 +94,14 @@ class UdpListener:
         for _ in range(_MAX_DATAGRAMS_PER_TURN):
             try:
                 keys |= read_keys(receive_socket.recv(_MAX_DATAGRAM_BYTES))
-            except OSError:  # nothing more to hear at this moment
+            except OSError:  # nothing more to read
                 break
         if keys:
             self._on_keys(frozenset(keys))
 
 
 class UdpNotifier:
-    """Rings at everybody's bells but one's own."""
+    """Sends notifications to every listener but its own process's."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -110,7 +111,7 @@ class UdpNotifier:
         self._ports_expire_at = 0.0
 
     def send(self, keys: Collection[int], *, own: int = 0) -> None:
-        """Tell everybody but the port `own` that these runs have changed, as far as they can be told. Never waits."""
+        """Notify every listener but the one at port `own` that these runs have changed. Best effort; never waits."""
         ports = self._listening_ports() - {own}
         if ports and self._open_socket():
             for message in _datagrams(keys):
@@ -118,7 +119,7 @@ class UdpNotifier:
                     self._send_datagram(message, port)
 
     def close(self) -> None:
-        """Ring no more, for now."""
+        """Close the socket. The next `send` opens it again."""
         if self._send_socket is not None:
             self._send_socket.close()
             self._send_socket = None
@@ -132,14 +133,14 @@ class UdpNotifier:
 
     def _send_datagram(self, message: bytes, port: int) -> None:
         assert self._send_socket is not None  # noqa: S101 - `send` opened it
-        with contextlib.suppress(OSError):  # nobody is there any more, or does not get to hear it
+        with contextlib.suppress(OSError):  # the listener is gone, or its buffer is full
             self._send_socket.sendto(message, (_HOST, port))
 
     def _listening_ports(self) -> frozenset[int]:
-        """The ports of the bells that hang, read again when the folder has changed."""
+        """The ports of all listeners, read again when the folder has changed."""
         try:
             changed = self._folder.stat().st_mtime_ns
-        except OSError:  # nobody has ever waited
+        except OSError:  # no process has ever listened
             return frozenset()
         now = time.monotonic()
         if changed != self._folder_changed_at or now > self._ports_expire_at:
@@ -151,7 +152,7 @@ class UdpNotifier:
 
 
 def _live_ports(folder: Path) -> frozenset[int]:
-    """The ports of living processes; dead ones' entries are removed."""
+    """The ports of living processes; entries of dead ones are removed."""
     ports: set[int] = set()
     with contextlib.suppress(OSError):  # the folder is gone
         for path in folder.iterdir():
