@@ -1,7 +1,7 @@
-"""One way into either database: `async with database.read()` and `async with database.write()`.
+"""Access to either database: `async with database.read()` and `async with database.write()`.
 
-What differs between SQLite and PostgreSQL ends here and in the modules below. Reads and writes are different types, so
-that the type checker refuses a statement that changes something inside a read.
+This module and those below it hide the differences between SQLite and PostgreSQL. Reads and writes are different types,
+so that the type checker rejects a statement that changes something inside a read.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 class Database:
-    """A store that is open. Made by `open_database`; belongs to the event loop it was opened in."""
+    """An open database. Created by `open_database`; belongs to the event loop it was opened in."""
 
     def __init__(
         self,
@@ -79,13 +79,13 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[Read]:
-        """Look at the store. Nothing can be changed in the block."""
+        """Read from the store. Nothing can be changed in the block."""
         async with self._read_engine.connect() as connection:
             yield Read(connection, self.cipher, plain_sql=self.plain_sql)
 
     @asynccontextmanager
     async def read_inline(self) -> AsyncGenerator[Read]:
-        """The same for questions about one run, found by its key: on SQLite they are answered in the event loop."""
+        """The same for queries of one run by its key: on SQLite they are executed in the event loop."""
         async with self._inline_engine.connect() as connection:
             yield Read(connection, self.cipher, plain_sql=self.plain_sql)
 
@@ -93,7 +93,7 @@ class Database:
     async def write(self) -> AsyncGenerator[Write]:
         """One transaction. On SQLite writers take turns, so a block must not wait for anything but the store.
 
-        Raises `sqlalchemy.exc.DBAPIError`; see `transact` for errors that mean "once more".
+        Raises `sqlalchemy.exc.DBAPIError`; `transact` retries the errors that can be retried.
         """
         async with self._connection_for_writing() as connection:
             write = Write(connection, self.cipher, plain_sql=self.plain_sql)
@@ -107,15 +107,15 @@ class Database:
                         raise
                     write.committing = True
             finally:
-                # Also after a commit of which nobody knows how it ended: a hint too many does no harm.
+                # Also after a commit with an unknown outcome: a superfluous hint does no harm.
                 if write.committing:
                     self.feed.publish(write.changed_runs)
                     self.on_wakeups(write.wakeups)
 
     async def write_one(self, statement: UpdateBase, parameters: Mapping[str, Any]) -> int:
-        """One statement that is made once, in a transaction of its own: on PostgreSQL one round trip instead of three.
+        """Execute one prepared statement in a transaction of its own: on PostgreSQL one round trip instead of three.
 
-        How many rows it changed. Nobody who waits for a run is woken.
+        Returns the number of rows it changed. No waiter of a run is woken.
         """
         if self.dialect == "postgresql":
             async with self._read_engine.connect() as connection:
@@ -126,10 +126,10 @@ class Database:
             return (await write.execute(statement, parameters)).rowcount
 
     async def transact(self, work: Callable[[Write], Awaitable[T]]) -> T:
-        """Do `work` in a transaction, again if the database undid it for a deadlock, a lock or a lost connection.
+        """Run `work` in a transaction, again if the database rolled it back: a deadlock, a lock, or a lost connection.
 
-        `work` may therefore run up to five times and must do nothing but use its `Write`. The last error is raised;
-        so is, at once, a connection lost during the commit, since nobody knows whether that commit took place.
+        `work` may therefore run up to five times and must do nothing but use its `Write`. The last error is raised. A connection
+        lost during the commit is raised at once, since the commit may have succeeded.
         """
         for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
             write: Write | None = None
@@ -144,7 +144,7 @@ class Database:
         raise AssertionError("unreachable")
 
     async def aclose(self) -> None:
-        """End all waiting and close every connection."""
+        """End all waits and close every connection."""
         await self.feed.aclose()
         if self.checkpointer is not None:
             await self.checkpointer.aclose()
@@ -161,7 +161,7 @@ class Database:
 
     @asynccontextmanager
     async def _sqlite_writer(self) -> AsyncGenerator[AsyncConnection]:
-        """The one writing connection, in turn: inside a process nobody ever finds the database locked."""
+        """The one writing connection, in turn: tasks of one process never find the database locked."""
         task = asyncio.current_task()
         if task is not None and task is self._writer_task:
             raise RuntimeError("a write inside a write would wait for itself for ever")
@@ -175,7 +175,7 @@ class Database:
 
     async def _open_sqlite_writer(self) -> AsyncConnection:
         if self._writer is not None and self._writer.invalidated:
-            # SQLAlchemy gives up a connection on which a statement was cancelled.
+            # SQLAlchemy invalidates a connection on which a statement was cancelled.
             lost, self._writer = self._writer, None
             await lost.close()
         if self._writer is None:
@@ -246,7 +246,7 @@ async def _open_sqlite(
 
 
 def _left_to_the_sweeper(_: Collection[Wakeup]) -> None:
-    """Where nobody sends wake-ups, the sweeper finds in the store what was asked for."""
+    """Used where nothing sends wake-ups: the sweeper finds the requests in the store."""
 
 
 def _create_folder(path: Path) -> Path:
@@ -255,7 +255,7 @@ def _create_folder(path: Path) -> Path:
 
 
 def migration_lock(path: Path) -> Path:
-    """The file whose lock one holds while changing the database's form."""
+    """The file to lock while changing the database's schema."""
     return Path(f"{path}-migrate.lock")
 
 
@@ -275,7 +275,7 @@ def _is_retryable(error: DBAPIError, committing: bool) -> bool:
     return error.connection_invalidated and not committing
 
 
-# One parameter however many runs are waited for, so that the statement is prepared once.
+# One parameter for any number of runs, so that the statement is prepared once.
 _RUN_VERSIONS: dict[Dialect, TextClause] = {
     "sqlite": text(RUN_VERSIONS_SQL).bindparams(bindparam("keys")),
     "postgresql": text(

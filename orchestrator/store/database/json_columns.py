@@ -1,4 +1,4 @@
-"""JSON as the store keeps it: text that both databases take, whatever a function or a model wrote."""
+"""JSON as the store keeps it: text that both databases accept, whatever a function or a model wrote."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import NoReturn, cast
 from pydantic import JsonValue
 
 MAX_DEPTH = 64
-"""Objects and arrays inside each other, in what anybody sends."""
+"""Maximum nesting of objects and arrays in any input."""
 
 
 def to_json(value: object) -> str:
     """Compact JSON text. NUL and lone surrogates stay escaped, so the text is valid in every database.
 
-    NaN and infinities, which some parsers let pass in a model's words, become null: JSON does not have them.
+    NaN and infinities, which some parsers accept in a model's output, become null: JSON does not have them.
     """
     try:
         text = _encode(value, ensure_ascii=False)
@@ -31,7 +31,7 @@ def optional_to_json(value: object | None) -> str | None:
 
 
 def from_json(text: str) -> JsonValue:
-    """Read JSON. Raises `ValueError`, also for numbers that JSON does not have and for nesting without an end."""
+    """Parse JSON. Raises `ValueError`, also for numbers that JSON does not have and for excessive nesting."""
     try:
         value: JsonValue = json.loads(
             text, parse_constant=_reject_constant, parse_float=_finite_float
@@ -42,7 +42,7 @@ def from_json(text: str) -> JsonValue:
 
 
 def object_from_json(text: str) -> dict[str, JsonValue]:
-    """Read text that this module wrote of an object."""
+    """Parse text that this module wrote for an object."""
     value = from_json(text)
     if not isinstance(value, dict):
         raise TypeError("The stored text is not a JSON object.")
@@ -54,12 +54,12 @@ def optional_from_json(text: str | None) -> JsonValue:
 
 
 def to_storable_text(text: str) -> str:
-    """Plain text with what databases refuse (NUL, lone surrogates) written as escapes."""
+    """Plain text with the characters that databases reject (NUL, lone surrogates) escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\u0000")
 
 
 def is_too_deep(value: object) -> bool:
-    """Whether objects and arrays stand inside each other more than `MAX_DEPTH` times."""
+    """Whether objects and arrays are nested more than `MAX_DEPTH` deep."""
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [

@@ -1,14 +1,14 @@
-"""Statements that are made once, executed on the driver itself.
+"""Prepared statements: built once, executed directly on the driver.
 
-SQLAlchemy makes a statement's text, and knows how its values go to the database and come back; of statements that are
-made once that is kept. What it does around each execution (its keys for what it has compiled, a context, a greenlet that
-changes back and forth for each wait) was half of a transaction's processor time on SQLite, a quarter on PostgreSQL
-(`benchmarks/sections/store.py`).
+SQLAlchemy compiles a statement's text and its conversions of parameters and results; both are cached here. SQLAlchemy's
+own work around each execution (cache keys, a context, greenlet switches for each wait) was half of a transaction's
+processor time on SQLite and a quarter on PostgreSQL (`benchmarks/sections/store.py`).
 
-The connection, its transaction and what becomes of errors stay SQLAlchemy's.
+SQLAlchemy still manages the connection, its transaction and the errors.
 
-In a writing transaction on PostgreSQL those that bring no rows are not waited for: their answers come with the next one's
-that does, or before the commit. Each wait costs two changes of process, which on a busy machine is more than the work.
+In a writing transaction on PostgreSQL, statements that return no rows are not awaited: their answers come with the next
+statement that returns rows, or before the commit. Each wait costs two context switches, which on a busy machine is more
+than the work.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ _Processor = Callable[[Any], Any]
 
 
 def prepared(statement: Statement) -> Statement:
-    """Mark a statement that is made once, when its module is imported, and whose values all come by name.
+    """Mark a statement that is built once, when its module is imported, and whose values are all passed by name.
 
-    It must not need values of SQLAlchemy's own making (defaults in Python, lists of a length that is known only then):
-    its first execution raises TypeError.
+    It must not need values that SQLAlchemy generates (defaults in Python, lists of variable length): its first execution
+    raises TypeError then.
     """
     return statement.execution_options(**{_PREPARED: True})
 
 
 def prepared_inline(statement: Statement) -> Statement:
-    """Mark one, made once too, that writes, or finds by a key, a few rows.
+    """Mark a prepared statement that writes a few rows or finds them by key.
 
-    In a writing transaction on SQLite it is executed in the event loop, where the transaction can begin at once and no
-    large value is written.
+    In a writing transaction on SQLite it is executed in the event loop, if the transaction can begin at once and no large
+    value is written.
     """
     return statement.execution_options(**{_PREPARED: True, INLINE: True})
 
 
 def is_prepared(statement: Executable) -> bool:
-    """Whether `execute` may be asked to execute it."""
+    """Whether the statement is marked for `execute`."""
     return _PREPARED in statement.get_execution_options()
 
 
 class PreparedResult(IteratorResult[*Columns]):
-    """What a statement brought: SQLAlchemy's result, with how many rows it changed or found."""
+    """The result of a prepared statement: SQLAlchemy's result, with the number of rows it changed or found."""
 
     def __init__(self, metadata: SimpleResultMetaData, rows: Sequence[Any], rowcount: int) -> None:
         super().__init__(metadata, iter(rows))
@@ -67,20 +67,20 @@ class PreparedResult(IteratorResult[*Columns]):
 
 @dataclass(frozen=True, slots=True)
 class _CompiledStatement:
-    """A statement for one dialect and one set of values."""
+    """A statement compiled for one dialect and one set of parameter names."""
 
     text: str
     defaults: _Values
-    """All its values by name, those that it brings with it filled in."""
+    """All parameters by name, with the statement's own values filled in."""
     positions: tuple[str, ...] | None
-    """Their names in the order in which the driver wants them; None: it wants them by name."""
+    """Parameter names in the driver's order; None: the driver takes them by name."""
     bind_processors: tuple[tuple[str, _Processor], ...]
     returns_rows: bool
     metadata: SimpleResultMetaData
-    """Whether rows come back, and how they are read."""
+    """Column names and result conversions; whether rows are returned."""
 
     def values(self, parameters: _Values) -> Any:
-        """As the driver takes them."""
+        """The parameters in the driver's form."""
         values = {**self.defaults, **parameters}
         for name, convert in self.bind_processors:
             values[name] = convert(values[name])
@@ -93,21 +93,21 @@ _compiled_statements: WeakKeyDictionary[
 
 
 class Pipeline:
-    """PostgreSQL's pipeline mode, from the first statement that is executed here until `leave`."""
+    """PostgreSQL's pipeline mode, from the first statement executed in it until `leave`."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
         self._open: Any = None
 
     async def enter(self, driver: Any) -> None:
-        """Wait for nothing any more that brings no rows. Behind a pooler, which may not know of it, each answer is."""
+        """Enter the pipeline: statements without rows are no longer awaited. Behind a pooler, which may not support it, they are."""
         if self._open is None and driver.prepare_threshold is not None:
             opened = driver.pipeline()
             await opened.__aenter__()
             self._open = opened
 
     async def leave(self) -> None:
-        """Wait for all answers. Raises `DBAPIError` for the first error among them."""
+        """Await all answers. Raises `DBAPIError` for the first error among them."""
         if self._open is not None:
             opened, self._open = self._open, None
             try:
@@ -117,7 +117,7 @@ class Pipeline:
                 raise
 
     async def discard(self) -> None:
-        """The same where the transaction is to be undone: what the answers say is of no interest."""
+        """The same before a rollback: errors are ignored."""
         with contextlib.suppress(Exception):
             await self.leave()
 
@@ -128,10 +128,10 @@ async def execute(
     parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
     pipeline: Pipeline | None = None,
 ) -> PreparedResult[*tuple[Any, ...]]:
-    """Execute a statement that is made once, for one set of values or for several; those must have the same names.
+    """Execute a prepared statement for one set of parameters, or for several with the same names.
 
-    Raises what SQLAlchemy would: `DBAPIError` for an error of the database's, in a pipeline maybe one of a statement before.
-    There nobody knows how many rows a statement changed that brings none: it is -1.
+    Raises what SQLAlchemy would raise: `DBAPIError` for a database error, in a pipeline perhaps for an earlier statement. In a
+    pipeline the row count of a statement without rows is unknown: -1.
     """
     many = isinstance(parameters, Sequence)
     rows = parameters if isinstance(parameters, Sequence) else [parameters or {}]
@@ -163,9 +163,9 @@ def _sync_connection(connection: AsyncConnection) -> Connection:
 
 
 def _raise_through_sqlalchemy(sync: Connection, error: BaseException, statement: str) -> None:
-    """Have SQLAlchemy do with an error what it does with one that it met itself: wrap it, give the connection up, tell.
+    """Let SQLAlchemy handle an error as one of its own: wrap it, invalidate the connection, call the event handlers.
 
-    It is raised again because SQLAlchemy asks what is being handled, and a greenlet does not see what is so around it.
+    The error is raised again here because SQLAlchemy reads the current exception, which a greenlet does not inherit.
     """
     handle = sync._handle_dbapi_exception  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # there is no other way to its handlers
     try:
@@ -186,7 +186,7 @@ def _compiled_for(
 
 def _compile(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> _CompiledStatement:
     if isinstance(statement, Insert) and not statement.exported_columns:
-        statement = statement.inline()  # nobody asks for the key
+        statement = statement.inline()  # the generated key is not needed
     if not isinstance(statement, Select | Insert | Update):
         raise TypeError(f"a {type(statement).__name__} cannot be executed on the driver")
     compiled = statement.compile(dialect=dialect, column_keys=list(names))
@@ -218,5 +218,5 @@ def _bind_processor(kind: TypeEngine[Any], dialect: Dialect) -> _Processor | Non
 
 def _result_processor(kind: TypeEngine[Any], dialect: Dialect) -> _Processor | None:
     if isinstance(kind, Float):
-        return None  # either driver brings a float, and psycopg's dialect would ask for the column's number to know it
+        return None  # both drivers return a float, and psycopg's dialect would need the column's number
     return kind.dialect_impl(dialect).result_processor(dialect, None)

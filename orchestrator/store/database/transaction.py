@@ -1,5 +1,6 @@
-"""What one may do with an open transaction. Reads and writes are different types, so that the type checker refuses a
-statement that changes something inside a read."""
+"""Operations on an open transaction. Reads and writes are different types, so that the type checker rejects a
+statement that changes something inside a read.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ Columns = TypeVarTuple("Columns")
 
 
 class Read:
-    """A look at the store: on SQLite one snapshot, on PostgreSQL each statement sees what is committed."""
+    """Read access: on SQLite one snapshot, on PostgreSQL each statement sees what is committed."""
 
     def __init__(
         self, connection: AsyncConnection, cipher: FieldCipher, *, plain_sql: bool = False
@@ -61,7 +62,7 @@ class Read:
         return await self._connection.execute(statement, parameters)
 
     async def run_sync(self, work: Callable[[Connection], T]) -> T:
-        """Hand the connection to a library that knows only SQLAlchemy's synchronous manner."""
+        """Pass the connection to a library that knows only SQLAlchemy's synchronous interface."""
         return await self._connection.run_sync(work)
 
     def _is_for_the_driver(self, statement: Executable) -> bool:
@@ -69,16 +70,16 @@ class Read:
 
 
 class Write(Read):
-    """A transaction that is committed when its block ends, and undone when its block raises."""
+    """A transaction that is committed when its block ends, and rolled back when its block raises."""
 
     def __init__(
         self, connection: AsyncConnection, cipher: FieldCipher, *, plain_sql: bool = False
     ) -> None:
         super().__init__(connection, cipher, plain_sql=plain_sql)
         self.changed_runs: set[int] = set()
-        """Keys of runs; negative where the run goes on."""
+        """Keys of runs; negative where the run is still running."""
         self.wakeups: dict[Wakeup, None] = {}
-        """Sent after the commit, in the order in which they were first asked for."""
+        """Sent after the commit, in the order of the first requests."""
         self.committing = False
         self._pipeline = Pipeline(connection) if connection.dialect.name == "postgresql" else None
 
@@ -98,7 +99,7 @@ class Write(Read):
     ) -> CursorResult[*tuple[Any, ...]] | PreparedResult[*tuple[Any, ...]]:
         """Execute one statement; its rows are in memory when this returns.
 
-        One that is made once and brings no rows may be under way still: its error comes with a later one, or with `flush`.
+        A prepared statement without rows may still be in progress: its error is raised by a later one, or by `flush`.
         """
         if self._is_for_the_driver(statement):
             return await execute(self._connection, statement, parameters, self._pipeline)
@@ -107,17 +108,17 @@ class Write(Read):
 
     @override
     async def run_sync(self, work: Callable[[Connection], T]) -> T:
-        """Hand the connection to a library that knows only SQLAlchemy's synchronous manner."""
+        """Pass the connection to a library that knows only SQLAlchemy's synchronous interface."""
         await self.flush()
         return await super().run_sync(work)
 
     async def flush(self) -> None:
-        """Wait until all is done that was asked for. Raises its first error."""
+        """Wait until all statements are executed. Raises the first error."""
         if self._pipeline is not None:
             await self._pipeline.leave()
 
     async def discard(self) -> None:
-        """The same before all is undone."""
+        """The same before a rollback: errors are ignored."""
         if self._pipeline is not None:
             await self._pipeline.discard()
 
@@ -130,9 +131,9 @@ class Write(Read):
         update: Sequence[str] = (),
         add: Sequence[str] = (),
     ) -> None:
-        """Insert the row `key | values`, or set the columns of `update` where a row with this key exists.
+        """Insert the row `key | values`, or set the columns of `update` if a row with this key exists.
 
-        The columns of `add` are added to what the row has. `key` names the columns of the primary key or of a unique constraint, all of them.
+        The columns of `add` are added to the row's values. `key` names all columns of the primary key or of a unique constraint.
         """
         insert = sqlite.insert if self._connection.dialect.name == "sqlite" else postgresql.insert
         statement = insert(table).values({**key, **values})
@@ -141,12 +142,12 @@ class Write(Read):
         await self.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changes))
 
     def wake(self, wakeup: Wakeup) -> None:
-        """Ask for a wake-up of the engine after the commit; once, however often it is asked for."""
+        """Request a wake-up of the engine after the commit. A repeated request is sent once."""
         self.wakeups[wakeup] = None
 
     def mark_changed(self, run_key: int, *, still_running: bool = False) -> None:
-        """This transaction changes the run: whoever waits for it is woken after the commit.
+        """Record that this transaction changes the run: its waiters are woken after the commit.
 
-        Where the run `still_running` those are spared who wait for the end of its turn.
+        With `still_running`, those that wait for the end of its turn are not woken.
         """
         self.changed_runs.add(-run_key if still_running else run_key)

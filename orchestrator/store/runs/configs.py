@@ -1,4 +1,4 @@
-"""Run configurations, every version of them, and how their runs went."""
+"""Run configurations, all their versions, and the metrics of their runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RunConfigRecord:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRun:
-    """How one run of a configuration went. Times in ms, cost in micro-dollars."""
+    """Metrics of one run of a configuration. Times in ms, cost in micro-dollars."""
 
     id: str
     config_version: int | None
@@ -58,7 +58,7 @@ class MeasuredRun:
 
 
 class RunConfigStore:
-    """The run configurations of all clusters; every question names its cluster."""
+    """The run configurations of all clusters; every method names its cluster."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -66,7 +66,7 @@ class RunConfigStore:
     async def create(
         self, cluster_id: str, config_id: str, name: str, content: str
     ) -> RunConfigRecord:
-        """Keep a new one. Raises `ConflictError` (code `run_config_exists`) where there is one of that id."""
+        """Store a new one. Raises `ConflictError` (code `run_config_exists`) if the id exists."""
 
         async def work(write: Write) -> RunConfigRecord:
             return await _write(write, (cluster_id, config_id), name, content, replace=False)
@@ -76,7 +76,7 @@ class RunConfigStore:
     async def put(
         self, cluster_id: str, config_id: str, name: str, content: str
     ) -> RunConfigRecord:
-        """Keep it as the next version; the versions before stay."""
+        """Store it as the next version; the previous versions stay."""
 
         async def work(write: Write) -> RunConfigRecord:
             return await _write(write, (cluster_id, config_id), name, content, replace=True)
@@ -86,7 +86,7 @@ class RunConfigStore:
     async def get(
         self, cluster_id: str, config_id: str, version: int | None = None
     ) -> RunConfigRecord:
-        """The newest version, or that one. Raises `NotFoundError`, also for one that was deleted."""
+        """The newest version, or the given one. Raises `NotFoundError`, also for a deleted one."""
         statement = _current().where(configs.c.cluster_id == cluster_id, configs.c.id == config_id)
         async with self._database.read() as read:
             current = (await read.execute(statement)).one_or_none()
@@ -110,7 +110,7 @@ class RunConfigStore:
             return [_record(row) for row in await read.execute(statement)]
 
     async def page(self, cluster_id: str, *, after: str, limit: int) -> list[RunConfigRecord]:
-        """Those after that id, by id."""
+        """Those with a greater id, by id."""
         statement = (
             _current()
             .where(configs.c.cluster_id == cluster_id, configs.c.id > after)
@@ -121,7 +121,7 @@ class RunConfigStore:
             return [_record(row) for row in await read.execute(statement)]
 
     async def delete(self, cluster_id: str, config_id: str) -> None:
-        """Take it out of use; its runs keep their reference. Raises `NotFoundError`."""
+        """Mark it deleted; its runs keep their reference. Raises `NotFoundError`."""
         statement = (
             update(configs)
             .where(
@@ -137,7 +137,7 @@ class RunConfigStore:
                 raise NotFoundError(f"There is no run configuration {config_id!r}.")
 
     async def measured(self, cluster_id: str, config_id: str) -> list[MeasuredRun]:
-        """How its newest runs went, newest first. Test runs do not count."""
+        """Metrics of its newest runs, newest first. Test runs do not count."""
         async with self._database.read() as read:
             return [
                 MeasuredRun(**row)
@@ -147,7 +147,7 @@ class RunConfigStore:
     async def _retry_on_conflict(
         self, work: Callable[[Write], Awaitable[RunConfigRecord]]
     ) -> RunConfigRecord:
-        """Two may write the same new id at once: the second one finds it the second time."""
+        """Two transactions may write the same new id at once: the second one finds it at its retry."""
         try:
             return await self._database.transact(work)
         except IntegrityError:
@@ -202,7 +202,7 @@ def _record(row: Row[*tuple[Any, ...]]) -> RunConfigRecord:
 
 
 def _measures(cluster_id: str, config_id: str) -> Select[*tuple[Any, ...]]:
-    """The newest runs first, and only then their calls: a configuration may have had millions."""
+    """Select the newest runs first, then their calls: a configuration may have had millions."""
     newest = (
         select(runs)
         .where(

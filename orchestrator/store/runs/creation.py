@@ -1,4 +1,4 @@
-"""A run that was checked, and the rows it begins with."""
+"""A checked run, and the rows it begins with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from perdure.contract import (
 )
 from perdure.contract.event_types import RunCreated
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _INSERT_RUN = prepared_inline(insert(tables.runs).returning(*tables.runs.c))
 _INSERT_MESSAGE = prepared_inline(insert(tables.messages))
 _INSERT_EVENT = prepared_inline(insert(tables.events))
@@ -38,7 +38,7 @@ _INSERT_EVENT = prepared_inline(insert(tables.events))
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run that was checked and can be written. Without a `prompt` it begins without a message."""
+    """A checked run that can be written. Without a `prompt` it begins without a message."""
 
     cluster_id: str
     id: str
@@ -68,14 +68,14 @@ class NewRun:
 
 
 def priority_of(run: RunRecord) -> int:
-    """As Temporal is told; 0, which says nothing, where it is the usual one."""
+    """The priority for Temporal; 0, which means none, for the default one."""
     return 0 if run.priority == DEFAULT_PRIORITY else run.priority
 
 
 async def insert_run(write: Write, new: NewRun) -> RunRecord:
-    """Write the run with its first message, metadata, tags and event; the run as it then stands, locked.
+    """Write the run with its first message, metadata, tags and event. Returns the new run, locked.
 
-    Raises `IntegrityError` where the id or the idempotency key is taken.
+    Raises `IntegrityError` if the id or the idempotency key exists.
     """
     now = now_ms()
     values = {
@@ -142,7 +142,7 @@ async def _insert_prompt(write: Write, key: int, message_id: str, prompt: str, n
 
 
 async def _insert_filter_rows(write: Write, key: int, new: NewRun) -> None:
-    """What lists are filtered by."""
+    """Rows that lists are filtered by."""
     of_run = {"run_key": key, "cluster_id": new.cluster_id}
     metadata, tags = new.options.metadata, dict.fromkeys(new.options.tags)
     if metadata:

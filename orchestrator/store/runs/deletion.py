@@ -1,4 +1,4 @@
-"""Runs that go for good, with everything that belongs to them. What they cost stays known."""
+"""Deletes runs with everything that belongs to them. Their usage is kept."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _ADDED = (*_SUMS, "model_calls", "runs")
 
 
 class DeletionStore:
-    """Takes runs out of the store."""
+    """Deletes runs from the store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def delete(self, ref: RunRef) -> None:
-        """Delete a run, whatever it is doing. Raises `NotFoundError`."""
+        """Delete a run in any state. Raises `NotFoundError`."""
         async with self._database.write() as write:
             await _delete(await LockedRun.lock(write, ref))
 
     async def outdated(self, before: int) -> list[RunRef]:
-        """Runs whose last turn ended before that time (ms), the oldest first."""
+        """Runs whose last turn ended before that time (ms), oldest first."""
         statement = (
             select(runs.c.cluster_id, runs.c.id)
             .where(runs.c.finished_at < before)
@@ -50,7 +50,7 @@ class DeletionStore:
             return [RunRef(cluster_id, run_id) for cluster_id, run_id in rows]
 
     async def delete_outdated(self, ref: RunRef, before: int) -> bool:
-        """Delete a run whose last turn ended before that time; False where that is not so any more."""
+        """Delete a run whose last turn ended before that time; False if that is no longer so."""
         async with self._database.write() as write:
             try:
                 run = await LockedRun.lock(write, ref)
@@ -64,14 +64,14 @@ class DeletionStore:
 
 
 async def _delete(run: LockedRun) -> None:
-    """All tables that refer to the run are emptied by their foreign keys. Who waits for the run is woken."""
+    """Foreign keys delete the rows of all tables that refer to the run. Waiters of the run are woken."""
     await _retain_usage(run.write, run.record)
     await run.write.execute(delete(runs).where(runs.c.key == run.key))
     run.write.mark_changed(run.key)
 
 
 async def _retain_usage(write: Write, record: RunRecord) -> None:
-    """Add what the run used to what deleted runs used, a day and a model at a time."""
+    """Add the run's usage to that of deleted runs, by day and model."""
     used: dict[tuple[str, str], dict[str, int]] = {}
     for row in await _used(write, record.key):
         sums = {name: int(row[name]) for name in (*_SUMS, "model_calls")}
@@ -81,7 +81,7 @@ async def _retain_usage(write: Write, record: RunRecord) -> None:
         used.setdefault((_date(record.created_at), record.model), nothing)["runs"] += 1
     for (day, model), sums in sorted(
         used.items()
-    ):  # in one order: two deletions never wait in a circle
+    ):  # always in the same order: two deletions never deadlock
         key = {"cluster_id": record.cluster_id, "day": day, "model": model}
         await write.upsert(tables.usage_days, key, sums, add=_ADDED)
 

@@ -1,4 +1,4 @@
-"""What people think of runs."""
+"""Users' feedback on runs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from perdure.contract.event_types import FeedbackGiven
 
 
 class FeedbackStore:
-    """One comment and one score per run; the last word counts."""
+    """One comment and one score per run; the newest counts."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def set(self, ref: RunRef, comment: str | None, score: float | None) -> None:
-        """Keep a comment and a score of 0 to 1; None takes back what was there. Raises `NotFoundError`."""
+        """Store a comment and a score of 0 to 1; None removes the stored one. Raises `NotFoundError`."""
         comment = None if comment is None else to_storable_text(comment)
         async with self._database.write() as write:
             run = await LockedRun.lock(write, ref)

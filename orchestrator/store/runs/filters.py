@@ -1,4 +1,4 @@
-"""Lists of runs: which ones, in which order."""
+"""Lists of runs: filters and order."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class RunFilter:
     test: bool | None = False
     config_id: str | None = None
     auth_token_hash: str | None = None
-    """Only runs made with this token of the cluster's own auth function."""
+    """Only runs created with this token of the cluster's own auth function."""
     before: tuple[int, int] | None = None
     limit: int = 50
 
 
 def listing(cluster_id: str, wanted: RunFilter) -> Select[tuple[object, ...]]:
-    """The runs wanted, newest first. The hidden kinds are in no list."""
+    """The matching runs, newest first. Hidden kinds are in no list."""
     statement = select(runs).where(runs.c.cluster_id == cluster_id, runs.c.kind == "run")
     statement = _marked(_plain(statement, wanted), cluster_id, wanted)
     if wanted.before is not None:
-        # as a row: an OR would have the index read from its beginning to the cursor, page after page
+        # compared as a row: with an OR each page would read the index from its beginning to the cursor
         cursor = tuple_(*map(literal, wanted.before))
         statement = statement.where(tuple_(runs.c.created_at, runs.c.key) < cursor)
     return statement.order_by(runs.c.created_at.desc(), runs.c.key.desc()).limit(wanted.limit)

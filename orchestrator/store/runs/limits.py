@@ -1,4 +1,4 @@
-"""The limits of a run, kept inside a transaction on it: its budget and its deadline."""
+"""The limits of a run, enforced inside a transaction on it: its budget and its deadline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from perdure.contract.event_types import BudgetChanged
 
 
 def is_over_limits(run: RunRecord, now: int) -> bool:
-    """Whether the run must not go on to another model step."""
+    """Whether the run must not begin another model step."""
     return is_overdue(run, now) or _used_up(run) is not None
 
 
@@ -29,7 +29,7 @@ def is_overdue(run: RunRecord, now: int) -> bool:
 
 
 async def fail_overdue(run: LockedRun) -> bool:
-    """End a turn whose deadline has passed; True if it was so. A cancel that was wished for goes before."""
+    """End a turn whose deadline has passed; True if it was so. A pending cancel request has precedence."""
     deadline = run.record.deadline_at
     if deadline is None or deadline > run.now or is_final(run.status):
         return False
@@ -39,7 +39,7 @@ async def fail_overdue(run: LockedRun) -> bool:
 
 
 async def pause_if_over_budget(run: LockedRun) -> bool:
-    """Pause a running run that may not take another model step; True if it was so."""
+    """Pause a running run that may not begin another model step; True if it was so."""
     limit = _used_up(run.record)
     if limit is None:
         return False
@@ -48,7 +48,7 @@ async def pause_if_over_budget(run: LockedRun) -> bool:
 
 
 async def count_calls(run: LockedRun, new_calls: int) -> None:
-    """Count the calls of a reply. Beyond the budget the run pauses before any of them is handed out."""
+    """Count the calls of a reply. Beyond the budget the run pauses before any of them is leased."""
     if not new_calls:
         return
     calls = run.record.function_calls + new_calls
@@ -60,10 +60,10 @@ async def count_calls(run: LockedRun, new_calls: int) -> None:
 
 
 def raise_budget(run: LockedRun, more: Budget | None) -> None:
-    """Take a higher budget, and see that the run can go on with it.
+    """Apply a higher budget, and check that the run can continue with it.
 
-    Raises `InvalidRequestError` (code `budget_too_small`) where a limit given is used up already, `ConflictError` (code
-    `budget_exhausted`) where one is that was not given.
+    Raises `InvalidRequestError` (code `budget_too_small`) if a given limit is used up already, `ConflictError` (code
+    `budget_exhausted`) if one is that was not given.
     """
     before = budget_of(run.record)
     if before is None and more is None:

@@ -1,7 +1,7 @@
-"""A run, locked in a write transaction: the one way to change it.
+"""A run, locked in a write transaction: the only way to change it.
 
-Every transaction that touches a run goes through here: it locks the run's row first, gathers what changes, and
-writes it with one UPDATE and one INSERT of events, numbered without a gap under that lock.
+Every transaction on a run goes through here: it locks the run's row first, collects the changes, and writes them with one
+UPDATE and one INSERT of events, numbered without a gap under that lock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from orchestrator.workflows.wakeups import Wakeup, WakeupKind
 from perdure.contract import PausedFor, RunStatus, StatusChange
 from perdure.contract.event_types import EventData, RunStatusChanged, RunWaiting
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _LOCK = prepared_inline(
     select(tables.runs)
     .where(
@@ -49,7 +49,7 @@ _INSERT_EVENTS = prepared_inline(insert(tables.events))
 
 
 class LockedRun:
-    """A locked run. `save` must be the last thing done with it in its transaction."""
+    """A locked run. `save` must be the last operation on it in its transaction."""
 
     def __init__(self, write: Write, record: RunRecord) -> None:
         self.write = write
@@ -65,7 +65,7 @@ class LockedRun:
 
     @classmethod
     async def lock(cls, write: Write, ref: RunRef) -> LockedRun:
-        """Lock the run's row. Raises `NotFoundError` where the cluster has no such run."""
+        """Lock the run's row. Raises `NotFoundError` if the cluster has no such run."""
         of_run = {"of_cluster": ref.cluster_id, "of_run": ref.run_id}
         row = (await write.execute(_LOCK, of_run)).mappings().one_or_none()
         if row is None:
@@ -74,7 +74,7 @@ class LockedRun:
 
     @classmethod
     async def lock_call(cls, write: Write, cluster_id: str, call_id: str) -> LockedRun:
-        """Lock the run of a call. Raises `NotFoundError` where the cluster has no such call."""
+        """Lock the run of a call. Raises `NotFoundError` if the cluster has no such call."""
         of_call = {"of_cluster": cluster_id, "of_call": call_id}
         row = (await write.execute(_LOCK_CALL, of_call)).mappings().one_or_none()
         if row is None:
@@ -83,7 +83,7 @@ class LockedRun:
 
     @classmethod
     async def lock_key(cls, write: Write, run_key: int) -> LockedRun:
-        """Lock a run of which the store itself has the key. Raises `NotFoundError` where it was deleted since."""
+        """Lock a run by the store's own key. Raises `NotFoundError` if it was deleted since."""
         row = (await write.execute(_LOCK_KEY, {"of_key": run_key})).mappings().one_or_none()
         if row is None:
             raise NotFoundError("The run was deleted.")
@@ -102,7 +102,7 @@ class LockedRun:
         self._changes.update(columns)
 
     def event(self, data: EventData) -> None:
-        """Record something that happened: the run's version goes up by one."""
+        """Append an event: the run's version increases by one."""
         self._version += 1
         self._events.append(
             {
@@ -115,12 +115,12 @@ class LockedRun:
         )
 
     def request_wakeup(self) -> None:
-        """Ask that the workflow look at the run: the sweeper sees to it if the nudge is lost."""
+        """Request that the workflow read the run. If the wake-up signal is lost, the sweeper sends another."""
         self.set(wake_wanted=self.record.wake_wanted + 1, wake_at=self.now)
         self.write.wake(Wakeup(WakeupKind.RUN, self.ref))
 
     def mark_requests_read(self) -> None:
-        """All wishes written so far are seen."""
+        """All requests written so far are read."""
         if self.record.wake_read != self.record.wake_wanted:
             self.set(wake_read=self.record.wake_wanted)
         if self.record.rewinds_read != self.record.rewinds:
@@ -135,7 +135,7 @@ class LockedRun:
         step: int | None = None,
         retry_at: int | None = None,
     ) -> None:
-        """Say why the run makes no progress; once per reason. `retry_at`: milliseconds since 1970."""
+        """Record why the run makes no progress; once per reason. `retry_at`: milliseconds since 1970."""
         waiting = RunWaiting(
             kind=kind,
             detail=to_storable_text(detail),
@@ -162,7 +162,7 @@ class LockedRun:
         reason: str | None = None,
         paused_for: PausedFor = PausedFor.SPEND,
     ) -> None:
-        """Move the status by the table: a numbered transition, its event and, where one is set, its delivery."""
+        """Change the status by the transition table: a numbered transition, its event and, if requested, its delivery."""
         previous, self.status = self.status, lifecycle.next_status(self.status, trigger)
         self._transition_number += 1
         reason = None if reason is None else to_storable_text(reason)
@@ -200,7 +200,7 @@ class LockedRun:
         await enqueue_delivery(self.write, self.record, change, self.now)
 
     async def abort_turn(self, trigger: Trigger, reason: str) -> None:
-        """Pause or end the turn from outside; a cancel that was wished for goes before, with its own reason."""
+        """Pause or end the turn from outside. A pending cancel request has precedence, with its own reason."""
         cancel_reason = self.record.cancel_reason
         if cancel_reason is not None:
             await self.transition(Trigger.CANCEL, reason=cancel_reason)
@@ -231,7 +231,7 @@ class LockedRun:
         )
 
     async def save(self) -> None:
-        """Write what changed. Whoever waits for the run is woken after the commit."""
+        """Write the changes. Waiters of the run are woken after the commit."""
         if self._events:
             await self.write.execute(_INSERT_EVENTS, self._events)
             self.set(version=self._version, updated_at=self.now)

@@ -14,15 +14,15 @@ FROM_MODEL = "model"
 
 
 class NameStore:
-    """Renames runs whose name nobody gave."""
+    """Renames runs that have no name of the caller's."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def rename(self, ref: RunRef, name: str) -> bool:
-        """Take a model's name for a run that is called by its first words; False where it has another already.
+        """Set the model's name for a run that is named by its first words; False if it has another name.
 
-        After the turn's end the name changes without an event: nothing follows a final transition. Raises
+        After the end of the turn the name changes without an event: nothing follows a final transition. Raises
         `NotFoundError`.
         """
         name = to_storable_text(name)

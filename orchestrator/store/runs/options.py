@@ -24,7 +24,7 @@ _JSON_COLUMNS = ("metadata", "tags", "budget")
 
 
 def option_columns(options: RunOptions) -> dict[str, object]:
-    """The values of the columns that hold these options."""
+    """The options as values of their columns."""
     others = options.model_dump(mode="json", exclude_none=True, exclude=set(_PLAIN_COLUMNS))
     return {
         **{name: getattr(options, name) for name in _PLAIN_COLUMNS},

@@ -1,4 +1,4 @@
-"""Rows of deliveries: what is written with a transition, for whom."""
+"""Rows of deliveries, written together with a transition."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WEBHOOK_DEADLINE_MS = 24 * 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTimeouts:
-    """How long a delivery may take: one attempt, and all of them."""
+    """Time limits of a delivery: of one attempt, and of all of them."""
 
     timeout_ms: int
     deadline_ms: int
@@ -34,7 +34,7 @@ class DeliveryTimeouts:
 
 
 def delivery_target(record: RunRecord) -> StatusChangeTarget | None:
-    """Who is told of the run's transitions."""
+    """The receiver of the run's transitions."""
     target: JsonValue = optional_from_json(record.on_status_change)
     return None if target is None else StatusChangeTarget.model_validate(target)
 
@@ -42,7 +42,7 @@ def delivery_target(record: RunRecord) -> StatusChangeTarget | None:
 async def delivery_timeouts(
     read: Read, cluster_id: str, target: StatusChangeTarget
 ) -> DeliveryTimeouts:
-    """How long deliveries to this target may take."""
+    """The time limits of deliveries to this target."""
     if target.function is None:
         return DeliveryTimeouts(WEBHOOK_TIMEOUT_MS, WEBHOOK_DEADLINE_MS, heartbeats=False)
     settings = await call_settings(read, cluster_id, target.function)
@@ -50,7 +50,7 @@ async def delivery_timeouts(
 
 
 async def enqueue_delivery(write: Write, record: RunRecord, change: StatusChange, now: int) -> None:
-    """Write the delivery of a transition, where somebody wants to be told of it."""
+    """Write the delivery of a transition, if the run has a receiver for it."""
     target = delivery_target(record)
     if target is None or (target.statuses is not None and change.status not in target.statuses):
         return
@@ -86,12 +86,12 @@ async def enqueue_delivery(write: Write, record: RunRecord, change: StatusChange
 
 
 def wake_delivery(write: Write, record: RunRecord) -> None:
-    """Wake the workflow that makes the run's deliveries, after the commit."""
+    """Wake the run's delivery workflow after the commit."""
     write.wake(Wakeup(WakeupKind.DELIVERY, RunRef(record.cluster_id, record.id)))
 
 
 async def mark_delivered(write: Write, call: CallRecord, now: int) -> None:
-    """The call of a delivery was answered."""
+    """The call of a delivery has its result."""
     rows = tables.deliveries
     await write.execute(
         update(rows)

@@ -1,4 +1,4 @@
-"""Runs: made, found, listed, wished upon."""
+"""Runs: created, found, listed, cancelled, resumed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from perdure.contract.event_types import CancelRequested
 
 runs = tables.runs
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _GET = select(runs).where(
     runs.c.cluster_id == bindparam("of_cluster"), runs.c.id == bindparam("of_run")
 )
 
 
 class RunStore:
-    """The runs of all clusters; every question names its cluster."""
+    """The runs of all clusters; every method names its cluster."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -36,8 +36,8 @@ class RunStore:
     async def create(self, new: NewRun) -> tuple[RunRecord, bool]:
         """Write a run with its first message, metadata, tags and event; True if it is new.
 
-        The same id or idempotency key with the same request is the same run. Raises `InvalidRequestError` (code
-        `idempotency_mismatch`) where the request differs.
+        The same id or idempotency key with the same request returns the same run. Raises `InvalidRequestError` (code
+        `idempotency_mismatch`) if the request differs.
         """
         for again in (True, True, False):
             try:
@@ -49,16 +49,18 @@ class RunStore:
                 )
                 if existing is not None:
                     return existing, False
-                if not again:  # or else whoever had the name was deleted meanwhile, and it is free
+                if (
+                    not again
+                ):  # otherwise the run with this id was deleted meanwhile, and the id is free
                     raise
         raise AssertionError("unreachable")
 
     async def existing(
         self, cluster_id: str, run_id: str | None, idempotency_key: str | None, request_hash: str
     ) -> RunRecord | None:
-        """The run that a request with this id or this idempotency key made before.
+        """The run that an earlier request with this id or this idempotency key created.
 
-        Raises `InvalidRequestError` (code `idempotency_mismatch`) where that request was another one, or the two
+        Raises `InvalidRequestError` (code `idempotency_mismatch`) if that request was a different one, or if the two
         belong to two runs.
         """
         same = [
@@ -79,7 +81,7 @@ class RunStore:
         return found[0] if found else None
 
     async def get(self, ref: RunRef) -> RunRecord:
-        """The run as it stands. Raises `NotFoundError`."""
+        """The run in its current state. Raises `NotFoundError`."""
         of_run = {"of_cluster": ref.cluster_id, "of_run": ref.run_id}
         async with self._database.read_inline() as read:
             row = (await read.execute(_GET, of_run)).mappings().one_or_none()
@@ -106,9 +108,9 @@ class RunStore:
             return [EventRecord(**row) for row in (await read.execute(statement)).mappings()]
 
     async def cancel(self, ref: RunRef, reason: str) -> RunRecord:
-        """Wish for an end. A run that never started is cancelled at once.
+        """Request a cancel. A run that never started is cancelled at once.
 
-        Raises `ConflictError` where the turn is over already; a second cancel is no error and changes nothing.
+        Raises `ConflictError` if the turn has ended; a second cancel is no error and changes nothing.
         """
         async with self._database.write() as write:
             run = await LockedRun.lock(write, ref)
@@ -126,10 +128,10 @@ class RunStore:
         return await self.get(ref)
 
     async def resume(self, ref: RunRef, budget: Budget | None = None) -> RunRecord:
-        """Let a paused run go on, with a higher `budget` where it is used up.
+        """Let a paused run continue, with a higher `budget` if it is used up.
 
-        Raises `ConflictError` where it is not paused, waits for approvals or has used up its budget,
-        `InvalidRequestError` where the new budget is used up too.
+        Raises `ConflictError` if it is not paused, waits for approvals or has used up its budget,
+        `InvalidRequestError` if the new budget is used up too.
         """
         async with self._database.write() as write:
             run = await LockedRun.lock(write, ref)
@@ -149,16 +151,16 @@ class RunStore:
         return await self.get(ref)
 
     async def request_wakeup(self, ref: RunRef) -> None:
-        """Wake the run's workflow as soon as Temporal is back, because it could not be told of something."""
+        """Wake the run's workflow as soon as Temporal is back, because it could not be signalled."""
         async with self._database.write() as write:
             run = await LockedRun.lock(write, ref)
             run.request_wakeup()
             await run.save()
 
     async def end_turn(self, ref: RunRef, trigger: Trigger, reason: str) -> None:
-        """End the turn from outside the model loop, where it has not ended by itself.
+        """End the turn from outside the model loop, if it has not ended by itself.
 
-        A cancel takes its reason from the wish; a turn that was to be cancelled does not fail instead.
+        A cancel takes its reason from the request; a turn with a cancel request does not fail instead.
         """
         async with self._database.write() as write:
             run = await LockedRun.lock(write, ref)

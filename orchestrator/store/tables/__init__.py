@@ -1,10 +1,10 @@
-"""The tables, and nothing else. Times are milliseconds since the epoch (UTC); JSON is kept as text.
+"""The tables, and nothing else. Times are milliseconds since the epoch (UTC); JSON is stored as text.
 
-JSON stays text on both databases on purpose: what a function or a model wrote must come back as it was written,
-and PostgreSQL's `jsonb` refuses some of it (NUL escapes) and reorders the rest.
+JSON stays text on both databases on purpose: what a function or a model wrote must be returned as it was written,
+and PostgreSQL's `jsonb` rejects some of it (NUL escapes) and reorders the rest.
 
-A run has two names: `id` is what the world says, unique within its cluster; `key` is a number that never leaves
-the store and that everything belonging to the run refers to.
+A run has two keys: `id` is public and unique within its cluster; `key` is a number that never leaves the store and that
+all rows of the run refer to.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ metadata = MetaData(
 )
 
 BigKey = BigInteger().with_variant(Integer(), "sqlite")
-"""A number that counts up by itself; SQLite does so only for INTEGER."""
+"""An auto-incremented number; SQLite supports that only for INTEGER."""
 
 
 def run_key_column(*, primary: bool = False) -> Column[int]:
@@ -36,11 +36,11 @@ def run_key_column(*, primary: bool = False) -> Column[int]:
 
 
 def index_of_the_few(name: str, first: str, *more: str) -> Index:
-    """An index of the rows that have a value in its first column: all others cost nothing."""
+    """An index of the rows with a value in its first column; all other rows cost nothing."""
     return index_where(f"{first} IS NOT NULL", name, first, *more)
 
 
 def index_where(condition: str, name: str, *columns: str) -> Index:
-    """An index of the rows of which that holds. A query finds it only if it states the condition in the same words."""
+    """A partial index. A query uses it only if it states the condition in the same words."""
     these = text(condition)
     return Index(name, *columns, sqlite_where=these, postgresql_where=these)

@@ -1,4 +1,4 @@
-"""Calls, deliveries, and the machines and functions behind them."""
+"""Calls, deliveries, and the function workers (machines) and functions behind them."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ calls = Table(
     Column("service", String(50), nullable=False),
     Column("function", String(64), nullable=False),
     Column("input", Text, nullable=False),
-    # where the model asked for it; NULL for handlers
+    # where the model requested it; NULL for handlers
     Column("step", Integer),
     Column("tool_call_id", String(256)),
     Column("tool_name", String(128)),
     Column("reasoning", Text),
-    # how it may be tried
+    # how it may be retried
     Column("config", Text, nullable=False, server_default="{}"),
     Column("cache_key", String(64)),
     Column("max_attempts", Integer, nullable=False),
     Column("timeout_ms", BigInteger, nullable=False),
     Column("deadline_ms", BigInteger, nullable=False),
     Column("heartbeats", Boolean, nullable=False, server_default=true()),
-    # where it stands
+    # the state (handouts: leases)
     Column("status", String(16), nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("handouts", Integer, nullable=False, server_default="0"),
@@ -64,7 +64,7 @@ calls = Table(
     Column("machine_id", String(256)),
     Column("task_token", LargeBinary),
     Column("last_error", Text),
-    # a person's word on it
+    # the approval
     Column("interruptions", Integer, nullable=False, server_default="0"),
     Column("approval_requested_at", BigInteger),
     Column("approval_expires_at", BigInteger),
@@ -74,7 +74,7 @@ calls = Table(
     Column("decided_by", String(256)),
     Column("decision_reason", Text),
     Column("original_input", Text),
-    # what came of it
+    # the outcome
     Column("result_type", String(16)),
     Column("result_size", BigInteger),
     Column("result_is_text", Boolean, nullable=False, server_default=false()),
@@ -94,9 +94,9 @@ calls = Table(
 )
 
 OPEN_CALLS: ColumnElement[Any] = literal_column(f"calls.{_OPEN}")
-"""SQL: calls that are to be made, or are being made; the words of their index."""
+"""SQL: calls that are to be made or in progress, in the words of their index."""
 UNSHOWN_CALLS: ColumnElement[Any] = literal_column(f"calls.{_UNSHOWN}")
-"""SQL: calls whose result the model has not seen; the words of their index."""
+"""SQL: calls whose result the model has not seen, in the words of their index."""
 
 call_results = Table(
     "call_results",
@@ -195,4 +195,4 @@ crash_streaks = Table(
     Column("last_at", BigInteger, nullable=False),
     Column("paused_until", BigInteger, nullable=False),
 )
-"""Hosted functions whose processes died one after the other, without a result since; and the last of those machines."""
+"""Hosted functions whose processes died in a row without a result since, and the last of those workers."""

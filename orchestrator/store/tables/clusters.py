@@ -1,4 +1,4 @@
-"""Tenants, who may speak for them, and what was done in their name."""
+"""Tenants, their API keys, and their audit trail."""
 
 from __future__ import annotations
 
@@ -91,4 +91,4 @@ usage_days = Table(
     Column("model_calls", Integer, nullable=False),
     Column("runs", Integer, nullable=False, server_default="0"),
 )
-"""Usage that no step holds: of deleted runs (what was spent stays spent), of summaries and of names. Days are UTC."""
+"""Usage outside of the stored steps: of deleted runs, of summaries and of names. Days are UTC."""

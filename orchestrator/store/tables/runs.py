@@ -1,4 +1,4 @@
-"""Runs and what belongs to them, calls apart."""
+"""Runs and what belongs to them, except calls."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ runs = Table(
     Column("key", BigKey, primary_key=True, autoincrement=True),
     Column("cluster_id", String(64), ForeignKey("clusters.id"), nullable=False),
     Column("id", String(128), nullable=False),
-    # what was asked
+    # the request
     Column("name", String(256), nullable=False),
     Column("model", String(160), nullable=False),
     Column("system_prompt", Text),
@@ -65,7 +65,7 @@ runs = Table(
     Column("auth_token_hash", String(64)),
     Column("idempotency_key", String(256)),
     Column("request_hash", String(64), nullable=False),
-    # where it stands
+    # the state (wake_wanted and wake_read: requests written and read)
     Column("status", String(16), nullable=False),
     Column("turn", Integer, nullable=False, server_default="1"),
     Column("step", Integer, nullable=False, server_default="0"),
@@ -83,7 +83,7 @@ runs = Table(
     Column("waiting_for", Text),
     Column("waiting_since", BigInteger),
     Column("parked", Boolean, nullable=False, server_default=false()),
-    # what came of it
+    # the outcome
     Column("result", Text),
     Column("result_null_reason", Text),
     Column("failure_reason", Text),
@@ -114,7 +114,7 @@ runs = Table(
 )
 
 ACTIVE_RUNS: ColumnElement[Any] = literal_column(f"runs.{_ACTIVE_RUNS}")
-"""SQL: runs that somebody works on, or should; the words of their index. Of those that are paused there may be many."""
+"""SQL: runs that are processed or should be, in the words of their index. Paused ones are excluded: there may be many."""
 
 run_metadata = Table(
     "run_metadata",

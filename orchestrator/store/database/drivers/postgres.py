@@ -1,4 +1,4 @@
-"""PostgreSQL below SQLAlchemy: the pool, and which errors mean "once more"."""
+"""PostgreSQL below SQLAlchemy: the pool, and which errors can be retried."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 _RETRY_STATES = frozenset({"40001", "40P01"})
-"""Serialization failure and deadlock: the server undid the transaction, and asks to try it again."""
+"""Serialization failure and deadlock: the server rolled the transaction back and it can be retried."""
 KEEPALIVE_OPTIONS = {
     "connect_timeout": 10,
     "keepalives_idle": 15,

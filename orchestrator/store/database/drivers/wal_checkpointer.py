@@ -1,8 +1,8 @@
-"""Moves what stands in SQLite's write-ahead log into the database file. One process does it for all.
+"""Moves SQLite's write-ahead log into the database file. One process does it for all.
 
-SQLite before 3.51.3 can corrupt a log that two processes checkpoint at once, and distributions ship older ones. So no
-connection checkpoints by itself; every process asks once a second for the lock `<database>-checkpoint.lock`, and who
-holds it does the work. When the holder dies the kernel frees the lock and the next one to ask takes the role.
+SQLite before 3.51.3 can corrupt a log that two processes checkpoint at once, and distributions ship older versions. So no
+connection checkpoints by itself. Every process tries once a second to acquire the lock `<database>-checkpoint.lock`; its
+holder does the work. When the holder dies, the kernel releases the lock and another process takes over.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from orchestrator.runtime.file_lock import FileLock
 from orchestrator.store.database.drivers.sqlite_connection import connect, is_busy
 
 CHECKPOINT_BYTES = 4 * 1024 * 1024
-"""A log larger than this is moved into the database, without getting in anybody's way."""
+"""A larger log is moved into the database, without blocking other connections."""
 TRUNCATE_BYTES = 64 * 1024 * 1024
-"""A log larger than this is moved and emptied, for which writers wait a moment."""
+"""A larger log is moved and truncated, which blocks writers for a moment."""
 _PERIOD_SECONDS = 1.0
 _TRUNCATE_TIMEOUT_MS = 500
 
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Checkpointer:
-    """Asks for the role once a second and, while it has it, keeps the log short."""
+    """Tries to become leader once a second; as leader it keeps the log short."""
 
     def __init__(
         self, path: Path, *, period: float = _PERIOD_SECONDS, limit: int = CHECKPOINT_BYTES
@@ -43,7 +43,7 @@ class Checkpointer:
         self._task = asyncio.create_task(self._watch(), name="store checkpoints")
 
     async def aclose(self) -> None:
-        """Stop, and leave the role to another process."""
+        """Stop, and release the lock for another process."""
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -64,7 +64,7 @@ class Checkpointer:
         mode: Literal["PASSIVE", "TRUNCATE"] = (
             "TRUNCATE" if state[0] > TRUNCATE_BYTES else "PASSIVE"
         )
-        # The role must not be given away under a checkpoint that is still running: hence the shield.
+        # The lock must not be released during a checkpoint: hence the shield.
         work = asyncio.create_task(asyncio.to_thread(checkpoint, self._path, mode))
         try:
             complete = await asyncio.shield(work)
@@ -77,7 +77,7 @@ class Checkpointer:
             self._checkpointed_state = state if complete else None
 
     def _wal_state(self) -> tuple[int, int]:
-        """Size and time of the log's last change; the log is absent while nobody wrote."""
+        """Size and modification time of the log; the file is absent until the first write."""
         try:
             stat = self._wal.stat()
         except FileNotFoundError:
@@ -86,7 +86,7 @@ class Checkpointer:
 
 
 def checkpoint(path: Path, mode: Literal["PASSIVE", "TRUNCATE"]) -> bool:
-    """Move the log into the database; true when all of it is there. Blocks: run it in a thread.
+    """Move the log into the database; true if all of it was moved. Blocks: run it in a thread.
 
     TRUNCATE waits up to half a second for readers and writers. Raises `sqlite3.Error` when the disk fails.
     """
