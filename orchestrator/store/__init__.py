@@ -1,1 +1,1 @@
-"""The store: what a run is, remembered. Nobody outside this package writes SQL; `store.open_store` is the way in."""
+"""The store: all persistent state of runs. Only this package writes SQL; `store.open_store` opens it."""

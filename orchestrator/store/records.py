@@ -1,4 +1,4 @@
-"""Rows as values. Field names are column names; JSON columns stay text until somebody asks."""
+"""Rows as values. Field names are column names; JSON columns stay text until they are read."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """A delivery with what its call says of it. `kind`: "handler" or "webhook"."""
+    """A delivery with the state of its call. `kind`: "handler" or "webhook"."""
 
     transition: int
     status: str
@@ -158,7 +158,7 @@ class DeliveryRecord:
 
 @dataclass(frozen=True, slots=True)
 class WebhookSecretRecord:
-    """A secret that signs webhooks, as it is kept; `expires_at` is set once a newer one has taken over."""
+    """A secret that signs webhooks, as it is stored; `expires_at` is set after a rotation."""
 
     id: str
     cluster_id: str
@@ -204,7 +204,7 @@ class FunctionRecord:
 
 
 class FunctionName(NamedTuple):
-    """All of a function that a run must know to name it."""
+    """The part of a function that is needed to refer to it."""
 
     service: str
     name: str

@@ -1,11 +1,12 @@
-"""What users give in confidence, as rows keep it: sealed with the payload key where one is set.
+"""Confidential fields as rows store them: encrypted with the payload key, or in plain text without one.
 
 | what | where |
 |---|---|
-| context and auth context of a run | columns of its row: JSON text, or sealed text |
-| a token for the cluster's own auth function, and what that says of its owner | a string in the call's JSON |
+| context and auth context of a run | columns of its row: JSON text, or encrypted text |
+| a token for the cluster's own auth function, and the function's result | a string in the call's JSON |
 
-Rows that were written before the key was set stay readable. A value is bound to its run, or to its cluster: it opens nowhere else.
+Rows written before the key was set stay readable. A value is bound to its run, or to its cluster: elsewhere it cannot be
+decrypted.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ Contexts = tuple[dict[str, JsonValue] | None, dict[str, JsonValue] | None]
 def seal_context(
     cipher: FieldCipher, value: Mapping[str, object] | None, cluster_id: str, run_id: str
 ) -> str | None:
-    """A run's context or auth context as its column keeps it."""
+    """A run's context or auth context in the form of its column."""
     return (
         None if value is None else cipher.seal_text(to_json(dict(value)), f"{cluster_id}/{run_id}")
     )
 
 
 def open_contexts(cipher: FieldCipher, run: RunRecord) -> Contexts:
-    """A run's context and auth context. Raises `UnavailableError` where the key is missing or another one."""
+    """A run's context and auth context. Raises `UnavailableError` if the key is missing or a different one."""
     return _context(cipher, run, run.context), _context(cipher, run, run.auth_context)
 
 
@@ -53,7 +54,7 @@ def _context(
 def seal_input(
     cipher: FieldCipher, cluster_id: str, function: tuple[str, str], values: JsonValue
 ) -> JsonValue:
-    """A call's input as it is kept: of a call of the auth function, the token is sealed."""
+    """A call's input in its stored form: for a call of the auth function, the token is encrypted."""
     if function != (AUTH_SERVICE, AUTH_FUNCTION) or not isinstance(values, dict):
         return values
     token = values.get(_TOKEN)
@@ -63,7 +64,7 @@ def seal_input(
 
 
 def open_input(cipher: FieldCipher, call: CallRecord) -> JsonValue:
-    """A call's input as its function gets it. A token that does not open stays as it is: it opens no door either."""
+    """A call's input for its function. A token that cannot be decrypted stays encrypted: it grants no access."""
     values = from_json(call.input)
     if (call.service, call.function) != (AUTH_SERVICE, AUTH_FUNCTION):
         return values
@@ -76,7 +77,7 @@ def open_input(cipher: FieldCipher, call: CallRecord) -> JsonValue:
 
 
 def seal_result(cipher: FieldCipher, call: CallRecord, content: str) -> str:
-    """JSON that a function returned, as it is kept: what the auth function says of somebody is sealed."""
+    """A function's result (JSON) in its stored form: that of the auth function is encrypted."""
     if (call.service, call.function) != (AUTH_SERVICE, AUTH_FUNCTION):
         return content
     stored = cipher.seal_text(content, _owner(call.cluster_id))
@@ -84,7 +85,7 @@ def seal_result(cipher: FieldCipher, call: CallRecord, content: str) -> str:
 
 
 def open_auth_result(cipher: FieldCipher, cluster_id: str, content: str) -> JsonValue:
-    """What the auth function returned. Raises `UnavailableError` where the key is missing or another one."""
+    """The auth function's result. Raises `UnavailableError` if the key is missing or a different one."""
     value = from_json(content)
     if not isinstance(value, str) or not is_sealed(value):
         return value

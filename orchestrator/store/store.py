@@ -1,4 +1,4 @@
-"""The way into the store. One method of a noun is one transaction is one fact."""
+"""The entry to the store. Each method of a store class is one transaction."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from orchestrator.store.tenants.usage import UsageStore
 
 
 class Store:
-    """All nouns of the store over one database."""
+    """All store classes over one database."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

@@ -1,1 +1,1 @@
-"""One call's life: leased, tried, answered, approved, cached."""
+"""A call's life: leased, retried, answered, approved, cached."""

@@ -1,4 +1,4 @@
-"""Approvals: asked for by functions, decided by people, or by time."""
+"""Approvals: requested by functions, decided by people or by a timeout."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ from perdure.contract.event_types import CallApproved, CallDenied
 calls, runs = tables.calls, tables.runs
 
 EXPIRY = "expiry"
-"""Who decided, where nobody did in time."""
+"""The name recorded for an expired request."""
 BATCH = 200
-"""Requests that one sweep looks at."""
+"""Requests processed in one sweep."""
 _OPEN_SCHEMA = '{"type":"object"}'
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A person's word on a call. `arguments` replace the model's, where they are given."""
+    """A person's decision on a call. `arguments` replace the model's, if given."""
 
     approved: bool
     by: str
@@ -60,7 +60,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class PendingCall:
-    """A call that waits for a person."""
+    """A call that waits for an approval."""
 
     call: CallRecord
     run_id: str
@@ -68,7 +68,7 @@ class PendingCall:
 
 
 async def require_approvals(run: LockedRun, open_calls: Sequence[CallRecord]) -> bool:
-    """Interrupt those new calls whose function is marked: a person is asked before they are made. True if any."""
+    """Request approvals for those new calls whose function requires one before it runs. True if any."""
     gated = [call for call in open_calls if _needs_approval(call)]
     for call in gated:
         await interrupt(run, call, message=None, seconds=_seconds(call), attempts=0)
@@ -89,7 +89,7 @@ def _seconds(call: CallRecord) -> float:
 
 
 class ApprovalStore:
-    """Calls that wait for a person."""
+    """Calls that wait for an approval."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -102,9 +102,9 @@ class ApprovalStore:
         attempt: int | None,
         request: ApprovalRequest | str,
     ) -> ResultRecorded:
-        """Take a function's request instead of its result, from the machine that holds the call.
+        """Record a function's approval request instead of its result, from the worker that leases the call.
 
-        Words instead of a request say what is wrong with it: that is a failed attempt. Raises `NotFoundError`,
+        Text instead of a request says what is wrong with it: that is a failed attempt. Raises `NotFoundError`,
         `SupersededError`.
         """
         async with self._database.write() as write:
@@ -121,7 +121,7 @@ class ApprovalStore:
         return ResultRecorded(run.ref, call, token, outcome)
 
     async def decide(self, cluster_id: str, call_id: str, decision: Decision) -> CallRecord:
-        """Write down what a person decided, once: an approved call is made, a denied one is answered.
+        """Record a person's decision, once: an approved call is run, a denied one is answered.
 
         Raises `NotFoundError`, or `ConflictError` with the code `approval_not_requested`, `already_decided`,
         `approval_expired`, `approval_closed` or `run_is_final`.
@@ -142,7 +142,7 @@ class ApprovalStore:
         return after or call
 
     async def schema_of(self, cluster_id: str, call_id: str) -> str:
-        """The input schema of the call's function, as JSON. Raises `NotFoundError`, `ConflictError` where it is gone."""
+        """The input schema of the call's function, as JSON. Raises `NotFoundError`, `ConflictError` if it is not registered."""
         async with self._database.read() as read:
             call = await find_call(read, cluster_id, call_id)
             if call is None:
@@ -158,7 +158,7 @@ class ApprovalStore:
         return function.input_schema or _OPEN_SCHEMA
 
     async def page(self, cluster_id: str, *, after: int, limit: int) -> list[PendingCall]:
-        """Calls that wait, in the order in which they were made; `after` is the key of the last one seen."""
+        """Waiting calls, in the order in which they were made; `after` is the key of the last one of the page before."""
         statement = (
             select(calls, runs.c.id.label("of_run"), runs.c.name.label("of_name"))
             .join(runs, runs.c.key == calls.c.run_key)
@@ -177,7 +177,7 @@ class ApprovalStore:
             return [_pending(**row) for row in (await read.execute(statement)).mappings()]
 
     async def overdue(self) -> list[tuple[str, str]]:
-        """Requests on which nobody decided in time, by cluster and call."""
+        """Requests that were not decided in time, by cluster and call."""
         statement = (
             select(calls.c.cluster_id, calls.c.id)
             .join(runs, runs.c.key == calls.c.run_key)
@@ -193,7 +193,7 @@ class ApprovalStore:
             return [(cluster_id, call_id) for cluster_id, call_id in await read.execute(statement)]
 
     async def expire(self, cluster_id: str, call_id: str) -> bool:
-        """Deny a call because its time is up; False if somebody decided before."""
+        """Deny a call because its time is up; False if it was decided before."""
         async with self._database.write() as write:
             try:
                 run = await LockedRun.lock_call(write, cluster_id, call_id)
@@ -224,14 +224,14 @@ async def _interrupt_for_approval(
         call,
         message=None if request.message is None else to_storable_text(request.message),
         seconds=request.expires_seconds or _seconds(call),
-        attempts=call.attempts - int(call.acknowledged),  # to ask costs no attempt
+        attempts=call.attempts - int(call.acknowledged),  # a request costs no attempt
     )
     await pause_for_approval(run)
     return Completed(CallOutcome(call.id, interrupted=True))
 
 
 def _problem(call: CallRecord, request: ApprovalRequest | str) -> str | None:
-    """Why nobody is asked, if that is so."""
+    """The reason why no approval is requested, if there is one."""
     if isinstance(request, str):
         return request
     if call.kind != "function":
@@ -242,7 +242,7 @@ def _problem(call: CallRecord, request: ApprovalRequest | str) -> str | None:
 
 
 def _require_decidable(run: LockedRun, call: CallRecord) -> None:
-    """Raises `ConflictError` where there is nothing to decide (any more)."""
+    """Raises `ConflictError` if there is nothing to decide (any more)."""
     if not call.interruptions:
         raise ConflictError("The call asks for no approval.", code="approval_not_requested")
     if call.decided_at is not None:

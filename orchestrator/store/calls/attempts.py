@@ -1,4 +1,4 @@
-"""How one attempt of a call ends: with a result, or to be tried again."""
+"""How one attempt of a call ends: with a result, or with a retry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from perdure.contract.event_types import CallLost, CallRetried
 async def finish_attempt(
     run: LockedRun, call: CallRecord, kind: ResultType, content: str, *, is_text: bool | None = None
 ) -> Completed | Retry:
-    """Take the result; a rejection with attempts left is not one yet."""
+    """Record the result; a rejection with attempts left is retried instead."""
     attempts = call.attempts + int(not call.acknowledged)
     if not (kind is ResultType.REJECTION and _has_attempts_left(call, attempts)):
         if call.kind == "handler":
@@ -46,9 +46,9 @@ async def finish_attempt(
 
 
 async def fail_lost_attempt(run: LockedRun, call: CallRecord) -> None:
-    """The machine that has the call is dead: it waits for another one. An attempt that was acknowledged stays counted.
+    """The function worker that leases the call is dead: the call waits for another one. An acknowledged attempt stays counted.
 
-    The token stays: whoever takes the call back may die before the server knows.
+    The token is kept: the process that recovers the call may die before the server knows.
     """
     await run.write.execute(UPDATE_CALL, {"of_key": call.key, "status": CallStatus.PENDING.value})
     if call.kind == "function" and not is_final(run.status):
@@ -56,7 +56,7 @@ async def fail_lost_attempt(run: LockedRun, call: CallRecord) -> None:
 
 
 def retry_delay(policy: RetryPolicy, attempts: int) -> float:
-    """Seconds until the next attempt, after so many that failed."""
+    """Seconds until the next attempt, after that many failed ones."""
     delay = policy.initial_seconds
     for _ in range(attempts - 1):
         if delay >= policy.maximum_seconds or policy.coefficient == 1:
@@ -66,9 +66,9 @@ def retry_delay(policy: RetryPolicy, attempts: int) -> float:
 
 
 def _has_attempts_left(call: CallRecord, attempts: int) -> bool:
-    """Whether a call whose function raised is handed out once more. A handler's always is, until its deadline.
+    """Whether a call whose function raised is leased once more. A handler's always is, until its deadline.
 
-    A function may be tried again when it was lost (`retryCountOnStall`) but not when it raised (`retries`).
+    A function may be retried when it was lost (`retryCountOnStall`) but not when it raised (`retries`).
     """
     if call.max_attempts == 0:
         return True

@@ -35,7 +35,7 @@ _COLUMNS = (
 
 
 class BlobStore:
-    """Blobs of all clusters; every question names its cluster."""
+    """Blobs of all clusters; every method names its cluster."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,9 +50,9 @@ class BlobStore:
         type_: BlobType,
         content: bytes,
     ) -> str:
-        """Keep a blob of a call that this machine holds or held last, even after the call's end; its id.
+        """Store a blob of a call that this worker leases or leased last, even after the call's end; returns its id.
 
-        Raises `NotFoundError`, `SupersededError` for another machine, `TooLargeError` where the run has too many.
+        Raises `NotFoundError`, `SupersededError` for another worker, `TooLargeError` if the run has too many.
         """
         async with self._database.write() as write:
             run = await LockedRun.lock_call(write, cluster_id, call_id)

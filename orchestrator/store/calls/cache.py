@@ -1,4 +1,4 @@
-"""Results used again: looked for when a call is written, by the policy of its function."""
+"""Cached results: looked up when a call is written, by the policy of its function."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from perdure.contract.event_types import CallCached
 
 calls = tables.calls
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _HIT = (
     select(calls.c.id, calls.c.result_is_text, tables.call_results.c.content)
     .join(tables.call_results, tables.call_results.c.call_key == calls.c.key)
@@ -30,7 +30,7 @@ _HIT = (
         calls.c.cluster_id == bindparam("of_cluster"),
         calls.c.status == CallStatus.SUCCESS.value,
         calls.c.finished_at > bindparam("since"),
-        calls.c.approved.is_(None),  # what a person let pass once is not let pass for all
+        calls.c.approved.is_(None),  # an approval holds for one call, not for later ones
     )
     .order_by(calls.c.finished_at.desc())
     .limit(1)
@@ -40,9 +40,9 @@ _HIT = (
 async def use_cached_results(
     run: LockedRun, call_ids: Sequence[str], requested: Sequence[RequestedCall]
 ) -> None:
-    """Answer those new calls whose result is known, and have the others' results known to later ones.
+    """Answer those new calls whose result is cached, and let the results of the others be cached.
 
-    Test runs neither use nor fill the cache, and what a person must approve is made each time.
+    Test runs neither use nor fill the cache, and calls that need an approval are run each time.
     """
     for call_id, call in zip(call_ids, requested, strict=True):
         policy = _policy(run.record, call)

@@ -1,6 +1,6 @@
-"""Hosted functions whose processes died one after the other: the count outlives the process that it is about.
+"""Crash loops of hosted functions: the count is stored, because it must survive the process.
 
-Function workers are counted by the API, which lives on when they die. A result takes a function's row away.
+For function workers the API counts, which survives their crashes. A result deletes a function's row.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from perdure.contract import CallStatus
 _log = logging.getLogger(__name__)
 backoffs = tables.crash_streaks
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _ALL = (
     select(backoffs)
     .where(backoffs.c.cluster_id == bindparam("of_cluster"))
@@ -46,19 +46,19 @@ _OLD = delete(backoffs).where(
 
 
 class CrashLoopStore:
-    """What is known of the hosted functions of a cluster."""
+    """The crash counts of a cluster's hosted functions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def load_all(self, cluster_id: str) -> dict[str, CrashLoopBackoff]:
-        """The streaks there are, by the functions' task queues. A time is in seconds since the epoch."""
+        """The current crash streaks, by the functions' task queues. Times are seconds since the epoch."""
         async with self._database.read() as read:
             rows = (await read.execute(_ALL, {"of_cluster": cluster_id})).mappings()
             return {_queue(row): _backoff(row) for row in rows}
 
     async def clear(self, queue: str) -> None:
-        """A result came, a failure or not: the function does not end its process each time."""
+        """A result arrived, a failure or not: the function does not kill its process each time."""
         cluster_id, service, function = parse_task_queue(queue)
         statement = delete(backoffs).where(
             backoffs.c.cluster_id == cluster_id,
@@ -70,7 +70,7 @@ class CrashLoopStore:
 
 
 async def record_crash(write: Write, queues: Collection[str], machine_id: str) -> None:
-    """A hosting process died, and with it calls of these functions. Said twice of one machine it is still one death."""
+    """A hosting process died, and with it calls of these functions. Reported twice for one process, it counts once."""
     if not queues:
         return
     cluster_id, now = parse_task_queue(min(queues))[0], now_ms()
@@ -102,7 +102,7 @@ async def _backoff_of(read: Read, call: CallRecord) -> CrashLoopBackoff | None:
 
 
 async def apply_crash_backoff(run: LockedRun, call: CallRecord) -> AtCapacity | None:
-    """Let the call wait, and say so on its run, while its function pauses. It costs no attempt."""
+    """Let the call wait while its function pauses, and record that on its run. It costs no attempt."""
     backoff = await _backoff_of(run.write, call)
     if backoff is None:
         return None

@@ -1,4 +1,4 @@
-"""Calls that a caller makes, without a model: each is a hidden run of its own, with one call and no conversation."""
+"""Direct calls, made without a model: each is a hidden run of its own, with one call and no conversation."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class DirectCallStore:
     async def function(
         self, cluster_id: str, reference: FunctionReference
     ) -> AvailableFunction | None:
-        """A registered function as it can be called, private or not."""
+        """A registered function as a run can call it, private or not."""
         async with self._database.read() as read:
             return await available_function(read, cluster_id, reference)
 
     async def create(
         self, new: NewRun, function: AvailableFunction, values: JsonValue
     ) -> str | None:
-        """Write the call, with its run under way; the call's id, None where the run's idempotency key is taken."""
+        """Write the call with its run, already running; the call's id, or None if the run's idempotency key exists."""
         requested = [RequestedCall(ToolCall(new.id, function.tool.name, values), function)]
         try:
             async with self._database.write() as write:
@@ -60,7 +60,7 @@ class DirectCallStore:
         return call_id
 
     async def of_run(self, run_key: int) -> str | None:
-        """The id of the call that this run is nothing but; None for a run of another kind."""
+        """The id of this run's direct call; None for a run of another kind."""
         statement = (
             select(calls.c.id)
             .join(runs, runs.c.key == calls.c.run_key)

@@ -1,4 +1,4 @@
-"""Calls on their way: handed out, acknowledged, finished, superseded."""
+"""The execution of calls: leased, acknowledged, finished, superseded."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ from perdure.contract.event_types import CallCancelled, CallSuperseded
 calls = tables.calls
 
 _UNASSIGNED = frozenset({CallStatus.PENDING.value, CallStatus.INTERRUPTED.value})
-"""Nobody works on a call that is so."""
+"""Statuses of calls that nobody works on."""
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _ACKNOWLEDGE = prepared_inline(
     update(calls)
     .where(
@@ -66,7 +66,7 @@ _ACKNOWLEDGE = prepared_inline(
         calls.c.status == CallStatus.RUNNING.value,
         calls.c.acknowledged.is_(False),
         or_(
-            calls.c.kind == "handler",  # a handler is told of a cancel, not stopped by it
+            calls.c.kind == "handler",  # a handler is notified of a cancel, not stopped by it
             ~exists().where(
                 tables.runs.c.key == calls.c.run_key, tables.runs.c.cancel_reason.is_not(None)
             ),
@@ -77,7 +77,7 @@ _ACKNOWLEDGE = prepared_inline(
 
 
 class CallStore:
-    """Calls of functions and handlers, from the hand-out to the result."""
+    """Calls of functions and handlers, from the lease to the result."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -91,13 +91,13 @@ class CallStore:
         started: bool = False,
         suspected: bool = False,
     ) -> Leased | AtCapacity | Completed | Discarded:
-        """Give the call to a machine: committed before anybody is told.
+        """Lease the call to a function worker: committed before the worker is notified.
 
-        A call with a recorded result is not given out again: its outcome comes back instead, and so it is when
-        the function's attempts are used up. `AtCapacity`: it must wait, because of its function's `concurrency`.
-        `started`: the machine is this process and begins at once, so the attempt counts now, and a function that ended
-        its processes may pause: that is looked up where the call was given out before or its function is `suspected`.
-        Without a token no activity stands for the call, and only one is given that nobody works on.
+        A call with a recorded result is not leased again: its outcome is returned instead, as it is when the function's
+        attempts are used up. `AtCapacity`: it must wait, because of its function's `concurrency`.
+        `started`: the worker is this process and begins at once, so the attempt counts now, and a function in a crash loop may
+        pause: that is checked if the call was leased before or its function is `suspected`.
+        Without a token the call has no activity, and it is leased only if nobody works on it.
         """
         async with self._database.write() as write:
             try:
@@ -125,16 +125,16 @@ class CallStore:
         return outcome
 
     async def count_running(self, cluster_id: str, service: str, function: str) -> int:
-        """How many calls of the function machines work on just now."""
+        """The number of the function's calls that workers are running now."""
         async with self._database.read() as read:
             return await count_running(read, cluster_id, service, function)
 
     async def acknowledge(
         self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None
     ) -> bool:
-        """A machine says for the first time that it works on this hand-out: the function's attempt counts.
+        """A function worker confirms this lease for the first time: the function's attempt counts.
 
-        False where that is known already, or is not so, or the run is to be cancelled: look at the `get_lease`.
+        False if that was confirmed before, or the lease is not current, or a cancel of the run is requested: read `get_lease`.
         """
         holder = {
             "of_call": call_id,
@@ -147,9 +147,9 @@ class CallStore:
     async def get_lease(
         self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None
     ) -> tuple[bytes, bool]:
-        """The token of a call that this machine holds, and whether its run wants it cancelled.
+        """The token of a call that this worker leases, and whether its run has a cancel request.
 
-        The token is empty where the call itself was cancelled. Raises `NotFoundError`, `SupersededError`.
+        The token is empty if the call itself was cancelled. Raises `NotFoundError`, `SupersededError`.
         """
         async with self._database.read() as read:
             found = await find_call(read, cluster_id, call_id)
@@ -175,10 +175,10 @@ class CallStore:
         content: str,
         is_text: bool | None = None,
     ) -> ResultRecorded:
-        """Take a result from the machine that holds the call, and from no other.
+        """Record a result from the worker that leases the call, and from no other.
 
-        A rejection with attempts left is not a result yet. Raises `NotFoundError`, `SupersededError`; a result that
-        comes after the run's end is kept, but not shown.
+        A rejection with attempts left is not a result yet. Raises `NotFoundError`, `SupersededError`. A result that arrives
+        after the run's end is stored, but not shown.
         """
         async with self._database.write() as write:
             run = await LockedRun.lock_call(write, cluster_id, call_id)
@@ -197,7 +197,7 @@ class CallStore:
         return ResultRecorded(run.ref, call, token, outcome)
 
     async def cancel(self, cluster_id: str, call_id: str, reason: str | None) -> None:
-        """Give a call up: that is its result, the model goes on with it, and a direct call's run is cancelled.
+        """Cancel a call: that is its result and the model continues with it; a direct call's run is cancelled.
 
         Raises `NotFoundError`, or `ConflictError` with the code `call_is_finished`,
         `run_is_final` or `not_cancellable`.
@@ -218,9 +218,9 @@ class CallStore:
             await run.save()
 
     async def supersede(self, call: CallRecord) -> bool:
-        """Take a result back that Temporal refused: the call was given to somebody else already.
+        """Discard a result that Temporal rejected, because the call was leased to another worker meanwhile.
 
-        False where it was a direct call: there the result counts all the same.
+        False for a direct call: its result counts all the same.
         """
         async with self._database.write() as write:
             run = await LockedRun.lock_key(write, call.run_key)
@@ -254,14 +254,14 @@ class CallStore:
                 },
             )
             run.event(CallSuperseded(call_id=call.id, attempt=call.handouts))
-            # a question that holds the result may be under way: nothing said to it counts
+            # a model request with this result may be in progress: its reply is discarded
             run.set(rewinds=run.record.rewinds + 1)
             run.request_wakeup()
             await run.save()
         return True
 
     async def log_superseded(self, cluster_id: str, call_id: str, machine_id: str) -> None:
-        """Say on a run that goes on that a result was not taken, where its poster cannot be told."""
+        """Record on a running run that a result was discarded, if its sender cannot be notified."""
         async with self._database.write() as write:
             run = await LockedRun.lock_call(write, cluster_id, call_id)
             call = await find_call(write, cluster_id, call_id)
@@ -270,7 +270,7 @@ class CallStore:
                 await run.save()
 
     async def read_pending_requests(self, ref: RunRef) -> PendingRequests:
-        """Read the wishes of a run: what its workflow must know while it waits for activities."""
+        """Read the requests to a run that its workflow must know while it waits for activities."""
         async with self._database.write() as write:
             run = await LockedRun.lock(write, ref)
             run.mark_requests_read()
@@ -297,7 +297,7 @@ class CallStore:
 
 
 def _is_approved(run: LockedRun, call: CallRecord) -> bool:
-    """Whether a person's word made the call one to be made, which the workflow may not know yet."""
+    """Whether a decision made the call runnable, which the workflow may not know yet."""
     return can_run_calls(run) and bool(call.approved) and call.status == CallStatus.PENDING.value
 
 
@@ -318,7 +318,7 @@ async def _apply_crash_backoff(
     *,
     suspected: bool,
 ) -> Leased | AtCapacity | Completed | None:
-    """What becomes of a hosted call whose former process may be dead without anybody's having noticed."""
+    """The state of a hosted call whose former process may have died unnoticed."""
     was_lost = call.status == CallStatus.RUNNING.value and call.machine_id != machine_id
     if was_lost and call.machine_id is not None and not isinstance(outcome, AtCapacity):
         queue = task_queue_name(call.cluster_id, call.service, call.function)
@@ -331,7 +331,7 @@ async def _apply_crash_backoff(
 async def _blocked_outcome(
     run: LockedRun, call: CallRecord
 ) -> AtCapacity | Completed | Discarded | None:
-    """Why the call is not handed out (any more), if that is so."""
+    """The reason why the call is not leased (any more), if there is one."""
     if call.result_type is not None or call.status == CallStatus.INTERRUPTED.value:
         return Completed(to_call_outcome(call))
     if call.kind == "function" and is_final(run.status):

@@ -1,4 +1,4 @@
-"""Calls that wait for a person, and the run that waits for them."""
+"""Calls that wait for an approval, and the run that waits for them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from perdure.contract.event_types import CallInterrupted
 calls = tables.calls
 
 DEFAULT_APPROVAL_SECONDS = 7 * 86_400.0
-"""Seconds after which an undecided request counts as denied, where nobody says otherwise."""
+"""Seconds after which an undecided request counts as denied, if the function names no other time."""
 MAX_INTERRUPTIONS = 10
-"""Times that one call may ask for an approval."""
+"""Maximum approval requests of one call."""
 _MAX_NAMED = 5
-"""Functions that a paused run's reason names."""
+"""Maximum functions named in the reason of a paused run."""
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _INTERRUPTED = (
     select(calls.c.service + "." + calls.c.function)
     .where(calls.c.run_key == bindparam("of_run"), calls.c.status == CallStatus.INTERRUPTED.value)
@@ -34,7 +34,7 @@ _INTERRUPT = update(calls).where(calls.c.key == bindparam("of_key"))
 async def interrupt(
     run: LockedRun, call: CallRecord, *, message: str | None, seconds: float, attempts: int
 ) -> None:
-    """Let the call wait for a person, so many seconds. What was decided on it before counts no more."""
+    """Let the call wait for an approval for that many seconds. An earlier decision on it is discarded."""
     expires_at = run.now + int(seconds * 1000)
     await run.write.execute(
         _INTERRUPT,
@@ -65,7 +65,7 @@ async def interrupt(
 
 
 async def pause_for_approval(run: LockedRun) -> None:
-    """Pause the run where calls of it wait for a person; once for all of them, by their functions' names."""
+    """Pause the run if calls of it wait for an approval; once for all of them, naming their functions."""
     if run.status not in APPROVABLE and not is_paused_for_approval(run):
         return
     names = await _interrupted(run.write, run.key)
@@ -82,23 +82,23 @@ async def pause_for_approval(run: LockedRun) -> None:
 
 
 async def resume_if_decided(run: LockedRun) -> None:
-    """Let the run go on when no call of it waits for a person any more."""
+    """Let the run continue when none of its calls waits for an approval any more."""
     if is_paused_for_approval(run) and not await _interrupted(run.write, run.key):
         await run.transition(Trigger.RESUME)
 
 
 def is_paused_for_approval(run: LockedRun) -> bool:
-    """Whether it is an approval that the run waits for, and nothing else."""
+    """Whether the run waits for approvals, and for nothing else."""
     return run.status is RunStatus.PAUSED and run.paused_for is PausedFor.APPROVAL
 
 
 def can_run_calls(run: LockedRun) -> bool:
-    """Whether calls of the run are made, those that wait for a person apart."""
+    """Whether calls of the run are run, except those that wait for an approval."""
     return run.status is RunStatus.RUNNING or is_paused_for_approval(run)
 
 
 def is_runnable(call: CallRecord) -> bool:
-    """Whether the call has no result yet, and nobody needs to be asked (any more) before it is made."""
+    """Whether the call has no result yet, and needs no approval (any more)."""
     return call.result_type is None and call.status != CallStatus.INTERRUPTED.value
 
 

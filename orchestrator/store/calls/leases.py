@@ -1,4 +1,4 @@
-"""A call given to a machine: what the machine is told, and what is written of it."""
+"""Leases: a call assigned to a function worker, the payload it gets, and what is written about it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from orchestrator.workflows.interface import CallSchedule
 from perdure.contract import CallStatus, FunctionCall
 from perdure.contract.event_types import CallStarted
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _ALIVE = prepared_inline(
     select(tables.machines.c.id).where(
         tables.machines.c.cluster_id == bindparam("of_cluster"),
@@ -34,7 +34,7 @@ _ALIVE = prepared_inline(
 
 
 class CallExecutor(Protocol):
-    """A process that records replies and makes calls itself: a machine like any other."""
+    """A process that records replies and runs calls itself: a function worker like any other."""
 
     @property
     def machine_id(self) -> str: ...
@@ -83,10 +83,10 @@ async def grant_lease(
 
 
 async def runs_in_process(write: Write, call: CallRecord) -> bool:
-    """Whether a process that lives makes the call without an activity of the call's own.
+    """Whether a live process runs the call without an activity for it.
 
-    Two model steps of one run may be under way for a moment: of a workflow that has given the first one up, or does not
-    hear of it any more. What one of them makes the other one must not make too.
+    Two model steps of one run may be in progress for a moment, if the workflow has abandoned the first one or is no longer
+    notified of it. A call that one of them runs must not be run by the other.
     """
     if call.status != CallStatus.RUNNING.value or call.task_token != b"":
         return False
@@ -97,7 +97,7 @@ async def runs_in_process(write: Write, call: CallRecord) -> bool:
 async def lease_new_calls(
     run: LockedRun, calls: Sequence[CallRecord], machine_id: str
 ) -> tuple[Leased, ...]:
-    """Give all calls of a reply to whoever records it, in the same transaction; none where one of them may have to wait."""
+    """Lease all calls of a reply to the process that records it, in the same transaction; none if one of them may have to wait."""
     runnable = [call for call in calls if is_runnable(call)]
     if not all(_is_new(call) for call in runnable):
         return ()
@@ -109,7 +109,7 @@ async def lease_new_calls(
 
 
 def _is_new(call: CallRecord) -> bool:
-    """Whether nobody ever had the call, and it has no limit that others use up."""
+    """Whether the call was never leased, and its function has no limit that is shared with others."""
     return (
         call.status == CallStatus.PENDING.value
         and call.handouts == 0

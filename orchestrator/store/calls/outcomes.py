@@ -1,4 +1,4 @@
-"""What becomes of a hand-out, a result, a heartbeat: said by the store, carried out by whoever asked."""
+"""Outcomes of a lease, a result, a heartbeat: decided by the store, executed by the caller."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perdure.contract import CallStatus, FunctionCall, ResultType
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """The call is this machine's now. `limit`: calls of its function that may be at work at once."""
+    """The call is leased to this worker. `limit`: calls of its function that may run at the same time."""
 
     call: FunctionCall
     limit: int | None
@@ -24,9 +24,9 @@ class Leased:
 
 @dataclass(frozen=True, slots=True)
 class AtCapacity:
-    """The call waits: as many of the function are at work as may be, or (no limit) this very one is, without an activity.
+    """The call waits: its function is at its limit, or (no limit) this very call runs without an activity.
 
-    `seconds`: for so long, because its function's processes died one after the other.
+    `seconds`: that long, because its function is in a crash loop.
     """
 
     limit: int | None
@@ -35,14 +35,14 @@ class AtCapacity:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The call has its result, or waits for a person: complete its activity with the outcome."""
+    """The call has its result, or waits for an approval: complete its activity with the outcome."""
 
     outcome: CallOutcome
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The attempt failed and another is allowed: fail the activity, to be retried after so many seconds."""
+    """The attempt failed and another is allowed: fail the activity, with a retry after that many seconds."""
 
     reason: str
     delay: float
@@ -57,7 +57,7 @@ class Discarded:
 
 @dataclass(frozen=True, slots=True)
 class ResultRecorded:
-    """What the poster of a result must see done: the activity's token, and what to tell Temporal."""
+    """What the sender of a result must do next: the activity's token, and what to report to Temporal."""
 
     run: RunRef
     call: CallRecord
@@ -68,7 +68,7 @@ class ResultRecorded:
 def require_lease(
     call: CallRecord | None, call_id: str, machine_id: str, attempt: int | None
 ) -> tuple[CallRecord, bytes]:
-    """The call and its activity's token, if this machine holds it now, by this hand-out."""
+    """The call and its activity's token, if this worker holds this lease of it now."""
     if call is None:
         raise NotFoundError(f"There is no call {call_id!r}.")
     if call.result_type is not None:
@@ -82,7 +82,7 @@ def require_lease(
 
 
 def is_cancelled_for(call: CallRecord, machine_id: str, attempt: int | None) -> bool:
-    """Whether the call was cancelled while this machine held it, by this hand-out."""
+    """Whether the call was cancelled while this worker held this lease of it."""
     return call.cancelled and call.machine_id == machine_id and attempt in {None, call.handouts}
 
 
@@ -95,14 +95,14 @@ def to_call_outcome(call: CallRecord) -> CallOutcome:
 
 
 class ResultContent(NamedTuple):
-    """A result as it is kept: JSON text, or a plain string's characters."""
+    """A result as it is stored: JSON text, or the characters of a plain string."""
 
     text: str
     is_text: bool
 
 
 def to_result_content(kind: ResultType, result: JsonValue) -> ResultContent:
-    """What the model reads of a result: a string's own characters, else its JSON text."""
+    """What the model reads of a result: the characters of a string, else the JSON text."""
     if isinstance(result, str):
         return ResultContent(to_storable_text(result), is_text=True)
     if kind is ResultType.REJECTION and isinstance(result, dict) and "message" in result:

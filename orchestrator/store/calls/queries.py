@@ -1,4 +1,4 @@
-"""Calls as people and programs look at them: one by its id, those of a run, those that a value came from."""
+"""Queries of calls for people and programs: one by its id, those of a run, those that a value came from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KINDS = ("function", "handler")
 
 @dataclass(frozen=True, slots=True)
 class CallView:
-    """A call as it stands. `content` is its result, where that is there and not too long."""
+    """A call in its current state. `content` is its result, if there is one and it is not too long."""
 
     call: CallRecord
     run_id: str
@@ -38,14 +38,14 @@ class CallView:
 
 @dataclass(frozen=True, slots=True)
 class OriginalResult:
-    """A result as it was given: JSON text, or a plain string's characters."""
+    """A result as the function returned it: JSON text, or the characters of a plain string."""
 
     content: str
     is_text: bool
 
 
 class CallQueries:
-    """Questions about calls; every one names its cluster."""
+    """Queries of calls; every one names its cluster."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,7 +62,7 @@ class CallQueries:
         return found[0]
 
     async def original(self, cluster_id: str, call_id: str) -> OriginalResult:
-        """A call's whole result. Raises `NotFoundError`, `ConflictError` (`no_result`) where there is none yet."""
+        """A call's whole result. Raises `NotFoundError`, `ConflictError` (`no_result`) if there is none yet."""
         statement = (
             select(results.c.content, calls.c.result_is_text)
             .select_from(calls)
@@ -78,7 +78,7 @@ class CallQueries:
         return OriginalResult(row[0], row[1])
 
     async def page(self, ref: RunRef, *, after: int, limit: int) -> list[CallView]:
-        """The calls that a run's model made, in that order. Raises `NotFoundError`."""
+        """The calls of a run's model, in the order it made them. Raises `NotFoundError`."""
         async with self._database.read() as read:
             of_run = await _of_run(read, ref)
             wanted = _select_views(MAX_LISTED_RESULT).where(of_run, calls.c.key > after)
@@ -87,9 +87,9 @@ class CallQueries:
     async def references(
         self, ref: RunRef, token: str, *, before: int | None, below: int | None, limit: int
     ) -> list[CallView]:
-        """The calls of a run whose result contains that text, exactly, newest first. Raises `NotFoundError`.
+        """The calls of a run whose result contains exactly that text, newest first. Raises `NotFoundError`.
 
-        `before` is a time (ms) at which they must have ended, `below` the key of the last one seen.
+        `before` is a time (ms) before which they must have ended, `below` the key of the last one of the page before.
         """
         async with self._database.read() as read:
             wanted = _select_views(MAX_LISTED_RESULT).where(
@@ -103,7 +103,7 @@ class CallQueries:
 
 
 async def calls_by_id(read: Read, run_key: int, call_ids: Collection[str]) -> list[CallView]:
-    """Those of a run's calls, as a list shows them, in the order they were made."""
+    """Calls of a run in the form of a list, in the order they were made."""
     if not call_ids:
         return []
     wanted = _select_views(MAX_LISTED_RESULT).where(
@@ -113,7 +113,7 @@ async def calls_by_id(read: Read, run_key: int, call_ids: Collection[str]) -> li
 
 
 async def calls_after(read: Read, run_key: int, call_id: str, *, limit: int) -> list[CallView]:
-    """A run's calls that were made after that one; all of them where it is unknown."""
+    """A run's calls that were made after that one; all of them if it is unknown."""
     known = select(calls.c.key).where(calls.c.run_key == run_key, calls.c.id == call_id)
     wanted = _select_views(MAX_LISTED_RESULT).where(
         calls.c.run_key == run_key,
@@ -138,9 +138,9 @@ def _is_public() -> ColumnElement[bool]:
 
 
 def _result_contains(token: str) -> ColumnElement[bool]:
-    """SQL: the result contains the text. LIKE knows wildcards, and on SQLite no case; taking the text out does not.
+    """SQL: the result contains the text. LIKE has wildcards, and ignores case on SQLite; replacing the text does neither.
 
-    In JSON a text stands with its escapes.
+    In JSON the text is searched with its escapes.
     """
     plain, escaped = to_storable_text(token), to_json(token)[1:-1]
     return or_(
@@ -157,7 +157,7 @@ def _contains_text(text: str) -> ColumnElement[bool]:
 
 
 def _select_views(characters: int) -> Select[Any]:
-    """Calls with their run, and their result where it has at most so many characters."""
+    """Calls with their run, and with their result if it has at most that many characters."""
     return (
         select(
             calls,

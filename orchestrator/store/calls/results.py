@@ -1,4 +1,4 @@
-"""Results of calls: the original as it was given, and what the model is shown instead of one that is too long."""
+"""Results of calls: the original, and the shorter text that the model is shown instead of a long one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ResultStore:
         self._database = database
 
     async def original(self, ref: RunRef, call_id: str) -> tuple[str, bool] | None:
-        """A result's whole content and whether it still has to be shown; None where there is none."""
+        """A result's whole content and whether it still has to be shown; None if there is none."""
         results = tables.call_results
         statement = (
             select(results.c.content, calls.c.shown)
@@ -42,7 +42,7 @@ class ResultStore:
         await self._show_replacement(ref, call_id, text, summarized=True)
 
     async def show_truncated(self, ref: RunRef, call_id: str, content: str) -> None:
-        """Show the model the beginning of a result of which no summary could be had; once."""
+        """Show the model the beginning of a result that could not be summarized; once."""
         await self._show_replacement(
             ref, call_id, truncate(content, call_id=call_id), summarized=False
         )
@@ -54,7 +54,7 @@ class ResultStore:
             run = await LockedRun.lock(write, ref)
             call = await find_call(write, ref.cluster_id, call_id)
             if call is None or call.shown or call.result_type is None or is_final(run.status):
-                return  # a next turn asks for it again
+                return  # a next turn requests it again
             await show_to_model(
                 run, call, ResultType(call.result_type), text, summarized=summarized
             )

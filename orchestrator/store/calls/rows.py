@@ -1,4 +1,4 @@
-"""Rows of calls inside a transaction on their run: made, found, answered."""
+"""Rows of calls inside a transaction on their run: written, found, answered."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from perdure.contract.event_types import CallCreated, CallFinished, CallLate
 calls, call_results = tables.calls, tables.call_results
 
 HEARTBEAT_TIMEOUT = 12.0
-"""Seconds without a heartbeat after which a machine counts as lost; 10 or more, or busy machines seem dead."""
+"""Seconds without a heartbeat after which a worker counts as lost; at least 10, or busy workers would count as lost."""
 LOCAL_TIMEOUT_SLACK = 5.0
-"""Seconds that Temporal waits longer than the function worker, which enforces the timeout first and says so."""
+"""Seconds that Temporal waits longer than the function worker, which enforces and reports the timeout first."""
 
 DIRECT = "call"
-"""Kind of the hidden runs that are nothing but one direct call."""
+"""Kind of the hidden runs of direct calls."""
 MAX_UNACKNOWLEDGED = 10
-"""Hand-outs that no machine acknowledged: beyond that the call itself seems to kill who takes it."""
+"""Unacknowledged leases of a call: beyond that the call itself seems to kill its workers."""
 
 _LATE_APPROVAL_REQUEST = "The run had ended when the function asked for an approval: nobody was asked, and it did not return a result."
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _OPEN = prepared_inline(
     select(calls)
     .where(
@@ -81,7 +81,7 @@ def parse_task_queue(queue: str) -> tuple[str, str, str]:
 
 
 def result_message_id(call: CallRecord) -> str:
-    """The id of the message that shows a call's result. No caller's own message id can hold a colon."""
+    """The id of the message that shows a call's result. A caller's own message id cannot contain a colon."""
     return f"{call.id}:result"
 
 
@@ -101,7 +101,7 @@ def call_schedule(call: CallRecord, now: int) -> CallSchedule:
 
 
 def call_schedule_in_run(run: LockedRun, call: CallRecord) -> CallSchedule:
-    """The same for a call of the run's model: as urgent as the run, and never beyond the run's deadline."""
+    """The same for a call of the run's model: with the run's priority, and never beyond the run's deadline."""
     schedule, deadline = call_schedule(call, run.now), run.record.deadline_at
     remaining = schedule.deadline if deadline is None else max(1.0, (deadline - run.now) / 1000)
     return replace(
@@ -110,7 +110,7 @@ def call_schedule_in_run(run: LockedRun, call: CallRecord) -> CallSchedule:
 
 
 def _webhook_schedule(call: CallRecord, now: int) -> CallSchedule:
-    """One whole attempt is made even where the time is up, spent in waiting for the transitions before."""
+    """One whole attempt is made even if the time is up, because it was spent on waiting for earlier transitions."""
     attempt = call.timeout_ms / 1000 + LOCAL_TIMEOUT_SLACK
     return CallSchedule(
         call_id=call.id,
@@ -123,7 +123,7 @@ def _webhook_schedule(call: CallRecord, now: int) -> CallSchedule:
 
 
 async def open_calls(read: Read, run_key: int) -> list[CallRecord]:
-    """The model's calls without a result, or with one that is too long and not summarized yet; as asked."""
+    """The model's calls without a result, or with one that is too long and not summarized yet; in their order."""
     found = await read.execute(_OPEN, {"of_run": run_key})
     return [CallRecord(**row) for row in found.mappings()]
 
@@ -137,7 +137,7 @@ async def find_call(read: Read, cluster_id: str, call_id: str) -> CallRecord | N
 async def insert_calls(
     run: LockedRun, step: int, requested: Sequence[RequestedCall]
 ) -> tuple[str, ...]:
-    """Write the calls of a reply; their ids in the order the model asked."""
+    """Write the calls of a reply; returns their ids in the model's order."""
     rows = [
         {
             "run_key": run.key,
@@ -193,8 +193,8 @@ async def record_result(
 ) -> bool:
     """Write a call's result, and show it to the model unless it must be summarized first; True in that case.
 
-    `content` is what the model is to read: JSON text, or a plain string's characters (`is_text`; a rejection's are
-    unless it is said otherwise). `attempts`: as they count now. A direct call's hidden run ends with it.
+    `content` is what the model is to read: JSON text, or the characters of a plain string (`is_text`; by default true for a
+    rejection). `attempts`: the new count. A direct call's hidden run ends with it.
     """
     rejected = kind is ResultType.REJECTION
     too_long = is_oversized(content)
@@ -260,7 +260,7 @@ async def _store_result(
 async def _finish_direct_run(
     run: LockedRun, call: CallRecord, kind: ResultType, content: str
 ) -> None:
-    """The hidden run of a direct call has no model: it ends when its call does."""
+    """The hidden run of a direct call has no model: it ends with its call."""
     if call.cancelled or run.record.cancel_reason is not None:
         await run.transition(Trigger.CANCEL, reason=run.record.cancel_reason or content)
     elif kind is ResultType.REJECTION:
@@ -272,9 +272,9 @@ async def _finish_direct_run(
 async def record_late_result(
     run: LockedRun, call: CallRecord, kind: ResultType, content: str, *, is_text: bool | None = None
 ) -> None:
-    """Keep a result that came after the run's end as evidence.
+    """Store a result that arrived after the run's end as evidence.
 
-    The model sees it only where a run that failed goes on with another turn: every call it made must be answered.
+    The model sees it only if a failed run continues with another turn: every tool call must be answered.
     """
     failed = CallStatus.FAILURE.value
     await _store_result(run, call, kind, content, is_text=is_text, status=failed, shown=True)
@@ -291,7 +291,7 @@ async def record_late_result(
 async def show_to_model(
     run: LockedRun, call: CallRecord, kind: ResultType, content: str, *, summarized: bool
 ) -> None:
-    """Show the model something shorter than a call's result."""
+    """Show the model a shorter text instead of a call's result."""
     await _write_message(run, call, kind, content, summarized=summarized)
     await run.write.execute(UPDATE_CALL, {"of_key": call.key, "shown": True})
 
@@ -320,15 +320,15 @@ async def _write_message(
 
 
 async def record_timeout(run: LockedRun, lost: TimedOutCall) -> None:
-    """Give a call that Temporal gave up on a failure as its result, unless it has one.
+    """Record a failure as the result of a call that Temporal abandoned, unless it has a result.
 
-    On a run that has ended it stays open: a next turn finds it, and its time is up.
+    On a run that has ended the call stays open: a next turn finds it, with its time over.
     """
     if is_final(run.status):
         return
     call = await find_call(run.write, run.record.cluster_id, lost.call_id)
     if call is None or call.run_key != run.key or call.interruptions != lost.interruptions:
-        return  # deleted, or a person was asked since
+        return  # deleted, or an approval was requested since
     if call.result_type is None:
         await record_result(
             run, call, ResultType.REJECTION, f"The call did not finish in time: {lost.reason}"
@@ -336,7 +336,7 @@ async def record_timeout(run: LockedRun, lost: TimedOutCall) -> None:
 
 
 async def read_result_slice(read: Read, run_key: int, request: ReadPart) -> ToolResult:
-    """Answer the model's wish to read a part of a result of its own run."""
+    """Answer the model's request to read a part of a result of its own run."""
     statement = (
         select(
             func.substr(call_results.c.content, request.offset + 1, request.length),
@@ -361,7 +361,7 @@ async def read_result_slice(read: Read, run_key: int, request: ReadPart) -> Tool
 
 
 def attempts_exhausted(call: CallRecord) -> str | None:
-    """Why the call must not be handed out once more, if that is so."""
+    """The reason why the call must not be leased once more, if there is one."""
     if call.max_attempts and call.attempts >= call.max_attempts:
         last = call.last_error or "its function worker was lost, or it ran out of time"
         tries = "attempt" if call.attempts == 1 else "attempts"
@@ -372,7 +372,7 @@ def attempts_exhausted(call: CallRecord) -> str | None:
 
 
 async def is_replaced(read: Read, call: CallRecord) -> bool:
-    """Whether the reply that asked for the call was replaced."""
+    """Whether the reply that requested the call was replaced."""
     statement = select(tables.messages.c.key).where(
         tables.messages.c.run_key == call.run_key,
         tables.messages.c.step == call.step,

@@ -1,4 +1,4 @@
-"""Messages: what people, the model and its functions said in a run."""
+"""Messages of a run: of people, the model and its functions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_QUEUED = 1_000
 """Messages of one run that the model has not seen; a further one is refused."""
 
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _AFTER = prepared(
     select(messages.c.key, messages.c.type, messages.c.data)
     .where(
@@ -45,7 +45,7 @@ async def entries_after(read: Read, run_key: int, key: int) -> list[TranscriptEn
 
 
 class MessageStore:
-    """Follow-ups in, transcripts out."""
+    """Adds follow-up messages, and reads transcripts."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -56,7 +56,7 @@ class MessageStore:
         """Add a follow-up; True if it is new. A run that was done or failed is pending again, in its next turn.
 
         The same id and text again is the same message. Raises `ConflictError` for a run that is not interactive
-        or is cancelled, `InvalidRequestError` where the id was used with another text.
+        or is cancelled, `InvalidRequestError` if the id was used with another text.
         """
         async with self._database.write() as write:
             run = await LockedRun.lock(write, ref)
@@ -128,7 +128,7 @@ class MessageStore:
     ) -> list[MessageRecord]:
         """Messages with a key greater than `after`, oldest first. Raises `NotFoundError`.
 
-        `replaced`: those of the conversation as it is, those that were taken out of it, or both (None).
+        `replaced`: those of the current conversation (False), those that were replaced (True), or both (None).
         """
         statement = (
             select(messages)

@@ -1,4 +1,4 @@
-"""What functions answer in a test run, without a function worker."""
+"""Mocked functions of test runs, which need no function worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perdure.contract.event_types import CallMocked
 
 
 def mocked_outputs(run: RunRecord) -> dict[str, JsonValue]:
-    """What the mocks of a test run answer, by the function's full name."""
+    """The outputs of a test run's mocks, by the function's full name."""
     return object_from_json(run.mocks) if run.test and run.mocks is not None else {}
 
 

@@ -1,4 +1,4 @@
-"""How a model's reply is written: its message, the answers it gets at once, and the end it may bring."""
+"""Writes a model's reply: its message, the immediate answers to it, and the transition it may cause."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _NEW_MESSAGE = (
     "Not final: a new message arrived meanwhile. Take it into account, then give the result again."
 )
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _INSERT = prepared_inline(insert(tables.messages).returning(tables.messages.c.key))
 
 
 class ReplyWriter:
-    """Writes one reply and its consequences into the open run."""
+    """Writes one reply and its consequences into the locked run."""
 
     def __init__(self, run: LockedRun, step: int, seen: int) -> None:
         self._run = run
@@ -47,7 +47,7 @@ class ReplyWriter:
         self._seen = seen
 
     async def write_message(self, parsed: ParsedReply) -> int:
-        """The agent message; its key."""
+        """Write the agent message; returns its key."""
         self._run.set(seen_message=self._seen)
         return await self._write(
             new_id(),
@@ -58,11 +58,11 @@ class ReplyWriter:
         )
 
     async def write_tool_result(self, result: ToolResult) -> None:
-        """The answer to a tool call that needed no function."""
+        """Write the answer to a tool call that needed no function."""
         await self._write(new_id(), MessageType.INVOCATION_RESULT, to_json(result_data(result)))
 
     async def apply(self, action: Action, parsed: ParsedReply) -> None:
-        """Carry the decision out, as far as it is a matter of the store."""
+        """Execute the action, as far as it concerns the store."""
         run = self._run
         match action:
             case Finish(result, null_reason):
@@ -94,7 +94,7 @@ class ReplyWriter:
     async def _answer_final_call(
         self, parsed: ParsedReply, text: str, *, is_error: bool = False
     ) -> None:
-        """Answer the call by which the result came: providers want every tool call answered."""
+        """Answer the call that carried the result: providers require an answer to every tool call."""
         if parsed.final_call is not None:
             await self.write_tool_result(
                 ToolResult(parsed.final_call.id, parsed.final_call.name, text, is_error=is_error)

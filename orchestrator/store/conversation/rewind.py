@@ -1,8 +1,8 @@
-"""Going back in a conversation: an edited message, or a retry from one. What is replaced is kept and marked.
+"""Rewinds of a conversation: an edited message, or a retry from one. Replaced messages are kept and marked.
 
-The conversation is cut behind a message. A reply that was under way when that message was written does not know it
-and stands before it, with its calls and their results, however late those come: it stays. Everything else that came later is replaced, calls
-that are still open among it get a rejection as their result, and the model begins again from the message.
+The conversation is cut behind a message. A reply in progress when that message was written does not know the message:
+it is kept and ordered before it, with its calls and their results, however late those arrive. Everything else that came
+later is replaced, its open calls get a rejection as their result, and the model begins again from the message.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ _REPLACED = "Replaced: an earlier message of the conversation was edited or trie
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """Where a conversation is cut."""
+    """The position at which a conversation is cut."""
 
     key: int
-    """Of the message behind which it is cut."""
+    """Key of the message behind which it is cut."""
     last_kept_step: int | None
-    """The last step that stands before the message: its reply was there, or did not know the message. What belongs to
-    it stays, written before or behind the message."""
+    """The last step before the message: its reply was recorded, or did not know the message. What belongs to the step
+    is kept, whether it was written before or after the message.
+    """
 
 
 class RewindStore:
@@ -49,10 +50,10 @@ class RewindStore:
         self._database = database
 
     async def edit(self, ref: RunRef, message_id: str, text: str) -> tuple[MessageRecord, bool]:
-        """Give a message another text and begin again from there; False where it has that text already.
+        """Replace a message's text and begin again from there; False if it has that text already.
 
-        Raises `NotFoundError` for an unknown message, `ConflictError` where it is none that can be edited or the run
-        takes none.
+        Raises `NotFoundError` for an unknown message, `ConflictError` if it cannot be edited or the run accepts no
+        messages.
         """
         async with self._database.write() as write:
             run = await LockedRun.lock(write, ref)
@@ -68,7 +69,7 @@ class RewindStore:
         return edited, True
 
     async def retry(self, ref: RunRef, message_id: str | None) -> RunRecord:
-        """Begin again from a message, by default from the last one of a person; the run as it was before.
+        """Begin again from a message, by default from the last one of a person; returns the run as it was before.
 
         Raises as `edit` does.
         """
@@ -138,7 +139,7 @@ def _check_message(message: MessageRecord) -> None:
 
 
 async def _rewind(run: LockedRun, message: MessageRecord) -> int:
-    """Cut the conversation behind the message and let the run go on from there; how many messages were replaced."""
+    """Cut the conversation behind the message and let the run continue from there; returns how many messages were replaced."""
     cut = await _cut_after(run.write, message)
     replaced = await _count_later(run.write, run.key, cut)
     if allows(run.status, Trigger.REVIVE):  # first: nothing is done on a run that has ended
@@ -155,7 +156,7 @@ async def _rewind(run: LockedRun, message: MessageRecord) -> int:
 
 
 async def _cut_after(read: Read, message: MessageRecord) -> _Cut:
-    """At most the first later reply did not know the message: the next one began with all that was there."""
+    """At most the first later reply did not know the message: the next one began with all earlier messages."""
     statement = (
         select(messages.c.step, messages.c.data)
         .where(
@@ -174,7 +175,7 @@ async def _cut_after(read: Read, message: MessageRecord) -> _Cut:
 
 
 async def _last_step(read: Read, message: MessageRecord) -> int | None:
-    """Of the replies before the message, the last one's."""
+    """The step of the last reply before the message."""
     statement = select(func.max(messages.c.step)).where(
         messages.c.run_key == message.run_key,
         messages.c.key < message.key,
@@ -186,7 +187,7 @@ async def _last_step(read: Read, message: MessageRecord) -> int | None:
 
 
 def _later(run_key: int, cut: _Cut) -> ColumnElement[bool]:
-    """What is replaced when the conversation is cut there."""
+    """The messages that are replaced when the conversation is cut there."""
     after_cut = (
         true()
         if cut.last_kept_step is None
@@ -206,7 +207,7 @@ async def _count_later(read: Read, run_key: int, cut: _Cut) -> int:
 
 
 async def _reject_calls(run: LockedRun, cut: _Cut) -> list[CallRecord]:
-    """Nobody waits any more for the calls of replies that are replaced; those that stay open."""
+    """Cancel the open calls of replaced replies."""
     replies = _later(run.key, cut), messages.c.type == MessageType.AGENT.value
     statement = select(func.min(messages.c.step)).where(*replies)
     first: int | None = (await run.write.execute(statement)).scalar_one()
@@ -216,7 +217,7 @@ async def _reject_calls(run: LockedRun, cut: _Cut) -> list[CallRecord]:
             still_open.append(call)
         elif call.result_type is None:
             await record_result(run, call, ResultType.REJECTION, _REPLACED)
-        else:  # a summary of its result would be read by nobody
+        else:  # a summary of its result would not be read
             await run.write.execute(UPDATE_CALL, {"of_key": call.key, "shown": True})
     return still_open
 
@@ -228,7 +229,7 @@ async def _mark_later(run: LockedRun, cut: _Cut, message_id: str) -> None:
 
 
 async def _replace(run: LockedRun, message: MessageRecord, text: str) -> MessageRecord:
-    """Write the new text under the message's id; the old one goes on under an id of its own."""
+    """Write the new text under the message's id; the old text gets an id of its own."""
     await run.write.execute(
         update(messages)
         .where(messages.c.key == message.key)

@@ -1,4 +1,4 @@
-"""What a model step needs to know, read in the transaction that begins it."""
+"""The input of a model step, read in the transaction that begins it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from orchestrator.store.functions.available import (
 from orchestrator.store.records import RunRecord
 from perdure.contract import FunctionReference
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _CONTEXT = prepared(
     select(tables.clusters.c.additional_context).where(
         tables.clusters.c.id == bindparam("of_cluster")
@@ -43,9 +43,9 @@ _OPEN_OBJECT: dict[str, JsonValue] = {"type": "object", "properties": {}}
 
 
 class TranscriptCursor(NamedTuple):
-    """What the caller has of a transcript already: whose, up to which message, after how many cuts.
+    """What the caller has of a transcript: of which run, up to which message, after how many rewinds.
 
-    Keys are used again once a run was deleted, so a run is known by its age too.
+    SQLite uses keys again after a run was deleted, so a run is identified by its creation time too.
     """
 
     run_key: int = 0
@@ -63,22 +63,22 @@ class TranscriptCursor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StepInput:
-    """What a model step needs to know. `entries` are the transcript after `after`."""
+    """The input of a model step. `entries` are the transcript after `after`."""
 
     run: RunRecord
     step: int
     functions: tuple[AvailableFunction, ...]
-    """All that the run may call, ordered by tool name."""
+    """All functions that the run may call, ordered by tool name."""
     after: int
     entries: tuple[TranscriptEntry, ...]
     builtin_tools: frozenset[str] = BUILT_IN_TOOLS
-    """Tools of the standard library that the run may call."""
+    """Built-in tools that the run may call."""
     context: str | None = None
-    """What the operator tells every run of the cluster."""
+    """The operator's instructions for every run of the cluster."""
 
 
 async def cluster_context(read: Read, run: RunRecord) -> str | None:
-    """What the operator tells every run of the cluster."""
+    """The operator's instructions for every run of the cluster."""
     context: str | None = (
         await read.execute(_CONTEXT, {"of_cluster": run.cluster_id})
     ).scalar_one()
@@ -88,7 +88,7 @@ async def cluster_context(read: Read, run: RunRecord) -> str | None:
 async def load_step_input(
     read: Read, run: RunRecord, cursor: TranscriptCursor, *, context: str | None
 ) -> StepInput:
-    """What the run's next model step is about. `context`: the cluster's."""
+    """The input of the run's next model step. `context`: the cluster's."""
     attached = _attached(run)
     after = cursor.last_key if cursor.matches(run) else 0
     functions = await available_functions(read, run.cluster_id, attached)
@@ -126,7 +126,7 @@ async def _add_mocks(
     functions: tuple[AvailableFunction, ...],
     attached: Collection[FunctionReference] | None,
 ) -> tuple[AvailableFunction, ...]:
-    """The functions and those that exist only as mocks, in one order. A mock makes nothing private known."""
+    """The functions and those that exist only as mocks, in one order. A mock reveals no private function."""
     names = set(mocked_outputs(run))
     if attached is not None:
         names &= {f"{reference.service}_{reference.function}" for reference in attached}

@@ -1,7 +1,7 @@
-"""Model steps: begun, recorded once, or broken off.
+"""Model steps: begun, recorded once, or aborted.
 
-`begin` and `record` are the two transactions of a step. A step that is recorded is never recorded again and never
-paid again: whoever comes second gets the standing that the first one left.
+`begin` and `record` are the two transactions of a step. A recorded step is never recorded or paid again: a second attempt
+gets the state that the first one left.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from orchestrator.workflows.interface import RunRef, RunState, TimedOutCall
 from perdure.contract import CallStatus, MessageType, RunStatus
 from perdure.contract.event_types import StepAttempted, StepDropped, StepRecorded, TokenCounts
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _SELECT_RUN_VIEW = prepared(
     select(
         tables.runs,
@@ -96,10 +96,10 @@ _UNREAD = prepared_inline(
 async def run_state(
     run: LockedRun, step: int | None = None, *, calls: Sequence[CallRecord] | None = None
 ) -> RunState:
-    """What the workflow is told: where the run stands, which calls are open, which results are too long.
+    """The result for the workflow: the run's state, its open calls, its results that are too long.
 
-    While some calls wait for a person the others are made; in every other pause none is. `calls`: those that are open,
-    where that is known.
+    While some calls wait for an approval the others are run; in every other pause none is. `calls`: the open ones, if they
+    are known.
     """
     step = run.record.step if step is None else step
     if is_final(run.status) or (run.status is RunStatus.PAUSED and not is_paused_for_approval(run)):
@@ -116,14 +116,14 @@ async def run_state(
 
 
 class RecordedStep(NamedTuple):
-    """Where the run stands after a reply, and the calls of it that were given to its recorder."""
+    """The run's state after a reply, and its calls that were leased to the recording process."""
 
     state: RunState
     leased: tuple[Leased, ...] = ()
 
 
 class StepStore:
-    """The two transactions of a model step, and the ways it can be broken off."""
+    """The two transactions of a model step, and the ways to abort it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -137,7 +137,7 @@ class StepStore:
         attempt: int,
         cursor: TranscriptCursor,
     ) -> StepInput | RunState:
-        """Ask what the model is to be asked; a `RunState` where it is not the model's turn.
+        """Read the input of a model step; a `RunState` if it is not the model's turn.
 
         `step` 0 means the next one. `cursor` is what the caller has of the transcript.
         """
@@ -149,8 +149,8 @@ class StepStore:
     async def _try_fast_path(
         self, ref: RunRef, step: int, cursor: TranscriptCursor
     ) -> StepInput | None:
-        """The quick way of a step in the middle of a turn: there is nothing to write."""
-        # Who knows the transcript so far reads little more than the run's own row.
+        """The fast path of a step in the middle of a turn: there is nothing to write."""
+        # With the earlier transcript cached, little more than the run's own row is read.
         open_read = self._database.read_inline if cursor.last_key else self._database.read
         async with open_read() as read:
             view = await _read_run_view(read, ref)
@@ -189,7 +189,7 @@ class StepStore:
                 state = await run_state(run)
             ask = agent_loop.next_action(state.loop_state()) == agent_loop.CallModel()
             ask = ask and (step in {0, run.record.step + 1}) and run.record.kind != DIRECT
-            # a turn that begins with calls of the former one is under way too
+            # a turn that begins with open calls of the former one is in progress too
             if run.status is RunStatus.PENDING and (ask or state.orders or state.oversized):
                 await run.transition(Trigger.BEGIN)
             ask = ask and not await pause_if_over_budget(run)
@@ -212,10 +212,10 @@ class StepStore:
         cost_micros: int = 0,
         executor: CallExecutor | None = None,
     ) -> RecordedStep:
-        """Record a reply with all it asks for, and decide what it means; or drop it, if it came too late.
+        """Record a reply with its consequences, and decide the next action; or discard it, if it came too late.
 
-        `seen` is the key of the last message the model was shown, `cost_micros` the reply's price in micro-dollars.
-        The calls are given to the `executor` at once, if it has room for them all; it must begin them then.
+        `seen` is the key of the last message in the model's request, `cost_micros` the reply's price in micro-dollars.
+        The calls are leased to the `executor` at once, if it has capacity for them all; it must begin them then.
         """
         async with self._database.write() as write:
             run = await LockedRun.lock(write, RunRef(step_input.run.cluster_id, step_input.run.id))
@@ -253,7 +253,7 @@ class StepStore:
             return RecordedStep(state, leased)
 
     async def report_retry(self, ref: RunRef, step: int, reason: str, retry_at: int | None) -> None:
-        """The provider is in trouble and the step will be tried again: say so on the run."""
+        """Record on the run that the provider has a problem and the step will be retried."""
         async with self._database.write() as write:
             run = await LockedRun.lock(write, ref)
             if run.status is not RunStatus.RUNNING or run.record.step >= step:
@@ -271,9 +271,9 @@ class StepStore:
         attempt: int,
         rewinds: int | None = None,
     ) -> RunState:
-        """Pause or fail a turn because of what the provider said, unless the step was recorded meanwhile.
+        """Pause or fail a turn because of a provider error, unless the step was recorded meanwhile.
 
-        `rewinds`: those that the question knew; nothing is broken off where the conversation went back since.
+        `rewinds`: the count at the model request; nothing is aborted if the conversation was rewound since.
         """
         async with self._database.write() as write:
             run = await LockedRun.lock(write, ref)
@@ -286,7 +286,7 @@ class StepStore:
 
 
 def _is_stale(run: LockedRun, step_input: StepInput) -> bool:
-    """Whether the turn moved on, ended, was broken off or went back while the model answered."""
+    """Whether the turn moved on, ended, was aborted or rewound while the model replied."""
     return (
         run.status is not RunStatus.RUNNING
         or run.record.step >= step_input.step
@@ -297,7 +297,7 @@ def _is_stale(run: LockedRun, step_input: StepInput) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _StepMetrics:
-    """What a reply took."""
+    """Time and tokens of a reply."""
 
     attempt: int
     duration_ms: int
@@ -349,7 +349,7 @@ async def _write_step(
 
 
 class _RunView(NamedTuple):
-    """A run that is looked at, not locked."""
+    """A run that is read, not locked."""
 
     run: RunRecord
     cluster_context: str | None
@@ -369,7 +369,7 @@ async def _read_run_view(read: Read, ref: RunRef) -> _RunView:
 async def _loop_state(
     run: LockedRun, parsed: ParsedReply, open_requests: Sequence[CallRecord], seen: int
 ) -> LoopState:
-    # a result beside calls was given without their results, even where those are there at once
+    # a result beside calls was given without their results, even if they are available at once
     output = replace(parsed.output, proposed=None, gave_up=None) if parsed.calls else parsed.output
     return LoopState(
         status=run.status,
@@ -391,7 +391,9 @@ async def _has_unread(read: Read, run_key: int, seen: int) -> bool:
 
 async def _steps_of_turn(read: Read, run: LockedRun) -> int:
     if run.record.step + 1 < agent_loop.MAX_STEPS_PER_TURN:
-        return run.record.step + 1  # no turn can have more than the run; counting is for long runs
+        return (
+            run.record.step + 1
+        )  # no turn can have more steps than the run; counting is needed for long runs only
     statement = select(func.count()).where(
         tables.steps.c.run_key == run.key, tables.steps.c.turn == run.turn
     )

@@ -1,4 +1,4 @@
-"""Deliveries of status transitions to handlers and webhooks: in order, at least once, visible when given up."""
+"""Deliveries of status transitions to handlers and webhooks: in order, at least once, visible when dead."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from perdure.contract.event_types import DeliveryDead, DeliveryResent
 deliveries, calls, runs = tables.deliveries, tables.calls, tables.runs
 
 BATCH = 16
-"""Deliveries of one run handed to its delivery workflow at a time."""
+"""Deliveries of one run passed to its delivery workflow at a time."""
 MAX_ERROR = 2_000
-"""Characters of a failed attempt's reason that are kept."""
+"""Characters stored of a failed attempt's reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookAttempt:
-    """What a webhook is to be told, and how often that was tried, this time included."""
+    """The content of a webhook, and the number of this attempt."""
 
     notice_id: str
     url: str
@@ -44,13 +44,13 @@ class WebhookAttempt:
 
 
 class DeliveryStore:
-    """What handlers and webhooks have to be told."""
+    """Deliveries to handlers and webhooks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def list_pending(self, ref: RunRef, dead: Sequence[str]) -> list[CallSchedule]:
-        """Calls that are not answered yet, oldest transition first; `dead` ones are given up before."""
+        """Calls without an answer, oldest transition first; `dead` ones are marked dead before."""
         async with self._database.write() as write:
             try:
                 run = await LockedRun.lock(write, ref)
@@ -62,7 +62,7 @@ class DeliveryStore:
             return [call_schedule(call, run.now) for call in await _pending_calls(write, run.key)]
 
     async def begin_webhook(self, ref: RunRef, call_id: str) -> WebhookAttempt | None:
-        """Count an attempt before it is made; None where nothing is to be sent (any more)."""
+        """Count an attempt before it is made; None if nothing is to be sent (any more)."""
         async with self._database.write() as write:
             found = await _open_webhook(write, ref, call_id)
             if found is None:
@@ -79,7 +79,7 @@ class DeliveryStore:
             return WebhookAttempt(notice_id, target.webhook.url, call.input, number)
 
     async def webhook_delivered(self, ref: RunRef, call_id: str) -> None:
-        """The receiver took it: true even where it had just been given up."""
+        """The receiver accepted it; recorded even if the delivery was just marked dead."""
         async with self._database.write() as write:
             found = await _open_webhook(write, ref, call_id)
             if found is None:
@@ -92,7 +92,7 @@ class DeliveryStore:
     async def webhook_failed(
         self, ref: RunRef, call_id: str, reason: str, *, final: bool = False
     ) -> None:
-        """The attempt came to nothing; `final`: there will be no other."""
+        """The attempt failed; `final`: there will be no other."""
         async with self._database.write() as write:
             found = await _open_webhook(write, ref, call_id)
             if found is None:
@@ -121,9 +121,9 @@ class DeliveryStore:
             return [DeliveryRecord(**row) for row in rows.mappings()]
 
     async def resend(self, ref: RunRef, transition: int) -> DeliveryRecord:
-        """Let a settled delivery go out again, with the whole time for it.
+        """Send a finished delivery again, with its whole time limit.
 
-        Raises `NotFoundError`, `ConflictError` where it still waits to be sent.
+        Raises `NotFoundError`, `ConflictError` if it is still to be sent.
         """
         async with self._database.write() as write:
             run = await LockedRun.lock(write, ref)
@@ -199,7 +199,7 @@ async def _mark_dead(run: LockedRun, call_id: str) -> None:
 async def _open_webhook(
     write: Write, ref: RunRef, call_id: str
 ) -> tuple[LockedRun, CallRecord] | None:
-    """The run, locked, and its webhook call without a result; None where there is no such thing (any more)."""
+    """The run, locked, and its webhook call without a result; None if there is none (any more)."""
     try:
         run = await LockedRun.lock(write, ref)
     except NotFoundError:
@@ -221,7 +221,7 @@ async def _pending_transition(read: Read, call: CallRecord) -> int | None:
 
 
 async def _reopen(run: LockedRun, transition: int) -> None:
-    """Nothing of the former attempts counts: not their number, not their time, not their result."""
+    """Reset the former attempts: their number, their time and their result."""
     this = (deliveries.c.run_key == run.key) & (deliveries.c.transition == transition)
     settled = select(calls).join(deliveries, deliveries.c.call_key == calls.c.key).where(this)
     call = CallRecord(**(await run.write.execute(settled)).mappings().one())

@@ -1,4 +1,4 @@
-"""Secrets that sign a cluster's webhooks. Several are valid while one takes over from another."""
+"""Secrets that sign a cluster's webhooks. Several are valid during a rotation."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ secrets, clusters = tables.webhook_secrets, tables.clusters
 
 
 class WebhookSecretStore:
-    """The secrets as they are kept; sealing and opening them is done above."""
+    """Stored secrets; callers encrypt and decrypt them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def rotate(self, cluster_id: str, value: bytes, *, keep_ms: int) -> WebhookSecretRecord:
-        """Add a secret; those there are stay valid for `keep_ms` more, or less where that was said before.
+        """Add a secret; the existing ones stay valid for at most `keep_ms` more.
 
-        Raises `ConflictError` where `MAX_SECRETS` are valid.
+        Raises `ConflictError` if `MAX_SECRETS` are valid.
         """
         async with self._database.write() as write:
             cluster = select(clusters.c.id).where(clusters.c.id == cluster_id)
@@ -60,12 +60,12 @@ class WebhookSecretStore:
         return record
 
     async def valid(self, cluster_id: str) -> list[WebhookSecretRecord]:
-        """The secrets that sign now, newest first."""
+        """The valid secrets, newest first."""
         async with self._database.read() as read:
             return await _valid(read, cluster_id, now_ms())
 
     async def delete(self, cluster_id: str, secret_id: str) -> None:
-        """Let a secret sign nothing more. Raises `NotFoundError`."""
+        """Delete a secret. Raises `NotFoundError`."""
         statement = delete(secrets).where(
             secrets.c.cluster_id == cluster_id, secrets.c.id == secret_id
         )

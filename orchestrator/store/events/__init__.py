@@ -1,1 +1,1 @@
-"""Reading what happened: timelines, and events of a cluster."""
+"""Reads of events: timelines, and events of a cluster."""

@@ -1,4 +1,4 @@
-"""Events of all runs of a cluster, newest first; and what is new of one run."""
+"""Events of all runs of a cluster, newest first; and new events of one run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perdure.contract import RunStatus
 
 runs, calls, events = tables.runs, tables.calls, tables.events
 
-# The run's row comes in any case, with nothing beside it where nothing is new.
+# The run's row is returned in any case, without an event if there is none.
 _NEW_EVENTS = (
     select(runs.c.version.label("run_version"), runs.c.status.label("run_status"), *events.c)
     .select_from(runs)
@@ -30,7 +30,7 @@ _NEW_EVENTS = (
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events; all that is given must hold. `before` is a cursor (created_at, run_key, version)."""
+    """Filters of events; all given ones must match. `before` is a cursor (created_at, run_key, version)."""
 
     type: str | None = None
     run_id: str | None = None
@@ -43,17 +43,17 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class NewEvents:
-    """What is new of a run."""
+    """New events of a run."""
 
     version: int
-    """The run's: it may be past the last of these events."""
+    """The run's version: it may be greater than that of the last of these events."""
     is_final: bool
     """Whether its turn has ended."""
     events: list[EventRecord]
 
 
 class EventStore:
-    """Questions about events."""
+    """Queries of events."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -74,7 +74,7 @@ class EventStore:
         return [(run_id, EventRecord(*columns)) for run_id, *columns in rows]
 
     async def new_events(self, run_key: int, *, after: int, limit: int) -> NewEvents | None:
-        """A run's events after a version, in order, at most `limit`, and how it stands; None where it was deleted."""
+        """A run's events after a version, in order, at most `limit`, and its state; None if it was deleted."""
         parameters = {"of_run": run_key, "seen_version": after, "at_most": limit}
         async with self._database.read_inline() as read:
             rows = (await read.execute(_NEW_EVENTS, parameters)).mappings().all()
@@ -112,6 +112,6 @@ def _conditions(cluster_id: str, wanted: EventFilter) -> list[ColumnElement[bool
 
 
 def _has_pair(name: str, value: str) -> ColumnElement[bool]:
-    """The event's data has this pair. Case counts, and no character is a wildcard: neither holds for LIKE."""
+    """SQL: the event's data has this pair. Case counts, and no character is a wildcard; neither is true of LIKE."""
     pair = f"{to_json(name)}:{to_json(value)}"
     return func.replace(events.c.data, pair, "") != events.c.data

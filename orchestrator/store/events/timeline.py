@@ -1,4 +1,4 @@
-"""What is new of a run: its events after a version, and the messages and calls that they are about."""
+"""What is new of a run: its events after a version, and the messages and calls they refer to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class TimelinePage:
-    """One look at a run."""
+    """One reading of a run."""
 
     run: RunRecord
     events: Sequence[EventRecord]
@@ -34,7 +34,7 @@ class TimelinePage:
 
 @dataclass(frozen=True, slots=True)
 class _Mentioned:
-    """What events are about."""
+    """The messages and calls that events refer to."""
 
     message_ids: frozenset[str]
     steps: frozenset[int]
@@ -42,13 +42,13 @@ class _Mentioned:
 
 
 class TimelineStore:
-    """Runs as people follow them."""
+    """Timelines of runs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def page(self, ref: RunRef, *, after: int, limit: int) -> TimelinePage:
-        """The run, at most `limit` events after that version, and what they are about as it stands now.
+        """The run, at most `limit` events after that version, and what they refer to in its current state.
 
         Raises `NotFoundError`.
         """
@@ -73,7 +73,7 @@ class TimelineStore:
     async def messages_after(
         self, ref: RunRef, message_id: str, *, limit: int
     ) -> list[MessageRecord]:
-        """Messages of the conversation as it is, written after that one; from the first where it is unknown."""
+        """Messages of the current conversation, written after that one; from the first if it is unknown."""
         async with self._database.read() as read:
             run = await _run(read, ref)
             known = select(messages.c.key).where(
@@ -92,7 +92,7 @@ class TimelineStore:
             return [MessageRecord(**row) for row in (await read.execute(statement)).mappings()]
 
     async def calls_after(self, ref: RunRef, call_id: str, *, limit: int) -> list[CallView]:
-        """Calls made after that one; from the first where it is unknown."""
+        """Calls made after that one; from the first if it is unknown."""
         async with self._database.read() as read:
             run = await _run(read, ref)
             return await calls_after(read, run.key, call_id, limit=limit)

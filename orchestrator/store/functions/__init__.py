@@ -1,1 +1,1 @@
-"""What function workers registered, and which functions a run may call."""
+"""Functions that workers registered, and those that a run may call."""

@@ -1,4 +1,4 @@
-"""What a run may call: functions as they are offered to its model, and how their calls are tried."""
+"""Functions that a run may call, as its model sees them, and how their calls are retried."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from perdure.contract import FunctionConfig, FunctionReference
 DEFAULT_TIMEOUT_MS = 300_000
 DEFAULT_DEADLINE_MS = 24 * 3_600_000
 MAX_TOOL_NAME = 64
-"""Characters of a tool's name that every provider takes."""
+"""Characters of a tool's name that every provider accepts."""
 _OPEN_OBJECT = '{"type":"object","properties":{}}'
 
 functions = tables.functions
 _NOTES = tables.function_notes
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _ALL = (
     select(functions, _NOTES.c.additional_context)
     .outerjoin(
@@ -48,7 +48,7 @@ _ATTACHED = _ALL.where(
 
 @dataclass(frozen=True, slots=True)
 class CallSettings:
-    """How calls of one function are tried."""
+    """How calls of one function are retried."""
 
     max_attempts: int
     timeout_ms: int
@@ -57,7 +57,7 @@ class CallSettings:
 
 
 def tool_name(service: str, function: str) -> str:
-    """`service_function`; beyond 64 characters cut, with a stable hash at the end."""
+    """`service_function`; beyond 64 characters truncated, with a stable hash at the end."""
     name = f"{service}_{function}"
     if len(name) <= MAX_TOOL_NAME:
         return name
@@ -66,7 +66,7 @@ def tool_name(service: str, function: str) -> str:
 
 
 def config_of(text: str) -> FunctionConfig:
-    """A function's configuration, as its row or a call of it keeps it."""
+    """A function's configuration, as its row or a call of it stores it."""
     return FunctionConfig.model_validate(object_from_json(text))
 
 
@@ -78,7 +78,7 @@ def _settings(config: FunctionConfig, *, heartbeats: bool) -> CallSettings:
 
 
 async def call_settings(read: Read, cluster_id: str, ref: FunctionReference) -> CallSettings:
-    """Settings of a function's calls; the defaults where it is not registered (any more)."""
+    """Settings of a function's calls; the defaults if it is not registered (any more)."""
     record = await find_function(read, cluster_id, ref)
     if record is None:
         return CallSettings(1, DEFAULT_TIMEOUT_MS, DEFAULT_DEADLINE_MS, heartbeats=True)
@@ -100,7 +100,7 @@ async def find_function(
 async def available_function(
     read: Read, cluster_id: str, ref: FunctionReference
 ) -> AvailableFunction | None:
-    """One function as it can be called, private or not; None where it is not registered."""
+    """One function as a run can call it, private or not; None if it is not registered."""
     record = await find_function(read, cluster_id, ref)
     return None if record is None else _available(None, **asdict(record))
 
@@ -108,7 +108,7 @@ async def available_function(
 async def available_functions(
     read: Read, cluster_id: str, attached: Sequence[FunctionReference] | None
 ) -> tuple[AvailableFunction, ...]:
-    """What a run may call, ordered by tool name so that the model's prompt never changes by order alone."""
+    """Functions that a run may call, ordered by tool name so that the prompt never changes by order alone."""
     wanted: dict[str, object] = {"of_cluster": cluster_id}
     if attached is not None:
         wanted["of_pairs"] = [(ref.service, ref.function) for ref in attached]
@@ -116,7 +116,7 @@ async def available_functions(
     return tuple(_available(**row) for row in rows)
 
 
-@lru_cache(maxsize=4_096)  # every step asks for all of them, and they seldom change
+@lru_cache(maxsize=4_096)  # every step needs all of them, and they seldom change
 def _available(additional_context: str | None, **columns: Any) -> AvailableFunction:
     record = FunctionRecord(**columns)
     config = config_of(record.config)

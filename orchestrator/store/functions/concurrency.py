@@ -1,4 +1,4 @@
-"""How many calls of one function are at work, where its configuration limits that."""
+"""The number of running calls of one function, if its configuration limits that."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from perdure.contract import CallStatus
 calls, runs = tables.calls, tables.runs
 
 _SLACK_MS = 30_000
-"""A call whose timeout is over for this long is not at work, whatever became of its machine."""
+"""A call whose timeout has passed by this long does not count as running, whatever happened to its worker."""
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _LOCK = (
     select(tables.clusters.c.id)
     .where(tables.clusters.c.id == bindparam("of_cluster"))
@@ -41,7 +41,7 @@ _COUNT_RUNNING: Select[int] = (
 
 
 def concurrency_limit(call: CallRecord) -> int | None:
-    """Calls of its function that may be at work at once, as the call was made."""
+    """Calls of its function that may run at the same time, as configured when the call was made."""
     if '"concurrency"' not in call.config:
         return None
     return config_of(call.config).concurrency
@@ -50,7 +50,7 @@ def concurrency_limit(call: CallRecord) -> int | None:
 async def count_running(
     read: Read, cluster_id: str, service: str, function: str, *, excluding: int = 0
 ) -> int:
-    """Calls of a function that a machine works on just now; `excluding` is the key of one that does not count."""
+    """Calls of a function that are running now; `excluding` is the key of one that does not count."""
     found = await read.execute(
         _COUNT_RUNNING,
         {
@@ -65,7 +65,7 @@ async def count_running(
 
 
 async def is_at_capacity(write: Write, call: CallRecord) -> bool:
-    """Whether so many others are at work that this call must wait. Hand-outs of limited functions ask one by one."""
+    """Whether the function is at its limit, so that this call must wait. Leases of limited functions are serialized."""
     limit = concurrency_limit(call)
     if limit is None:
         return False

@@ -28,7 +28,7 @@ class MachineRecord:
 
 
 class MachineStore:
-    """Questions about machines, and their end; else `FunctionStore` writes them."""
+    """Lists and removes machines; `FunctionStore` writes them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -36,7 +36,7 @@ class MachineStore:
     async def page(
         self, cluster_id: str, *, before: tuple[int, str] | None, alive_at: int | None, limit: int
     ) -> list[MachineRecord]:
-        """Machines, the newest first; with `alive_at` (ms) only those alive then."""
+        """Machines, newest first; with `alive_at` (ms) only those alive then."""
         statement = select(machines).where(machines.c.cluster_id == cluster_id)
         if alive_at is not None:
             statement = statement.where(machines.c.alive_until > alive_at)
@@ -54,7 +54,7 @@ class MachineStore:
             return [MachineRecord(**row) for row in rows]
 
     async def mark_offline(self, cluster_id: str, machine_id: str) -> None:
-        """The machine is not there any more. Raises `NotFoundError`."""
+        """Mark the machine as gone. Raises `NotFoundError`."""
         statement = (
             update(machines)
             .where(

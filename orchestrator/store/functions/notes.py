@@ -1,4 +1,4 @@
-"""What operators say to the model about a function. A note outlives its function's registrations."""
+"""Operators' notes to the model about a function. A note outlives its function's registrations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class NoteStore:
         self._database = database
 
     async def put(self, cluster_id: str, service: str, function: str, text: str | None) -> None:
-        """Write the note, over the one there was."""
+        """Write the note, replacing an existing one."""
         async with self._database.write() as write:
             await write.upsert(
                 notes,
@@ -53,7 +53,7 @@ class NoteStore:
         return NoteRecord(**row)
 
     async def delete(self, cluster_id: str, service: str, function: str) -> None:
-        """Take the note away. Raises `NotFoundError`."""
+        """Delete the note. Raises `NotFoundError`."""
         statement = delete(notes).where(
             notes.c.cluster_id == cluster_id,
             notes.c.service == service,

@@ -1,4 +1,4 @@
-"""The functions of a cluster: what machines registered."""
+"""The functions of a cluster, as registered by function workers."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from perdure.contract import (
 )
 
 MACHINE_STALE_AFTER_MS = 30 * 60_000
-"""A machine that was silent this long no longer counts as offering anything."""
+"""Functions of a worker that was silent this long no longer count as available."""
 _RESERVED = frozenset({OWN_SERVICE, "inferable", "toolhouse"})
 
 functions, registrations, machines = tables.functions, tables.registrations, tables.machines
 
-# Made once: building a statement costs more than sending it.
+# Built once: building a statement costs more than sending it.
 _REGISTERED = prepared(
     select(registrations.c.function).where(
         registrations.c.cluster_id == bindparam("of_cluster"),
@@ -56,7 +56,7 @@ _NAMES = prepared(
 
 
 class FunctionStore:
-    """Registrations of machines, and questions about what is registered."""
+    """Registrations of function workers, and queries of what is registered."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -71,10 +71,10 @@ class FunctionStore:
         heartbeats: bool,
         alive_until: int,
     ) -> None:
-        """Replace what this machine offers of one service; other machines' functions of it stay.
+        """Replace this worker's functions of one service; those of other workers stay.
 
-        Raises `InvalidRequestError` for a reserved or doubled name, `ConflictError` where the name a model would
-        know the function by (`service_function`) is another function's already.
+        Raises `InvalidRequestError` for a reserved or duplicate name, `ConflictError` if the tool name
+        (`service_function`) belongs to another function.
         """
         _check_names(service, definitions)
         try:
@@ -124,7 +124,7 @@ class FunctionStore:
             ) from error
 
     async def registered(self, cluster_id: str, machine_id: str, service: str) -> frozenset[str]:
-        """Names of the functions this machine registered of the service; empty if it must register (again)."""
+        """Names of the functions this worker registered of the service; empty if it must register (again)."""
         of = {"of_cluster": cluster_id, "of_machine": machine_id, "of_service": service}
         async with self._database.read() as read:
             return frozenset((await read.execute(_REGISTERED, of)).scalars())
@@ -139,7 +139,7 @@ class FunctionStore:
         ip: str | None = None,
         sdk: str | None = None,
     ) -> None:
-        """Note that the machine is there, at least until then (ms)."""
+        """Record that the worker is alive, at least until then (ms)."""
         async with self._database.write() as write:
             await touch_machine(
                 write,
@@ -162,13 +162,13 @@ class FunctionStore:
             return [FunctionRecord(**row) for row in (await read.execute(statement)).mappings()]
 
     async def names(self, cluster_id: str) -> list[FunctionName]:
-        """Every function of the cluster by name alone, private ones included, in no order."""
+        """Names of all functions of the cluster, private ones included, in no order."""
         async with self._database.read() as read:
             rows = await read.execute(_NAMES, {"of_cluster": cluster_id})
             return [FunctionName(*row) for row in rows]
 
     async def services(self, cluster_id: str) -> list[ServiceDescription]:
-        """Services with their functions and how many live machines offer each."""
+        """Services with their functions and the number of live workers of each."""
         known = await self.all_of(cluster_id)
         live = await self._live_machines(cluster_id)
         grouped: dict[str, list[ServiceFunction]] = {}
@@ -204,7 +204,7 @@ def _same_machine() -> ColumnElement[bool]:
 
 
 def has_live_machine(now: int) -> ColumnElement[bool]:
-    """SQL, correlated to `calls`: a live machine offers the call's function."""
+    """SQL, correlated to `calls`: a live worker has the call's function."""
     calls = tables.calls
     return (
         exists()
@@ -239,7 +239,7 @@ async def touch_machine(
     ip: str | None = None,
     sdk: str | None = None,
 ) -> None:
-    """Write a machine's row, new or known. What is not known of it now stays as it was."""
+    """Insert or update a worker's row. Unknown values leave the stored ones."""
     await write.execute(
         _TOUCH_MACHINE,
         {
@@ -255,13 +255,13 @@ async def touch_machine(
 
 
 async def _lock_cluster(write: Write, cluster_id: str) -> None:
-    """Machines that register at the same moment do so one after the other: they replace each other's rows."""
+    """Registrations at the same moment are serialized: they replace each other's rows."""
     cluster = select(tables.clusters.c.id).where(tables.clusters.c.id == cluster_id)
     await write.execute(cluster.with_for_update(key_share=True))
 
 
 async def _without_heartbeats(read: Read, cluster_id: str, service: str) -> frozenset[str]:
-    """Functions that some machine offers which sends no heartbeats: none can be demanded of their calls."""
+    """Functions of workers that send no heartbeats: their calls cannot require any."""
     statement = (
         select(registrations.c.function)
         .join(machines, _same_machine())
@@ -278,7 +278,7 @@ async def _without_heartbeats(read: Read, cluster_id: str, service: str) -> froz
 async def _delete_stale(
     write: Write, cluster_id: str, service: str, redefined: Sequence[str]
 ) -> None:
-    """Make room for new definitions, and drop functions of the service that nobody offers any more."""
+    """Make room for new definitions, and delete functions of the service without a worker."""
     offered_elsewhere = (
         select(registrations.c.function)
         .join(machines, _same_machine())

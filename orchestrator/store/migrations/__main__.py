@@ -1,4 +1,4 @@
-"""Write a migration from the newest one to the tables as they stand in `tables.py`, for a person to read and correct.
+"""Write a migration from the newest one to the current tables, for a person to review and correct.
 
 python -m orchestrator.store.migrations "what changes"
 """

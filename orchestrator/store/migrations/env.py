@@ -1,4 +1,4 @@
-"""What Alembic executes for every command: it works on the connection it was handed, in the transaction that is open."""
+"""Alembic executes this module for every command. It uses the given connection, in its open transaction."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Brings a database to the form this code expects. One process does it, the others wait until it is done.
+"""Migrates a database to the schema of this code. One process does it, the others wait until it is done.
 
-There is no `alembic.ini`: the migrations lie in this package, and a connection is handed in. A new one is written with
-`python -m orchestrator.store.migrations "what changes"`, then read and corrected by a person.
+There is no `alembic.ini`: the migrations are in this package, and a connection is passed in. Generate a new one with
+`python -m orchestrator.store.migrations "what changes"`, then review and correct it.
 
-An empty database is made as `tables` describes it, which a test holds to be what all migrations together make. So a
-process imports Alembic (0.15 s, 10 MB) only where there is something to migrate.
+An empty database is created from `tables`; a test proves that all migrations together make the same. So a process imports
+Alembic (0.15 s, 10 MB) only if there is something to migrate.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _VERSION = Table(
     MetaData(),
     Column("version_num", String(32), primary_key=True, nullable=False),
 )
-"""Where Alembic notes the revision."""
-_ADVISORY_LOCK = 0x7065726475  # "perdu": any number that is ours alone
+"""The table in which Alembic stores the revision."""
+_ADVISORY_LOCK = 0x7065726475  # "perdu": an arbitrary number of our own
 _ORPHANS = text("PRAGMA foreign_key_check")
 
 
 class NewerDatabaseError(RuntimeError):
-    """The database was brought to a form that this code does not know."""
+    """The database has a schema that this code does not know."""
 
 
 async def migrate(database: Database) -> None:
-    """Bring the tables to the newest form; returns when they have it, whoever did the work.
+    """Migrate the tables to the newest schema; returns when they have it, whichever process did the work.
 
-    Everything happens in one transaction: a process that dies half-way leaves the old form. Raises `NewerDatabaseError`
-    when a newer version of the program was here before; nothing is changed then.
+    Everything happens in one transaction: a process that dies half-way leaves the old schema. Raises `NewerDatabaseError`
+    if a newer version of the program migrated it before; nothing is changed then.
     """
     if await revision(database) == expected_revision():
         return
@@ -61,7 +61,7 @@ async def revision(database: Database) -> str | None:
 
 @cache
 def expected_revision() -> str:
-    """The revision this code works with: the last of the migrations' numbers, with which their files' names begin."""
+    """The revision of this code: the greatest number at the beginning of the migrations' file names."""
     return max(file.stem.partition("_")[0] for file in _MIGRATIONS.glob("[0-9]*.py"))
 
 
@@ -79,12 +79,12 @@ def configuration(connection: Connection | None = None) -> Config:
 
 @asynccontextmanager
 async def _exclusive_connection(database: Database) -> AsyncGenerator[AsyncConnection]:
-    """A connection on which nobody else changes tables meanwhile: the others wait at the lock."""
+    """A connection on which no other process changes tables meanwhile: the others wait for the lock."""
     if database.path is None:
         async with database.engine.connect() as connection:
             yield connection
         return
-    # Changing a table can mean writing it anew and dropping the old one, which must not cascade: so this connection
+    # Changing a table may mean to copy it and drop the old one, which must not cascade: so this connection
     # does not enforce foreign keys; they are checked when all is done.
     engine = sqlite_engine(database.path, readers=0, foreign_keys=False)
     async with FileLock(migration_lock(database.path)).hold():
@@ -118,14 +118,14 @@ def _upgrade(connection: Connection) -> None:
 
 
 def create(connection: Connection) -> None:
-    """Make all tables in an empty database."""
+    """Create all tables in an empty database."""
     metadata.create_all(connection, checkfirst=False)
     _VERSION.create(connection)
     connection.execute(_VERSION.insert().values(version_num=expected_revision()))
 
 
 def upgrade(connection: Connection) -> None:
-    """Take every migration that was not taken yet."""
+    """Apply every pending migration."""
     from alembic import command  # noqa: PLC0415 - see above
 
     command.upgrade(configuration(connection), "head")

@@ -1,1 +1,1 @@
-"""What the sweeper asks for: stalled runs, lost leases, deadlines."""
+"""Queries and repairs of the sweeper: stalled runs, lost leases, deadlines."""

@@ -1,4 +1,4 @@
-"""Runs whose deadline has passed: found and ended by the sweeper."""
+"""Runs whose deadline has passed: found and failed by the sweeper."""
 
 from __future__ import annotations
 

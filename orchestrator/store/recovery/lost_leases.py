@@ -1,8 +1,8 @@
-"""Hand-outs that came to nothing: of which no machine ever said that they reached it, or whose machine is dead.
+"""Lost leases: those that no function worker confirmed, or whose worker is dead.
 
-A machine that sends heartbeats is missed by Temporal's heartbeat timeout, unless its death is known earlier. One that
-sends none counts as told when the answer was written: where the API died before that, nobody works on the call, and its
-own timeout may be an hour.
+Temporal's heartbeat timeout finds a worker that sends heartbeats, unless its death is known earlier. A worker without
+heartbeats counts as notified when the response was written. If the API died before that, nobody works on the call, and
+its own timeout may be an hour.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from perdure.contract.event_types import CallUndelivered
 calls = tables.calls
 
 IMMEDIATE_RETRY_SECONDS = 0.05
-"""Seconds until a call is offered again of which it is certain that nobody works on it."""
+"""Seconds until a call is leased again that certainly nobody works on."""
 _LEASES_OF_WORKER = select(
     calls.c.run_key, calls.c.cluster_id, calls.c.id, calls.c.handouts, calls.c.task_token
 ).where(
@@ -65,7 +65,7 @@ _RELEASE = (
 
 @dataclass(frozen=True, slots=True)
 class LostLease:
-    """A hand-out that reached nobody, and its activity's token."""
+    """A lease that reached no worker, and its activity's token."""
 
     run_key: int
     cluster_id: str
@@ -75,13 +75,13 @@ class LostLease:
 
 
 class LostLeaseStore:
-    """Finds what was handed out to nobody, and takes it back."""
+    """Finds lost leases and releases them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def find_unconfirmed(self) -> list[LostLease]:
-        """Hand-outs to machines without heartbeats that were not confirmed for `LOST_AFTER_MS`."""
+        """Leases of workers without heartbeats that were not confirmed for `LOST_AFTER_MS`."""
         statement = (
             select(
                 calls.c.run_key,
@@ -104,18 +104,18 @@ class LostLeaseStore:
             return [LostLease(*row) for row in await read.execute(statement)]
 
     async def active_runs(self, limit: int) -> list[RunRef]:
-        """Runs that somebody works on, those of which something was heard last first."""
+        """Active runs, the most recently changed first."""
         async with self._database.read() as read:
             return [RunRef(*row) for row in await read.execute(_ACTIVE_RUNS, {"at_most": limit})]
 
     async def is_unassigned(self, cluster_id: str, call_id: str) -> bool:
-        """Whether the call waits to be given to a machine."""
+        """Whether the call waits for a lease."""
         async with self._database.read() as read:
             call = await find_call(read, cluster_id, call_id)
         return call is not None and call.status == CallStatus.PENDING.value
 
     async def release(self, lost: LostLease) -> bool:
-        """Let the call wait for a machine again, unless one was heard of it meanwhile. It costs the function nothing."""
+        """Let the call wait for a lease again, unless a worker confirmed it meanwhile. It costs the function nothing."""
         async with self._database.write() as write:
             try:
                 run = await LockedRun.lock_key(write, lost.run_key)
@@ -130,9 +130,9 @@ class LostLeaseStore:
         return True
 
     async def recover(self, call_ref: CallRef, token: bytes) -> Completed | Retry | Discarded:
-        """What is to become of an activity whose API died with it: `Discarded` where a machine has the call, or may have.
+        """What to do with an activity whose API process died: `Discarded` if a worker has the call, or may have it.
 
-        A call that no machine said it has is taken back: one that says so later is refused, and begins nothing.
+        A call that no worker confirmed is released: a worker that confirms it later is rejected, and starts nothing.
         """
         async with self._database.write() as write:
             try:
@@ -153,10 +153,10 @@ class LostLeaseStore:
     async def release_all_of(
         self, cluster_id: str, machine_id: str, *, hosted: bool = False
     ) -> list[bytes]:
-        """Take everything back that a machine had which is dead; the tokens of the activities that are to be failed.
+        """Release all leases of a dead worker; returns the tokens of the activities that are to be failed.
 
-        An attempt that the machine acknowledged stays counted. Harmless to do twice: tokens are given each time.
-        `hosted`: it was a process that hosts functions, of which the store counts how often they end theirs.
+        An acknowledged attempt stays counted. Idempotent: the tokens are returned each time.
+        `hosted`: it was a process with hosted functions, whose crashes the store counts.
         """
         of_machine = {"of_cluster": cluster_id, "of_machine": machine_id}
         if hosted:
@@ -167,7 +167,7 @@ class LostLeaseStore:
         return [token for token in tokens if token]
 
     async def _record_crash(self, cluster_id: str, machine_id: str) -> None:
-        """Before its calls are taken back: from then on somebody else may make them."""
+        """Before its calls are released: from then on another worker may lease them."""
         of_machine = {"of_cluster": cluster_id, "of_machine": machine_id}
         async with self._database.write() as write:
             names = (await write.execute(_FUNCTIONS_OF_WORKER, of_machine)).all()
@@ -182,7 +182,7 @@ class LostLeaseStore:
                 return None
             call = await find_call(write, lost.cluster_id, lost.call_id)
             if call is None or call.handouts != lost.lease_number or call.task_token is None:
-                return None  # it was answered, or given to somebody else
+                return None  # it was answered, or leased to another worker
             if call.status == CallStatus.RUNNING.value:
                 await fail_lost_attempt(run, call)
                 await run.save()
@@ -190,7 +190,7 @@ class LostLeaseStore:
 
 
 async def _release_unacknowledged(run: LockedRun, call: CallRecord) -> bool:
-    """False where a machine said, a moment ago even, that it has the call."""
+    """False if a worker confirmed the call, even a moment ago."""
     released = await run.write.execute(_RELEASE, {"of_key": call.key})
     if released.rowcount == 0:
         return False

@@ -1,4 +1,4 @@
-"""Questions of the sweeper: what would stand still for ever if nobody looked?"""
+"""Queries of the sweeper: runs that would never continue by themselves."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ from perdure.contract import CallStatus, PausedFor, ResultType, RunStatus
 runs, calls, deliveries = tables.runs, tables.calls, tables.deliveries
 
 BATCH = 200
-"""Rows of one kind looked at in one sweep; the next sweep takes the next ones."""
+"""Rows of one kind processed in one sweep; the next sweep reads the next ones."""
 MAX_UNREAD_RUNS = 5_000
-"""Runs with an unread wish that a sweep knows of. Where the engine is busy there are many, of which few are nudged."""
+"""Runs with unread requests that a sweep reads. A busy engine has many of them, of which few are signalled."""
 LOST_AFTER_MS = 15_000
-"""A handed-out call counts as lost when its machine is gone and Temporal's heartbeat timeout has passed too; one of a
-machine that sends no heartbeats, when its own timeout has."""
+"""A leased call counts as lost when its worker is gone and Temporal's heartbeat timeout has passed too; without heartbeats,
+when its own timeout has passed.
+"""
 SUSPEND_AFTER_MS = 60_000
-"""A run that waits this long for a function worker closes its workflow; it is revived when one comes."""
+"""A run that waits this long for a function worker is suspended: its workflow closes, and restarts when a worker comes."""
 NOT_STARTED_AFTER_MS = 15_000
-"""A pending run that nothing happened to for this long is nudged even though its wishes were read."""
+"""A pending run without progress for this long is signalled even though its requests were read."""
 STALLED_AFTER_MS = 10 * 60_000
-"""A running run in which nothing happened for this long is nudged, in case its workflow is gone."""
+"""A running run without progress for this long is signalled, in case its workflow is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingCall:
-    """A call that no machine took yet."""
+    """A call that no worker has leased yet."""
 
     run_key: int
     call_id: str
@@ -47,14 +48,14 @@ class WaitingCall:
 
 @dataclass(frozen=True, slots=True)
 class UndeliveredRuns:
-    """Runs whose deliveries are open, and where the next ones begin; 0: at the beginning."""
+    """Runs with open deliveries, and where the next page begins; 0: at the beginning."""
 
     refs: list[RunRef]
     next_after: int
 
 
 class SweepStore:
-    """What the sweeper looks for. Everything here is harmless to do twice."""
+    """What the sweeper reads and repairs. Every method is idempotent."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,9 +63,9 @@ class SweepStore:
     async def runs_with_unread_requests(
         self, before: int, *, started: bool | None = None
     ) -> list[RunRef]:
-        """Runs with a wish written before that time which no workflow has read.
+        """Runs with a request written before that time that no workflow has read.
 
-        `started`: those that some workflow has ever worked on, or those that none has; None: both.
+        `started`: runs that a workflow has worked on (True), runs that none has (False); None: both.
         """
         statement = (
             select(runs.c.cluster_id, runs.c.id)
@@ -78,12 +79,13 @@ class SweepStore:
         return await self._refs(statement)
 
     async def stalled_runs(self) -> list[RunRef]:
-        """Unfinished, unpaused runs without an open call in which nothing happened for long."""
+        """Unfinished, unpaused runs without an open call and without progress for long."""
         open_call = (
             select(calls.c.key)
             .where(
                 calls.c.run_key == runs.c.key,
-                calls.c.kind == "function",  # what a handler has yet to be told keeps no run going
+                calls.c.kind
+                == "function",  # a pending delivery to a handler does not keep a run in progress
                 calls.c.result_type.is_(None),
             )
             .exists()
@@ -112,9 +114,9 @@ class SweepStore:
     async def undelivered_runs(
         self, before: int, *, after: int = 0, limit: int = BATCH
     ) -> UndeliveredRuns:
-        """Runs with a delivery written before that time that is still open, those next in turn.
+        """Runs with an open delivery written before that time, one page of them.
 
-        Deliveries stay open for as long as a handler is away, so a sweep begins `after` where the last one ended.
+        Deliveries stay open for as long as a handler is unavailable, so a sweep begins `after` where the last one ended.
         """
         waiting = (
             select(deliveries.c.run_key)
@@ -144,7 +146,7 @@ class SweepStore:
             return [RunRef(cluster_id, run_id) for cluster_id, run_id in rows]
 
     async def calls_without_worker(self, before: int) -> list[WaitingCall]:
-        """Calls that have waited since before that time although no live machine offers their function."""
+        """Calls that have waited since before that time without a live worker for their function."""
         statement = (
             select(calls.c.run_key, calls.c.id)
             .join(runs, runs.c.key == calls.c.run_key)
@@ -170,9 +172,9 @@ class SweepStore:
             return [WaitingCall(run_key, call_id) for run_key, call_id in rows]
 
     async def report_waiting(self, waiting_call: WaitingCall) -> None:
-        """Say on the run that it waits for a function worker.
+        """Record on the run that it waits for a function worker.
 
-        A call whose attempts are used up gets its failure instead of waiting for a machine that could say so.
+        A call whose attempts are used up gets its failure instead of waiting for a worker.
         """
         async with self._database.write() as write:
             try:
@@ -185,7 +187,7 @@ class SweepStore:
             if call.handed_out_at is not None and run.now < call.handed_out_at + _lost_after_ms(
                 call
             ):
-                return  # a machine came in between
+                return  # a worker came in between
             reason = attempts_exhausted(call)
             if reason is not None:
                 await record_result(run, call, ResultType.REJECTION, reason)
@@ -199,7 +201,7 @@ class SweepStore:
             await run.save()
 
     async def suspend(self) -> None:
-        """Mark runs that have waited long for a function worker; their executions are to be closed."""
+        """Suspend runs that have waited long for a function worker; their workflow executions are to be closed."""
         statement = select(runs.c.key).where(
             _CAN_RUN_CALLS,
             runs.c.parked.is_(False),
@@ -209,7 +211,7 @@ class SweepStore:
         await self._mark(statement.limit(BATCH), suspended=True)
 
     async def resume_suspended(self) -> None:
-        """Let go on what waited for a function worker, where one came or the call's time is up."""
+        """Resume runs that waited for a function worker, if one came or the call's time is up."""
         now = now_ms()
         over = func.coalesce(calls.c.decided_at, calls.c.created_at) + calls.c.deadline_ms < now
         statement = select(runs.c.key).where(
@@ -241,15 +243,15 @@ _CAN_RUN_CALLS = or_(
     runs.c.status == RunStatus.RUNNING.value,
     and_(runs.c.status == RunStatus.PAUSED.value, runs.c.paused_for == PausedFor.APPROVAL.value),
 )
-"""SQL: the run's calls are made, those that wait for a person apart."""
+"""SQL: the run's calls are run, except those that wait for an approval."""
 
 
 _NOT_STARTED = and_(runs.c.status == RunStatus.PENDING.value, runs.c.turn == 1, runs.c.step == 0)
-"""SQL: no workflow has read anything of the run yet."""
+"""SQL: no workflow has read any request of the run yet."""
 
 
 def _lost_after_ms(call: CallRecord) -> int:
-    """Milliseconds from a hand-out until a call whose machine is gone counts as lost."""
+    """Milliseconds from a lease until a call whose worker is gone counts as lost."""
     return LOST_AFTER_MS + (0 if call.heartbeats else call.timeout_ms)
 
 

@@ -1,1 +1,1 @@
-"""Clusters and what is kept for them: API keys, audit log, usage."""
+"""Clusters and their API keys, audit log and usage."""

@@ -1,4 +1,4 @@
-"""Clusters and API keys. Of a key only its hash is kept; the key itself is shown once, when it is made."""
+"""Clusters and API keys. Only a key's hash is stored; the key itself is shown once, at its creation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class KeyStore:
         self._database = database
 
     async def ensure_cluster(self, name: str) -> str:
-        """The id of the cluster of that name, which is made if there is none."""
+        """The id of the cluster of that name, which is created if there is none."""
         found = await self._cluster(name)
         if found is not None:
             return found
@@ -52,7 +52,7 @@ class KeyStore:
                 await write.execute(
                     insert(tables.clusters).values(id=cluster_id, name=name, created_at=now_ms())
                 )
-        except IntegrityError:  # somebody else made it in between
+        except IntegrityError:  # another process created it meanwhile
             found = await self._cluster(name)
             if found is None:
                 raise
@@ -73,7 +73,7 @@ class KeyStore:
         scopes: Iterable[Scope] = DEFAULT_SCOPES,
         created_by: str | None = None,
     ) -> tuple[KeyRecord, str]:
-        """Make a key. The second value is the key itself: nobody can read it again."""
+        """Create a key. The second value is the key itself, which is not stored."""
         key = f"sk_{secrets.token_urlsafe(32)}"
         record = KeyRecord(
             new_id(), cluster_id, name, _format_scopes(scopes), created_by, now_ms(), None
@@ -118,7 +118,7 @@ class KeyStore:
             return [KeyRecord(**row) for row in (await read.execute(statement)).mappings()]
 
     async def page(self, cluster_id: str, *, after: str, limit: int) -> list[KeyRecord]:
-        """Keys with an id after that one, revoked ones included, oldest first."""
+        """Keys with a greater id, revoked ones included, oldest first."""
         statement = (
             select(*_COLUMNS)
             .where(tables.api_keys.c.cluster_id == cluster_id, tables.api_keys.c.id > after)
@@ -129,13 +129,13 @@ class KeyStore:
             return [KeyRecord(**row) for row in (await read.execute(statement)).mappings()]
 
     async def grant_scopes(self, key_id: str, scopes: Iterable[Scope]) -> None:
-        """Let a key do exactly this from now on."""
+        """Replace a key's scopes."""
         statement = update(tables.api_keys).where(tables.api_keys.c.id == key_id)
         async with self._database.write() as write:
             await write.execute(statement.values(scopes=_format_scopes(scopes)))
 
     async def revoke(self, cluster_id: str, key_id: str) -> None:
-        """Make a key worthless. Raises `NotFoundError`; revoking twice is no error and changes nothing."""
+        """Revoke a key. Raises `NotFoundError`; revoking twice is no error and changes nothing."""
         keys = tables.api_keys
         mine = (keys.c.cluster_id == cluster_id, keys.c.id == key_id)
         async with self._database.write() as write:

@@ -1,4 +1,4 @@
-"""The audit trail: who changed what, or was not allowed to."""
+"""The audit trail: who changed what, or was not permitted to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_TARGET = 512
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One request, as it is written down."""
+    """One request, as it is recorded."""
 
     cluster_id: str
     actor: str
@@ -44,7 +44,7 @@ class AuditStore:
             await write.execute(insert(entries), [asdict(note) for note in notes])
 
     async def page(self, cluster_id: str, *, before: int | None, limit: int) -> list[AuditRecord]:
-        """Entries of the cluster, newest first; `before` is the key of the last one seen."""
+        """Entries of the cluster, newest first; `before` is the key of the last one of the page before."""
         statement = select(entries).where(entries.c.cluster_id == cluster_id)
         if before is not None:
             statement = statement.where(entries.c.key < before)

@@ -1,4 +1,4 @@
-"""What names and summaries cost. They belong to no step, so they count for the cluster's day and not for a run."""
+"""Usage of names and summaries. They belong to no step, so they count for the cluster's day and not for a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ADDED = (
 
 
 class AuxiliaryUsageStore:
-    """Adds to what a cluster used on a day."""
+    """Adds to a cluster's usage of a day."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Clusters: the tenants. A deleted one is kept, but unknown to everybody; its name is free again."""
+"""Clusters: the tenants. The row of a deleted one is kept, but no query finds it; its name is free again."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ClusterStore:
         self._database = database
 
     async def create(self, name: str | None, description: str | None) -> ClusterRecord:
-        """Make a cluster. Raises `ConflictError` where the name is taken."""
+        """Create a cluster. Raises `ConflictError` if the name exists."""
         cluster_id = new_id()
         row = {
             "id": cluster_id,
@@ -66,12 +66,12 @@ class ClusterStore:
         return await self.get(cluster_id)
 
     async def get(self, cluster_id: str) -> ClusterRecord:
-        """The cluster as it stands. Raises `NotFoundError`, also for one that was deleted."""
+        """The cluster in its current state. Raises `NotFoundError`, also for a deleted one."""
         async with self._database.read() as read:
             return await _load_cluster(read, cluster_id)
 
     async def page(self, *, after: str, limit: int) -> list[ClusterRecord]:
-        """Clusters with an id after that one, oldest first."""
+        """Clusters with a greater id, oldest first."""
         statement = (
             select(clusters)
             .where(clusters.c.deleted_at.is_(None), clusters.c.id > after)
@@ -82,9 +82,9 @@ class ClusterStore:
             return [ClusterRecord(**row) for row in (await read.execute(statement)).mappings()]
 
     async def change(self, cluster_id: str, changes: Mapping[str, object]) -> ClusterRecord:
-        """Set columns; a new `additional_context` is kept as a version.
+        """Set columns; a new `additional_context` is stored as a version.
 
-        Raises `NotFoundError`, `ConflictError` where the name is taken.
+        Raises `NotFoundError`, `ConflictError` if the name exists.
         """
         now = now_ms()
         try:
@@ -101,7 +101,7 @@ class ClusterStore:
         return await self.get(cluster_id)
 
     async def delete(self, cluster_id: str) -> None:
-        """Make the cluster unknown and its keys worthless; its runs are cancelled by the sweeper.
+        """Mark the cluster deleted and its keys invalid; the sweeper cancels its runs.
 
         Raises `NotFoundError`.
         """
@@ -123,10 +123,10 @@ class ClusterStore:
             await write.execute(delete(backoffs).where(backoffs.c.cluster_id == cluster_id))
 
     async def orphans(self) -> list[RunRef]:
-        """Unfinished runs of deleted clusters that nobody cancelled yet, some of them."""
+        """Some of the unfinished runs of deleted clusters without a cancel request."""
         runs = tables.runs
         async with self._database.read() as read:
-            # first the few clusters: a join has PostgreSQL look at every unfinished run of all the others
+            # the few clusters first: with a join PostgreSQL reads every unfinished run of all the others
             deleted = list((await read.execute(_DELETED)).scalars())
             if not deleted:
                 return []
@@ -140,7 +140,7 @@ class ClusterStore:
     async def context_versions(
         self, cluster_id: str, *, before: int | None, limit: int
     ) -> list[ContextRecord]:
-        """What the additional context was, newest first."""
+        """Earlier versions of the additional context, newest first."""
         statement = select(contexts).where(contexts.c.cluster_id == cluster_id)
         if before is not None:
             statement = statement.where(contexts.c.version < before)

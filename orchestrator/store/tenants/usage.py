@@ -1,4 +1,4 @@
-"""What a cluster used, per day and model: of the runs there are, and of those that were deleted."""
+"""Usage of a cluster, per day and model: of existing and deleted runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EPOCH = date(1970, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class DayUsage:
-    """What one model was used for on one day (UTC). Money in millionths of a dollar."""
+    """Usage of one model on one day (UTC). Cost in millionths of a dollar."""
 
     day: date
     model: str
@@ -52,7 +52,7 @@ class UsageStore:
         self._database = database
 
     async def days(self, cluster_id: str, *, since: int) -> list[DayUsage]:
-        """Usage from the day (UTC) of that moment (ms) on, newest day first, then by model."""
+        """Usage since the day (UTC) of that moment (ms), newest day first, then by model."""
         start = since - since % DAY_MS
         totals: dict[tuple[date, str], dict[str, int]] = {}
         async with self._database.read() as read:
@@ -73,7 +73,7 @@ def _add(totals: dict[tuple[date, str], dict[str, int]], rows: Iterable[Mapping[
 
 
 def _day(moment: Column[int]) -> ColumnElement[int]:
-    """Days since the epoch: whole numbers divide to whole numbers in both databases."""
+    """Days since the epoch: integer division is the same in both databases."""
     return (moment // DAY_MS).label("day")
 
 
