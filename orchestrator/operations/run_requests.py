@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -189,8 +190,9 @@ def check_context(context: dict[str, JsonValue] | None) -> None:
 
 def _options(request: CreateRun) -> RunOptions:
     """The request's options, each tag once."""
-    options = {name: getattr(request, name) for name in RunOptions.model_fields}
-    return RunOptions.model_construct(**{**options, "tags": list(dict.fromkeys(request.tags))})
+    options: dict[str, Any] = {name: getattr(request, name) for name in RunOptions.model_fields}
+    options["tags"] = list(dict.fromkeys(request.tags))
+    return RunOptions.model_construct(None, **options)
 
 
 def _mocks(test: TestOptions | None) -> dict[str, JsonValue] | None:

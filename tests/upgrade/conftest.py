@@ -16,8 +16,8 @@ from anyio.from_thread import start_blocking_portal
 
 from orchestrator.runtime.clock import now_ms
 from perdure import Perdure, Run
-from tests.support.databases import PostgresServer
 from tests.stack.driver import Dev
+from tests.support.databases import PostgresServer
 from tests.support.webhook_receiver import Receiver, receiving
 from tests.upgrade import functions
 from tests.upgrade.clock_shift import shift_postgres, shift_store, shift_temporal
