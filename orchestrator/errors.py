@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 class OrchestratorError(Exception):
-    """Base of all errors that a caller can be told."""
+    """Base of all errors that are reported to callers."""
 
     code = "error"
 

@@ -40,26 +40,26 @@ from workers.recovery.heartbeat import heartbeating
 
 _log = logging.getLogger(__name__)
 _SUMMARY_ATTEMPTS = 3
-"""Tries of a summary before the result is cut instead: a summary is not worth a failed run."""
+"""Attempts at a summary; then the result is truncated instead. A missing summary must not fail a run."""
 
 
 _MAX_ACTIVITY_SECONDS = 60.0
-"""For so long one activity begins further calls and steps: Temporal's own history stays a record of what went on."""
+"""One activity starts calls and steps for so long; then it returns, so that Temporal's history keeps recording progress."""
 
 _DELETED = RunState(RunStatus.CANCELLED.value)
-"""Where a run stands that is gone: nothing is left to do for it."""
+"""The state of a deleted run: nothing is left to do."""
 
 
 class _StepResult(NamedTuple):
-    """What one model step came to."""
+    """The outcome of one model step."""
 
     state: RunState
     leased: tuple[Leased, ...] = ()
-    """Calls that this process must make now."""
+    """Calls that this process must run now."""
 
 
 def _may_continue(until: float) -> bool:
-    """Whether an activity begins anything more that another one could do as well."""
+    """Whether the activity may start work that another activity could do as well."""
     return not activity.is_worker_shutdown() and asyncio.get_running_loop().time() < until
 
 
@@ -81,14 +81,14 @@ class Activities:
     @activity.defn(name=interface.MODEL_STEP)
     @heartbeating
     async def run_model_step(self, step_input: ModelStepInput) -> RunState:
-        """One model step, or what stands in its way. A recorded step is not paid again.
+        """Run one model step, unless something prevents it. A recorded step is not paid again.
 
-        Where the functions are hosted here, the calls it asks for are made too, and the steps after them taken, for a
-        while. Each step and each call is committed as ever: whoever tries again goes on from there.
+        If this process hosts the functions, the activity also runs the calls of the reply and the steps after them, for
+        a limited time. Each step and each call is committed on its own, so another attempt continues from there.
         """
         attempt = activity.info().attempt
-        # An attempt that follows on a lost one takes its step and is done, so that the next loss is again a first one:
-        # attempts that end with their processes, one after the other, are held back more and more.
+        # A repeated attempt runs one step only, so that the next lost process is a first attempt again: Temporal delays
+        # attempts that are lost one after the other more and more.
         until = asyncio.get_running_loop().time() + _MAX_ACTIVITY_SECONDS if attempt == 1 else 0
         step = await self._run_step(step_input, attempt, until)
         if self._hosted_functions is None:
@@ -98,8 +98,8 @@ class Activities:
     async def _run_loop(
         self, hosting: HostedFunctions, ref: RunRef, step: _StepResult, until: float
     ) -> RunState:
-        """Calls and steps in turn, until something is the workflow's to do, somebody else drives the run, or it is time
-        to let the workflow have a look. What was given to this process is made in any case."""
+        """Run calls and steps in turn until the workflow has to act, another execution continues the run, or the time is
+        over. Calls that this process has leased are run in any case."""
         made = True
         while step.leased or (made and self._continues(hosting, step.state, until)):
             made = await hosting.run(ref, step.state.orders, step.leased)
@@ -200,7 +200,7 @@ class Activities:
 
     @activity.defn(name=interface.READ_PENDING_REQUESTS)
     async def read_pending_requests(self, ref: RunRef) -> PendingRequests:
-        """Read the wishes of a run whose workflow is waiting."""
+        """Read the pending requests of a run whose workflow is waiting."""
         try:
             return await self._store.calls.read_pending_requests(ref)
         except NotFoundError:

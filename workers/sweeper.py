@@ -1,6 +1,6 @@
-"""Looks for what would stand still for ever: lost nudges, calls nobody takes, deliveries nobody drives.
+"""Finds whatever would otherwise stand still: lost wake-up signals, calls without a worker, deliveries without a workflow.
 
-Everything it does is harmless to do twice, so every worker process sweeps, and none must be the only one.
+Every action is harmless when repeated, so every Temporal worker process sweeps and none has to be the only one.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from workers.recovery.signal_backoff import SignalBackoff
 _log = logging.getLogger(__name__)
 
 _MAX_CONCURRENT = 16
-"""Nudges of a sweep that are under way at the same time."""
+"""Requests to Temporal at the same time."""
 GRACE_MS = 2_000
-"""A wish or delivery this old should have been noticed: its nudge was lost."""
+"""A pending request or delivery of this age should have been read: its wake-up signal was lost."""
 UNREAD_AFTER_MS = 1_500
-"""A call this old without a live machine is said to wait, so that with the pace of sweeps it is said within 5 s."""
+"""A call of this age without a living function worker is reported as waiting. With the interval of sweeps: within 5 s."""
 
 
 class Sweeper:
-    """One pass every `seconds`, give or take a fifth so that several processes spread."""
+    """One pass every `seconds`, plus or minus a fifth, so that several processes do not sweep at the same time."""
 
     def __init__(
         self,
@@ -59,18 +59,18 @@ class Sweeper:
         self._retention = retention
 
     async def run(self) -> None:
-        """Sweep until cancelled; nothing that goes wrong ends it."""
+        """Sweep until cancelled. No error ends it."""
         while True:
             try:
                 await self.sweep()
-            except Exception:  # noqa: BLE001 # whatever it was, the next sweep must come
-                _log.warning("sweep broken off, the next one comes", exc_info=True)
+            except Exception:  # noqa: BLE001 # whatever it is, the next sweep must run
+                _log.warning("a sweep failed; the next one runs as planned", exc_info=True)
             await asyncio.sleep(self._seconds * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
 
     async def sweep(self) -> None:
         """One pass.
 
-        What may stay as it is for hours is started and not nudged: a nudge each time would fill a history.
+        A workflow that can wait for hours is started, not signalled: a signal in every sweep would fill its history.
         """
         await self._end_overdue()
         await self._cancel_orphans()
@@ -89,7 +89,7 @@ class Sweeper:
             await self._delete_outdated(now_ms() - int(self._retention / timedelta(milliseconds=1)))
 
     async def _cancel_orphans(self) -> None:
-        """Runs end with their cluster."""
+        """Cancel the runs of deleted clusters."""
         for ref in await self._clusters.orphans():
             with suppress(ConflictError, NotFoundError):  # it ended, or was deleted
                 await self._runs.cancel(ref, "The cluster was deleted.")
@@ -113,7 +113,7 @@ class Sweeper:
             await self._sweeps.report_waiting(waiting)
 
     async def _signal_unread_requests(self, before: int) -> None:
-        """What no workflow has worked on yet is started: that costs the engine nothing where it only has much to do."""
+        """Signal runs with unread requests. A run that never started is started instead: on a busy server that costs nothing."""
 
         async def start(ref: RunRef) -> None:
             await self._temporal.start_run(ref)
@@ -136,7 +136,7 @@ class Sweeper:
             some = (request(ref) for ref in refs[first : first + _MAX_CONCURRENT])
             for error in await asyncio.gather(*some, return_exceptions=True):
                 if isinstance(error, UnavailableError):
-                    _log.warning("nudges wait for Temporal: %s", error)
+                    _log.warning("wake-up signals wait for Temporal: %s", error)
                     return
                 if error is not None:
                     raise error

@@ -1,1 +1,1 @@
-"""`make demo`: one durable run from start to end, told as it happens."""
+"""`make demo`: one durable run from start to end, printed as it happens."""

@@ -1,4 +1,4 @@
-"""A run told to a person, one line for each thing that happens."""
+"""Prints a run for a person, one line per event."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The model's wish to have a tool called. `id` is the provider's; results are matched by it."""
+    """A tool call that the model requests. `id` is the provider's; results are matched by it."""
 
     id: str
     name: str

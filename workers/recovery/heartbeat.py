@@ -1,4 +1,4 @@
-"""Heartbeats for activities that take long, without a line in their bodies."""
+"""Heartbeats for long activities, as a decorator."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ R = TypeVar("R")
 def heartbeating(
     body: Callable[Concatenate[S, P], Awaitable[R]],
 ) -> Callable[Concatenate[S, P], Awaitable[R]]:
-    """Say every third of the heartbeat timeout that this worker lives; a cancel comes back the same way.
+    """Send a heartbeat every third of the heartbeat timeout. A cancellation is delivered by the same way.
 
-    Whether the *provider* lives is seen by its client, which gives up on a silent stream.
+    The heartbeat says that the worker lives, not the provider: the model client ends a stream that is silent.
     """
 
     @wraps(body)

@@ -1,6 +1,6 @@
-"""Every activity of this process is noted while it is worked on, so that others learn what the process had if it dies.
+"""Records every activity of this process while it runs, so that another process can recover it after a crash.
 
-What has ended lately is kept too: while Temporal is away, its end cannot be told.
+Activities that ended a short time ago are recorded too: while Temporal is away, it does not learn of their end.
 """
 
 from __future__ import annotations

@@ -26,7 +26,10 @@ class LostLeaseRecovery:
         for lost in await self._leases.find_unconfirmed():
             try:
                 await self._activity_tasks.fail(
-                    lost.token, NOT_DELIVERED, "no machine was told", delay=_REQUEUE_DELAY
+                    lost.token,
+                    NOT_DELIVERED,
+                    "no function worker received it",
+                    delay=_REQUEUE_DELAY,
                 )
             except UnavailableError as error:
                 _log.warning("lost hand-outs wait for Temporal: %s", error)

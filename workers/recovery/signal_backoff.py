@@ -1,7 +1,7 @@
-"""Which runs with an unread wish are nudged now.
+"""Decides which runs with an unread request get another wake-up signal now.
 
-A nudge that was lost is made good at once. But where the engine is only busy, the wish of a thousand runs is unread for
-a while, and a signal to each of them at each sweep would keep it busy with nothing else.
+A lost signal is repeated at once. A busy Temporal server is different: a thousand runs can have an unread request for a
+while, and a signal to each of them in every sweep would only add to the load.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from orchestrator.workflows.interface import RunRef
 
 FIRST_PAUSE = 15.0
-"""Seconds from a run's first nudge to its second; each pause is twice the one before."""
+"""Seconds between the first and the second signal to a run. Each pause is twice the one before."""
 MAX_PAUSE = 120.0
 
 
@@ -23,14 +23,14 @@ class _Signalled(NamedTuple):
 
 
 class SignalBackoff:
-    """What one process remembers of the runs that it nudged and that have not read their wishes yet."""
+    """The runs that this process signalled and that have not read their requests yet."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._signalled: dict[RunRef, _Signalled] = {}
 
     def due(self, unread: Sequence[RunRef]) -> list[RunRef]:
-        """Those of all unheard runs that are to be nudged now; what is not among them has been heard."""
+        """The runs to signal now. A run that is not in `unread` has read its requests and is forgotten."""
         self._signalled = {ref: self._signalled[ref] for ref in unread if ref in self._signalled}
         now = self._clock()
         return [
@@ -40,7 +40,7 @@ class SignalBackoff:
         ]
 
     def record_signal(self, ref: RunRef) -> None:
-        """The engine took a nudge for it."""
+        """Temporal accepted a signal to the run."""
         before = self._signalled.get(ref)
         pause = FIRST_PAUSE if before is None else min(MAX_PAUSE, before.pause * 2)
         self._signalled[ref] = _Signalled(self._clock() + pause, pause)

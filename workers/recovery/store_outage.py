@@ -1,4 +1,4 @@
-"""While the store is away, activities come back every second or so: the pauses of their policies are for other troubles."""
+"""Retries activities about every second while the store is away. The pauses of their retry policies are for other errors."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _log = logging.getLogger(__name__)
 
 _RETRY_DELAY = timedelta(seconds=1)
 _LONG_OUTAGE_ATTEMPTS = 20
-"""Attempts after which an outage is a long one: their own policy, which counts attempts too, says when to come back."""
+"""After so many attempts the outage counts as long, and the activity's own retry policy decides on the next attempt."""
 
 
 class StoreOutageInterceptor(client.Interceptor, worker.Interceptor):
-    """Given to a client: all workers of that client have it."""
+    """An interceptor for a client; all workers of that client use it."""
 
     @override
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:

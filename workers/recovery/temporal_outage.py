@@ -1,8 +1,8 @@
-"""Notices that Temporal was away, and has activities that ended meanwhile given out again.
+"""Detects an outage of Temporal and has the activities that ended during it dispatched again.
 
-The SDK tries for about six seconds to tell the server of an activity's end, whatever the client is told about retries;
-then the server waits for a timeout of up to half a minute. An activity is harmless to repeat, since what it did stands
-in the store; one of whose end the server knows is not given out again.
+The SDK reports the end of an activity for about six seconds, whatever retries the client is configured for; after that
+the server waits for a timeout of up to half a minute. Repeating an activity is harmless, because its outcome is in the
+store. The server does not dispatch an activity again if it knows that it ended.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ class TemporalOutageMonitor:
         undelivered = 0
         for task in self._in_flight.ended_since(self._last_seen - _DELIVERY_SECONDS):
             undelivered += await self._activity_tasks.fail(
-                task.token, PROCESS_LOST, "its end could not be told", delay=IMMEDIATE_RETRY_SECONDS
+                task.token,
+                PROCESS_LOST,
+                "its end could not be reported",
+                delay=IMMEDIATE_RETRY_SECONDS,
             )
         _log.info("Temporal is back; %d activities ended while it was away", undelivered)

@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a webhook is told: its id stays the same however often it is sent."""
+    """The message of a webhook. Its id is the same for every attempt."""
 
     id: str
     url: str

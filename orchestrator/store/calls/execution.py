@@ -303,7 +303,7 @@ def _is_approved(run: LockedRun, call: CallRecord) -> bool:
 
 def _check_cancellable(run: LockedRun, call: CallRecord) -> None:
     if call.kind != "function":
-        raise ConflictError("What a handler is told cannot be taken back.", code="not_cancellable")
+        raise ConflictError("A delivery to a handler cannot be cancelled.", code="not_cancellable")
     if call.result_type is not None:
         raise ConflictError("The call has its result already.", code="call_is_finished")
     if is_final(run.status):

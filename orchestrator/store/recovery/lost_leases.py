@@ -148,7 +148,7 @@ class LostLeaseStore:
                 if not call.heartbeats or not await _release_unacknowledged(run, call):
                     return Discarded("a machine has the call")
                 await run.save()
-        return Retry("no machine was told", IMMEDIATE_RETRY_SECONDS)
+        return Retry("no function worker received it", IMMEDIATE_RETRY_SECONDS)
 
     async def release_all_of(
         self, cluster_id: str, machine_id: str, *, hosted: bool = False

@@ -1,4 +1,4 @@
-"""What the scripted analyst found, told in words or put into the shape that the run's result schema asks for."""
+"""What the scripted analyst found, as text or in the shape of the run's result schema."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ _MAX_WORDS = 300
 
 
 def sort_error(error: Exception, *, secret: str = "") -> ModelError:
-    """The exception of a model call as a `ModelError` with posture, status and the wait the provider asks for.
+    """The exception of a model call as a `ModelError` with action, status and the wait the provider asks for.
 
     `secret` is cut out of whatever the provider said; request bodies are never part of a reason.
     """

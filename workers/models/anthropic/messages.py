@@ -116,7 +116,7 @@ def _user(turn: UserTurn, before: Turn | None) -> list[Block]:
 
 
 def _assistant(reply: ModelResponse) -> list[Block]:
-    """What the provider said itself goes back as it came; another provider's reply is told in its words."""
+    """A reply of this provider is sent back verbatim; a reply of another provider is rendered from its text and calls."""
     if reply.blocks:
         return [dict(block) for block in reply.blocks]
     spoken: list[Block] = (

@@ -1,4 +1,4 @@
-"""How many characters a scripted model was told: its usage is made of them."""
+"""Estimates the tokens of a scripted model's input from its characters."""
 
 from __future__ import annotations
 

@@ -114,7 +114,8 @@ class SqliteChangeSource:
             self._listener.start()
         except (OSError, NotImplementedError) as error:
             _log.warning(
-                "no bell can be hung up: the database is asked instead", extra={"error": str(error)}
+                "cannot listen on a UDP port; polling the database instead",
+                extra={"error": str(error)},
             )
 
     def _on_datagram(self, keys: frozenset[int]) -> None:
