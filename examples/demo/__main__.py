@@ -80,13 +80,13 @@ def _demonstrate(narrator: Narrator, state_dir: Path, seed: int) -> None:
 
 
 def _follow_one_run(narrator: Narrator, stack: Connection) -> None:
-    told_the_end = threading.Event()
+    notified_of_end = threading.Event()
 
     @service.on_status_change
     def narrate(change: StatusChange) -> None:
-        narrator.say_told(change)
+        narrator.say_notified(change)
         if change.status in FINAL_STATUSES:
-            told_the_end.set()
+            notified_of_end.set()
 
     with (
         Perdure(stack.url, stack.api_key, stack.cluster_id) as client,
@@ -99,7 +99,7 @@ def _follow_one_run(narrator: Narrator, stack: Connection) -> None:
         narrator.say(f"Run        {run.id}: {QUESTION}\n")
         for event in run.events():
             narrator.say_event(event)
-        told_the_end.wait(HANDLER_SECONDS)
+        notified_of_end.wait(HANDLER_SECONDS)
         _say_result(narrator, run)
 
 

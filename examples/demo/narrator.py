@@ -54,9 +54,9 @@ class Narrator:
             ):
                 self.say(line)
 
-    def say_told(self, change: StatusChange) -> None:
+    def say_notified(self, change: StatusChange) -> None:
         """A line from the status-change handler."""
-        self.say_aside("handler", f"was told: {change.previous} -> {change.status}")
+        self.say_aside("handler", f"notified: {change.previous} -> {change.status}")
 
 
 class Eavesdropper(logging.Handler):

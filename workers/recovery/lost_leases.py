@@ -1,4 +1,4 @@
-"""Gives hand-outs back that reached no machine: the API died after it wrote them down."""
+"""Releases leases that reached no function worker, because the API died after it recorded them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ class LostLeaseRecovery:
                     delay=_REQUEUE_DELAY,
                 )
             except UnavailableError as error:
-                _log.warning("lost hand-outs wait for Temporal: %s", error)
+                _log.warning("lost leases wait for Temporal: %s", error)
                 return
             await self._leases.release(lost)

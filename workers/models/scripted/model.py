@@ -135,7 +135,7 @@ async def _wait(seconds: float, on_progress: Callable[[], None]) -> None:
 def _error(error: StepError) -> ModelError:
     action = action_for_status(error.status)
     return ModelError(
-        f"Scripted model: told to fail with status {error.status}",
+        f"Scripted model: scripted to fail with status {error.status}",
         action=action,
         status=error.status,
         retry_after=error.retry_after if action is ErrorAction.RETRY else None,
