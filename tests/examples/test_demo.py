@@ -61,8 +61,8 @@ def test_the_demo_shows_a_whole_run_and_its_answer_follows_the_data(
     assert "scripted/analyst, a script and no language model" in said
     assert said.count("function SELECT") == 4
     assert "status   running -> done" in said
-    assert "handler  was told: pending -> running" in said
-    assert "handler  was told: running -> done" in said
+    assert "handler  notified: pending -> running" in said
+    assert "handler  notified: running -> done" in said
     assert processes_of(tmp_path) == []
 
 
