@@ -62,6 +62,12 @@ def tier_of(item: pytest.Item) -> Tier:
     return max(tiers, default=Tier.PURE)
 
 
+def _name_by_its_operation(item: pytest.Item) -> None:
+    """Give each of Schemathesis's tests an id of its own: of tests with the same id, xdist runs only the first."""
+    if not item.nodeid.endswith(item.name):
+        item._nodeid = f"{item.nodeid.rpartition('::')[0]}::{item.name}"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
@@ -93,6 +99,7 @@ class Tiers:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Derive the tiers. With xdist, files with slow tiers come first, so that short ones fill the end."""
         for item in items:
+            _name_by_its_operation(item)
             self._tiers[item.nodeid] = tier = tier_of(item)
             item.user_properties.append(("tier", tier.title))
         if self._config.getoption("quick"):
@@ -125,9 +132,7 @@ class Tiers:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
         yield from self._guarded(item)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None]:
-        yield from self._guarded(item)
+    # Not the teardown: that of the last test also ends what other tests of the session used, PostgreSQL for one.
 
     def _guarded(self, item: pytest.Item) -> Generator[None]:
         tier = self._tiers[item.nodeid]

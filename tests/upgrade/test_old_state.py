@@ -15,7 +15,7 @@ from tests.upgrade import functions
 from tests.upgrade.conftest import OldState
 from tests.upgrade.scripts import CONFIG, calls, says, script
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("processes")]
 
 SECONDS = 90.0
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d.*")
