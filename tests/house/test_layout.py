@@ -12,7 +12,7 @@ ROOTS = ("orchestrator", "workers", "api", "sdk/src", "tests", "benchmarks", "do
 MOST_ENTRIES = 16
 MOST_LINES = 400
 RECORDED = {
-    "tests/histories": "one recorded workflow history per scenario",
+    "tests/compatibility/histories": "one recorded workflow history per scenario",
     "tests/conformance/inferable/scenarios": "one script per scenario",
     "orchestrator/store/migrations/versions": "one migration per release",
 }

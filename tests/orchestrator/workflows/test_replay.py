@@ -19,7 +19,7 @@ from tests.orchestrator.workflows.scenarios.repertoire import SCENARIOS
 from tests.orchestrator.workflows.scenarios.scenarios import Scenario
 from tests.support.temporal_server import IDENTITY
 
-FOLDER = Path(__file__).parents[2] / "histories"
+FOLDER = Path(__file__).parents[2] / "compatibility" / "histories"
 RECORDED = sorted(FOLDER.glob("*.json"))
 RUNS = [path for path in RECORDED if '"name": "run"' in path.read_text()]
 

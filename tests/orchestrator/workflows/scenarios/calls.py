@@ -1,4 +1,4 @@
-"""Lives of runs that are nothing but one direct call. Tests look at them, `tests.histories.record` keeps them."""
+"""Lives of runs that are nothing but one direct call. Tests look at them, `tests.compatibility.histories.record` keeps them."""
 
 from __future__ import annotations
 

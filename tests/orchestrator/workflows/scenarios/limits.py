@@ -1,4 +1,4 @@
-"""Lives of runs with a budget, and of urgent ones. Tests look at them, `tests.histories.record` keeps them."""
+"""Lives of runs with a budget, and of urgent ones. Tests look at them, `tests.compatibility.histories.record` keeps them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lives of runs and of deliveries, each played to its end. Tests look at them, `tests.histories.record` keeps them."""
+"""Lives of runs and of deliveries, each played to its end. Tests look at them, `tests.compatibility.histories.record` keeps them."""
 
 from __future__ import annotations
 

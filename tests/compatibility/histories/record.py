@@ -1,4 +1,4 @@
-"""Record the histories of today's workflows: `python -m tests.histories.record` from the repository's root.
+"""Record the histories of today's workflows: `python -m tests.compatibility.histories.record` from the repository's root.
 
 A history in this folder is a promise to runs that were under way when it was made: `tests/orchestrator/workflows/test_replay.py`
 replays each of them. Record anew only when a scenario is new, or when no run of an older version can be under way

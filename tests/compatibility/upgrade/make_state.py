@@ -3,7 +3,7 @@
 It runs in a checkout of the old version, so that the old code writes everything. Make the checkout at `/srv/perdure`
 with its own `.venv`, copy this folder there, then::
 
-    unshare --uts sh -c 'hostname perdure && .venv/bin/python -m tests.upgrade.make_state FOLDER'
+    unshare --uts sh -c 'hostname perdure && .venv/bin/python -m tests.compatibility.upgrade.make_state FOLDER'
 
 `FOLDER/killed.tar.xz`: every process was killed with SIGKILL, while the Temporal workers were frozen and could not
 see the last requests. `FOLDER/postgresql.tar.xz`: the same, with the store on PostgreSQL. `FOLDER/stopped.tar.xz`: the
@@ -28,8 +28,8 @@ from typing import Any
 import httpx2
 
 from perdure import AsyncPerdure, AsyncRun, Budget, Handler, Scope, Webhook
-from tests.upgrade import functions
-from tests.upgrade.old_stack import (
+from tests.compatibility.upgrade import functions
+from tests.compatibility.upgrade.old_stack import (
     PATIENCE,
     OldStack,
     event,
@@ -38,7 +38,7 @@ from tests.upgrade.old_stack import (
     status,
     until,
 )
-from tests.upgrade.scripts import (
+from tests.compatibility.upgrade.scripts import (
     CHECKOUT,
     CONFIG,
     HOST,

@@ -19,9 +19,9 @@ from perdure import Perdure, Run
 from tests.stack.driver import Dev
 from tests.support.databases import PostgresServer
 from tests.support.webhook_receiver import Receiver, receiving
-from tests.upgrade import functions
-from tests.upgrade.clock_shift import shift_postgres, shift_store, shift_temporal
-from tests.upgrade.scripts import PAYLOAD_KEY, STATES, WEBHOOK_HOST, WEBHOOK_PORT
+from tests.compatibility.upgrade import functions
+from tests.compatibility.upgrade.clock_shift import shift_postgres, shift_store, shift_temporal
+from tests.compatibility.upgrade.scripts import PAYLOAD_KEY, STATES, WEBHOOK_HOST, WEBHOOK_PORT
 
 STOPPED_SINCE = 5
 """Seconds for which the old stack seems to be gone when the new one starts. Runs that have waited for a minute give

@@ -11,9 +11,9 @@ import pytest
 
 from perdure import AuthenticationError, Budget, Perdure, Run, RunCancelledError, RunConfigReference
 from tests.stack.driver import eventually
-from tests.upgrade import functions
-from tests.upgrade.conftest import OldState
-from tests.upgrade.scripts import CONFIG, calls, says, script
+from tests.compatibility.upgrade import functions
+from tests.compatibility.upgrade.conftest import OldState
+from tests.compatibility.upgrade.scripts import CONFIG, calls, says, script
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("processes")]
 
