@@ -40,10 +40,20 @@ PERSISTED = (
 )
 """Strings that stand in histories, databases and folders of running installations."""
 
-_PLACES = ("orchestrator", "workers", "api", "sdk/src", "examples", "docs", "*.md", "docker-compose.yml")
+_PLACES = (
+    "orchestrator",
+    "workers",
+    "api",
+    "sdk/src",
+    "examples",
+    "docs",
+    "*.md",
+    "docker-compose.yml",
+)
 _QUOTED = ("docs/internals/seed.md",)  # quotes the document that the project was created from
 _PATTERN = re.compile(
-    r"(?<![a-z])(?:" + "|".join(map(re.escape, WORDS)) + r")(?:e?s|d|ed|ing)?(?![a-z])", re.IGNORECASE
+    r"(?<![a-z])(?:" + "|".join(map(re.escape, WORDS)) + r")(?:e?s|d|ed|ing)?(?![a-z])",
+    re.IGNORECASE,
 )
 
 
@@ -56,7 +66,11 @@ def found_in(text: str) -> list[str]:
 
 def _files() -> list[Path]:
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--", *_PLACES], cwd=ROOT, capture_output=True, check=True, text=True
+        ["git", "ls-files", "-z", "--", *_PLACES],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
     )
     names = [name for name in listed.stdout.split("\0") if name]
     kept = (name for name in names if "migrations/versions/" not in name and name not in _QUOTED)
@@ -80,6 +94,8 @@ def test_a_private_word_is_found(text: str) -> None:
     assert len(found_in(text)) == 1
 
 
-@pytest.mark.parametrize("text", ['WAKE_SIGNAL = "nudge"', "calls.c.handouts", "outstanding", "wishbone"])
+@pytest.mark.parametrize(
+    "text", ['WAKE_SIGNAL = "nudge"', "calls.c.handouts", "outstanding", "wishbone"]
+)
 def test_other_words_are_left_alone(text: str) -> None:
     assert found_in(text) == []

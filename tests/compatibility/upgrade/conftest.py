@@ -16,12 +16,12 @@ from anyio.from_thread import start_blocking_portal
 
 from orchestrator.runtime.clock import now_ms
 from perdure import Perdure, Run
-from tests.stack.driver import Dev
-from tests.support.databases import PostgresServer
-from tests.support.webhook_receiver import Receiver, receiving
 from tests.compatibility.upgrade import functions
 from tests.compatibility.upgrade.clock_shift import shift_postgres, shift_store, shift_temporal
 from tests.compatibility.upgrade.scripts import PAYLOAD_KEY, STATES, WEBHOOK_HOST, WEBHOOK_PORT
+from tests.stack.driver import Dev
+from tests.support.databases import PostgresServer
+from tests.support.webhook_receiver import Receiver, receiving
 
 STOPPED_SINCE = 5
 """Seconds for which the old stack seems to be gone when the new one starts. Runs that have waited for a minute give

@@ -80,7 +80,13 @@ class OldStack:
     def register_away(self) -> None:
         """Serve the service `away` in a process of its own, and stop it."""
         ready = self.state / "away.ready"
-        command = (sys.executable, "-m", "perdure.cli", "worker", "tests.compatibility.upgrade.functions:away")
+        command = (
+            sys.executable,
+            "-m",
+            "perdure.cli",
+            "worker",
+            "tests.compatibility.upgrade.functions:away",
+        )
         reach = {
             "PERDURE_URL": self.connection["url"],
             "PERDURE_API_KEY": self.connection["apiKey"],

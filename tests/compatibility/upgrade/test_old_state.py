@@ -10,10 +10,10 @@ import httpx2
 import pytest
 
 from perdure import AuthenticationError, Budget, Perdure, Run, RunCancelledError, RunConfigReference
-from tests.stack.driver import eventually
 from tests.compatibility.upgrade import functions
 from tests.compatibility.upgrade.conftest import OldState
 from tests.compatibility.upgrade.scripts import CONFIG, calls, says, script
+from tests.stack.driver import eventually
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("processes")]
 

@@ -59,23 +59,21 @@ from perdure.contract.clusters import (
     SetFunctionNote,
     UpdateCluster,
 )
-from perdure.contract.deliveries import (
+from perdure.contract.errors import FieldProblem, Health, Identity, Problem
+from perdure.contract.events import (
     MAX_SECRET_OVERLAP,
     CreateWebhookSecret,
     Delivery,
     DeliveryKind,
     DeliveryPage,
     DeliveryStatus,
-    NewWebhookSecret,
-    WebhookSecret,
-    WebhookSecretPage,
-)
-from perdure.contract.errors import FieldProblem, Health, Identity, Problem
-from perdure.contract.events import (
     Event,
     EventPage,
+    NewWebhookSecret,
     StatusChange,
     Timeline,
+    WebhookSecret,
+    WebhookSecretPage,
 )
 from perdure.contract.functions import (
     AttachedFunctions,
