@@ -7,10 +7,10 @@ gets the state that the first one left.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, exists, func, insert, or_, select
+from sqlalchemy import bindparam, exists, func, or_, select
 
 from orchestrator.errors import NotFoundError
 from orchestrator.rules import agent_loop
@@ -44,6 +44,7 @@ from orchestrator.store.conversation.step_input import (
     cluster_context,
     load_step_input,
 )
+from orchestrator.store.conversation.step_rows import StepMetrics, token_counts, write_step
 from orchestrator.store.database.engine import Database, Read
 from orchestrator.store.database.prepared import prepared, prepared_inline
 from orchestrator.store.records import CallRecord, RunRecord
@@ -57,7 +58,7 @@ from orchestrator.store.runs.limits import (
 from orchestrator.store.runs.locked_run import LockedRun
 from orchestrator.workflows.interface import RunRef, RunState, TimedOutCall
 from perdure.contract import CallStatus, MessageType, RunStatus
-from perdure.contract.event_types import StepAttempted, StepDropped, StepRecorded, TokenCounts
+from perdure.contract.event_types import StepAttempted, StepDropped
 
 # Built once: building a statement costs more than sending it.
 _SELECT_RUN_VIEW = prepared(
@@ -77,7 +78,6 @@ _SELECT_RUN_VIEW = prepared(
         tables.runs.c.cluster_id == bindparam("of_cluster"), tables.runs.c.id == bindparam("of_run")
     )
 )
-_INSERT = prepared_inline(insert(tables.steps))
 _UNREAD = prepared_inline(
     select(tables.messages.c.key)
     .where(
@@ -220,13 +220,13 @@ class StepStore:
         async with self._database.write() as write:
             run = await LockedRun.lock(write, RunRef(step_input.run.cluster_id, step_input.run.id))
             if _is_stale(run, step_input):
-                run.event(StepDropped(step=step_input.step, usage=_usage_data(parsed)))
+                run.event(StepDropped(step=step_input.step, usage=token_counts(parsed)))
                 await run.save()
                 return RecordedStep(replace(await run_state(run), late=True))
             writer = ReplyWriter(run, step_input.step, seen)
             message_key = await writer.write_message(parsed)
-            metrics = _StepMetrics(attempt, duration_ms, cost_micros)
-            await _write_step(run, step_input.step, parsed, message_key, metrics)
+            metrics = StepMetrics(attempt, duration_ms, cost_micros)
+            await write_step(run, step_input.step, parsed, message_key, metrics)
             call_ids = await insert_calls(run, step_input.step, parsed.calls)
             await count_calls(run, len(call_ids))
             await use_mocked_results(run, call_ids, parsed.calls)
@@ -295,59 +295,6 @@ def _is_stale(run: LockedRun, step_input: StepInput) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _StepMetrics:
-    """Time and tokens of a reply."""
-
-    attempt: int
-    duration_ms: int
-    cost_micros: int
-
-
-async def _write_step(
-    run: LockedRun, step: int, parsed: ParsedReply, message_key: int, metrics: _StepMetrics
-) -> None:
-    usage, record = parsed.reply.usage, run.record
-    await run.write.execute(
-        _INSERT,
-        {
-            "run_key": run.key,
-            "step": step,
-            "turn": run.turn,
-            "attempt": metrics.attempt,
-            "model": parsed.reply.model or record.model,
-            "stop": parsed.reply.stop.value,
-            "message_key": message_key,
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "cache_read_tokens": usage.cache_read_tokens,
-            "cache_write_tokens": usage.cache_write_tokens,
-            "cost_micros": metrics.cost_micros,
-            "duration_ms": metrics.duration_ms,
-            "created_at": run.now,
-        },
-    )
-    run.set(
-        step=step,
-        tries=0,
-        input_tokens=record.input_tokens + usage.input_tokens,
-        output_tokens=record.output_tokens + usage.output_tokens,
-        cache_read_tokens=record.cache_read_tokens + usage.cache_read_tokens,
-        cache_write_tokens=record.cache_write_tokens + usage.cache_write_tokens,
-        model_calls=record.model_calls + 1,
-        cost_micros=record.cost_micros + metrics.cost_micros,
-    )
-    run.event(
-        StepRecorded(
-            step=step,
-            turn=run.turn,
-            model=parsed.reply.model or record.model,
-            stop=parsed.reply.stop.value,
-            usage=_usage_data(parsed),
-        )
-    )
-
-
 class _RunView(NamedTuple):
     """A run that is read, not locked."""
 
@@ -398,13 +345,3 @@ async def _steps_of_turn(read: Read, run: LockedRun) -> int:
         tables.steps.c.run_key == run.key, tables.steps.c.turn == run.turn
     )
     return int((await read.execute(statement)).scalar_one())
-
-
-def _usage_data(parsed: ParsedReply) -> TokenCounts:
-    usage = parsed.reply.usage
-    return {
-        "inputTokens": usage.input_tokens,
-        "outputTokens": usage.output_tokens,
-        "cacheReadTokens": usage.cache_read_tokens,
-        "cacheWriteTokens": usage.cache_write_tokens,
-    }
