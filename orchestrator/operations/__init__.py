@@ -1,1 +1,1 @@
-"""What a caller may do: requests are checked, then written in one transaction."""
+"""The operations of the API: each checks a request, then writes it in one transaction."""

@@ -1,4 +1,4 @@
-"""What a request for a direct call must be to be accepted, and the hidden run that it becomes."""
+"""Validates requests for direct calls and turns each into a hidden run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestrator.store.store import Store
 from perdure.contract import CreateCall, FunctionReference, RunOptions
 
 NO_MODEL = "none"
-"""What stands for the model of a run that has none."""
+"""Stored as the model of a run that uses none."""
 
 
 async def build_direct_call(
@@ -28,7 +28,7 @@ async def build_direct_call(
     idempotency_key: str | None,
     end_user: EndUser = NO_END_USER,
 ) -> tuple[NewRun, AvailableFunction]:
-    """The run that is nothing but this call. Raises `InvalidRequestError` and its kin, naming the field."""
+    """Return the hidden run that holds this one call. Raises `InvalidRequestError` or a subclass, naming the field."""
     check_context(request.context)
     reference = FunctionReference(service=request.service, function=request.function)
     function = await store.direct_calls.function(cluster_id, reference)
@@ -66,7 +66,7 @@ async def build_direct_call(
 
 
 def call_hash(request: CreateCall, end_user: EndUser = NO_END_USER) -> str:
-    """Tells whether two requests ask for the same call."""
+    """Return whether two requests describe the same call."""
     fields = request.model_dump(mode="json", by_alias=True)
     text = json.dumps(["call", fields, end_user.auth_token_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""What a function worker may do with a call it holds: keep it, and answer it.
+"""Operations of a function worker on a call it has leased: renew the lease, report the result.
 
-The store decides whose result counts, by the hand-out; then the activity is told, by its token. If this process
-dies in between, or Temporal is away, the next hand-out or the sweeper finds the recorded result and goes on from it.
+The store accepts a result only from the current lease. The activity is then completed by its token. If this process
+crashes in between, or Temporal is unavailable, the next lease or the sweeper finds the recorded result and uses it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from perdure.contract import PostResult, ResultType
 
 
 class CallOperations:
-    """Heartbeats and results of machines."""
+    """Heartbeats and results of function workers."""
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class CallOperations:
     async def heartbeat(
         self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None
     ) -> bool:
-        """The machine still works on the call; True if it should stop.
+        """Renew the lease of a call. Returns True if the machine should stop working on it.
 
-        Raises `NotFoundError`, `SupersededError` where the call is no longer this machine's.
+        Raises `NotFoundError`, `SupersededError` if the machine no longer holds the call.
         """
         if await self._store.calls.acknowledge(cluster_id, call_id, machine_id, attempt):
-            return False  # the lease began with the hand-out, a moment ago
+            return False  # the lease was granted a moment ago
         token, cancelled = await self._store.calls.get_lease(
             cluster_id, call_id, machine_id, attempt
         )
@@ -56,14 +56,14 @@ class CallOperations:
         lease = await self._activity_tasks.heartbeat(token)
         if lease is TaskState.LOST and not cancelled:
             raise SupersededError(
-                "The call was taken from this machine: it was silent for too long."
+                "This machine lost the lease of the call: it sent no heartbeat in time."
             )
         return cancelled or lease is not TaskState.HELD
 
     async def post_result(
         self, cluster_id: str, call_id: str, machine_id: str, posted: PostResult
     ) -> None:
-        """Take a result. Raises `NotFoundError`, `SupersededError` for one that is late, stale or a second."""
+        """Record a result. Raises `NotFoundError`, or `SupersededError` for a late, stale or repeated one."""
         if posted.result_type is ResultType.INTERRUPT:
             await self._request_approval(cluster_id, call_id, machine_id, posted)
             return
@@ -88,7 +88,7 @@ class CallOperations:
         await self._complete_in_flight(recorded)
 
     async def reject_result(self, cluster_id: str, call_id: str, machine_id: str, why: str) -> None:
-        """A result that could not be taken counts as a failed attempt, and the model is told why."""
+        """Record a rejected result as a failed attempt. The model receives the reason."""
         recorded = await self._store.calls.accept_result(
             cluster_id, call_id, machine_id, None, kind=ResultType.REJECTION, content=why
         )
@@ -101,20 +101,20 @@ class CallOperations:
             await self._complete_activity(recorded)
 
     async def release_lost_worker(self, cluster_id: str, machine_id: str) -> None:
-        """Have others make what a machine had that is dead. Harmless to say twice. Raises `UnavailableError`."""
+        """Requeue the calls of a dead machine. Idempotent. Raises `UnavailableError`."""
         for token in await self._store.lost_leases.release_all_of(cluster_id, machine_id):
             await self._activity_tasks.fail(
                 token, PROCESS_LOST, "the function worker died", delay=IMMEDIATE_RETRY_SECONDS
             )
 
     async def _complete_activity(self, recorded: ResultRecorded) -> None:
-        """Tell the activity. What is in the store is true already."""
+        """Complete the activity. The result is already committed to the store."""
         try:
             known = await self._send_completion(recorded)
             if known or not isinstance(recorded.attempt_outcome, Completed):
                 return
             if recorded.attempt_outcome.outcome.interrupted:
-                return  # the next hand-out, or a look, finds that the call waits for a person
+                return  # the next lease or re-read finds that the call waits for approval
             handler = recorded.call.kind == "handler"
             workflow_id = (delivery_workflow_id if handler else run_workflow_id)(recorded.run)
             waiting = activity_id(recorded.call.id, recorded.call.interruptions)
@@ -122,10 +122,10 @@ class CallOperations:
         except UnavailableError:
             await self._store.runs.request_wakeup(recorded.run)
             return
-        # was the call given to somebody else in the meantime? Then that one's result will count
+        # if another machine has leased the call meanwhile, only its result counts
         if still_pending and await self._store.calls.supersede(recorded.call):
             raise SupersededError(
-                "The call was taken from this machine: it was silent for too long."
+                "This machine lost the lease of the call: it sent no heartbeat in time."
             )
 
     async def _send_completion(self, recorded: ResultRecorded) -> bool:

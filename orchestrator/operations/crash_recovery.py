@@ -1,6 +1,6 @@
-"""Gives back what processes worked on that are dead, as soon as that is certain: nothing waits for a heartbeat timeout.
+"""Requeues the activities of crashed processes without waiting for their heartbeat timeouts.
 
-Each process looks, at its start and then every second, at the files of its own machine; see `task_journal`.
+Each process checks the journal files of its own machine at its start and then every second; see `in_flight_journal`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _MAX_CONCURRENT = 16
 _RETENTION = timedelta(days=7)
 _MAX_DELAY = 60.0
 _MAX_RUNS_CHECKED = 500
-"""Runs of which it is asked what was on its way to a dead process; what is missed so waits for its heartbeat timeout."""
+"""Runs whose activities are checked for tasks in transit to a dead process; others wait for the heartbeat timeout."""
 _FREE_CRASHES = 2
-"""Attempts that may have ended with their processes before the next one is held back: it seems to kill them."""
+"""Attempts that may end with a crashed process before the next one is delayed: the task may cause the crashes."""
 
 
 class CrashRecovery:
-    """What the dead of this machine worked on. Harmless to look for in several processes at once."""
+    """Recovers the in-flight tasks of dead processes on this machine. Several processes may do so concurrently."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class CrashRecovery:
         self._leases = leases
 
     async def run(self) -> None:
-        """Look until cancelled; nothing that goes wrong ends it."""
+        """Sweep until cancelled. Errors are logged and do not end the loop."""
         if self._folder is None:
             return
         remove_old(self._folder, (now_ms() / 1000) - _RETENTION.total_seconds())
@@ -56,16 +56,16 @@ class CrashRecovery:
             await asyncio.sleep(_PAUSE)
 
     async def recover_orphaned(self) -> None:
-        """A sweep of which nothing that goes wrong is raised."""
+        """Run one sweep and log any error."""
         try:
             await self.sweep()
         except UnavailableError as error:
-            _log.warning("what a dead process worked on waits for Temporal: %s", error)
-        except Exception:  # noqa: BLE001 # whatever it was, the next look must come
-            _log.warning("what a dead process worked on waits", exc_info=True)
+            _log.warning("recovery of a crashed process's tasks waits for Temporal: %s", error)
+        except Exception:  # noqa: BLE001 # the next sweep must run after any error
+            _log.warning("recovery of a crashed process's tasks is delayed", exc_info=True)
 
     async def sweep(self) -> None:
-        """One look. What could not be given back stays to be found. Raises `UnavailableError`, and what the store does."""
+        """Run one sweep. Tasks that could not be requeued stay in the journal. Raises `UnavailableError` and store errors."""
         if self._folder is None:
             return
         for path in journals(self._folder, self._scope):
@@ -73,28 +73,30 @@ class CrashRecovery:
                 if dead is None:
                     continue
                 if dead.machine is not None:
-                    # the activities of what it had are among the tasks
+                    # the activities of its calls are among the tasks
                     await self._leases.release_all_of(*dead.machine, hosted=True)
                 for first in range(0, len(dead.tasks), _MAX_CONCURRENT):
                     some = dead.tasks[first : first + _MAX_CONCURRENT]
                     given_back = await asyncio.gather(*map(self._retry, some))
                     if any(given_back):
-                        _log.info("%d activities of a dead process go on", sum(given_back))
+                        _log.info(
+                            "%d activities of a crashed process were requeued", sum(given_back)
+                        )
                 if dead.process is not None:
                     await self._recover_undelivered(dead.process)
                 dead.remove()
 
     async def _recover_undelivered(self, process: str) -> None:
-        """Give back what the server had given to the process, and it had not begun."""
+        """Requeue activities that Temporal had dispatched to the process but that it had not begun."""
         runs = await self._leases.active_runs(_MAX_RUNS_CHECKED)
         for first in range(0, len(runs), _MAX_CONCURRENT):
             some = runs[first : first + _MAX_CONCURRENT]
             found = await asyncio.gather(*(self._undelivered(process, run) for run in some))
             if any(found):
-                _log.info("%d activities on their way to a dead process go on", sum(found))
+                _log.info("%d activities in transit to a crashed process were requeued", sum(found))
 
     async def _undelivered(self, process: str, run: RunRef) -> int:
-        """How many activities of the run were given back. A call that a machine has is left to it."""
+        """Requeue the run's activities and return their number. Calls leased by a live machine are left alone."""
         given_back = 0
         for task in await self._activity_tasks.started_by(process, run_workflow_id(run)):
             call_id = task.activity_id.partition(":")[0]
@@ -104,12 +106,15 @@ class CrashRecovery:
                 )
             elif await self._leases.is_unassigned(run.cluster_id, call_id):
                 given_back += await self._activity_tasks.fail_by_id(
-                    task, NOT_DELIVERED, "no machine was told", delay=IMMEDIATE_RETRY_SECONDS
+                    task,
+                    NOT_DELIVERED,
+                    "no machine received the call",
+                    delay=IMMEDIATE_RETRY_SECONDS,
                 )
         return given_back
 
     async def _retry(self, task: InFlightTask) -> bool:
-        """True if the server still waited for it."""
+        """Return True if Temporal was still waiting for the activity."""
         if task.call is None:
             return await self._activity_tasks.fail(
                 task.token, PROCESS_LOST, "its process died", delay=_delay(task.attempt)
@@ -126,6 +131,6 @@ class CrashRecovery:
 
 
 def _delay(attempt: int) -> float:
-    """Seconds until the next attempt: none, unless it looks as if this very task killed its processes."""
+    """Return the seconds until the next attempt: 0 unless this task seems to crash its processes."""
     more = attempt - _FREE_CRASHES
     return IMMEDIATE_RETRY_SECONDS if more <= 0 else min(2.0 ** min(more, 10), _MAX_DELAY)

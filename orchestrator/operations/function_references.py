@@ -1,4 +1,4 @@
-"""The functions and handlers that a run names, found among those registered."""
+"""Resolves the functions and handlers that a run names to registered ones."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def resolve_functions(
     *,
     mocks: Collection[str] = (),
 ) -> list[FunctionReference]:
-    """The functions by service and name: registered ones, the standard library's, and those a test run mocks.
+    """Return the functions by service and name: registered, built-in, or mocked by a test run.
 
-    Raises `InvalidRequestError`, which names the first that is not there.
+    Raises `InvalidRequestError` for the first unknown one.
     """
     by_name = _by_name(known)
     return [
@@ -32,7 +32,7 @@ def resolve_functions(
 
 
 def check_mocks(names: Iterable[str], known: Iterable[FunctionName]) -> None:
-    """Raises `InvalidRequestError` for the first that no function can have as its full name."""
+    """Raise `InvalidRequestError` for the first name that is not a valid full function name."""
     by_name = _by_name(known)
     for name in names:
         reserved = name in OWN_TOOLS and name not in BUILT_IN_TOOLS
@@ -49,7 +49,7 @@ def _by_name(known: Iterable[FunctionName]) -> dict[str, FunctionName]:
 
 
 def _split(name: str) -> FunctionReference | None:
-    """Service and function of a full name that nobody registered: its first part is the service."""
+    """Split an unregistered full name; its first part is the service."""
     service, _, function = name.partition("_")
     try:
         return FunctionReference(service=service, function=function)
@@ -60,7 +60,7 @@ def _split(name: str) -> FunctionReference | None:
 def _resolve_without_worker(
     reference: FunctionReference | str, known: Mapping[str, FunctionName], mocks: Collection[str]
 ) -> FunctionReference | None:
-    """A function that needs no function worker: of the standard library, or mocked and not registered."""
+    """Return a function that needs no function worker: built-in, or mocked and not registered."""
     name = reference if isinstance(reference, str) else f"{reference.service}_{reference.function}"
     if name in known or not (name in BUILT_IN_TOOLS or name in mocks):
         return None
@@ -85,7 +85,7 @@ def _resolve(
         )
     if record.private:
         raise InvalidRequestError(
-            f"The function {name!r} is private; the model cannot be given it.",
+            f"The function {name!r} is private; the model cannot call it.",
             pointer=pointer,
             code="private_function",
         )
@@ -95,7 +95,7 @@ def _resolve(
 def resolve_handler(
     target: StatusChangeTarget | None, known: Iterable[FunctionName]
 ) -> StatusChangeTarget | None:
-    """The target, whose function is registered. Raises `InvalidRequestError`."""
+    """Return the target after checking that its function is registered. Raises `InvalidRequestError`."""
     if target is None or target.function is None:
         return target
     reference = target.function

@@ -1,4 +1,4 @@
-"""What a function must be like to be registered."""
+"""Validates functions for registration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perdure.contract import FunctionDefinition, RegisterMachine
 
 
 def checked_definitions(request: RegisterMachine) -> list[FunctionDefinition]:
-    """The functions of a service that a machine offers, checked. Raises `InvalidRequestError` and its kin."""
+    """Validate the functions that a machine registers for a service. Raises `InvalidRequestError` or a subclass."""
     return [
         as_auth_function(
             request.service or "",
@@ -25,7 +25,7 @@ def checked_definitions(request: RegisterMachine) -> list[FunctionDefinition]:
 
 
 def _check_definition(definition: FunctionDefinition, index: int) -> FunctionDefinition:
-    """The definition with its schema as an object, checked. Raises `InvalidRequestError` and its kin."""
+    """Validate one definition and parse its schema. Raises `InvalidRequestError` or a subclass."""
     _check_key_path(definition, index)
     pointer = f"/functions/{index}/schema"
     schema: JsonValue = definition.schema_
@@ -54,7 +54,7 @@ def _check_key_path(definition: FunctionDefinition, index: int) -> None:
         check_key_path(cache.key_path)
     except ValueError as error:
         raise InvalidRequestError(
-            f"The cache of {definition.name!r} has no usable key path: {error}.",
+            f"The cache of {definition.name!r} has an invalid key path: {error}.",
             pointer=f"/functions/{index}/config/cache/keyPath",
             code="invalid_key_path",
         ) from error

@@ -1,4 +1,4 @@
-"""Run configurations: checked when they are kept, filled in when a run is made of one, found by words."""
+"""Stores, validates and searches run configurations, and applies them to requests for runs."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ _SEARCHED_CHARACTERS = 2_000
 _CONFIGURABLE = (PutRunConfig.model_fields.keys() & CreateRun.model_fields.keys()) - {"name"}
 """Fields of a request that a configuration can set. Its `name` is its own, not the run's."""
 _COMPOSED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties"})
-"""A schema with one of these may name properties elsewhere."""
+"""Keywords by which a schema can declare properties outside `properties`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredRun:
-    """A request for a run with what its configuration says put in."""
+    """A request for a run with its configuration applied."""
 
     request: CreateRun
     config_id: str | None = None
     version: int | None = None
     functions_pointer: str = "/attachedFunctions"
-    """Where the functions are named: in the request, or in its configuration."""
+    """The field that names the functions: in the request or in its configuration."""
 
 
 class RunConfigurations:
-    """What may be done with run configurations."""
+    """The operations on run configurations."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def create(self, cluster_id: str, request: CreateRunConfig) -> RunConfigRecord:
-        """Keep a new one. Raises `InvalidRequestError`, `ConflictError` where its id is taken."""
+        """Store a new configuration. Raises `InvalidRequestError`, or `ConflictError` if the id is in use."""
         validate_config(request)
         config_id = request.id or new_id()
         _check_id(config_id)
@@ -61,7 +61,7 @@ class RunConfigurations:
         )
 
     async def put(self, cluster_id: str, config_id: str, request: PutRunConfig) -> RunConfigRecord:
-        """Keep it as the next version. Raises `InvalidRequestError`."""
+        """Store the next version. Raises `InvalidRequestError`."""
         validate_config(request)
         _check_id(config_id)
         return await self._store.run_configs.put(
@@ -69,7 +69,7 @@ class RunConfigurations:
         )
 
     async def search(self, cluster_id: str, query: str) -> list[tuple[float, RunConfigRecord]]:
-        """Those that fit the words best with how well, 0 to 1; the best first, at most ten."""
+        """Return at most ten best matches for the query with their scores from 0 to 1, best first."""
         records = await self._store.run_configs.page(cluster_id, after="", limit=_MAX_SEARCHED)
         by_id = {record.id: record for record in records}
         ranked = rank_tools(query, [_searchable(record) for record in records])
@@ -78,9 +78,9 @@ class RunConfigurations:
         ]
 
     async def apply(self, cluster_id: str, request: CreateRun) -> ConfiguredRun:
-        """What the request and its configuration ask for together. Raises `InvalidRequestError`.
+        """Merge a request with its configuration. Raises `InvalidRequestError`.
 
-        The configuration's values win; what it leaves open the request may say.
+        Values of the configuration take precedence; the request may set the others.
         """
         if request.config is None:
             return ConfiguredRun(request)
@@ -111,7 +111,7 @@ def config_from_record(record: RunConfigRecord) -> PutRunConfig:
 
 
 def validate_config(config: PutRunConfig) -> None:
-    """Raises `InvalidRequestError` where its schemas are none, or its prompt and inputs do not fit together."""
+    """Raise `InvalidRequestError` for invalid schemas, or if the prompt's placeholders and the inputs do not match."""
     if config.result_schema is not None:
         require_acceptable(config.result_schema, pointer="/resultSchema")
     if config.input_schema is None:
@@ -122,22 +122,22 @@ def validate_config(config: PutRunConfig) -> None:
     unknown = [name for name in wanted if declared is not None and name not in declared]
     if unknown:
         raise InvalidRequestError(
-            f"The prompt has a place for {unknown[0]!r}, which inputSchema does not have.",
+            f"The prompt has a placeholder for {unknown[0]!r}, which inputSchema does not define.",
             pointer="/initialPrompt",
             code="unknown_placeholder",
         )
     unused = [name for name in _required(config.input_schema) if wanted and name not in wanted]
     if unused:
         raise InvalidRequestError(
-            f"The input {unused[0]!r} is required, but the prompt has no place for it. "
-            f"Write {{{{{unused[0]}}}}} where it belongs.",
+            f"The input {unused[0]!r} is required, but the prompt has no placeholder for it. "
+            f"Write {{{{{unused[0]}}}}} into the prompt.",
             pointer="/initialPrompt",
             code="unused_input",
         )
 
 
 def _declared(schema: Mapping[str, JsonValue]) -> frozenset[str] | None:
-    """The names of the inputs; None where the schema does not say all of them plainly."""
+    """Return the names of the inputs, or None if the schema does not list all of them in `properties`."""
     properties = schema.get("properties")
     if not isinstance(properties, dict) or _COMPOSED & schema.keys():
         return None
@@ -152,7 +152,7 @@ def _required(schema: Mapping[str, JsonValue]) -> list[str]:
 def _prompt(
     config: PutRunConfig, request: CreateRun, inputs: Mapping[str, JsonValue]
 ) -> str | None:
-    """The prompt with the inputs in it; None where neither of the two has one."""
+    """Return the prompt with the inputs filled in, or None if neither request nor configuration has a prompt."""
     _check_input(config, inputs)
     template = config.initial_prompt
     wanted = places(template or "")
@@ -164,7 +164,7 @@ def _prompt(
         prompt = append(prompt, inputs)
     if prompt is not None and len(prompt) > MAX_PROMPT:
         raise TooLargeError(
-            f"With its inputs the prompt has {len(prompt)} characters; {MAX_PROMPT} are allowed.",
+            f"With its inputs the prompt has {len(prompt)} characters; at most {MAX_PROMPT} are allowed.",
             pointer="/config/input",
         )
     return prompt
@@ -176,7 +176,7 @@ def _check_input(config: PutRunConfig, inputs: Mapping[str, JsonValue]) -> None:
     found = compile_schema(to_json(config.input_schema)).violations(dict(inputs))
     if found:
         where, problem = found[0]
-        more = f" ({len(found)} things are wrong with it.)" if len(found) > 1 else ""
+        more = f" ({len(found)} violations in total.)" if len(found) > 1 else ""
         raise InvalidRequestError(
             f"The input does not satisfy the configuration's inputSchema: {problem}{more}",
             pointer=f"/config/input{where}",
@@ -187,7 +187,7 @@ def _check_input(config: PutRunConfig, inputs: Mapping[str, JsonValue]) -> None:
 def _with_defaults(
     config: PutRunConfig, wanted: tuple[str, ...], inputs: Mapping[str, JsonValue]
 ) -> dict[str, JsonValue]:
-    """The inputs, and the schema's defaults for those left out. Without a schema none may be left out."""
+    """Return the inputs, completed with the schema's defaults. Without a schema every input is required."""
     values = dict(inputs)
     properties = (config.input_schema or {}).get("properties")
     for name in wanted:
@@ -195,7 +195,7 @@ def _with_defaults(
             continue
         if config.input_schema is None:
             raise InvalidRequestError(
-                f"The configuration's prompt has a place for {name!r}. Give it in config.input.",
+                f"The configuration's prompt has a placeholder for {name!r}. Set it in config.input.",
                 pointer=f"/config/input/{name}",
                 code="missing_input",
             )
@@ -208,7 +208,7 @@ def _with_defaults(
 def _check_id(config_id: str) -> None:
     if config_id in RESERVED_IDS:
         raise InvalidRequestError(
-            f"The id {config_id!r} means something else in addresses. Choose another one.",
+            f"The id {config_id!r} is reserved in URLs. Choose another id.",
             pointer="/id",
             code="reserved_id",
         )

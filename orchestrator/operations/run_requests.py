@@ -1,4 +1,4 @@
-"""What a request for a run must be to be accepted, and the run that it asks for."""
+"""Validates requests for runs and turns each into a run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from perdure.contract import (
 
 @dataclass(frozen=True, slots=True)
 class EndUser:
-    """Who asks, where the cluster's own auth function said so."""
+    """The user, if the cluster's own auth function authenticated the request."""
 
     auth_context: Mapping[str, JsonValue] | None = None
     auth_token_hash: str | None = None
@@ -51,7 +51,7 @@ NO_END_USER = EndUser()
 
 
 class RunRequestValidator:
-    """Checks requests for runs against what is registered, stored and set."""
+    """Validates requests for runs against registered functions, stored data and settings."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
@@ -69,7 +69,7 @@ class RunRequestValidator:
         idempotency_key: str | None = None,
         end_user: EndUser = NO_END_USER,
     ) -> NewRun:
-        """The run that is asked for. Raises `InvalidRequestError` and its kin, naming the field."""
+        """Return the requested run. Raises `InvalidRequestError` or a subclass, naming the field."""
         configured = await self._configurations.apply(cluster_id, request)
         wanted = configured.request
         prompt, model, mocks = _prompt_of(wanted), self.model(wanted.model), _mocks(wanted.test)
@@ -106,7 +106,7 @@ class RunRequestValidator:
         )
 
     async def build_structured(self, cluster_id: str, request: CreateStructuredOutput) -> NewRun:
-        """A hidden run that asks a model once, without functions. Raises `InvalidRequestError` and its kin."""
+        """Return a hidden run of one model request without functions. Raises `InvalidRequestError` or a subclass."""
         require_acceptable(request.result_schema, pointer="/resultSchema")
         return NewRun(
             cluster_id=cluster_id,
@@ -126,7 +126,7 @@ class RunRequestValidator:
         )
 
     async def _known_functions(self, cluster_id: str, wanted: CreateRun) -> list[FunctionName]:
-        """The functions of the cluster, where the request names any."""
+        """Return the cluster's functions if the request names any."""
         target = wanted.on_status_change
         names_handler = target is not None and target.function is not None
         if not (wanted.attached_functions or names_handler or wanted.test is not None):
@@ -143,17 +143,17 @@ class RunRequestValidator:
             await self._webhooks.check(cluster_id, wanted.on_status_change.webhook)
 
     def model(self, name: str | None, *, pointer: str = "/model") -> str:
-        """The model meant by a name, as `provider/model`; None: the default. Raises `InvalidRequestError`."""
+        """Resolve a model name to `provider/model`; None means the default. Raises `InvalidRequestError`."""
         try:
             return str(resolve_model(name or self._settings.model, policies=self._policies))
         except ValueError as error:
             raise InvalidRequestError(str(error), pointer=pointer, code="unknown_model") from error
 
     def check_price(self, model: str) -> None:
-        """Raises `InvalidRequestError` where nobody could say when a budget of money is used up."""
+        """Raise `InvalidRequestError` for a budget in dollars if the model's price is unknown."""
         if self._prices.price_of(model) is None:
             raise InvalidRequestError(
-                f"The price of {model} is not known, so its runs cannot have a budget in dollars. "
+                f"The price of {model} is unknown, so its runs cannot have a budget in dollars. "
                 "Set the price in PERDURE_MODEL_PRICES, or give the budget in tokens.",
                 pointer="/budget/usd",
                 code="unknown_price",
@@ -161,9 +161,9 @@ class RunRequestValidator:
 
 
 def request_hash(request: CreateRun, end_user: EndUser = NO_END_USER) -> str:
-    """Tells whether two requests ask for the same; fields left out and fields at their default are one.
+    """Return whether two requests are equal; an omitted field equals its default.
 
-    Two people of a cluster with an auth function never ask for the same.
+    Requests of different users of a custom auth function are never equal.
     """
     fields = request.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     if end_user.auth_token_hash is not None:
@@ -180,7 +180,7 @@ def _prompt_of(request: CreateRun) -> str:
 
 
 def check_context(context: dict[str, JsonValue] | None) -> None:
-    """Raises `TooLargeError` for a context over the limit."""
+    """Raise `TooLargeError` for a context over the limit."""
     if context is not None and len(to_json(context)) > MAX_CONTEXT_BYTES:
         raise TooLargeError(
             f"The context may have {MAX_CONTEXT_BYTES} characters as JSON. Pass a reference to larger data.",
@@ -208,13 +208,13 @@ def _mocks(test: TestOptions | None) -> dict[str, JsonValue] | None:
 
 
 def _deadline(deadline: datetime | None) -> int | None:
-    """Milliseconds UTC. Raises `InvalidRequestError` where it is over already."""
+    """Return the deadline in milliseconds UTC. Raises `InvalidRequestError` if it has passed."""
     if deadline is None:
         return None
     at, now = int(deadline.timestamp() * 1000), now_ms()
     if at <= now:
         raise InvalidRequestError(
-            f"The deadline is over: on the server it is {to_datetime(now).isoformat()}. Give a later one.",
+            f"The deadline has passed: the server's time is {to_datetime(now).isoformat()}. Give a later one.",
             pointer="/deadline",
             code="deadline_passed",
         )

@@ -1,7 +1,7 @@
-"""What a caller may do. Checks come first; then one fact is written; after its commit the engine is woken.
+"""The operations on runs and calls: validate, commit one transaction, then signal Temporal.
 
-Law: accepted means durable. A request is a row before its caller gets an answer. The wake-up may get lost with this
-process or with Temporal away: the sweeper repeats it, so a caller never has to.
+Invariant: accepted means durable. A request is committed before its caller gets a response. A wake-up signal can be lost
+if this process crashes or Temporal is unavailable; the sweeper repeats it, so callers never need to.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 class Operations:
-    """The commands of the API. Questions that only read go to the store directly."""
+    """The commands of the API. Queries go to the store directly."""
 
     def __init__(self, store: Store, temporal: Temporal, settings: Settings) -> None:
         self._store = store
@@ -64,9 +64,9 @@ class Operations:
         idempotency_key: str | None = None,
         end_user: EndUser = NO_END_USER,
     ) -> tuple[RunRecord, bool]:
-        """Accept a run; True if it is new. Raises `InvalidRequestError` and its kin, naming the field.
+        """Accept a run; True if it is new. Raises `InvalidRequestError` or a subclass, naming the field.
 
-        A request that was accepted before is recognised also where it would not be now: what it names may be gone.
+        A repeated request is recognised even if it would be rejected now, e.g. because a function was unregistered.
         """
         try:
             new = await self._run_requests.build(
@@ -84,14 +84,14 @@ class Operations:
     async def create_structured(
         self, cluster_id: str, request: CreateStructuredOutput
     ) -> RunRecord:
-        """Accept a hidden run that asks a model once. Raises `InvalidRequestError` and its kin."""
+        """Accept a hidden run of one model request. Raises `InvalidRequestError` or a subclass."""
         record, _ = await self.accept_run(
             await self._run_requests.build_structured(cluster_id, request)
         )
         return record
 
     async def accept_run(self, new: NewRun) -> tuple[RunRecord, bool]:
-        """Write a run that was checked, and start it; True if it is new."""
+        """Store a validated run and start it; True if it is new."""
         reach(Point.REQUEST_ACCEPTED)
         return await self._store.runs.create(new)
 
@@ -102,7 +102,7 @@ class Operations:
         )
 
     async def edit_message(self, ref: RunRef, message_id: str, text: str) -> MessageRecord:
-        """Give a message another text: the run begins again from there. The same text again changes nothing.
+        """Replace a message's text and rewind the run to it. The same text changes nothing.
 
         Raises `NotFoundError`, `ConflictError`.
         """
@@ -110,27 +110,27 @@ class Operations:
         return record
 
     async def retry_run(self, ref: RunRef, message_id: str | None = None) -> RunRecord:
-        """Begin again from a message, by default the last one sent. Raises `NotFoundError`, `ConflictError`."""
+        """Rewind the run to a message, by default the last one sent. Raises `NotFoundError`, `ConflictError`."""
         await self._store.rewind.retry(ref, message_id)
         return await self._store.runs.get(ref)
 
     async def delete_run(self, ref: RunRef) -> None:
-        """Delete a run for good and stop what works for it. Raises `NotFoundError`."""
+        """Delete a run permanently and terminate its workflows. Raises `NotFoundError`."""
         await self._store.deletion.delete(ref)
         try:
             await self._temporal.end_run(ref)
         except UnavailableError as error:
-            _log.warning("What works for a deleted run ends by itself: %s", error)
+            _log.warning("The workflows of a deleted run end by themselves: %s", error)
 
     async def cancel_run(self, ref: RunRef, reason: str | None = None) -> RunRecord:
-        """Accept the wish to end a run. Raises `NotFoundError`, `ConflictError` where it has ended."""
+        """Request the cancellation of a run. Raises `NotFoundError`, or `ConflictError` if it has ended."""
         return await self._store.runs.cancel(ref, reason or "cancelled by the caller")
 
     async def resume_run(self, ref: RunRef, budget: Budget | None = None) -> RunRecord:
-        """Let a paused run go on, with a higher budget where one is given.
+        """Resume a paused run, optionally with a higher budget.
 
-        Raises `NotFoundError`, `ConflictError` where it is not paused or cannot go on, `InvalidRequestError` where the
-        budget given is used up already or cannot be kept.
+        Raises `NotFoundError`, `ConflictError` if the run is not paused or cannot resume, `InvalidRequestError` if the
+        given budget is already used up or cannot be enforced.
         """
         if budget is not None and budget.usd is not None:
             self._run_requests.check_price((await self._store.runs.get(ref)).model)
@@ -139,10 +139,10 @@ class Operations:
     async def decide_call(
         self, cluster_id: str, call_id: str, request: DecideCall, *, by: str
     ) -> CallRecord:
-        """Take a person's word on a call: it is made, or the model is told that it was denied.
+        """Record a decision on a call: it runs, or the model is informed of the denial.
 
-        Raises `NotFoundError`, `InvalidRequestError` for arguments that do not fit, `ConflictError` where there is
-        nothing to decide (any more).
+        Raises `NotFoundError`, `InvalidRequestError` for arguments that violate the schema, `ConflictError` if the call
+        does not wait for approval.
         """
         if request.input is not None:
             schema = await self._store.approvals.schema_of(cluster_id, call_id)
@@ -159,7 +159,7 @@ class Operations:
         idempotency_key: str | None = None,
         end_user: EndUser = NO_END_USER,
     ) -> str:
-        """Accept a direct call; its id. Raises `InvalidRequestError` and its kin, naming the field."""
+        """Accept a direct call and return its id. Raises `InvalidRequestError` or a subclass, naming the field."""
         before = await self._existing_call(cluster_id, request, idempotency_key, end_user)
         if before is not None:
             return before
@@ -172,7 +172,9 @@ class Operations:
             return call_id
         raced = await self._existing_call(cluster_id, request, idempotency_key, end_user)
         if raced is None:
-            raise ConflictError("The first call with this idempotency key is gone. Use a new key.")
+            raise ConflictError(
+                "The first call with this idempotency key was deleted. Use a new key."
+            )
         return raced
 
     async def _existing_call(
@@ -184,11 +186,11 @@ class Operations:
         return None if run is None else await self._store.direct_calls.of_run(run.key)
 
     async def cancel_call(self, cluster_id: str, call_id: str, reason: str | None = None) -> None:
-        """Give a call up. Raises `NotFoundError`, `ConflictError` where it has ended."""
+        """Cancel a call. Raises `NotFoundError`, or `ConflictError` if it has ended."""
         await self._store.calls.cancel(cluster_id, call_id, reason)
 
     async def resend_delivery(self, ref: RunRef, transition: int) -> DeliveryRecord:
-        """Send a settled delivery again. Raises `NotFoundError`, `ConflictError` where it is still under way."""
+        """Redeliver a finished delivery. Raises `NotFoundError`, or `ConflictError` if it is still pending."""
         return await self._store.deliveries.resend(ref, transition)
 
     async def register(
@@ -200,7 +202,7 @@ class Operations:
         heartbeats: bool,
         alive_until: int,
     ) -> None:
-        """Take what a machine offers, which keeps its calls by `heartbeats` or is believed. Raises `InvalidRequestError` and its kin, naming the function."""
+        """Register a machine's functions; `heartbeats`: the machine renews its leases. Raises `InvalidRequestError` or a subclass."""
         if request.service is None:
             if request.functions:
                 raise InvalidRequestError("Functions need a service name.", pointer="/service")
@@ -217,7 +219,7 @@ class Operations:
 
 def _check_arguments(arguments: JsonValue, schema: str, *, approved: bool) -> None:
     if not approved:
-        raise InvalidRequestError("A call that is denied takes no arguments.", pointer="/input")
+        raise InvalidRequestError("A denial must not include arguments.", pointer="/input")
     problems = compile_schema(schema).problems(arguments)
     if problems:
         raise InvalidRequestError(

@@ -1,4 +1,4 @@
-"""What webhooks of a cluster rest on: where they may go, and the secrets that sign them."""
+"""Validates webhook targets and manages the secrets that sign webhooks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFIX = "whsec_"
 
 
 class Webhooks:
-    """Checks targets, makes secrets, and hands them to who signs."""
+    """Checks targets, creates secrets and returns them for signing."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._secrets = store.webhook_secrets
@@ -25,19 +25,19 @@ class Webhooks:
         self._cipher = FieldCipher.from_key(settings.payload_key)
 
     async def check(self, cluster_id: str, target: WebhookTarget) -> None:
-        """Raises `InvalidRequestError` for a webhook that could never be delivered or signed."""
+        """Raise `InvalidRequestError` for a webhook that can never be delivered or signed."""
         try:
             self._rules.admit(target.url)
         except ValueError as error:
             raise InvalidRequestError(
-                f"The webhook cannot be sent there: {error}.",
+                f"The webhook URL is not allowed: {error}.",
                 pointer="/onStatusChange/webhook/url",
                 code="webhook_address",
             ) from error
         if not await self._secrets.valid(cluster_id):
             raise InvalidRequestError(
-                "Webhooks are signed and the cluster has no secret for it yet."
-                " Make one with POST /clusters/{clusterId}/webhook-secrets.",
+                "Webhooks are signed, and the cluster has no webhook secret yet."
+                " Create one with POST /clusters/{clusterId}/webhook-secrets.",
                 pointer="/onStatusChange/webhook",
                 code="no_webhook_secret",
             )
@@ -45,9 +45,9 @@ class Webhooks:
     async def create_secret(
         self, cluster_id: str, *, keep_seconds: int
     ) -> tuple[WebhookSecretRecord, str]:
-        """A new secret beside the old ones, which stay valid so long; the second value is the secret itself.
+        """Create a secret; the existing ones stay valid for the overlap. The second value is the secret itself.
 
-        Raises `ConflictError` where too many are valid.
+        Raises `ConflictError` if too many secrets are valid.
         """
         secret = _PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
         sealed = self._cipher.seal(secret, cluster_id)
@@ -55,8 +55,8 @@ class Webhooks:
         return record, secret
 
     async def secrets(self, cluster_id: str) -> list[str]:
-        """The secrets that sign now, newest first. Raises `ValueError` where there is none, or none that opens."""
+        """Return the valid secrets, newest first. Raises `ValueError` if there is none, or none can be decrypted."""
         found = await self._secrets.valid(cluster_id)
         if not found:
-            raise ValueError("the cluster has no webhook secret (any more)")
+            raise ValueError("the cluster has no valid webhook secret")
         return [self._cipher.open(record.value, cluster_id) for record in found]
