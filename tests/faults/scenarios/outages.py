@@ -97,13 +97,13 @@ async def frozen_functions(folder: Path, scale: Scale, *, hosted: bool = False) 
 
 
 _STALE = "a late result"
+_LEASE_LOST = ("(attempt 1) was cancelled", "too late", "leased to another worker")
 
 
 def _cancelled(worker: Process) -> int:
-    """How often the worker that woke noticed that its work on a call is not wanted, before or after it posted."""
+    """Count the calls whose cancellation or lost lease the resumed worker noticed, before or after it posted."""
     return sum(
-        "faults.work (attempt 1)" in line
-        and any(said in line for said in ("not wanted", "too late", "no longer ours"))
+        "faults.work (attempt 1)" in line and any(said in line for said in _LEASE_LOST)
         for line in worker.output().splitlines()
     )
 

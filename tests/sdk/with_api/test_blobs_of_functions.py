@@ -63,6 +63,6 @@ async def test_a_blob_that_is_refused_is_an_error_that_names_it(
 ) -> None:
     call = await client.call(too_many)
     await work(client, stage, charts, call.snapshot)
-    with pytest.raises(CallFailedError, match="does not take the blob '16'") as failed:
+    with pytest.raises(CallFailedError, match="rejected the blob '16'") as failed:
         await call.poll()
     assert len(failed.value.call.blobs) == 16

@@ -111,7 +111,7 @@ async def test_a_result_that_comes_too_late_is_let_go(
     api.fault("POST .*/call-1/result", 409)
     async with serving(client, service):
         api.call("sales.double", {"number": 1})
-        await api.until(lambda: "answered too late" in caplog.text)
+        await api.until(lambda: "finished too late" in caplog.text)
     assert len(api.requests("POST .*/call-1/result")) == 1
 
 

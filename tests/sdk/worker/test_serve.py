@@ -139,7 +139,7 @@ def test_a_wrong_key_is_logged_and_waited_out(api: ApiDouble, folder: Path) -> N
     api.fault("POST /machines", 401, times=1000)
     with worker(folder, api, "shop.py") as process:
         assert process.stderr is not None
-        assert "refuses the key" in process.stderr.readline()
+        assert "rejects the API key" in process.stderr.readline()
         assert process.poll() is None
         process.terminate()
         assert finish(process)[0] == 0

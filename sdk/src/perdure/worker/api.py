@@ -1,4 +1,4 @@
-"""What a function worker says to the API, and what it hears."""
+"""The API requests of a function worker."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from perdure.functions.blobs import BlobData
 from perdure.http.transport import Transport, read_json, read_reply, read_value
 
 MAX_PER_POLL = 20
-"""Calls that one poll may bring."""
+"""Maximum calls per poll."""
 
 
 class WorkerApi:
-    """One process as the server knows it. Nothing here is tried twice: the callers know what to do instead."""
+    """The API client of one worker process. Requests are not retried here: the callers handle failures."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -41,7 +41,7 @@ class WorkerApi:
         return self._transport.url
 
     async def register(self, definition: RegisterMachine) -> None:
-        """Replace what this process offers of a service. Must come before everything else."""
+        """Register this process's functions of a service, replacing earlier ones. Must be the first request."""
         response = await self._transport.send(
             "POST", "/machines", body=definition, headers=self._headers, patience=0
         )
@@ -71,9 +71,9 @@ class WorkerApi:
         return [read_value(FunctionCall, call) for call in cast(list[object], calls)]
 
     async def heartbeat(self, call: FunctionCall) -> bool:
-        """Say that a call is being worked on; the first time acknowledges it. False: stop, it is not wanted.
+        """Renew the lease of a call; the first heartbeat acknowledges it. False: stop, cancellation was requested.
 
-        Raises `ConflictError` when the call belongs to somebody else by now.
+        Raises `ConflictError` if the call is leased to another worker.
         """
         response = await self._transport.send(
             "POST",
@@ -85,7 +85,7 @@ class WorkerApi:
         return not read_reply(HeartbeatReply, response).cancelled
 
     async def report_lost(self, machine_id: str) -> None:
-        """Say of another worker that its process is dead: what it had is given to others. Raises `NotFoundError`."""
+        """Report that another worker's process is dead; its calls are requeued. Raises `NotFoundError`."""
         await self._transport.send(
             "POST",
             f"{self._cluster}/machines/{quote(machine_id, safe='')}/lost",
@@ -94,7 +94,7 @@ class WorkerApi:
         )
 
     async def post_blob(self, call: FunctionCall, blob: BlobData) -> None:
-        """Attach a blob to a call. Raises `TooLargeError` where the run has too many."""
+        """Attach a blob to a call. Raises `TooLargeError` if the run has too many."""
         response = await self._transport.send(
             "POST",
             f"{self._cluster}/calls/{quote(call.id, safe='')}/blobs",
@@ -105,7 +105,7 @@ class WorkerApi:
         read_reply(BlobCreated, response)
 
     async def post_result(self, call: FunctionCall, body: bytes) -> None:
-        """Hand in a result, as JSON of a `PostResult`. Raises `ConflictError` when it comes too late."""
+        """Post a result, as JSON of a `PostResult`. Raises `ConflictError` if it is too late."""
         await self._transport.send(
             "POST",
             f"{self._cluster}/calls/{quote(call.id, safe='')}/result",
@@ -117,5 +117,5 @@ class WorkerApi:
 
 @cache
 def _machine_id(process: int) -> str:
-    """Stable for the life of a process, and no other's: a fork is another process."""
+    """Return the machine id: unique per process and stable for its lifetime; a fork gets its own."""
     return f"{platform.node() or 'host'}-{process}-{token_hex(4)}"

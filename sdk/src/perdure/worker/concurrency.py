@@ -1,4 +1,4 @@
-"""How much a process works on at once: per function, and over all."""
+"""Limits the concurrent calls of a process, per function and in total."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from perdure.functions.functions import Function
 
 
 class ConcurrencyLimiter:
-    """Counts calls at work.
+    """Counts running calls.
 
-    The limit over all is kept when calls are asked for: polls that are already out may bring a few more.
+    The total limit is applied when a poll starts: open polls may return a few more calls.
     """
 
     def __init__(self, limit: int) -> None:
@@ -21,20 +21,20 @@ class ConcurrencyLimiter:
         self._callbacks: list[Callable[[], None]] = []
 
     def available(self, function: Function[..., Any]) -> int:
-        """How many more calls of this function may be asked for."""
+        """Return how many more calls of this function a poll may request."""
         free = self._limit - self._running.total()
         return max(0, min(free, function.concurrency - self._running[function]))
 
     def acquire(self, function: Function[..., Any]) -> None:
-        """A call has begun."""
+        """Count a call that has begun."""
         self._running[function] += 1
 
     def release(self, function: Function[..., Any]) -> None:
-        """A call has ended: whoever waits for room is told."""
+        """Count a call that has ended and notify the listeners."""
         self._running[function] -= 1
         for callback in self._callbacks:
             callback()
 
     def on_release(self, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever there is more room than before."""
+        """Call `callback` whenever capacity is freed."""
         self._callbacks.append(callback)

@@ -1,4 +1,4 @@
-"""One call in this process: acknowledged, worked on under heartbeats, answered."""
+"""Executes one call: acknowledges it, runs it with heartbeats, posts its result."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from perdure.worker.invocation import Invocation, log_call
 from perdure.worker.outcome import Outcome, Rejection, Resolution, too_large
 
 _RETRY_HEARTBEAT = 1.0
-"""Seconds after which a heartbeat that did not arrive is repeated."""
+"""Seconds after which a failed heartbeat is repeated."""
 _MIN_REPORT_SECONDS = 30.0
-"""Seconds for which handing in a result is tried at least, however short the call's timeout."""
+"""Minimum seconds for which posting a result is retried, even if the call's timeout is shorter."""
 
 
 class CallExecution:
-    """Works on one call; `run` never raises except when it is cancelled itself."""
+    """Executes one call; `run` raises only if it is cancelled itself."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class CallExecution:
         self._invocation = Invocation(call, function)
 
     async def run(self) -> None:
-        """Acknowledge, work, answer. Nothing is posted when the result is not wanted any more."""
+        """Acknowledge, run and post the result. Nothing is posted if the call was cancelled."""
         if not await self._acknowledge():
             return
         heart = asyncio.create_task(self._beat())
@@ -60,9 +60,9 @@ class CallExecution:
             heart.cancel()
 
     async def _acknowledge(self) -> bool:
-        """Tell the server that the call arrived, before anything is done: this is what counts an attempt.
+        """Acknowledge the call before running it: the server counts the attempt here.
 
-        A function that takes the process with it must not have run uncounted.
+        A function that crashes the process must not run uncounted.
         """
         backoff = Backoff(longest=1.0)
         while True:
@@ -71,11 +71,11 @@ class CallExecution:
             except (ConnectionFailedError, ServerError, RateLimitedError) as error:
                 delay = _retry_delay(error, backoff)
                 if delay > self._invocation.seconds_left:
-                    self._log(logging.WARNING, "could not be acknowledged and is given up", error)
+                    self._log(logging.WARNING, "could not be acknowledged and is abandoned", error)
                     return False
                 await asyncio.sleep(delay)
             except PerdureError as error:
-                self._log(logging.INFO, "is no longer ours", error)
+                self._log(logging.INFO, "is leased to another worker", error)
                 return False
 
     async def _beat(self) -> None:
@@ -96,7 +96,7 @@ class CallExecution:
                 return
 
     async def _report(self, outcome: Outcome) -> None:
-        """Hand the outcome in, for as long as the call's timeout where the API is away."""
+        """Post the outcome, retrying for the call's timeout while the API is unavailable."""
         patience = max(_MIN_REPORT_SECONDS, self._call.timeout_seconds)
         deadline = self._clock() + patience
         backoff = Backoff(longest=2.0)
@@ -107,23 +107,23 @@ class CallExecution:
                 await self._upload(blobs)
                 await self._api.post_result(self._call, body)
             except (ConflictError, NotFoundError) as error:
-                self._log(logging.INFO, "was answered too late", error)
+                self._log(logging.INFO, "finished too late: the server rejected its result", error)
             except (ConnectionFailedError, ServerError, RateLimitedError) as error:
                 delay = _retry_delay(error, backoff)
                 if self._clock() + delay < deadline:
                     await asyncio.sleep(delay)
                     continue
-                self._log(logging.ERROR, "could not be answered", error)
+                self._log(logging.ERROR, "could not post its result", error)
             except ApiError as error:
                 if not isinstance(outcome, Rejection):
                     outcome, blobs = _refusal(error, len(body), blobs), []
                     body = self._body(outcome)
                     continue
-                self._log(logging.ERROR, "could not be answered", error)
+                self._log(logging.ERROR, "could not post its result", error)
             return
 
     async def _upload(self, blobs: list[BlobData]) -> None:
-        """Hand in the blobs one by one; those that are through are taken off the list."""
+        """Upload the blobs one by one, removing each from the list."""
         while blobs:
             await self._api.post_blob(self._call, blobs[0])
             del blobs[0]
@@ -138,11 +138,11 @@ class CallExecution:
 def _refusal(error: ApiError, size: int, blobs: list[BlobData]) -> Rejection:
     if blobs:  # its turn was the first one's
         return Rejection(
-            "BlobRefused", f"The server does not take the blob {blobs[0].name!r}: {error.detail}"
+            "BlobRefused", f"The server rejected the blob {blobs[0].name!r}: {error.detail}"
         )
     if isinstance(error, TooLargeError):
         return too_large(size)
-    return Rejection("ResultRefused", f"The server does not take the result: {error.detail}")
+    return Rejection("ResultRefused", f"The server rejected the result: {error.detail}")
 
 
 def _retry_delay(error: PerdureError, backoff: Backoff) -> float:

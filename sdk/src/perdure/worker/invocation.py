@@ -1,4 +1,4 @@
-"""A function at work on one call: its input bound, its time limited, what came of it put into words."""
+"""Runs a function for one call: binds its input, limits its time, converts its outcome."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from perdure.worker.outcome import Outcome, Rejection, to_outcome
 logger = logging.getLogger("perdure")
 
 _CANCEL_GRACE_SECONDS = 2.0
-"""Seconds an async function has to end after it was cancelled, before it is left to itself."""
+"""Seconds an async function has to end after cancellation before it is abandoned."""
 
 
 class Invocation:
-    """One attempt of one call. Its time runs from the moment this is made."""
+    """One attempt of one call. Its timeout starts with the construction of this object."""
 
     def __init__(self, call: FunctionCall, function: Function[..., Any]) -> None:
         self._call = call
@@ -46,7 +46,7 @@ class Invocation:
         return self._began + self._call.timeout_seconds - self._clock()
 
     async def outcome(self, cancelled: asyncio.Event) -> Outcome | None:
-        """What came of it, or None where nobody wanted it any more before it was done."""
+        """Return the outcome, or None if the call was cancelled first."""
         work = asyncio.create_task(self._call_function())
         cancellation = asyncio.create_task(cancelled.wait())
         try:
@@ -57,7 +57,7 @@ class Invocation:
                 return work.result()
             self._context.cancelled.set()
             if cancellation.done():
-                self._log(logging.INFO, "is not wanted any more")
+                self._log(logging.INFO, "was cancelled")
                 return None
             end = "was cancelled" if self._function.is_async else "was abandoned in its thread"
             self._log(logging.WARNING, f"{end} after {self._call.timeout_seconds:g} s")
@@ -85,8 +85,8 @@ class Invocation:
         except asyncio.CancelledError as error:
             if self._context.cancelled.is_set():
                 raise
-            return Rejection.of(error)  # the function's own doing
-        except BaseException as error:  # noqa: BLE001 - SystemExit too: the worker goes on
+            return Rejection.of(error)  # raised by the function itself
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: the worker continues
             return Rejection.of(error)
         return to_outcome(returned)
 

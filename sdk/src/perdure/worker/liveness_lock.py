@@ -1,7 +1,7 @@
-"""Which function workers of this machine are dead: each holds a lock on a file of its own as long as its process lives.
+"""Detects dead function workers on this machine: each worker holds a lock on its own file while its process lives.
 
-The kernel frees the lock when the process ends, however it ends, and not before: a worker that stands still keeps it.
-Where there are no such locks (Windows), or no folder for them, nobody is known to be dead.
+The kernel releases the lock exactly when the process ends; a suspended worker keeps it. Without such locks (Windows)
+or a folder for them, no dead workers are detected.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ class OrphanedWorker:
     path: Path
 
     def remove(self) -> None:
-        """The server knows."""
+        """Remove the file after the server was notified."""
         self.path.unlink(missing_ok=True)
 
 
 class LivenessLock:
-    """This process's own lock, and a look at those of its peers."""
+    """This process's own lock, and checks of its peers' locks."""
 
     def __init__(self, folder: Path | None, peers: str, machine_id: str) -> None:
         self._folder = None if sys.platform == "win32" else folder
@@ -85,10 +85,10 @@ class LivenessLock:
             self._path, self._file = _create_lock(self._folder, self._peers, self._machine_id)
             _remove_expired(self._folder)
         except OSError as error:
-            logger.debug("no lock tells others whether this worker lives: %s", error)
+            logger.debug("the liveness lock of this worker cannot be created: %s", error)
 
     def release(self) -> None:
-        """The worker ends as it should."""
+        """Release the lock on a clean exit."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._file)
@@ -96,7 +96,7 @@ class LivenessLock:
 
     @contextmanager
     def orphans(self) -> Generator[list[OrphanedWorker]]:
-        """Peers that are dead, while the body runs."""
+        """Claim the dead peers while the body runs."""
         files: list[int] = []
         try:
             yield [] if self._folder is None else _claim(self._folder, self._peers, files)
@@ -106,7 +106,7 @@ class LivenessLock:
 
 
 def _create_lock(folder: Path, peers: str, machine_id: str) -> tuple[Path, int]:
-    """A file that is locked before anybody can see it under its name."""
+    """Create a file that is locked before it becomes visible under its name."""
     name = f"{peers}-{token_hex(8)}"
     hidden, path = folder / f".{name}", folder / f"{name}{_SUFFIX}"
     file = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -138,12 +138,12 @@ def _claim(folder: Path, peers: str, files: list[int]) -> list[OrphanedWorker]:
     for path in folder.glob(f"{peers}-*{_SUFFIX}"):
         try:
             file = os.open(path, os.O_RDONLY)
-        except OSError:  # it ended as it should, or somebody else has seen to it
+        except OSError:  # it exited cleanly, or another worker reported it
             continue
         files.append(file)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # it lives, or somebody else is at it
+        except OSError:  # it lives, or another worker is reporting it
             continue
         found.append(OrphanedWorker(os.read(file, 1024).decode(errors="replace"), path))
     return found

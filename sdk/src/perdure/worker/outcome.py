@@ -1,4 +1,4 @@
-"""What came of a call, as the body that is posted."""
+"""The outcome of a call, as the request body that is posted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STACK_LINES = 20
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why there is no result; the model reads it and may try something else."""
+    """The reason why there is no result; the model reads it."""
 
     name: str
     message: str
@@ -26,7 +26,7 @@ class Rejection:
 
     @classmethod
     def of(cls, error: BaseException) -> Rejection:
-        """What a function raised, with the last lines of its traceback."""
+        """Describe what a function raised, with the last lines of its traceback."""
         try:
             message = str(error)
         except Exception:  # noqa: BLE001 - an exception's own text may raise anything
@@ -58,7 +58,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """A person is to be asked; the function is called again if the answer is yes."""
+    """A request for approval; the function is called again if it is approved."""
 
     request: ApprovalRequest
 
@@ -72,10 +72,10 @@ Outcome = Resolution | Rejection | Interruption
 
 
 def to_outcome(returned: object, limit: int = MAX_RESULT_BYTES) -> Outcome:
-    """Turn what a function returned into JSON; what cannot be is rejected with the reason.
+    """Convert a function's return value to JSON; reject it with a reason if that fails.
 
     pydantic knows models, dataclasses, decimals, times and the like. NaN and the infinities are not JSON.
-    What `approval_request` made is no result; what `blob` made is taken out, and named in its place.
+    An `approval_request` is not a result; each `blob` is extracted and replaced by a reference.
     """
     if isinstance(returned, ApprovalRequest):
         return Interruption(returned)
@@ -104,10 +104,10 @@ class _Extraction:
 
 
 def too_large(size: int, limit: int = MAX_RESULT_BYTES) -> Rejection:
-    """A result that nobody will get."""
+    """Return a rejection that replaces an oversized result."""
     return Rejection(
         "ResultTooLarge",
-        f"The result has {size:,} bytes as JSON; at most {limit:,} are taken. Return less of it.",
+        f"The result has {size:,} bytes as JSON; at most {limit:,} are accepted. Return less data.",
     )
 
 

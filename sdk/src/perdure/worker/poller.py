@@ -1,4 +1,4 @@
-"""Brings the calls of one service into this process: registers it, polls, and starts over when the API was away."""
+"""Receives the calls of one service: registers it, polls, and reconnects after API outages."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from perdure.worker.concurrency import ConcurrencyLimiter
 logger = logging.getLogger("perdure")
 
 Start = Callable[[FunctionCall, Function[..., Any]], None]
-"""Begins the work on a call."""
+"""Starts the execution of a call."""
 
 _MIN_LONG_POLL_SECONDS = 0.1
-"""An empty answer that comes faster than this (seconds) was no long poll."""
+"""An empty response within this time (seconds) was not a long poll."""
 
 
 class Poller:
-    """Runs until it is cancelled. `started` is done with the first registration, or fails with what forbids it.
+    """Runs until it is cancelled. `started` completes with the first registration or fails with its error.
 
     Each function is asked for by one poll at a time, and functions with the same room share a poll, so that no
     poll brings more calls of a function than it has room for.
@@ -63,7 +63,7 @@ class Poller:
         limiter.on_release(self._changed.set)
 
     async def run(self) -> None:
-        """Register and poll, for ever; trouble is waited out, with growing pauses."""
+        """Register and poll until cancelled; errors are retried with increasing delays."""
         while True:
             try:
                 await self._api.register(self._service.definition())
@@ -80,7 +80,7 @@ class Poller:
             self.started.set_result(None)
 
     async def _poll(self) -> None:
-        """Keep polls out for everything that has room. Raises what the first failing one raises."""
+        """Keep polls open for all functions with capacity. Raises the error of the first failing poll."""
         try:
             while True:
                 self._changed.clear()
@@ -97,7 +97,7 @@ class Poller:
             self._polls.clear()
 
     def _uncovered(self) -> list[tuple[list[str], int]]:
-        """Functions with room that no poll asks for, those with the same room together."""
+        """Return the functions with capacity but without a poll, grouped by capacity."""
         covered = {name for functions in self._polls.values() for name in functions}
         by_capacity: dict[int, list[str]] = defaultdict(list)
         for name, function in self._service.functions.items():
@@ -113,7 +113,9 @@ class Poller:
         for call in calls:
             function = self._service.functions.get(call.function)
             if function is None or call.service != self._service.name:
-                logger.warning("%s.%s is not offered here.", call.service, call.function)
+                logger.warning(
+                    "%s.%s is not registered in this process.", call.service, call.function
+                )
                 continue
             self._start(call, function)
         if not calls and clock() - asked < min(_MIN_LONG_POLL_SECONDS, self._poll_seconds):
@@ -125,7 +127,7 @@ class Poller:
             poll.result()
 
     def _retry_delay(self, error: PerdureError) -> float:
-        """Seconds to wait before the next registration; says what is wrong, once per kind of trouble."""
+        """Return the seconds until the next registration; log each kind of error once."""
         is_new = type(error) is not type(self.last_error)
         self.last_error = error
         if isinstance(error, GoneError):
@@ -143,8 +145,10 @@ class Poller:
     def _log_error(self, error: PerdureError) -> None:
         name = self._service.name
         if isinstance(error, AuthenticationError):
-            logger.error("Service %s gets no calls: %s refuses the key.", name, self._api.url)
+            logger.error(
+                "Service %s receives no calls: %s rejects the API key.", name, self._api.url
+            )
         elif isinstance(error, ConnectionFailedError):
             logger.warning("Service %s waits for the API: %s", name, error)
         else:
-            logger.warning("Service %s could not ask for calls: %s", name, error)
+            logger.warning("Service %s could not poll for calls: %s", name, error)

@@ -35,9 +35,9 @@ from perdure.worker.poller import Poller
 logger = logging.getLogger("perdure")
 
 ORPHAN_CHECK_SECONDS = 1.0
-"""Between two looks for workers of this machine that are dead."""
+"""Seconds between two checks for dead workers on this machine."""
 START_SECONDS = 30.0
-"""For so long `Worker.start` waits for an API that is away."""
+"""Seconds that `Worker.start` waits for an unavailable API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +50,17 @@ class WorkerSettings:
     grace_seconds: float = 10.0
     first_delay: float = 0.2
     longest_delay: float = 2.0
-    """Between two tries to reach an API that is away: runs wait for this worker when it is back."""
+    """Limit of the delay between two attempts to reach an unavailable API: runs wait for this worker."""
     refused_delay: float = 10.0
-    """Between two tries with a key, or with functions, that the API refuses."""
+    """Delay between two attempts with a key or functions that the API rejects."""
     lock_folder: Path | None = field(default_factory=lock_folder)
-    """On a local disk: there the workers of a machine see which of them are dead. None: they don't look."""
+    """Folder on a local disk by which the workers of a machine detect dead ones. None: no detection."""
 
 
 class Worker:
-    """Takes calls from `start` to `stop`, in the event loop of the client.
+    """Executes calls from `start` to `stop`, in the event loop of the client.
 
-    It never ends because the API is away: it comes back with growing pauses and registers again.
+    It survives outages of the API: it retries with increasing delays and registers again.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class Worker:
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self, patience: float | None = START_SECONDS) -> None:
-        """Register and begin to take calls; when it returns, both are so.
+        """Register and begin to poll; returns when both are done.
 
-        Waits `patience` seconds for an API that is away, None for ever, and for ever with a wrong key then too.
+        Waits `patience` seconds for an unavailable API. None waits indefinitely, also with a rejected key.
         Raises `ConnectionFailedError`, `AuthenticationError`, `InvalidRequestError` for functions the server
         refuses.
         """
@@ -102,9 +102,9 @@ class Worker:
             raise
 
     async def stop(self) -> None:
-        """Take no more calls, let those at work finish within the grace time, cancel the rest.
+        """Stop polling, let running calls finish within the grace time, cancel the rest.
 
-        The server gives a call that was cut off here to another process, or tells the model that it was lost.
+        The server retries a cancelled call in another process or reports it to the model as lost.
         """
         await _cancel([*self._pollers.values(), *self._background])
         self._pollers.clear()
@@ -116,7 +116,7 @@ class Worker:
         self._lock.release()
 
     async def _report_orphans(self) -> None:
-        """What a worker had that was killed is given to others at once, not when its heartbeat is missed."""
+        """Report dead workers, so that their calls are requeued at once instead of after a heartbeat timeout."""
         while True:
             with self._lock.orphans() as orphans:
                 for orphan in orphans:
@@ -127,12 +127,16 @@ class Worker:
         try:
             await self._api.report_lost(orphan.id)
         except (ConnectionFailedError, ServerError, RateLimitedError) as error:
-            logger.debug("Nobody could be told yet that %s is dead: %s", orphan.id, error)
+            logger.debug(
+                "The dead function worker %s could not be reported yet: %s", orphan.id, error
+            )
             return
-        except ApiError as error:  # the server has never heard of it, or of this
-            logger.debug("That %s is dead is of no interest: %s", orphan.id, error)
+        except ApiError as error:  # unknown to the server, or reporting is not supported
+            logger.debug(
+                "The server does not know the dead function worker %s: %s", orphan.id, error
+            )
         else:
-            logger.info("The function worker %s is dead; its calls are made by others.", orphan.id)
+            logger.info("The function worker %s is dead; its calls were requeued.", orphan.id)
         orphan.remove()
 
     def _make_poller(self, service: ServiceDefinition) -> Poller:
@@ -152,7 +156,7 @@ class Worker:
             await asyncio.wait_for(asyncio.shield(poller.started), patience)
         except TimeoutError:
             raise poller.last_error or ConnectionFailedError(
-                f"The API at {self._api.url} did not take the registration within {patience:g} s."
+                f"The API at {self._api.url} did not accept the registration within {patience:g} s."
             ) from None
         except AuthenticationError:
             if patience is not None:
@@ -168,7 +172,7 @@ class Worker:
             self._calls.discard(task)
             self._limiter.release(function)
             if not task.cancelled() and (error := task.exception()):
-                logger.error("Call %s broke the worker's own code.", call.id, exc_info=error)
+                logger.error("Call %s failed in the worker's own code.", call.id, exc_info=error)
 
         task.add_done_callback(ended)
 
@@ -181,9 +185,9 @@ def serve(
 ) -> None:
     """Serve functions until SIGTERM or Ctrl-C; calls at work may finish, a second signal ends it at once.
 
-    `when_ready` is called once calls are taken.
-    Waits for an API that is away, now and later. Makes a client where none is given, and closes it at the end.
-    Raises `ConfigurationError`, and `InvalidRequestError` for functions the server refuses.
+    `when_ready` is called when polling has begun.
+    Waits for an unavailable API, now and later. Creates a client if none is given, and closes it at the end.
+    Raises `ConfigurationError`, and `InvalidRequestError` for functions the server rejects.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     if logger.level == logging.NOTSET:
@@ -193,9 +197,9 @@ def serve(
 
 
 def load_services(target: str) -> list[ServiceDefinition]:
-    """The services that `module:name` or `module:name,name` means; `module` alone means all in it.
+    """Load the services of `module:name` or `module:name,name`; `module` alone means all of its services.
 
-    Modules of the working folder are found. Raises `ConfigurationError`; what the module itself raises passes.
+    Modules in the working folder are found. Raises `ConfigurationError`; errors of the module itself propagate.
     """
     module_name, _, names = target.partition(":")
     folder = str(Path.cwd())
