@@ -1,1 +1,1 @@
-"""What happens next to a run or a call, decided without input or output. Pure."""
+"""Pure rules that decide the next action of a run or a call."""

@@ -1,8 +1,8 @@
-"""The rules of the model loop: given what is known of a run, what happens next.
+"""The rules of the model loop: the next action for a given state of a run.
 
-Pure: no clock, no network, no store. The activities gather the facts in a `LoopState`, `next_action` decides, and
-whoever asked carries the decision out. The same function decides in the store's transaction after a reply and in
-the workflow after calls, so that the two cannot disagree.
+Pure: no clock, no network, no store. The activities build a `LoopState`, `next_action` decides, and the caller
+executes the decision. The store's transaction after a reply and the workflow after calls use the same function,
+so that the two cannot disagree.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from orchestrator.rules.lifecycle import is_final
 from perdure.contract import RunStatus
 
 MAX_CORRECTIONS = 3
-"""Replies sent back to the model per turn before its result is given up."""
+"""Corrections requested per turn before the result is abandoned."""
 MAX_STEPS_PER_TURN = 5_000
-"""A turn with more model steps than this goes in circles and spends money: it fails."""
+"""Limit of model steps per turn. A turn over it is likely to loop and fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProposedResult:
-    """A result the model gave; `problems` are its violations of the schema, in words."""
+    """A result that the model proposed; `problems` describe its violations of the schema."""
 
     result: JsonValue
     problems: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class ProposedResult:
 
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
-    """The model's last word, when nothing came after it."""
+    """The model's last reply, if no message followed it."""
 
     stop: StopReason
     text: str = ""
@@ -39,24 +39,24 @@ class ModelOutput:
     proposed: ProposedResult | None = None
     gave_up: str | None = None
     answered: bool = False
-    """It called tools and every one of them is answered already: it is its turn again."""
+    """All tools that it called have results: the model is called again."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopState:
-    """What is known of a run when somebody asks what happens next."""
+    """The state of a run from which the next action is decided."""
 
     status: RunStatus
     cancel_wanted: bool = False
     unanswered: tuple[str, ...] = ()
     """Calls of the model without a result, by id."""
     oversized: tuple[str, ...] = ()
-    """Results that are too long for the model and not summarized yet, by call id."""
+    """Calls whose results are too long for the model and not yet summarized, by id."""
     interrupted: tuple[str, ...] = ()
-    """Calls that wait for a person, by id."""
+    """Calls that wait for approval, by id."""
     output: ModelOutput | None = None
     unread: bool = False
-    """A message that the model has not seen."""
+    """A message was not yet sent to the model."""
     wants_schema: bool = False
     corrections: int = 0
     steps: int = 0
@@ -65,17 +65,17 @@ class LoopState:
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Nothing to do: the turn is over, or somebody has to act first."""
+    """Nothing to do: the turn has ended, or an external event is required."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """End the run because it was asked for."""
+    """Cancel the run as requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallModel:
-    """Ask the model."""
+    """Call the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +87,28 @@ class CallFunctions:
 
 @dataclass(frozen=True, slots=True)
 class Summarize:
-    """Make these calls' results short enough for the model."""
+    """Summarize the results of these calls for the model."""
 
     calls: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AwaitApproval:
-    """Pause until a person has decided on these calls."""
+    """Pause until these calls are approved or denied."""
 
     calls: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RequestCorrection:
-    """Send the reply back with what is wrong with it."""
+    """Ask the model to correct its reply, stating the problem."""
 
     problem: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The turn is done. A result of None with a schema carries the reason."""
+    """The turn is done. With a schema, a result of None has a reason."""
 
     result: JsonValue
     null_reason: str | None = None
@@ -135,9 +135,9 @@ Action = (
 
 
 def next_action(state: LoopState) -> Action:
-    """Decide what happens next. A final status is left alone; the model never speaks while a call is open.
+    """Return the next action. A final status never changes; the model is never called while a call is open.
 
-    A run that is paused for a person still makes the calls that need none: whoever gathers the facts names those.
+    A run that is paused for approval still runs calls that need none: the `LoopState` lists them as unanswered.
     """
     if is_final(state.status):
         return Idle()
@@ -147,7 +147,7 @@ def next_action(state: LoopState) -> Action:
 
 
 def _next_without_output(state: LoopState) -> Action | None:
-    """What goes before the model's next word."""
+    """Return the action that must precede the next model call, if any."""
     if state.unanswered:
         return CallFunctions(state.unanswered)
     if state.status is RunStatus.PAUSED:
@@ -162,7 +162,9 @@ def _next_after_output(state: LoopState) -> Action:
     if isinstance(action, Finish) and state.unread:
         action = CallModel()
     if isinstance(action, CallModel | RequestCorrection) and state.steps >= MAX_STEPS_PER_TURN:
-        return Fail(f"The run took {MAX_STEPS_PER_TURN} model steps in one turn without an end.")
+        return Fail(
+            f"The run took {MAX_STEPS_PER_TURN} model steps in one turn and did not finish."
+        )
     return action
 
 
@@ -204,7 +206,7 @@ def _evaluate_result(state: LoopState, proposed: ProposedResult) -> Action:
 
 
 def _request_correction(state: LoopState, problem: str) -> Action:
-    """Send it back while that is allowed; then the result is given up, with the reason."""
+    """Request a correction up to the limit, then abandon the result with a reason."""
     if state.corrections < MAX_CORRECTIONS:
         return RequestCorrection(problem)
     tries = f"No acceptable reply after {MAX_CORRECTIONS} corrections. {problem}"

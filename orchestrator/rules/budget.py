@@ -1,4 +1,4 @@
-"""When a run's budget is used up, in words. Pure."""
+"""Decides whether a run's budget is used up. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MICROS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a run has used so far. `calls` counts those that were asked for, done or not."""
+    """What a run has used so far. `calls` counts requested calls, finished or not."""
 
     tokens: int = 0
     micros: int = 0
@@ -21,14 +21,14 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class ExceededLimit:
-    """A limit that is reached: the field of the budget, and a sentence."""
+    """A limit that is reached: the field of the budget and a message."""
 
     field: str
     reason: str
 
 
 def exceeded_limit(budget: Budget, spent: Spent) -> ExceededLimit | None:
-    """The limit that forbids another model step."""
+    """Return the limit that forbids another model step, if any."""
     if budget.tokens is not None and spent.tokens >= budget.tokens:
         return ExceededLimit(
             "tokens", f"The budget of {budget.tokens} tokens is used up ({spent.tokens})."
@@ -45,22 +45,22 @@ def exceeded_limit(budget: Budget, spent: Spent) -> ExceededLimit | None:
 
 
 def too_many_calls(budget: Budget, spent: Spent) -> ExceededLimit | None:
-    """The limit that forbids the calls that were asked for last."""
+    """Return the limit that forbids the calls requested last, if any."""
     if budget.calls is None or spent.calls <= budget.calls:
         return None
     return ExceededLimit(
-        "calls", f"The budget of {budget.calls} calls is used up ({spent.calls} wanted)."
+        "calls", f"The budget of {budget.calls} calls is used up ({spent.calls} requested)."
     )
 
 
 def raise_budget_by(budget: Budget, more: Budget) -> Budget:
-    """The budget with the limits that `more` names; one that it names as null is lifted."""
+    """Return the budget with the limits that `more` sets; a limit set to null is removed."""
     named = {name: getattr(more, name) for name in more.model_fields_set}
     return budget.model_copy(update=named)
 
 
 def dollars(usd: float) -> str:
-    """An amount as people write it, with as many digits as it has, at least two."""
+    """Format an amount in dollars with all its digits, at least two."""
     whole, _, cents = f"{usd:.6f}".partition(".")
     return f"${whole}.{cents.rstrip('0').ljust(2, '0')}"
 

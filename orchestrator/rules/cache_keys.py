@@ -1,4 +1,4 @@
-"""Which calls have the same result, by their function's cache policy. Pure."""
+"""Computes the cache key of a call by its function's cache policy. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import JsonValue
 
 
 def check_key_path(text: str) -> None:
-    """Raises `ValueError`, in words, for a key path that cannot be used."""
-    # Imported when a first function has a cache: few have.
+    """Raise `ValueError` with an explanation for an invalid key path."""
+    # Imported on first use: few functions have a cache.
     from orchestrator.rules.key_path import compile_key_path  # noqa: PLC0415 - see above
 
     compile_key_path(text)
@@ -23,12 +23,12 @@ def cache_key(
     *,
     asker: tuple[JsonValue, JsonValue],
 ) -> str | None:
-    """The key of a call of `function` (cluster, service, name) with this input, asked for by `asker` (context, auth
-    context); None where the path selects nothing: then no two calls are known to be the same.
+    """Return the key of a call of `function` (cluster, service, name) with this input by `asker` (context, auth
+    context), or None if the path selects nothing; such a call is not cached.
     """
     from orchestrator.rules.key_path import compile_key_path  # noqa: PLC0415 - few functions have a cache
 
-    read = json.dumps(value) if isinstance(value, str) else value  # a str is taken for JSON text
+    read = json.dumps(value) if isinstance(value, str) else value  # a str is parsed as JSON text
     selected = compile_key_path(key_path).findall(read)
     if not selected:
         return None

@@ -1,4 +1,4 @@
-"""The function by which a cluster judges tokens of its own users: its name, and what it must take."""
+"""The function that authenticates tokens of a cluster's own users: its name and its input."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ AUTH_SERVICE, AUTH_FUNCTION = "default", "handleCustomAuth"
 def as_auth_function(
     service: str, definition: FunctionDefinition, *, pointer: str
 ) -> FunctionDefinition:
-    """The definition, made private if it is the auth function's: no model may call that.
+    """Return the definition, made private if it is the auth function: no model may call that.
 
-    Raises `InvalidRequestError` where its schema, which was checked, refuses `{"token": "…"}`.
+    Raises `InvalidRequestError` if its schema, which was validated before, rejects `{"token": "…"}`.
     """
     if (service, definition.name) != (AUTH_SERVICE, AUTH_FUNCTION):
         return definition
@@ -25,7 +25,7 @@ def as_auth_function(
         if problems:
             raise InvalidRequestError(
                 f"{AUTH_SERVICE}.{AUTH_FUNCTION} is called with an object that has a string `token` and nothing else;"
-                " its schema refuses that.",
+                " its schema rejects that.",
                 pointer=f"{pointer}/schema",
             )
     config = definition.config or FunctionConfig()

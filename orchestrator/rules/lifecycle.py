@@ -1,4 +1,4 @@
-"""What statuses a run can have and what moves it from one to the next.
+"""The statuses of a run and the transitions between them.
 
     created ──► pending ──BEGIN──► running ──FINISH──► done ─────┐
                   ▲                 │    ▲                       │
@@ -10,8 +10,8 @@
                                                                  │
                                                     cancelled ◄──┘ CANCEL, from pending, running, paused
 
-A *turn* runs from pending to a final status. Only an interactive run's follow-up (REVIVE) leaves done or failed,
-which begins the next turn; cancelled is final for good. Everything else that is not in the table cannot happen.
+A *turn* runs from pending to a final status. Only an interactive run's follow-up (REVIVE) leaves done or failed
+and begins the next turn; cancelled is permanent. Every transition that is not in the table is an error.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from perdure.contract import FINAL_STATUSES, RunStatus
 
 
 class Trigger(StrEnum):
-    """What can move a run's status."""
+    """What triggers a transition."""
 
     BEGIN = "begin"
     """The first model step of a turn."""
     PAUSE = "pause"
-    """A person or money is needed; waiting for a function or a retry is not a pause."""
+    """An approval or a higher budget is needed; waiting for a function or a retry is not a pause."""
     RESUME = "resume"
     FINISH = "finish"
     FAIL = "fail"
@@ -60,15 +60,15 @@ TRANSITIONS: Mapping[tuple[RunStatus, Trigger], RunStatus] = MappingProxyType(
 UNFINISHED = frozenset(RunStatus) - FINAL_STATUSES
 """A turn is open: it can fail or be cancelled."""
 EXECUTING = frozenset({RunStatus.RUNNING, RunStatus.PAUSED})
-"""Calls may be with function workers, and hold their function's `concurrency`. Approvals are decided."""
+"""Calls may be leased to function workers and count for their function's `concurrency`. Approvals can be decided."""
 APPROVABLE = frozenset({RunStatus.PENDING, RunStatus.RUNNING})
-"""The run is paused when one of its calls needs an approval."""
+"""The run pauses if one of its calls needs approval."""
 UNSUCCESSFUL = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 """The run has a `failureReason`."""
 
 
 class InvalidTransitionError(Exception):
-    """A move that the table does not have."""
+    """A transition that is not in the table."""
 
     def __init__(self, status: RunStatus, trigger: Trigger) -> None:
         super().__init__(f"A run that is {status} cannot {trigger}.")
@@ -77,7 +77,7 @@ class InvalidTransitionError(Exception):
 
 
 def next_status(status: RunStatus, trigger: Trigger) -> RunStatus:
-    """The status that `trigger` leads to. Raises `InvalidTransitionError` where the table has no such move."""
+    """Return the status after `trigger`. Raises `InvalidTransitionError` if the table has no such transition."""
     try:
         return TRANSITIONS[status, trigger]
     except KeyError:
@@ -85,10 +85,10 @@ def next_status(status: RunStatus, trigger: Trigger) -> RunStatus:
 
 
 def allows(status: RunStatus, trigger: Trigger) -> bool:
-    """Whether the table has that move."""
+    """Return whether the table has that transition."""
     return (status, trigger) in TRANSITIONS
 
 
 def is_final(status: RunStatus) -> bool:
-    """Whether the status ends a turn."""
+    """Return whether the status ends a turn."""
     return status in FINAL_STATUSES

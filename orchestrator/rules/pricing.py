@@ -1,7 +1,7 @@
-"""What models cost: US dollars per million tokens, as their providers publish them.
+"""Prices of models in US dollars per million tokens, as published by their providers.
 
-Pure. The list was read in October 2026; a provider changes its prices without asking, and discounts, batch, regional
-and hour-long cache rates are not in it. The setting `PERDURE_MODEL_PRICES` adds to it and overrides it:
+Pure. The list dates from October 2026 and can become outdated; discounts, batch, regional and one-hour cache rates
+are not included. The setting `PERDURE_MODEL_PRICES` adds to it and overrides it:
 
     {"anthropic/claude-opus-4-1": {"input": 15, "output": 75, "cacheRead": 1.5, "cacheWrite": 18.75}}
 
@@ -41,7 +41,7 @@ class Rates(BaseModel):
     cache_write: Dollars
 
     def micros(self, usage: Usage) -> int:
-        """The cost of one reply, to the nearest micro-dollar."""
+        """Return the cost of one reply, to the nearest micro-dollar."""
         exact = (
             self.input * usage.input_tokens
             + self.output * usage.output_tokens
@@ -52,18 +52,18 @@ class Rates(BaseModel):
 
 
 class LongPrompt(Rates):
-    """Other rates, for the whole reply, where the prompt has more than `over` tokens."""
+    """Rates for the whole reply if the prompt has more than `over` tokens."""
 
     over: Annotated[int, Field(ge=1)]
 
 
 class Price(Rates):
-    """What one model costs."""
+    """The price of one model."""
 
     long_prompt: LongPrompt | None = None
 
     def cost(self, usage: Usage) -> int:
-        """Micro-dollars of one reply."""
+        """Return the cost of one reply in micro-dollars."""
         prompt = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
         if self.long_prompt is not None and prompt > self.long_prompt.over:
             return self.long_prompt.micros(usage)
@@ -71,7 +71,7 @@ class Price(Rates):
 
 
 def _price(given: str, taken: str, cache_read: str) -> Price:
-    """Writing to the cache for five minutes costs a quarter more than plain input."""
+    """A cache write for five minutes costs 25 % more than uncached input."""
     dollars = Decimal(given)
     return Price(
         input=dollars,
@@ -122,13 +122,13 @@ _OWN = TypeAdapter(dict[str, Price])
 
 
 class PriceList:
-    """The published prices and the ones that were set. Models are named `provider/model`."""
+    """The published prices and the configured ones. Models are named `provider/model`."""
 
     def __init__(self, own: Mapping[str, Price] | None = None) -> None:
         self._own = dict(own or {})
 
     def price_of(self, model: str) -> Price | None:
-        """The price of a model; None where it is not known. Scripted models cost nothing unless it is set."""
+        """Return the price of a model, or None if it is unknown. Scripted models are free unless a price is configured."""
         provider, _, name = model.partition("/")
         if model in self._own:
             return self._own[model]
@@ -137,13 +137,13 @@ class PriceList:
         return PUBLISHED.get(name) if provider == ANTHROPIC else None
 
     def cost(self, model: str, usage: Usage) -> int:
-        """Micro-dollars of one reply; 0 where the price is not known."""
+        """Return the cost of one reply in micro-dollars; 0 if the price is unknown."""
         price = self.price_of(model)
         return 0 if price is None else price.cost(usage)
 
 
 def parse_prices(text: str) -> PriceList:
-    """Read the setting `model_prices`. Raises `ValueError`, which says what is wrong with it."""
+    """Parse the setting `model_prices`. Raises `ValueError` with an explanation."""
     if not text.strip():
         return PriceList()
     try:

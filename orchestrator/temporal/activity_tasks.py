@@ -1,8 +1,8 @@
-"""Calls as Temporal activities, from the side of the door: polled, completed, failed and heartbeaten by token.
+"""Client of Temporal's activity tasks: polls for calls and completes, fails and heartbeats them by token.
 
-An activity of a call is not executed by a Temporal worker of ours but by a machine of the user's; the API polls
-the function's task queue for it and answers in its name. The task token is the lease: a second, late or stale
-answer is refused by the server.
+The activity of a call is executed by a user's function worker, not by a Temporal worker. The API polls the
+function's task queue on its behalf and reports the result (async activity completion). The task token is the
+lease: the server rejects a repeated, late or stale result.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from orchestrator.workflows.interface import CallOutcome, CallRef, RunRef
 _log = logging.getLogger(__name__)
 
 POLL_TIMEOUT = timedelta(seconds=6)
-"""The server answers an empty poll a second before this. A poll is never cancelled, since what is on its way would
-be lost until the heartbeat timeout; so this also bounds how long a process takes to stop."""
+"""The server answers an empty poll a second before this. A poll is never cancelled, because a task in transit would
+be lost until its heartbeat timeout; so this also bounds how long a process takes to stop."""
 _COMPLETION_TIMEOUT = timedelta(seconds=10)
 NOT_DELIVERED = "NotDelivered"
 FUNCTION_FAILED = "FunctionFailed"
@@ -48,21 +48,21 @@ PROCESS_LOST = "ProcessLost"
 
 
 STALE_AFTER_MS = 5_000
-"""A task that was handed out longer ago is asked for again before it counts: clocks that disagree cost a question."""
+"""A task dispatched longer ago is verified with the server before use; clock skew costs one extra request."""
 RECENT_MS = 8_000
-"""Well within every heartbeat timeout: nobody else has been given the task since."""
+"""Well below every heartbeat timeout: the task cannot have been dispatched again since."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActivityTask:
-    """A call that waits to be handed out; `token` answers for it."""
+    """A dispatched activity task of a call; `token` completes it."""
 
     token: bytes
     call: CallRef
 
 
 class StartedActivity(NamedTuple):
-    """An activity that the server gave to a process, by its workflow and its own id."""
+    """An activity that the server dispatched to a process, by workflow id and activity id."""
 
     workflow_id: str
     activity_id: str
@@ -71,16 +71,16 @@ class StartedActivity(NamedTuple):
 
 
 class TaskState(StrEnum):
-    """What the server says of a token."""
+    """The state of a task token on the server."""
 
     HELD = "held"
     CANCELLED = "cancelled"
-    """Still held, but the result is not wanted."""
+    """Still leased, but cancellation was requested."""
     LOST = "lost"
 
 
 class ActivityTaskClient:
-    """The raw activity calls of one namespace. All raise `UnavailableError` while Temporal is away."""
+    """Raw activity requests of one namespace. All raise `UnavailableError` while Temporal is unavailable."""
 
     def __init__(self, temporal: Temporal, identity: str) -> None:
         self._temporal = temporal
@@ -88,7 +88,7 @@ class ActivityTaskClient:
         self._key = new_id()
 
     async def poll(self, queue: str) -> ActivityTask | None:
-        """Wait for a call of this function; None when none came in about 5 s."""
+        """Wait for a call of this function; return None after about 5 s without one."""
         client = await self._temporal.client()
         request = PollActivityTaskQueueRequest(
             namespace=self._temporal.namespace,
@@ -107,16 +107,16 @@ class ActivityTaskClient:
         if not task.task_token:
             return None
         is_old = now_ms() - task.started_time.ToMilliseconds() > STALE_AFTER_MS
-        # Where this process stood still meanwhile the call may be another's by now, which must not lose it again.
+        # If this process was suspended meanwhile, the call may be dispatched to another one, which must keep it.
         if is_old and await self.heartbeat(task.task_token) is TaskState.LOST:
             return None
         (payload,) = await client.data_converter.decode(task.input.payloads)
         return ActivityTask(task.task_token, _call_ref(payload))
 
     async def shutdown_polls(self, queue: str) -> None:
-        """Have the server answer open polls of this queue now and later ones at once, so that none takes a call any more.
+        """Make the server end open and later polls of this queue at once, so that none receives a call.
 
-        A server that does not know how lets them run out.
+        A server without this feature lets them time out.
         """
         request = ShutdownWorkerRequest(
             namespace=self._temporal.namespace,
@@ -130,10 +130,10 @@ class ActivityTaskClient:
             client = await self._temporal.client()
             await client.workflow_service.shutdown_worker(request, timeout=_COMPLETION_TIMEOUT)
         except (RPCError, UnavailableError) as error:
-            _log.debug("open polls are left to run out: %s", error)
+            _log.debug("open polls will time out by themselves: %s", error)
 
     async def complete(self, token: bytes, outcome: CallOutcome) -> bool:
-        """Complete the activity; False where the server no longer knows the token."""
+        """Complete the activity; return False if the server no longer knows the token."""
         client = await self._temporal.client()
         payloads = await client.data_converter.encode([outcome])
         request = RespondActivityTaskCompletedRequest(
@@ -151,9 +151,9 @@ class ActivityTaskClient:
         return True
 
     async def fail(self, token: bytes, kind: str, reason: str, *, delay: float | None) -> bool:
-        """Fail the attempt, to be retried after `delay` seconds (None: not at all); False for an unknown token.
+        """Fail the attempt and retry after `delay` seconds (None: never); return False for an unknown token.
 
-        `reason` must hold no user data: it stands in Temporal's history unencrypted.
+        `reason` must contain no user data: it is stored unencrypted in Temporal's history.
         """
         client = await self._temporal.client()
         request = RespondActivityTaskFailedRequest(
@@ -171,10 +171,10 @@ class ActivityTaskClient:
         return True
 
     async def started_by(self, process: str, workflow_id: str) -> list[StartedActivity]:
-        """The workflow's activities that the server gave to this process lately, as far as it knows.
+        """Return the workflow's activities that the server recently dispatched to this process.
 
-        Those that it gave so long ago that their heartbeat timeout is near are left out: they may be another's by the time
-        somebody acts on this.
+        Activities close to their heartbeat timeout are left out: they may be dispatched to another process before the
+        caller acts.
         """
         client = await self._temporal.client()
         handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow_id)
@@ -195,7 +195,7 @@ class ActivityTaskClient:
     async def fail_by_id(
         self, task: StartedActivity, kind: str, reason: str, *, delay: float
     ) -> bool:
-        """Fail the attempt of a task whose token nobody has; False where it has ended meanwhile."""
+        """Fail the attempt of a task whose token is lost; return False if it has ended meanwhile."""
         client = await self._temporal.client()
         request = RespondActivityTaskFailedByIdRequest(
             namespace=self._temporal.namespace,
@@ -238,7 +238,7 @@ def _failure(kind: str, reason: str, delay: float | None) -> Failure:
 
 
 def _is_refused(error: RPCError) -> bool:
-    """False for a token the server does not know (any more); everything else means it is away."""
+    """Return False for a token unknown to the server; raise `UnavailableError` for any other error."""
     if error.status in {RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT}:
         return False
     raise _unavailable(error) from error
@@ -249,5 +249,5 @@ def _unavailable(error: RPCError) -> UnavailableError:
 
 
 def _call_ref(value: dict[str, Any]) -> CallRef:
-    """Read by hand, since every call is: Temporal's converter would look up the types of the fields anew each time."""
+    """Decode by hand, because this runs for every call: Temporal's converter resolves the field types anew each time."""
     return CallRef(RunRef(**value["run"]), value["call_id"])

@@ -1,4 +1,4 @@
-"""The way to Temporal: one lazy connection, the names of workflows, starting and nudging them."""
+"""The Temporal client: one lazy connection, workflow ids, and starting and signalling workflows."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 TASK_QUEUE = "perdure"
 BUILD_ID = version("perdure-server")
-"""What histories call a worker's code, in five events of each step. Temporal's default is a longer hash, for which it reads
-the bytecode of every module that is loaded."""
+"""The build id of workers, stored in five history events per step. Temporal's default is a longer hash, for which it
+reads the bytecode of every loaded module."""
 _RPC_TIMEOUT = timedelta(seconds=5)
 _WORKFLOW_TASK_TIMEOUT = timedelta(seconds=5)
-"""Half of Temporal's own: so long a run stands still whose worker was killed in the middle of a workflow task. A task
-takes milliseconds, and one that is given out again is only replayed."""
+"""Half of Temporal's default: a run whose worker was killed during a workflow task stalls this long. A task takes
+milliseconds, and one that is dispatched again is only replayed."""
 
 
 def run_workflow_id(ref: RunRef) -> str:
-    """Cluster ids hold no slash, so no two runs share a workflow id."""
+    """Cluster ids contain no slash, so workflow ids are unique."""
     return f"run/{ref.cluster_id}/{ref.run_id}"
 
 
@@ -45,9 +45,9 @@ def delivery_workflow_id(ref: RunRef) -> str:
 
 
 def workflow_runner() -> WorkflowRunner:
-    """What workers run workflows in: no sandbox, which took an eighth of a worker's time and kept nothing out.
+    """The workflow runner of workers: no sandbox, which took an eighth of a worker's CPU time and prevented nothing.
 
-    The tests play and replay them in one that does; see docs/internals/decisions/0006-use-the-workflow-sandbox-in-tests-only.md.
+    The tests run and replay workflows in the sandbox; see docs/internals/decisions/0006-use-the-workflow-sandbox-in-tests-only.md.
     """
     from temporalio.worker import UnsandboxedWorkflowRunner  # noqa: PLC0415 - the API has no worker
 
@@ -55,7 +55,7 @@ def workflow_runner() -> WorkflowRunner:
 
 
 def data_converter(settings: Settings) -> DataConverter:
-    """Temporal's default without what has its default, and with encryption where a key is set."""
+    """Temporal's default converter without default field values, and with encryption if a key is set."""
     return dataclasses.replace(
         DataConverter.default,
         payload_converter_class=CompactPayloadConverter,
@@ -67,7 +67,7 @@ def _codec(settings: Settings) -> PayloadCodec | None:
     key = settings.payload_key
     if key is None:
         return None
-    # Only who has a key needs the packages behind it: 7 MB.
+    # Imported only if a key is set: the packages take 7 MB.
     from orchestrator.temporal.payload_encryption import EncryptingCodec  # noqa: PLC0415 - see above
 
     return EncryptingCodec.from_text(key.get_secret_value())
@@ -80,9 +80,9 @@ async def connect(
     interceptors: Sequence[Interceptor] = (),
     identity: str | None = None,
 ) -> Client:
-    """Connect by the settings, as `identity`. Not lazy: raises `RuntimeError` where nobody answers.
+    """Connect as `identity` with the given settings. Not lazy: raises `RuntimeError` if Temporal does not answer.
 
-    Messages are small by design, so compressing them costs more than it saves.
+    Messages are small by design, so compression would cost more than it saves.
     """
     key = settings.temporal_api_key
     return await Client.connect(
@@ -107,7 +107,7 @@ def _tls(settings: Settings) -> bool | TLSConfig | None:
 
 
 class Temporal:
-    """A connection that is made when it is first needed, so that a process starts while Temporal is away."""
+    """A connection opened on first use, so that a process can start while Temporal is unavailable."""
 
     def __init__(self, settings: Settings, client: Client | None = None) -> None:
         self._settings = settings
@@ -119,7 +119,7 @@ class Temporal:
         return self._settings.temporal_namespace
 
     async def client(self) -> Client:
-        """The client; it reconnects by itself. Calls on it raise `RPCError` while Temporal is away."""
+        """The client; it reconnects by itself. Its methods raise `RPCError` while Temporal is unavailable."""
         async with self._connecting:
             if self._client is None:
                 try:
@@ -131,7 +131,7 @@ class Temporal:
             return self._client
 
     async def is_reachable(self) -> bool:
-        """Whether Temporal answers just now."""
+        """Return whether Temporal answers now."""
         try:
             client = await self.client()
             return await client.service_client.check_health(timeout=timedelta(seconds=2))
@@ -139,21 +139,21 @@ class Temporal:
             return False
 
     async def start_run(self, ref: RunRef, *, priority: int = 0) -> None:
-        """Start the run's workflow, unless it is there; `priority` 1 goes first, 5 last. Raises `UnavailableError`."""
+        """Start the run's workflow unless it is running; `priority` 1 goes first, 5 last. Raises `UnavailableError`."""
         await self._start(
             RUN_WORKFLOW, run_workflow_id(ref), ref, signal=None, priority=priority_key(priority)
         )
 
     async def signal_run(self, ref: RunRef) -> None:
-        """Tell the run's workflow that something was written; starts it if none is open. Raises `UnavailableError`."""
+        """Signal the run's workflow that a request was written; starts it if none is open. Raises `UnavailableError`."""
         await self._start(RUN_WORKFLOW, run_workflow_id(ref), ref, signal=WAKE_SIGNAL)
 
     async def start_delivery(self, ref: RunRef) -> None:
-        """Start the workflow that tells the run's handler, unless it is there. Raises `UnavailableError`."""
+        """Start the run's delivery workflow unless it is running. Raises `UnavailableError`."""
         await self._start(DELIVERY_WORKFLOW, delivery_workflow_id(ref), ref, signal=None)
 
     async def signal_delivery(self, ref: RunRef) -> None:
-        """The same for the workflow that tells the run's handler. Raises `UnavailableError`."""
+        """Signal the run's delivery workflow; starts it if none is open. Raises `UnavailableError`."""
         await self._start(DELIVERY_WORKFLOW, delivery_workflow_id(ref), ref, signal=WAKE_SIGNAL)
 
     async def _start(
@@ -182,11 +182,11 @@ class Temporal:
             )
         except RPCError as error:
             raise UnavailableError(
-                f"Temporal could not take the request: {error.message}"
+                f"Temporal did not accept the request: {error.message}"
             ) from error
 
     async def end_run(self, ref: RunRef) -> None:
-        """End what works for a run that was deleted, its workflow and its deliveries. Raises `UnavailableError`."""
+        """Terminate the workflow and the delivery workflow of a deleted run. Raises `UnavailableError`."""
         await asyncio.gather(
             self._terminate(run_workflow_id(ref)), self._terminate(delivery_workflow_id(ref))
         )
@@ -197,11 +197,11 @@ class Temporal:
         try:
             await handle.terminate("the run was deleted", rpc_timeout=_RPC_TIMEOUT)
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended, or never was
+            if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended or never started
                 raise UnavailableError(f"Temporal does not answer: {error.message}") from error
 
     async def is_call_pending(self, workflow_id: str, call_id: str) -> bool:
-        """Whether the workflow still waits for the call's activity. Raises `UnavailableError`."""
+        """Return whether the workflow still waits for the call's activity. Raises `UnavailableError`."""
         client = await self.client()
         handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow_id)
         try:

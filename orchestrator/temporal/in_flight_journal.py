@@ -1,9 +1,9 @@
-"""Which activities a process works on, in a file: what a process that died cannot say any more.
+"""The in-flight journal: a file that lists the activities a process works on, for recovery after a crash.
 
-Each process has a file of its own under an exclusive lock. It begins with the name by which Temporal knows the process, which no
-other one ever has: so what was on its way to the process when it died is found too. The kernel frees the lock when the process ends, however
-it ends, and not before: a file whose lock is free was left by the dead, and one that is frozen keeps it. Nothing is
-flushed to the disk: what is written survives the process, and need not survive the machine.
+Each process has its own file under an exclusive lock. The file begins with the process's unique Temporal identity, so
+that tasks in transit to it can be found too. The kernel releases the lock exactly when the process ends: a file whose
+lock is free belongs to a dead process, and a suspended process keeps its lock. Nothing is flushed to disk: the data
+must survive the process, not the machine.
 See docs/internals/decisions/0008-detect-dead-processes-by-file-locks.md.
 """
 
@@ -33,16 +33,16 @@ from orchestrator.workflows.interface import CallRef, RunRef
 _log = logging.getLogger(__name__)
 
 _SLOT = 2_048
-"""Bytes for one task; a task that does not fit is not written down, and waits for its heartbeat timeout."""
+"""Bytes per task; a larger task is not recorded and is recovered by its heartbeat timeout."""
 _DELETE_AFTER_SECONDS = 32
-"""A slot is used again after so many others at the least: an ended activity stays written down for a moment, until the
-server knows of its end. One that has ended is no longer known there, so that does no harm."""
+"""A slot is reused only after at least this many others: an ended activity stays recorded until the server knows of
+its end. A stale record is harmless, because the server no longer knows an ended activity."""
 _SUFFIX = ".tasks"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Machine(NamedTuple):
-    """By its cluster and its own id."""
+    """A call, by its cluster and its own id."""
 
     cluster_id: str
     machine_id: str
@@ -50,7 +50,7 @@ class Machine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class InFlightTask:
-    """An activity that a process works on, or a call that it has not handed to a machine yet."""
+    """An activity that a process works on, or a call that it has not yet leased to a machine."""
 
     token: bytes
     attempt: int = 1
@@ -58,12 +58,12 @@ class InFlightTask:
 
 
 def worker_identity() -> str:
-    """A name that no other process ever has, before or after, here or elsewhere."""
+    """Return a globally unique process identity that is never reused."""
     return f"{platform.node() or 'host'}-{os.getpid()}-{token_hex(4)}"
 
 
 def journal_scope(settings: Settings) -> str:
-    """Names this kernel and this Temporal namespace: only within them is a free lock, or a token, of any meaning."""
+    """Return an id of this kernel and Temporal namespace: locks and tokens are valid only within them."""
     try:
         kernel = _BOOT_ID.read_text().strip()
     except OSError:  # not Linux
@@ -73,27 +73,28 @@ def journal_scope(settings: Settings) -> str:
 
 
 class InFlightJournal:
-    """This process's own file; made with the first task, and removed by `close`. Without a folder it keeps nothing."""
+    """This process's journal file; created with the first task, removed by `close`. Without a folder nothing is recorded."""
 
     def __init__(self, folder: Path | None, scope: str) -> None:
         self.process = worker_identity()
-        """What this process is to call itself to Temporal."""
+        """The Temporal identity of this process."""
         self.machine: Machine | None = None
-        """The machine that it is for a cluster whose functions it hosts; to be said before the first task."""
+        """Set the machine id under which it hosts a cluster's functions; call it before the first task."""
         self._folder = folder
         self._scope = scope
-        self._file: LockedFile | None = None
-        self._slots = 1  # the first is the process's name
+        self._path: Path | None = None
+        self._file = -1
+        self._slots = 1  # the first slot holds the process's identity
         self._free: deque[int] = deque()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> InFlightJournal:
-        """Where the settings want it."""
+        """Create the journal in the configured folder."""
         return cls(settings.task_folder, journal_scope(settings))
 
     @contextmanager
     def record(self, task: InFlightTask) -> Generator[None]:
-        """The process works on that task while the body runs. What keeps it from being written down is only logged."""
+        """Record the task while the body runs. Write errors are only logged."""
         slot = self._write(task)
         try:
             yield
@@ -102,10 +103,11 @@ class InFlightJournal:
                 self._free.append(slot)
 
     def close(self) -> None:
-        """The process ends as it should: nothing of it is lost."""
-        file, self._file, self._folder = self._file, None, None
-        if file is not None:
-            file.remove()
+        """Remove the journal on a clean exit."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._file)
+        self._path = self._folder = None
 
     def _write(self, task: InFlightTask) -> int | None:
         line = _line(task)
@@ -119,7 +121,7 @@ class InFlightJournal:
             slot = self._take_slot()
             _put(self._file, slot, line)
         except OSError as error:
-            _log.warning("what this process works on cannot be written down: %s", error)
+            _log.warning("the in-flight journal of this process cannot be written: %s", error)
             return None
         return slot
 
@@ -131,26 +133,26 @@ class InFlightJournal:
 
 
 class OrphanedJournal:
-    """The file of a process that is dead, claimed by this one."""
+    """The journal of a dead process, claimed by this one."""
 
     def __init__(self, path: Path, content: bytes) -> None:
         self._path = path
         self.process, self.machine = _header(content)
-        """What it called itself to Temporal, and the machine that it was; None where that cannot be read."""
+        """Its Temporal identity and machine id; None if unreadable."""
         self.tasks = list(_tasks(content))
 
     def remove(self) -> None:
-        """All of it was seen to."""
+        """Remove the journal after complete recovery."""
         self._path.unlink(missing_ok=True)
 
 
 def journals(folder: Path, scope: str) -> list[Path]:
-    """The files of this scope, of the living and the dead."""
+    """Return the journal files of this scope, of live and dead processes."""
     return list(folder.glob(f"{scope}-*{_SUFFIX}"))
 
 
 def remove_old(folder: Path, before: float) -> None:
-    """Remove files of the dead that nobody wrote to since that time (s): of another boot, or another Temporal."""
+    """Remove journals of dead processes not written since that time (s): of another boot or another Temporal namespace."""
     for path in folder.glob(f"*{_SUFFIX}"):
         with suppress(FileNotFoundError), claim(path) as dead:
             if dead is not None and path.stat().st_mtime < before:
@@ -159,15 +161,16 @@ def remove_old(folder: Path, before: float) -> None:
 
 @contextmanager
 def claim(path: Path) -> Generator[OrphanedJournal | None]:
-    """The file of a dead process, nobody else's while the body runs; None where its process lives, or one is at it."""
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(file_lock.claim(path))
-        except (
-            FileNotFoundError
-        ):  # its process ended normally, or another process recovered its tasks
-            file = None
-        yield None if file is None else _orphaned(path, file)
+    """Claim the journal of a dead process while the body runs; None if the process lives or another one recovers it."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:  # its process exited cleanly, or another one recovered it
+        yield None
+        return
+    try:
+        yield _orphaned(path, file)
+    finally:
+        os.close(file)
 
 
 def _orphaned(path: Path, file: int) -> OrphanedJournal:
@@ -175,7 +178,8 @@ def _orphaned(path: Path, file: int) -> OrphanedJournal:
         return OrphanedJournal(path, reader.read())
 
 
-def _create(folder: Path, scope: str) -> LockedFile:
+def _create(folder: Path, scope: str) -> tuple[Path, int]:
+    """Create a file that is locked before it becomes visible under its name."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return LockedFile.create(folder, f"{scope}-{new_id()}", _SUFFIX)
 
@@ -205,7 +209,9 @@ def _header(content: bytes) -> tuple[str | None, Machine | None]:
 
 def _tasks(content: bytes) -> Iterator[InFlightTask]:
     for line in content.splitlines():
-        with suppress(ValueError, KeyError, TypeError, binascii.Error):  # torn: it was not begun
+        with suppress(
+            ValueError, KeyError, TypeError, binascii.Error
+        ):  # incomplete record: the task had not begun
             yield _task(json.loads(line))
 
 

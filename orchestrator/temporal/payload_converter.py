@@ -1,6 +1,6 @@
-"""What travels through Temporal's history as JSON, without the fields that have their default.
+"""Encodes payloads as JSON without fields that have their default value.
 
-A reader fills them in, so it must have the same defaults: one that changes is read into histories that exist.
+The decoder fills in the defaults. A changed default would also apply to existing histories.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing_extensions import override
 
 
 class CompactJSONEncoder(AdvancedJSONEncoder):
-    """JSON of dataclasses and of what they hold."""
+    """JSON of dataclasses and their contents."""
 
     @override
     def default(self, o: Any) -> Any:
@@ -29,7 +29,7 @@ class CompactJSONEncoder(AdvancedJSONEncoder):
 
 
 class CompactPayloadConverter(CompositePayloadConverter):
-    """Temporal's own converter, with JSON as above; it reads what either has written."""
+    """Temporal's own converter with this JSON encoding; it decodes the output of both."""
 
     def __init__(self) -> None:
         compact = JSONPlainPayloadConverter(encoder=CompactJSONEncoder)

@@ -1,4 +1,4 @@
-"""Encryption of everything that passes through Temporal, where a key is set (`PERDURE_PAYLOAD_KEY`)."""
+"""Encrypts all payloads sent through Temporal if a key is set (`PERDURE_PAYLOAD_KEY`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EncryptingCodec(PayloadCodec):
 
     @classmethod
     def from_text(cls, key: str) -> EncryptingCodec:
-        """From 32 bytes in base64. Raises `ValueError` that says how to make one."""
+        """Create the codec from a key of 32 bytes in base64. Raises `ValueError`, which explains how to create a key."""
         return cls(read_key(key))
 
     @override

@@ -1,4 +1,4 @@
-"""Sends wake-ups to Temporal in the background: nobody waits for one, and the sweeper replaces a lost one."""
+"""Sends wake-up signals to Temporal in the background: callers do not wait, and the sweeper repeats lost ones."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from orchestrator.workflows.wakeups import Wakeup, WakeupKind
 _log = logging.getLogger(__name__)
 
 MAX_CONCURRENT = 32
-"""Requests to Temporal at the same time. It would answer none of a burst of thousands in time."""
+"""Limit of concurrent requests to Temporal. In a burst of thousands all would time out."""
 MAX_WAITING = 1_000
-"""Requests that wait for their turn; what comes on top is left to the sweeper."""
+"""Limit of queued requests; the sweeper handles the excess."""
 
 
 class WakeupSender:
-    """Sends the wake-ups of committed transactions. A burst of new runs does not delay those of running ones."""
+    """Sends the wake-up signals of committed transactions. A burst of new runs does not delay those of running ones."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class WakeupSender:
         self._signals = _Queue(max_concurrent, max_waiting)
 
     def send(self, wakeups: Iterable[Wakeup]) -> None:
-        """Send them soon, in their order. Returns at once."""
+        """Queue the signals in order and return at once."""
         for wakeup in wakeups:
             match wakeup.kind:
                 case WakeupKind.START:
@@ -49,12 +49,12 @@ class WakeupSender:
                     self._signals.send(self._temporal.signal_delivery(wakeup.run))
 
     async def aclose(self) -> None:
-        """Let requests finish that were sent; those that wait for their turn are left to the sweeper."""
+        """Wait for requests in flight; queued ones are left to the sweeper."""
         await asyncio.gather(self._starts.aclose(), self._signals.aclose())
 
 
 class _Queue:
-    """Requests in their order, some of them at the same time."""
+    """A queue of requests, sent in order with limited concurrency."""
 
     def __init__(self, max_concurrent: int, max_waiting: int) -> None:
         self._slots = asyncio.Semaphore(max_concurrent)
@@ -79,7 +79,7 @@ class _Queue:
                 await request
                 reach(Point.WORKFLOW_STARTED)
             except UnavailableError as error:
-                _log.warning("The sweeper repeats a wake-up signal: %s", error)
+                _log.warning("a wake-up signal failed and is left to the sweeper: %s", error)
 
     async def aclose(self) -> None:
         self._closing = True

@@ -1,1 +1,1 @@
-"""What Temporal replays: the workflows, and the interface of their activities."""
+"""The workflows that Temporal replays, and the interface of their activities."""

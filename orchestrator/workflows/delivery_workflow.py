@@ -1,4 +1,4 @@
-"""The workflow that delivers a run's status changes, in order, apart from the run."""
+"""The workflow that delivers a run's status changes in order, independently of the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DELIVERY_WORKFLOW = "deliver"
 
 @workflow.defn(name=DELIVERY_WORKFLOW)
 class DeliveryWorkflow:
-    """Delivers a run's status changes to its handler, one after the other. It never delays the run."""
+    """Delivers a run's status changes to its handler one after the other. It never delays the run."""
 
     def __init__(self) -> None:
         self._woken = False

@@ -1,4 +1,4 @@
-"""The calls of one reply as activities: a part of the run's workflow, without I/O."""
+"""Runs the calls of one reply as activities: a part of the run's workflow, without I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orchestrator.workflows.interface import (
 
 
 def priority_key(priority: int) -> Priority:
-    """For Temporal; 0 leaves it to the execution."""
+    """Temporal priority; 0 uses the workflow's."""
     return Priority(priority_key=priority) if priority else Priority.default
 
 
@@ -27,7 +27,7 @@ CallHandle = workflow.ActivityHandle[CallOutcome]
 
 
 def schedule_activity(schedule: CallSchedule, run: RunRef) -> CallHandle:
-    """Have the call made by whoever polls its queue."""
+    """Schedule the call on its function's task queue."""
     return workflow.start_activity(
         schedule.name,
         CallRef(run, schedule.call_id),
@@ -44,7 +44,7 @@ def schedule_activity(schedule: CallSchedule, run: RunRef) -> CallHandle:
 
 
 class PendingCalls:
-    """All calls of one reply at once; what Temporal gives up on is reported, not raised."""
+    """The concurrent calls of one reply; calls that time out in Temporal are reported, not raised."""
 
     def __init__(self, run: RunRef) -> None:
         self._run = run
@@ -53,11 +53,11 @@ class PendingCalls:
         self._resolved: dict[str, CallOutcome] = {}
 
     def is_scheduled(self, schedule: CallSchedule) -> bool:
-        """Whether the call was started, as often as it was interrupted."""
+        """Return whether the call was scheduled after its last interruption."""
         return schedule.activity_id in self._handles
 
     def start(self, schedule: CallSchedule) -> None:
-        """Start the call. Its activity from before a person was asked may be open still: nobody needs that."""
+        """Schedule the call and cancel its activity from before the approval, which may still be open."""
         if self.is_scheduled(schedule):
             return
         self.resolve(CallOutcome(schedule.call_id, interrupted=True))
@@ -65,7 +65,7 @@ class PendingCalls:
         self._handles[schedule.activity_id] = schedule_activity(schedule, self._run)
 
     def resolve(self, outcome: CallOutcome) -> None:
-        """Stop waiting for the activities of a call of which the store knows more."""
+        """Stop waiting for the activities of a call whose result or interruption is in the store."""
         for schedule in self._schedules:
             handle = self._handles[schedule.activity_id]
             if schedule.call_id == outcome.call_id and not handle.done():
@@ -78,7 +78,7 @@ class PendingCalls:
             handle.cancel()
 
     async def wait_all(self) -> tuple[list[CallOutcome], list[TimedOutCall]]:
-        """Wait for all, those included that are started meanwhile."""
+        """Wait for all calls, including those scheduled meanwhile."""
         outcomes: list[CallOutcome | TimedOutCall] = []
         while len(outcomes) < len(self._schedules):
             outcomes.append(await self._outcome(self._schedules[len(outcomes)]))

@@ -1,7 +1,7 @@
-"""The activities a run needs: names, inputs, outputs, time limits, retry policies. No bodies.
+"""The interface of a run's activities: names, inputs, outputs, timeouts, retry policies. No bodies.
 
-Workflows import this module and nothing of the activities themselves. Everything here travels through Temporal's
-history, so it is small, constant per step, and refers to what is large by id. A renamed field breaks histories
+Workflows import this module, never the activities. All of these types are stored in Temporal's history, so they are
+small, of constant size per step, and refer to large data by id. A renamed field breaks histories
 that are already written: add fields with defaults, never rename.
 """
 
@@ -22,19 +22,18 @@ END_TURN = "settle"
 LIST_DUE_DELIVERIES = "next_deliveries"
 DELIVER_WEBHOOK = "deliver_webhook"
 RUN_ACTIVITIES = frozenset({READ_PENDING_REQUESTS, END_TURN, SUMMARIZE, MODEL_STEP})
-"""The run's activities that are no calls: an attempt after the first one follows on a failure or a death."""
+"""Priority of retries of the run's activities other than calls: an earlier attempt failed or its process crashed."""
 
 WAKE_SIGNAL = "nudge"  # persisted: the name of the signal in histories
 
 WEBHOOK_QUEUE = "perdure-webhooks"
-"""Task queue of its own, so that receivers who take their time hold up nobody's run."""
+"""A separate task queue, so that slow webhook receivers delay no run."""
 
 MODEL_STEP_TIMEOUT = timedelta(minutes=30)
-"""One attempt of a model step; a long answer of a large model streams for minutes, and the calls of hosted functions
-before it take their time."""
+"""One attempt of a model step; a long reply of a large model streams for minutes, after the calls of hosted functions."""
 MODEL_STEP_DEADLINE = timedelta(hours=24)
 ACTIVITY_HEARTBEAT = timedelta(seconds=12)
-"""10 s or more: shorter ones give false timeouts on a busy machine."""
+"""At least 10 s: shorter values cause false timeouts on a busy machine."""
 BOOKKEEPING_TIMEOUT = timedelta(seconds=30)
 
 MODEL_STEP_RETRY = RetryPolicy(
@@ -43,18 +42,18 @@ MODEL_STEP_RETRY = RetryPolicy(
     maximum_interval=timedelta(seconds=60),
     maximum_attempts=60,
 )
-"""About an hour of a provider's trouble, unless it asks for other delays."""
+"""Covers about an hour of provider errors, unless the provider requests other delays."""
 BOOKKEEPING_RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)
 )
-"""Unbounded on purpose: it only writes to the store, and a store that is away comes back."""
+"""Unlimited on purpose: the activity only writes to the store, and store outages end."""
 CALL_RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
     maximum_interval=timedelta(seconds=30),
 )
-"""Counts hand-outs, without a maximum but within the call's deadline; a function's attempts are counted in the
-store, because a task that reached no machine must cost the function nothing."""
+"""Unlimited within the call's deadline; it counts leases. The store counts a function's attempts, because a task that
+reached no machine must not use one."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +73,13 @@ class CallRef:
 
 
 def activity_id(call_id: str, interruptions: int) -> str:
-    """A call's activity: another one after each time the call was interrupted to ask a person."""
+    """The activity id of a call; each interruption for approval leads to a new one."""
     return f"{call_id}:{interruptions}" if interruptions else call_id
 
 
 @dataclass(frozen=True)
 class CallSchedule:
-    """A call as the workflow schedules it. Times in seconds; no heartbeat where the machine sends none."""
+    """A call as the workflow schedules it. Times in seconds; no heartbeat timeout if the machine sends no heartbeats."""
 
     call_id: str
     queue: str
@@ -89,9 +88,9 @@ class CallSchedule:
     deadline: float
     heartbeat: float | None
     priority: int = 0
-    """1 (first) to 5 (last); 0 leaves it to the run's workflow."""
+    """1 (first) to 5 (last); 0 uses the workflow's priority."""
     interruptions: int = 0
-    """How often a person was asked before."""
+    """Number of earlier interruptions for approval."""
 
     @property
     def activity_id(self) -> str:
@@ -105,12 +104,12 @@ class CallOutcome:
     call_id: str
     oversized: bool = False
     interrupted: bool = False
-    """There is no result: a person is asked first. Once approved, the call is another activity."""
+    """No result yet: the call waits for approval. After approval it runs as a new activity."""
 
 
 @dataclass(frozen=True)
 class TimedOutCall:
-    """A call that Temporal gave up on: its deadline passed."""
+    """A call that timed out in Temporal: its deadline passed."""
 
     call_id: str
     reason: str
@@ -119,7 +118,7 @@ class TimedOutCall:
 
 @dataclass(frozen=True)
 class ModelStepInput:
-    """`step` 0 means: wherever the store is. `lost` calls get a failure as their result first."""
+    """`step` 0 means the current step in the store. `lost` calls first get a failure as their result."""
 
     run: RunRef
     step: int = 0
@@ -128,18 +127,18 @@ class ModelStepInput:
 
 @dataclass(frozen=True)
 class RunState:
-    """Where a run stands after a transaction: all that the workflow needs to know."""
+    """The state of a run after a transaction, as far as the workflow needs it."""
 
     status: str
     step: int = 0
     orders: list[CallSchedule] = field(default_factory=list[CallSchedule])
     oversized: list[str] = field(default_factory=list[str])
     interrupted: list[str] = field(default_factory=list[str])
-    """Calls, by id, that wait for a person."""
+    """Ids of calls that wait for approval."""
     priority: int = 0
-    """Of the run, 1 (first) to 5 (last); 0 leaves it to the execution."""
+    """The run's priority, 1 (first) to 5 (last); 0 uses the workflow's."""
     late: bool = False
-    """The reply was not recorded: somebody else drives the run on, or it went back or ended meanwhile."""
+    """The reply was not recorded: another execution continues the run, or the run was rewound or ended meanwhile."""
 
     def loop_state(self) -> LoopState:
         return LoopState(
@@ -158,19 +157,19 @@ class SummarizeInput:
 
 @dataclass(frozen=True)
 class PendingRequests:
-    """What a look at the wishes found."""
+    """The pending requests of a run."""
 
     cancel_wanted: bool = False
     parked: bool = False
-    """The run waits for a worker for long: close the execution, the state is in the store."""
+    """The run has waited long for a worker: close the execution; the state is in the store."""
     settled: list[CallOutcome] = field(default_factory=list[CallOutcome])
-    """Open calls that have a result in the store, or were interrupted, although their activity does not know."""
+    """Open activities whose calls already have a result, or an interruption, in the store."""
     over: bool = False
-    """The turn ended without the workflow, or the run was deleted: stop, nothing is to be written."""
+    """The turn ended outside the workflow, or the run was deleted: stop without writing."""
     orders: list[CallSchedule] = field(default_factory=list[CallSchedule])
-    """Calls that a person decided on, to be made now."""
+    """Calls that were approved and must run now."""
     rewound: bool = False
-    """The conversation went back: what the model is asked just now is out of date."""
+    """The conversation was rewound: the model request in progress is outdated."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ class EndTurnInput:
 
 @dataclass(frozen=True)
 class ListDueDeliveriesInput:
-    """`dead` deliveries, by call id, were given up."""
+    """`dead`: call ids of abandoned deliveries."""
 
     run: RunRef
     dead: list[str] = field(default_factory=list[str])
@@ -192,6 +191,6 @@ class ListDueDeliveriesInput:
 
 @dataclass(frozen=True)
 class DueDeliveries:
-    """Handler calls that wait, in the order of their transitions."""
+    """Pending handler calls, in the order of their transitions."""
 
     orders: list[CallSchedule] = field(default_factory=list[CallSchedule])

@@ -1,7 +1,7 @@
-"""The workflow of a run: it obeys the rules, waits for activities and for wake-up signals. No I/O, no state of its own.
+"""The workflow of a run: executes the rules' actions and waits for activities and wake-up signals. No I/O, no state.
 
-Everything a run *is* stands in the store, so an execution can end at any quiet moment and another can take over
-under the same id: that is how follow-ups, long waits and continue-as-new work, and why a second start is harmless.
+The state of a run is in the store, so an execution can end whenever it is idle and another one can continue under
+the same id. Follow-ups, long waits and continue-as-new rely on this, and a repeated start is harmless.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RUN_WORKFLOW = "run"
 
 @workflow.defn(name=RUN_WORKFLOW)
 class RunWorkflow:
-    """One run while there is something to do for it."""
+    """Executes one run until it is idle."""
 
     def __init__(self) -> None:
         self._woken = False
@@ -42,7 +42,7 @@ class RunWorkflow:
 
     @workflow.signal(name=WAKE_SIGNAL)
     def wake(self) -> None:
-        """Something was written to the store for this run. Carries no data: the store has it."""
+        """Wake-up signal: a request for this run was written to the store. Carries no data."""
         self._woken = True
 
     @workflow.run
@@ -55,9 +55,9 @@ class RunWorkflow:
                 workflow.continue_as_new(ref)
 
     async def _run_until_idle(self, ref: RunRef) -> bool:
-        """Drive the run until it rests or must be driven afresh; True when it rests and nobody nudged.
+        """Run the loop until the run is idle or needs a new history; True if it is idle and no signal arrived.
 
-        A look reads wishes that the step under way may not have seen, so after one the run is driven once more.
+        A re-read may find requests that the current step did not see, so the loop runs once more after it.
         """
         loop = asyncio.create_task(self._run_loop(ref))
         has_read = False
@@ -94,7 +94,7 @@ class RunWorkflow:
                 raise
 
     async def _run_loop(self, ref: RunRef) -> bool:
-        """Obey the rules until nothing is left to do (True) or a fresh history is due (False)."""
+        """Execute actions until the run is idle (True) or continue-as-new is due (False)."""
         state = await self._model_step(ModelStepInput(ref))
         while True:
             match next_action(state.loop_state()):
@@ -138,7 +138,7 @@ class RunWorkflow:
     async def _run_calls(
         self, ref: RunRef, schedules: list[CallSchedule]
     ) -> tuple[list[CallOutcome], list[TimedOutCall]]:
-        """All calls of one reply at once, and those of them that a person approves meanwhile."""
+        """Run all calls of one reply concurrently, including those approved meanwhile."""
         self._pending_calls = PendingCalls(ref)
         for schedule in schedules:
             self._pending_calls.start(schedule)
@@ -150,9 +150,9 @@ class RunWorkflow:
             self._pending_calls = None
 
     def _apply_requests(self, requests: PendingRequests) -> None:
-        """Stop waiting for what has its result in the store already, and start what a person approved.
+        """Stop waiting for calls with a result in the store, and schedule approved ones.
 
-        Between two steps there is nothing to add it to: whoever starts the next calls looks once more.
+        Between two steps no calls are pending; requests are read again when the next calls start.
         """
         if self._pending_calls is None:
             self._has_unscheduled = bool(requests.orders)

@@ -1,7 +1,7 @@
-"""What a transaction asks of the engine after its commit: start a workflow, or wake the one that is there.
+"""Wake-ups that a transaction requests for after its commit: start a workflow or signal a running one.
 
-The transaction that writes a request or a transition collects its wake-ups; whoever owns the database sends them when
-the commit is done. They carry no data, and each can be lost: the sweeper finds in the store what nobody was woken for.
+The transaction that writes a request or a transition collects its wake-ups; the owner of the database sends them
+after the commit. They carry no data and can be lost: the sweeper finds unread requests in the store.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from orchestrator.workflows.interface import RunRef
 
 
 class WakeupKind(StrEnum):
-    """What is to be woken."""
+    """The kinds of workflows to wake up."""
 
     START = "start"
     """The workflow of a new run."""
@@ -24,7 +24,7 @@ class WakeupKind(StrEnum):
 
 
 class Wakeup(NamedTuple):
-    """One wake-up. `priority` is the run's, 1 (first) to 5 (last), and counts for a start only."""
+    """One wake-up. `priority` is the run's, 1 (first) to 5 (last), and applies to a start only."""
 
     kind: WakeupKind
     run: RunRef

@@ -204,7 +204,7 @@ def test_what_later_clients_send_is_understood(client: Client) -> None:
     assert (found["result"], found["metadata"]) == ({"ok": True}, {"team": "later"})
     kind, result = found["chosen"]
     assert kind == "rejection"
-    assert "only 'approval' is known" in result
+    assert "only 'approval' is supported" in result
     assert found["direct"] == "pending"
 
 

@@ -199,7 +199,7 @@ def test_without_a_folder_or_the_right_to_it_nothing_is_recorded_and_work_goes_o
     with InFlightJournal(tmp_path, SCOPE).record(InFlightTask(b"x" * 4_000)):
         done.append("long")
     assert done == ["work", "work", "long"]
-    assert "cannot be written down" in caplog.text
+    assert "cannot be written" in caplog.text
 
 
 async def _given(stage: Stage, token: bytes = b"token") -> CallRef:

@@ -70,7 +70,7 @@ def test_the_model_is_informed_how_it_ended() -> None:
     assert denied_message("not now") == "This call was denied by a person: not now"
     assert (
         expired_message(3_600_000)
-        == "The approval request expired after 1 hour; the call was not made."
+        == "The approval request expired after 1 hour; the call did not run."
     )
     assert edited_message('{"a":1}', "done").endswith("Its result:\ndone")
     assert len(edited_message("x" * 100_000, "done")) < 3_000

@@ -35,7 +35,7 @@ def test_a_limit_that_is_not_reached_never_stops_a_run(
         ({"usd": 0.05}, Spent(micros=50_000), "The budget of $0.05 is used up ($0.05)."),
         ({"usd": 1}, Spent(micros=1_234_567), "The budget of $1.00 is used up ($1.234567)."),
         ({"steps": 2}, Spent(steps=2), "The budget of 2 model steps is used up (2)."),
-        ({"calls": 2}, Spent(calls=3), "The budget of 2 calls is used up (3 wanted)."),
+        ({"calls": 2}, Spent(calls=3), "The budget of 2 calls is used up (3 requested)."),
     ],
 )
 def test_it_says_how_much_was_used(budget: dict[str, float], spent: Spent, reason: str) -> None:

@@ -306,7 +306,7 @@ async def test_time_denies_what_nobody_decided(stage: Stage) -> None:
     assert await store.expire(stage.cluster_id, call_id) is False
     assert await store.overdue() == []
     assert await shown_results(stage, ref) == [
-        (True, "The approval request expired after 7 days; the call was not made.")
+        (True, "The approval request expired after 7 days; the call did not run.")
     ]
     row = await stage.call_row(call_id)
     assert (row["approved"], row["decided_by"]) == (False, EXPIRY)

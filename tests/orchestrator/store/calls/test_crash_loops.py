@@ -45,7 +45,8 @@ async def test_the_next_call_waits_where_processes_died_in_a_row(
     with caplog.at_level(logging.WARNING):
         await die_often(stage, QUERY, 1)
     assert (
-        "sales/query: 3 times in a row no result came back; its next call waits 2 s" in caplog.text
+        "sales/query: 3 consecutive crashes without a result; its next call waits 2 s"
+        in caplog.text
     )
     query = await known(stage)
     assert query.paused_until - query.last == FIRST_PAUSE

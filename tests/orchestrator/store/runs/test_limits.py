@@ -72,7 +72,7 @@ async def test_calls_beyond_the_budget_wait_before_any_is_leased(stage: Stage) -
     state = await stage.think(ref, calls_for("sales_query", "sales_query"))
 
     assert state == RunState("paused", 2)
-    assert await _stopped(stage, ref) == "The budget of 2 calls is used up (3 wanted)."
+    assert await _stopped(stage, ref) == "The budget of 2 calls is used up (3 requested)."
     assert (await stage.get_run(ref)).function_calls == 3
     with pytest.raises(ConflictError):
         await stage.store.runs.resume(ref)
