@@ -1,1 +1,1 @@
-"""The native API, a module per resource."""
+"""The native API, one module per resource."""

@@ -1,4 +1,4 @@
-"""Is the process alive, can it do its work, and whose key is this?"""
+"""Health routes: liveness, readiness, and the identity of the API key."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ keyed = APIRouter(tags=["server"], route_class=KeyedRoute)
 _CHECK_TIMEOUT = timedelta(seconds=2)
 
 
-@router.get("/live", operation_id="check_live", summary="Is it alive?", response_model=Health)
+@router.get("/live", operation_id="check_live", summary="Liveness", response_model=Health)
 async def check_live() -> Response:
-    """Says that the process answers; looks at nothing else."""
+    """Report that the process responds. Dependencies are not checked."""
     return reply(Health(status="ok"))
 
 
 @router.get(
     "/ready",
     operation_id="check_ready",
-    summary="Can it do its work?",
+    summary="Readiness",
     response_model=Health,
-    responses={503: {"description": "Something is missing.", "model": Health}},
+    responses={503: {"description": "A dependency is unavailable.", "model": Health}},
 )
 async def check_ready(services: Services) -> Response:
-    """Names what is not reachable just now: `store`, `temporal`, `workers`. Without the latter two runs are still
-    accepted and begin when they are back.
+    """Report which dependencies are unreachable: `store`, `temporal`, `workers`.
+
+    Without `temporal` or `workers`, runs are still accepted; they start when the dependency is back.
     """
     missing = [] if await _store_answers(services) else ["store"]
     if not await services.temporal.is_reachable():
@@ -53,13 +54,13 @@ async def check_ready(services: Services) -> Response:
 async def _store_answers(services: Services) -> bool:
     try:
         await services.store.keys.identify("")
-    except Exception:  # noqa: BLE001 - whatever keeps the store from answering
+    except Exception:  # noqa: BLE001 - any error means that the store is unavailable
         return False
     return True
 
 
 async def _workers_poll(temporal: Temporal) -> bool:
-    """Whether a Temporal worker of ours has asked for work lately."""
+    """Return whether a Temporal worker of this installation polled recently."""
     try:
         client = await temporal.client()
         answer = await client.workflow_service.describe_task_queue(
@@ -78,11 +79,11 @@ async def _workers_poll(temporal: Temporal) -> bool:
 @keyed.get(
     "/me",
     operation_id="get_identity",
-    summary="Whose key is this?",
+    summary="Get the identity of the API key",
     response_model=Identity,
     responses=problems(fields=False),
 )
 async def get_identity(key: Key) -> Response:
-    """The cluster that the key belongs to, the key's name, and what it may do there."""
+    """Return the key's cluster, its name and its scopes."""
     scopes = sorted(granted_scopes(key, key.cluster_id))
     return reply(Identity(cluster_id=key.cluster_id, key_name=key.name, scopes=scopes))

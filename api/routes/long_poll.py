@@ -1,4 +1,4 @@
-"""Long polls: wait for a run or a call to change, but not longer than this process lives."""
+"""Long polls: wait for a change of a run or a call, at most until this process shuts down."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from perdure.contract import RunStatus
 async def wait_for_change(
     services: ApiServices, run: RunRecord, *, after: int, seconds: float
 ) -> bool:
-    """Return when the run's version is past `after`, when the time is over, or when the process is to end.
+    """Wait until the run's version is past `after`, the timeout expires, or the process shuts down.
 
-    False where nothing was waited for: the record is as new as anything. Raises the store's error where it cannot be
-    read.
+    Returns False if it did not wait: the caller's record is current. Raises the store's error if the read fails.
     """
     if run.version > after or services.stopping.is_set():
         return False
@@ -26,7 +25,7 @@ async def wait_for_change(
 
 
 async def wait_for_end(services: ApiServices, run: RunRecord, *, seconds: float) -> bool:
-    """The same, but return when the run's turn has ended, however often it changes before."""
+    """Wait as `wait_for_change` does, but only for the end of the run's turn."""
     if is_final(run.run_status) or services.stopping.is_set():
         return False
     limit = min(seconds, services.settings.max_wait_seconds)
@@ -37,9 +36,9 @@ async def wait_for_end(services: ApiServices, run: RunRecord, *, seconds: float)
 async def next_version(
     services: ApiServices, run_key: int, after: int, seconds: float, *, until_over: bool = False
 ) -> int:
-    """Wait until the run's version is past `after`, the time is over or the process is to end; the version.
+    """Wait until the run's version is past `after`, the timeout expires or the process shuts down. Return the version.
 
-    With `until_over` only a version counts at which the run's turn has ended.
+    With `until_over`, only a version at which the run's turn has ended ends the wait.
     """
     change = asyncio.ensure_future(
         services.store.feed.wait(run_key, after, seconds, until_final=until_over)
@@ -54,9 +53,9 @@ async def next_version(
 
 
 async def wait_for_result(services: ApiServices, shown: CallView, *, seconds: float) -> CallView:
-    """The call with its result, or as it stands when the time is over or the process is to end.
+    """Return the call once it has a result, or its current state on timeout or shutdown.
 
-    A call whose run has ended gets no result any more. Raises `NotFoundError` where the run is deleted meanwhile.
+    A call whose run has ended gets no further result. Raises `NotFoundError` if the run is deleted meanwhile.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + min(seconds, services.settings.max_wait_seconds)

@@ -1,4 +1,4 @@
-"""What the API says of itself, to anybody: the OpenAPI document."""
+"""Public routes of the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ router = APIRouter(tags=["server"])
     response_model=dict[str, Any],
 )
 async def get_openapi_document(request: Request) -> Response:
-    """This document, as `GET /openapi.json` has it. No key is needed."""
+    """Return the same document as `GET /openapi.json`. No key is required."""
     return JSONResponse(request.app.openapi())
 
 
 @router.get(
     "/contract",
     operation_id="get_contract",
-    summary="The contract, as text",
+    summary="The OpenAPI document as text",
     response_model=ContractText,
 )
 async def get_contract(request: Request) -> Response:
-    """The same document as text in a field, for clients that ask for it so. No key is needed."""
+    """Return the document as text in a field, for clients that expect this format. No key is required."""
     return reply(ContractText(contract=json.dumps(request.app.openapi())))

@@ -1,4 +1,4 @@
-"""Rows of the store as they go over the wire."""
+"""Conversion of store rows to wire models."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SCHEMA: TypeAdapter[dict[str, JsonValue] | bool] = TypeAdapter(dict[str, JsonVa
 
 
 def present_run(record: RunRecord) -> Run:
-    """A run as its owner sees it."""
+    """Convert a run to its wire model."""
     return Run(
         id=record.id,
         cluster_id=record.cluster_id,
@@ -96,7 +96,7 @@ def _waiting_for(record: RunRecord) -> WaitingFor | None:
 
 
 def present_message(record: MessageRecord) -> Message:
-    """A message as its run's owner sees it."""
+    """Convert a message to its wire model."""
     return Message(
         id=record.id,
         type=MessageType(record.type),
@@ -108,7 +108,7 @@ def present_message(record: MessageRecord) -> Message:
 
 
 def present_approval(call: CallRecord, requested_at: int) -> CallApproval:
-    """A person's word on a call, asked for at that time (ms) and perhaps given."""
+    """Convert an approval: requested at that time (ms), and possibly decided."""
     return CallApproval(
         message=call.approval_message,
         requested_at=to_datetime(requested_at),
@@ -122,7 +122,7 @@ def present_approval(call: CallRecord, requested_at: int) -> CallApproval:
 
 
 def present_call(shown: CallView) -> Call:
-    """A call with its result, where that is there and not too long."""
+    """Convert a call, with its result if there is one and it is not too long."""
     call = shown.call
     requested_at = call.approval_requested_at
     return Call(
@@ -154,7 +154,7 @@ def _result(shown: CallView) -> JsonValue:
 
 
 def present_blob(record: BlobRecord) -> Blob:
-    """A blob without its content."""
+    """Convert a blob, without its content."""
     return Blob(
         id=record.id,
         call_id=record.call_id,
@@ -166,7 +166,7 @@ def present_blob(record: BlobRecord) -> Blob:
 
 
 def present_event(record: EventRecord) -> Event:
-    """One numbered event."""
+    """Convert one numbered event."""
     return Event(
         version=record.version,
         type=record.type,

@@ -1,1 +1,1 @@
-"""Calls, as people and programs see them."""
+"""Call routes for clients: direct calls, approvals and blobs."""

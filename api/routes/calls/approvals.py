@@ -1,4 +1,4 @@
-"""Approvals: which calls wait for a person, and what the person decides."""
+"""Approval routes: list the calls that await approval, and decide them."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _DECISIONS: dict[str, Example] = {
 @router.get(
     "/approvals",
     operation_id="list_approvals",
-    summary="List what waits for a person",
+    summary="List pending approvals",
     response_model=ApprovalPage,
     responses=problems(404),
 )
 async def list_approvals(
     cluster_id: Cluster, wanted: Annotated[PageQuery, Query()], services: Services
 ) -> Response:
-    """Calls that wait for a person's word, those made first first, a page at a time. Decided ones are not listed."""
+    """Return the calls that await approval, oldest first, paginated. Decided calls are not listed."""
     found = await services.store.approvals.page(
         cluster_id, after=wanted.number() or 0, limit=wanted.fetch
     )
@@ -74,12 +74,12 @@ async def decide_call(
     key: Key,
     services: Services,
 ) -> Response:
-    """Give a person's word on a call that waits for it. The key's name is kept as who decided.
+    """Approve or deny a call that awaits approval. The name of the API key is stored as the decider.
 
-    An approved call is made, with `input` as its arguments where that is given; of a denied one the model is told
-    so, and why. It can be decided once: 409 with `already_decided`, `approval_expired`, `approval_not_requested`,
-    `approval_closed` (the call was given up), `run_is_final`, or `function_not_registered` where `input` cannot be
-    checked.
+    An approved call runs, with `input` as its arguments if given. For a denied call, the model receives the denial
+    and its reason. A call can be decided once: 409 with `already_decided`, `approval_expired`,
+    `approval_not_requested`, `approval_closed` (the call was cancelled), `run_is_final`, or `function_not_registered`
+    if `input` cannot be validated.
     """
     call = await services.operations.decide_call(cluster_id, call_id, request, by=actor_of(key))
     return reply(present_approval(call, call.approval_requested_at or 0))

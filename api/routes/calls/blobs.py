@@ -1,4 +1,4 @@
-"""Blobs: attached to calls by function workers, shown to people."""
+"""Blob routes: function workers attach blobs to calls, clients read them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from perdure.contract import (
 
 
 class _BlobRoute(KeyedRoute):
-    """A route for a blob, which may be larger than other bodies."""
+    """Route with a body limit that fits a blob."""
 
     max_bytes = MAX_BLOB_CHARACTERS + 64 * 1024
 
@@ -46,9 +46,10 @@ router = APIRouter(prefix="/clusters/{clusterId}", tags=["calls"], route_class=K
     responses=problems(404, 409, body=True),
 )
 async def create_blob(lease: CurrentLease, request: CreateBlob, services: Services) -> Response:
-    """Keep something for people that the model is not shown: at most 4 MiB, 64 MiB and 1,000 blobs per run.
+    """Store a blob for people; the model does not see it. Limits: 4 MiB per blob, 64 MiB and 1,000 blobs per run.
 
-    Only the function worker that holds the call, or held it last, may do so (409 otherwise), also after its result.
+    Only the function worker that holds the call's lease, or held it last, may attach a blob (409 otherwise). This is
+    also possible after the result.
     """
     blob_id = await services.store.blobs.add(
         lease.cluster_id,
@@ -88,7 +89,7 @@ def _decoded(request: CreateBlob) -> bytes:
 async def list_run_blobs(
     ref: Ref, wanted: Annotated[PageQuery, Query()], services: Services
 ) -> Response:
-    """What the run's functions attached to their calls, oldest first, without the content."""
+    """Return the blobs attached to the run's calls, oldest first, without their content."""
     offset = wanted.number() or 0
     found = await services.store.blobs.page(ref, offset=offset, limit=wanted.fetch)
     page, next_cursor = page_of(found, wanted, lambda _: to_cursor(offset + wanted.limit))
@@ -123,7 +124,10 @@ async def get_blob_data(
     ],
     services: Services,
 ) -> Response:
-    """The decoded content with its type. It is a function's: browsers are told to keep it, not to show it."""
+    """Return the decoded content with its media type.
+
+    The content is untrusted function output, so it is sent as an attachment: browsers save it and do not render it.
+    """
     blob, content = await services.store.blobs.content(cluster_id, blob_id)
     return Response(
         content,

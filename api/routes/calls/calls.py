@@ -1,4 +1,4 @@
-"""Calls, from the side of people and programs: made directly, looked at, cancelled, and where a value came from."""
+"""Call routes for clients: direct calls, reads, cancellation, and search for the origin of a value."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ Wait = Annotated[
     Query(
         ge=0,
         le=MAX_CALL_WAIT_SECONDS,
-        description="Seconds to wait for the result. When they are over the answer is the call as it stands.",
+        description="Seconds to wait for the result. On timeout the response is the current state of the call.",
     ),
 ]
 
 
 async def _call_id_of(
-    cluster_id: Cluster,  # noqa: ARG001 - whose key it is comes first
+    cluster_id: Cluster,  # noqa: ARG001 - the cluster parameter precedes the call id
     call_id: Annotated[
         str,
         Path(alias="callId", max_length=256, pattern=r"^[^\x00]*$", description="The call's id."),
@@ -68,11 +68,11 @@ async def _call_id_of(
 
 
 CallId = Annotated[str, Depends(_call_id_of)]
-"""The call of the path, which need not exist."""
+"""Reference to the call in the path. The call may not exist."""
 
 
 class ListReferencesQuery(PageQuery):
-    """Which text to look for."""
+    """Query parameters of the search for a text in results."""
 
     token: Annotated[
         str,
@@ -80,7 +80,7 @@ class ListReferencesQuery(PageQuery):
             min_length=1,
             max_length=MAX_TOKEN,
             pattern=r"^[^\x00]*$",
-            description="The text as it stands in a result, upper and lower case apart.",
+            description="The exact text to find in results, case-sensitive.",
         ),
     ]
     before: Annotated[
@@ -105,8 +105,9 @@ async def create_call(
     wait: Wait = 0,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Call a function without a model, private ones too. Accepted means kept: the call is made as soon as a function
-    worker comes, and its id finds it whatever dies meanwhile.
+    """Call a function without a model; private functions are allowed.
+
+    An accepted call is stored durably. It runs as soon as a function worker is available, and survives process crashes.
     """
     call_id = await services.operations.create_call(
         cluster_id, request, idempotency_key=idempotency_key, end_user=end_user
@@ -118,14 +119,14 @@ async def create_call(
 @router.get(
     "/calls/{callId}",
     operation_id="get_call",
-    summary="Look at a call, or wait for its result",
+    summary="Get a call, or wait for its result",
     response_model=Call,
     responses=problems(404),
 )
 async def get_call(
     cluster_id: Cluster, call_id: CallId, services: Services, wait: Wait = 0
 ) -> Response:
-    """The call as it stands; with `wait`, as soon as it has its result."""
+    """Return the current state of the call; with `wait`, as soon as it has a result."""
     shown = await services.store.call_queries.get(cluster_id, call_id)
     return reply(present_call(await wait_for_result(services, shown, seconds=wait)))
 
@@ -137,14 +138,14 @@ async def get_call(
     response_class=Response,
     responses={
         200: {
-            "description": "The result as the function gave it.",
+            "description": "The result as the function returned it.",
             "content": {"application/json": {"schema": {}}},
         },
         **problems(404, 409),
     },
 )
 async def get_call_result(cluster_id: Cluster, call_id: CallId, services: Services) -> Response:
-    """The original, however long, as JSON. 409 (`no_result`) while there is none."""
+    """Return the complete original result as JSON. 409 (`no_result`) if there is no result yet."""
     original = await services.store.call_queries.original(cluster_id, call_id)
     text = to_json(original.content) if original.is_text else original.content
     return Response(text, media_type="application/json")
@@ -153,17 +154,17 @@ async def get_call_result(cluster_id: Cluster, call_id: CallId, services: Servic
 @router.post(
     "/calls/{callId}/cancel",
     operation_id="cancel_call",
-    summary="Give a call up",
+    summary="Cancel a call",
     response_model=Call,
     responses=problems(404, 409, body=True),
 )
 async def cancel_call(
     cluster_id: Cluster, call_id: CallId, services: Services, request: CancelCall | None = None
 ) -> Response:
-    """Reject the call in its function's place: the model is told and goes on; a direct call ends cancelled.
+    """Cancel the call. The model receives a rejection and the run continues; a direct call ends as cancelled.
 
-    A function at work learns it by the answer to its next heartbeat; what it returns then is refused. 409 where the
-    call has its result, or was cancelled before.
+    A function that is running receives the cancellation in the response to its next heartbeat; its later result is
+    rejected. 409 if the call already has a result or was already cancelled.
     """
     reason = None if request is None else request.reason
     await services.operations.cancel_call(cluster_id, call_id, reason)
@@ -181,7 +182,7 @@ async def cancel_call(
 async def list_run_calls(
     ref: Ref, wanted: Annotated[PageQuery, Query()], services: Services
 ) -> Response:
-    """The calls of a run's model, in the order in which they were made. Results over 10,000 characters are left out."""
+    """Return the calls that the run's model requested, in order of creation. Results over 10,000 characters are omitted."""
     found = await services.store.call_queries.page(
         ref, after=wanted.number() or 0, limit=wanted.fetch
     )
@@ -197,14 +198,14 @@ async def list_run_calls(
 @router.get(
     "/runs/{runId}/references",
     operation_id="list_references",
-    summary="Find where a value came from",
+    summary="Find calls whose result contains a text",
     response_model=CallPage,
     responses=problems(404),
 )
 async def list_references(
     ref: Ref, wanted: Annotated[ListReferencesQuery, Query()], services: Services
 ) -> Response:
-    """The run's calls whose result contains a text, the newest first. Results over 10,000 characters are left out."""
+    """Return the run's calls whose result contains a text, newest first. Results over 10,000 characters are omitted."""
     before = None if wanted.before is None else int(wanted.before.timestamp() * 1000)
     found = await services.store.call_queries.references(
         ref, wanted.token, before=before, below=wanted.number(), limit=wanted.fetch

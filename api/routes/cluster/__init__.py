@@ -1,1 +1,1 @@
-"""Clusters, their keys, their usage, their machines."""
+"""Cluster routes: settings, API keys, audit log, events, usage, machines, services, webhook secrets."""

@@ -1,4 +1,4 @@
-"""API keys of a cluster: made, listed, revoked."""
+"""API key routes of a cluster: create, list, revoke."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _present(record: KeyRecord) -> ApiKey:
 @router.post(
     "",
     operation_id="create_api_key",
-    summary="Make an API key",
+    summary="Create an API key",
     status_code=201,
     response_model=CreatedApiKey,
     responses=problems(404, body=True),
@@ -44,8 +44,10 @@ def _present(record: KeyRecord) -> ApiKey:
 async def create_api_key(
     cluster_id: Cluster, wanted: CreateApiKey, services: Services, key: Key, request: Request
 ) -> Response:
-    """Make a key, which is shown this once. A key can give no scope that it lacks (403), and `management` never: that
-    is given on the command line. A key with `management` may also give `machine`.
+    """Create a key. Its value is returned only in this response.
+
+    A key cannot grant a scope that it lacks (403). No key can grant `management`, which is granted on the command line
+    only. A key with `management` may also grant `machine`.
     """
     scopes = _given(wanted, grantable_scopes(key, cluster_id))
     record, secret = await services.store.keys.create(
@@ -76,7 +78,7 @@ def _given(wanted: CreateApiKey, possible: frozenset[Scope]) -> frozenset[Scope]
 async def list_api_keys(
     cluster_id: Cluster, wanted: Annotated[TextPageQuery, Query()], services: Services
 ) -> Response:
-    """Keys of the cluster, revoked ones included, oldest first. The keys themselves are kept nowhere."""
+    """Return the cluster's keys, including revoked ones, oldest first. Key values are not stored and not returned."""
     found = await services.store.keys.page(cluster_id, after=wanted.text(), limit=wanted.fetch)
     page, next_cursor = page_of(found, wanted, lambda last: to_text_cursor(last.id))
     return reply(
@@ -102,6 +104,6 @@ async def revoke_api_key(
     ],
     services: Services,
 ) -> Response:
-    """Make a key worthless, within 2 seconds. To revoke it twice is no error."""
+    """Revoke a key, effective within 2 seconds. Revoking a revoked key succeeds."""
     await services.store.keys.revoke(cluster_id, key_id)
     return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""The audit trail of a cluster."""
+"""Audit log route of a cluster."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ router = APIRouter(tags=["clusters"], route_class=KeyedRoute)
 @router.get(
     "/clusters/{clusterId}/audit",
     operation_id="list_audit_entries",
-    summary="Read the audit trail",
+    summary="Read the audit log",
     response_model=AuditPage,
     responses=problems(404),
 )
 async def list_audit_entries(
     cluster_id: Cluster, wanted: Annotated[PageQuery, Query()], services: Services
 ) -> Response:
-    """Requests that changed something or were refused for their scope, newest first. Those that another API process
-    answered may come half a second late. Heartbeats and results of function workers are not listed.
+    """Return requests that changed something or were rejected for a missing scope, newest first.
+
+    Entries written by other API processes may appear up to half a second late. Heartbeats and results of function
+    workers are not logged.
     """
     await services.audit_writer.flush()
     found = await services.store.audit.page(cluster_id, before=wanted.number(), limit=wanted.fetch)

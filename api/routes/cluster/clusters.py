@@ -1,4 +1,4 @@
-"""Clusters: the tenants, and their settings."""
+"""Cluster routes: the tenants and their settings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NEVER_EMPTY = ("name", "debug", "enable_custom_auth")
 
 
 class ListVersions(PageQuery):
-    """Which page of the versions."""
+    """Query parameters of the version list."""
 
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 
@@ -65,7 +65,7 @@ def _present(record: ClusterRecord) -> ClusterReply:
 async def list_clusters(
     _: Key, wanted: Annotated[TextPageQuery, Query()], services: Services
 ) -> Response:
-    """All clusters of this installation, oldest first, a page at a time."""
+    """Return all clusters of this installation, oldest first, paginated."""
     found = await services.store.clusters.page(after=wanted.text(), limit=wanted.fetch)
     page, next_cursor = page_of(found, wanted, lambda last: to_text_cursor(last.id))
     return reply(
@@ -79,7 +79,7 @@ async def list_clusters(
 @router.post(
     "",
     operation_id="create_cluster",
-    summary="Make a cluster",
+    summary="Create a cluster",
     status_code=201,
     response_model=ClusterReply,
     responses=problems(409, body=True),
@@ -87,7 +87,7 @@ async def list_clusters(
 async def create_cluster(
     _: Key, wanted: CreateCluster, services: Services, request: Request
 ) -> Response:
-    """Make a cluster. It has no keys yet: make one with `POST /clusters/{clusterId}/api-keys`."""
+    """Create a cluster. It has no API keys yet: create one with `POST /clusters/{clusterId}/api-keys`."""
     record = await services.store.clusters.create(wanted.name, wanted.description)
     request.state.made = f"/{record.id}"
     return reply(_present(record), 201)
@@ -96,12 +96,12 @@ async def create_cluster(
 @router.get(
     "/{clusterId}",
     operation_id="get_cluster",
-    summary="Look at a cluster",
+    summary="Get a cluster",
     response_model=ClusterReply,
     responses=problems(404),
 )
 async def get_cluster(cluster_id: Cluster, services: Services) -> Response:
-    """The cluster with its settings."""
+    """Return the cluster with its settings."""
     return reply(_present(await services.store.clusters.get(cluster_id)))
 
 
@@ -115,7 +115,7 @@ async def get_cluster(cluster_id: Cluster, services: Services) -> Response:
 async def update_cluster(
     cluster_id: Cluster, wanted: UpdateCluster, services: Services
 ) -> Response:
-    """Set the fields that are sent; the others stay. What depends on them follows within 2 seconds."""
+    """Update the given fields; omitted fields stay unchanged. The change takes effect within 2 seconds."""
     changes = wanted.model_dump(exclude_unset=True)
     for name in _NEVER_EMPTY:
         if name in changes and changes[name] is None:
@@ -135,9 +135,9 @@ async def update_cluster(
     responses=problems(404),
 )
 async def delete_cluster(cluster_id: Cluster, services: Services) -> Response:
-    """Make the cluster unknown: its keys stop working within 2 seconds, its runs are cancelled soon after.
+    """Delete the cluster. Its keys stop working within 2 seconds; its runs are cancelled soon after.
 
-    Its data stay in the database.
+    Its data stays in the database.
     """
     await services.store.clusters.delete(cluster_id)
     services.cluster_cache.invalidate(cluster_id)
@@ -147,14 +147,14 @@ async def delete_cluster(cluster_id: Cluster, services: Services) -> Response:
 @router.get(
     "/{clusterId}/context-versions",
     operation_id="list_context_versions",
-    summary="List what the additional context was",
+    summary="List versions of the additional context",
     response_model=ContextVersionPage,
     responses=problems(404),
 )
 async def list_context_versions(
     cluster_id: Cluster, wanted: Annotated[ListVersions, Query()], services: Services
 ) -> Response:
-    """Each text that `additionalContext` was set to, newest first."""
+    """Return every value that `additionalContext` was set to, newest first."""
     number = wanted.number()
     found = await services.store.clusters.context_versions(
         cluster_id,

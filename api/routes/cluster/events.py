@@ -1,4 +1,4 @@
-"""Events of all runs of a cluster."""
+"""Event route for all runs of a cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Word = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00]*$"
 
 
 class ListClusterEvents(PageQuery):
-    """Which events; all that is given must hold."""
+    """Event filters. All given filters must match."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -33,7 +33,7 @@ class ListClusterEvents(PageQuery):
     limit: Annotated[int, Field(ge=1, le=100)] = 100
 
     def to_filter(self) -> EventFilter:
-        """The same as the store wants it, for one event more than the page holds."""
+        """Convert to the store's query. It fetches one event more than the page size."""
         before = None
         if self.cursor is not None:
             created_at, run_key, version = from_cursor(self.cursor, parts=3)
@@ -59,7 +59,7 @@ class ListClusterEvents(PageQuery):
 async def list_cluster_events(
     cluster_id: Cluster, wanted: Annotated[ListClusterEvents, Query()], services: Services
 ) -> Response:
-    """Events of all runs, newest first. `machineId` and `service` find the events that name them."""
+    """Return the events of all runs, newest first. `machineId` and `service` match events that name them."""
     found = await services.store.events.page(cluster_id, wanted.to_filter())
     page, next_cursor = page_of(
         found,

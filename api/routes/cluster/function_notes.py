@@ -1,4 +1,4 @@
-"""Notes on functions: what operators add to a function's description, for the model."""
+"""Function note routes: operators extend a function's description for the model."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _Of = Annotated[_Function, Depends(_function_of)]
 @router.put(
     _PATH,
     operation_id="put_function_note",
-    summary="Write a note on a function",
+    summary="Set a function note",
     status_code=204,
     responses=problems(404, body=True),
 )
 async def put_function_note(of: _Of, request: SetFunctionNote, services: Services) -> Response:
-    """Tell the model more about a function, from the next model step on. The function need not be registered yet."""
+    """Add a note to the function's description, from the next model step on. The function may be unregistered."""
     await services.store.notes.put(of.cluster_id, of.service, of.name, request.additional_context)
     return Response(status_code=204)
 
@@ -52,12 +52,12 @@ async def put_function_note(of: _Of, request: SetFunctionNote, services: Service
 @router.get(
     _PATH,
     operation_id="get_function_note",
-    summary="Read the note on a function",
+    summary="Get a function note",
     response_model=FunctionNote,
     responses=problems(404),
 )
 async def get_function_note(of: _Of, services: Services) -> Response:
-    """The note; 404 where none was written."""
+    """Return the note. 404 if there is none."""
     record = await services.store.notes.get(of.cluster_id, of.service, of.name)
     return reply(
         FunctionNote(
@@ -72,11 +72,11 @@ async def get_function_note(of: _Of, services: Services) -> Response:
 @router.delete(
     _PATH,
     operation_id="delete_function_note",
-    summary="Take away the note on a function",
+    summary="Delete a function note",
     status_code=204,
     responses=problems(404),
 )
 async def delete_function_note(of: _Of, services: Services) -> Response:
-    """The model is told no more than the function's own description."""
+    """Delete the note. The model then receives the function's own description only."""
     await services.store.notes.delete(of.cluster_id, of.service, of.name)
     return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""Machines of a cluster, as its owner sees them."""
+"""Machine list route of a cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ListMachines(TextPageQuery):
     """Which machines."""
 
     status: Annotated[
-        Literal["active", "all"], Field(description="`active`: only those that are there.")
+        Literal["active", "all"], Field(description="`active`: only machines that are alive.")
     ] = "all"
 
 
@@ -36,7 +36,7 @@ class ListMachines(TextPageQuery):
 async def list_machines(
     cluster_id: Cluster, wanted: Annotated[ListMachines, Query()], services: Services
 ) -> Response:
-    """Processes of function workers that ever registered, the newest first."""
+    """Return the function worker processes that ever registered, newest first."""
     now = now_ms()
     found = await services.store.machines.page(
         cluster_id,

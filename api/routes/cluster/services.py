@@ -1,4 +1,4 @@
-"""What function workers offer, as the cluster's owner sees it."""
+"""Service list route of a cluster."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ router = APIRouter(tags=["services"], route_class=KeyedRoute)
     responses=problems(404),
 )
 async def list_services(cluster_id: Cluster, services: Services) -> Response:
-    """Services with their functions, and how many live function workers offer each."""
+    """Return the services with their functions and the number of live function workers of each function."""
     return reply(ServicePage(items=await services.store.functions.services(cluster_id)))

@@ -1,4 +1,4 @@
-"""What a cluster used."""
+"""Usage route of a cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MICROS = 1_000_000
 
 
 class UsageQuery(BaseModel):
-    """For how long."""
+    """Query parameters: the period."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,7 +37,7 @@ class UsageQuery(BaseModel):
 async def get_usage(
     cluster_id: Cluster, wanted: Annotated[UsageQuery, Query()], services: Services
 ) -> Response:
-    """Tokens, model calls, money and runs per day (UTC) and model. What deleted runs spent is still counted."""
+    """Return tokens, model calls, cost and runs per day (UTC) and model. Usage of deleted runs still counts."""
     found = await services.store.usage.days(cluster_id, since=now_ms() - (wanted.days - 1) * DAY_MS)
     return reply(UsageReport(items=[_present(usage) for usage in found]))
 

@@ -1,4 +1,4 @@
-"""Secrets that sign a cluster's webhooks: make, list, delete."""
+"""Webhook secret routes of a cluster: create, list, delete."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SecretId = Annotated[
 @router.post(
     "",
     operation_id="create_webhook_secret",
-    summary="Make a secret that signs webhooks",
+    summary="Create a webhook secret",
     status_code=201,
     response_model=NewWebhookSecret,
     responses=problems(404, 409, body=True),
@@ -41,10 +41,10 @@ SecretId = Annotated[
 async def create_webhook_secret(
     cluster_id: Cluster, services: Services, request: CreateWebhookSecret | None = None
 ) -> Response:
-    """The first secret, or the next one: those there stay valid for `expiresInSeconds`, and meanwhile every request
-    carries a signature of each. The secret is shown this once.
+    """Create or rotate the signing secret. Its value is returned only in this response.
 
-    More than four valid at a time is a conflict (`too_many_webhook_secrets`).
+    Existing secrets stay valid for `expiresInSeconds`; until then every webhook carries a signature of each secret.
+    More than four valid secrets at a time are a conflict (`too_many_webhook_secrets`).
     """
     wanted = request or CreateWebhookSecret()
     record, secret = await services.webhooks.create_secret(
@@ -59,12 +59,12 @@ async def create_webhook_secret(
 @router.get(
     "",
     operation_id="list_webhook_secrets",
-    summary="List the secrets that sign webhooks",
+    summary="List webhook secrets",
     response_model=WebhookSecretPage,
     responses=problems(404),
 )
 async def list_webhook_secrets(cluster_id: Cluster, services: Services) -> Response:
-    """The secrets that sign now, newest first, without their values."""
+    """Return the secrets in use, newest first, without their values."""
     found = await services.store.webhook_secrets.valid(cluster_id)
     return reply(WebhookSecretPage(items=[_present(record) for record in found]))
 
@@ -72,7 +72,7 @@ async def list_webhook_secrets(cluster_id: Cluster, services: Services) -> Respo
 @router.delete(
     "/{secretId}",
     operation_id="delete_webhook_secret",
-    summary="Delete a secret that signs webhooks",
+    summary="Delete a webhook secret",
     status_code=204,
     response_class=Response,
     responses=problems(404),
@@ -80,7 +80,7 @@ async def list_webhook_secrets(cluster_id: Cluster, services: Services) -> Respo
 async def delete_webhook_secret(
     cluster_id: Cluster, secret_id: SecretId, services: Services
 ) -> Response:
-    """Nothing is signed with it from now on. Without any secret, webhooks wait until there is one."""
+    """Stop signing with the secret at once. While a cluster has no secret, its webhooks stay pending."""
     await services.store.webhook_secrets.delete(cluster_id, secret_id)
     return Response(status_code=204)
 

@@ -1,1 +1,1 @@
-"""What function workers say: register, poll, heartbeat, result."""
+"""Function worker routes: register, poll, heartbeat, result."""

@@ -1,4 +1,4 @@
-"""Calls, from the side of a function worker: wait for one, keep it, answer it."""
+"""Call routes for function workers: poll, heartbeat, result."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from perdure.contract import (
 )
 
 MAX_WAIT = 20
-"""Seconds that a poll may wait."""
+"""Upper limit of a poll's `wait`, in seconds."""
 MAX_CALLS = 20
 _LIVENESS_SECONDS = 15.0
-"""Seconds within which a machine that polls or works is heard of again."""
+"""Seconds within which a live machine polls or sends a heartbeat again."""
 _NAMES = rf"^[A-Za-z0-9_-]{{1,64}}(,[A-Za-z0-9_-]{{1,64}}){{0,{MAX_FUNCTIONS_PER_SERVICE - 1}}}$"
 
 router = APIRouter(
@@ -52,9 +52,10 @@ router = APIRouter(
 
 
 class _ResultRoute(KeyedRoute):
-    """A route for what a function returned, NUL and lone surrogates included.
+    """Route for function results. It accepts NUL characters and lone surrogates.
 
-    A result that cannot be taken is the call's failure: the model is told, and nobody waits for the timeout.
+    An unacceptable result fails the call at once: the model receives the error, and the call does not wait for its
+    timeout.
     """
 
     max_bytes = MAX_RESULT_BYTES + 64 * 1024
@@ -83,7 +84,9 @@ async def _reject_result(request: Request, error: ApiError) -> None:
     key: KeyRecord | None = getattr(request.state, "key", None)
     machine_id = request.headers.get("x-machine-id")
     if key is not None and machine_id:
-        with contextlib.suppress(OrchestratorError):  # not this machine's call: nothing to tell
+        with contextlib.suppress(
+            OrchestratorError
+        ):  # the machine holds no lease on this call: there is nothing to fail
             await services_of(request).calls.reject_result(
                 key.cluster_id,
                 request.path_params["callId"],
@@ -93,7 +96,7 @@ async def _reject_result(request: Request, error: ApiError) -> None:
 
 
 class PollCalls(BaseModel):
-    """Which calls a machine has room for."""
+    """Query parameters of a poll."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -102,7 +105,7 @@ class PollCalls(BaseModel):
         str | None,
         Field(
             pattern=_NAMES,
-            description="Names separated by commas: those with room. Default: all that this machine registered.",
+            description="Comma-separated names of the functions with free capacity. Default: all that this machine registered.",
         ),
     ] = None
     limit: Annotated[int, Field(ge=1, le=MAX_CALLS)] = 10
@@ -111,7 +114,7 @@ class PollCalls(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _PollingWorker:
-    """A machine at the door."""
+    """The function worker that sends the poll."""
 
     cluster_id: str
     id: str
@@ -140,10 +143,10 @@ async def poll_calls(
     services: Services,
     request: Request,
 ) -> Response:
-    """Take calls of a service's functions, as soon as there is one. Ask again at once; an empty list is no error.
+    """Lease calls of a service's functions (long poll). Poll again at once; an empty list is not an error.
 
-    Acknowledge each call by a heartbeat at once, then go on with one every few seconds. A machine must have
-    registered what it asks for (410 otherwise).
+    Acknowledge each call by a heartbeat at once, then send one every few seconds. The machine must have registered
+    the functions that it polls for (410 otherwise).
     """
     names = await _registered_functions(services, machine, wanted)
     wait = min(wanted.wait, services.settings.max_wait_seconds)
@@ -180,7 +183,7 @@ async def poll_calls(
 async def _acknowledge(
     services: ApiServices, machine: _PollingWorker, calls: Sequence[FunctionCall]
 ) -> None:
-    """Calls that reached a machine which cannot acknowledge them, and which need not be heard of until it is done."""
+    """Confirm the leases of a machine that sends no heartbeats, and extend its liveness until the calls time out."""
     await services.liveness.extend(
         machine.cluster_id,
         machine.id,
@@ -196,7 +199,7 @@ async def _acknowledge(
 async def _registered_functions(
     services: ApiServices, machine: _PollingWorker, wanted: PollCalls
 ) -> frozenset[str]:
-    """Names of the functions to wait for. Raises `UnknownServiceError` for one that is not registered."""
+    """Return the names of the functions to poll for. Raises `UnknownServiceError` for an unregistered function."""
     known = await services.store.functions.registered(
         machine.cluster_id, machine.id, wanted.service
     )
@@ -210,7 +213,7 @@ async def _registered_functions(
 
 
 async def _watch(request: Request, services: ApiServices, disconnected: asyncio.Event) -> None:
-    """Notice that nobody waits for the answer any more: the connection was closed, or this process is to end."""
+    """Return when the response is no longer needed: the client disconnected, or this process is shutting down."""
     stop = asyncio.ensure_future(services.stopping.wait())
     left = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
@@ -229,16 +232,16 @@ async def _wait_for_disconnect(request: Request) -> None:
 @router.post(
     "/{callId}/heartbeat",
     operation_id="keep_call",
-    summary="Keep a call",
+    summary="Send a heartbeat",
     response_model=HeartbeatReply,
     responses=problems(404, 409, body=True),
 )
 async def keep_call(
     lease: CurrentLease, services: Services, request: Heartbeat | None = None
 ) -> Response:
-    """Say that the function still runs. The first time acknowledges the call, which counts as an attempt.
+    """Report that the function is still running. The first heartbeat acknowledges the call and starts the attempt.
 
-    The answer says whether to stop. 409: the call is not this machine's any more.
+    The response says whether to stop. 409: this machine no longer holds the call's lease.
     """
     await services.liveness.touch(
         lease.cluster_id, lease.machine_id, heartbeats=True, seconds=_LIVENESS_SECONDS
@@ -253,15 +256,16 @@ async def keep_call(
 @results.post(
     "/{callId}/result",
     operation_id="post_result",
-    summary="Answer a call",
+    summary="Submit the result of a call",
     status_code=204,
     responses=problems(404, 409, body=True),
 )
 async def post_result(
     lease: CurrentLease, request: PostResult, services: Services, profile: RequestProfile
 ) -> Response:
-    """Hand in what a function returned or raised. 409: too late, a second time, or from another machine; the result
-    was not taken.
+    """Submit the value or the error of a function.
+
+    409: the result was not accepted, because it is late, a duplicate, or from a machine without the lease.
     """
     try:
         await services.calls.post_result(lease.cluster_id, lease.call_id, lease.machine_id, request)

@@ -1,4 +1,4 @@
-"""Function workers register here what they offer."""
+"""Registration routes: function workers register their functions and report dead machines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from perdure.contract import Registered, RegisterMachine, Scope
 router = APIRouter(tags=["function workers"], route_class=KeyedRoute)
 
 _FIRST_POLL_MS = 30_000
-"""A machine that registered is expected to ask for calls within this time."""
+"""A registered machine must poll within this time."""
 
 
 @router.post(
@@ -35,12 +35,12 @@ async def register_machine(
     key: Key,
     profile: RequestProfile,
 ) -> Response:
-    """Replace what this machine offers of a service; other machines' functions of it stay as they are.
+    """Replace this machine's registered functions of a service. Registrations of other machines do not change.
 
-    `{}` registers nothing and answers which cluster the key belongs to; that takes no more than the scope `client`.
+    `{}` registers nothing and returns the cluster of the key; the scope `client` is sufficient for it.
     """
     if request.service is not None and Scope.MACHINE not in granted_scopes(key, key.cluster_id):
-        raise forbidden("To register functions takes a key with the scope `machine`.")
+        raise forbidden("Registering functions requires a key with the scope `machine`.")
     await services.operations.register(
         key.cluster_id,
         machine_id,
@@ -55,7 +55,7 @@ async def register_machine(
 @router.post(
     "/clusters/{clusterId}/machines/{machineId}/lost",
     operation_id="report_lost_machine",
-    summary="Say that a machine is dead",
+    summary="Report a dead machine",
     status_code=204,
     responses=problems(404),
 )
@@ -66,10 +66,10 @@ async def report_lost_machine(
     ],
     services: Services,
 ) -> Response:
-    """Give the calls of a function worker whose process is certainly dead to others, before its heartbeats are missed.
+    """Release the calls of a function worker whose process is known to be dead, before its heartbeats time out.
 
-    An attempt that it had acknowledged stays counted. A machine that lives after all loses its calls: what it returns
-    is refused.
+    Attempts that the machine had acknowledged still count. If the machine is alive after all, it loses its leases and
+    its results are rejected.
     """
     await services.store.machines.mark_offline(cluster_id, machine_id)
     services.liveness.invalidate(cluster_id, machine_id)
