@@ -42,7 +42,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Machine(NamedTuple):
-    """A call, by its cluster and its own id."""
+    """A function worker, by its cluster and its own id."""
 
     cluster_id: str
     machine_id: str
@@ -50,7 +50,7 @@ class Machine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class InFlightTask:
-    """An activity that a process works on, or a call that it has not yet leased to a machine."""
+    """An activity that a process works on, or a call that it has not handed to a machine yet."""
 
     token: bytes
     attempt: int = 1
@@ -63,7 +63,7 @@ def worker_identity() -> str:
 
 
 def journal_scope(settings: Settings) -> str:
-    """Return an id of this kernel and Temporal namespace: locks and tokens are valid only within them."""
+    """Names this kernel and this Temporal namespace: only within them is a free lock, or a token, of any meaning."""
     try:
         kernel = _BOOT_ID.read_text().strip()
     except OSError:  # not Linux
@@ -73,28 +73,27 @@ def journal_scope(settings: Settings) -> str:
 
 
 class InFlightJournal:
-    """This process's journal file; created with the first task, removed by `close`. Without a folder nothing is recorded."""
+    """This process's own file; made with the first task, and removed by `close`. Without a folder it keeps nothing."""
 
     def __init__(self, folder: Path | None, scope: str) -> None:
         self.process = worker_identity()
-        """The Temporal identity of this process."""
+        """What this process is to call itself to Temporal."""
         self.machine: Machine | None = None
-        """Set the machine id under which it hosts a cluster's functions; call it before the first task."""
+        """The machine that it is for a cluster whose functions it hosts; to be said before the first task."""
         self._folder = folder
         self._scope = scope
-        self._path: Path | None = None
-        self._file = -1
-        self._slots = 1  # the first slot holds the process's identity
+        self._file: LockedFile | None = None
+        self._slots = 1  # the first is the process's name
         self._free: deque[int] = deque()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> InFlightJournal:
-        """Create the journal in the configured folder."""
+        """Where the settings want it."""
         return cls(settings.task_folder, journal_scope(settings))
 
     @contextmanager
     def record(self, task: InFlightTask) -> Generator[None]:
-        """Record the task while the body runs. Write errors are only logged."""
+        """The process works on that task while the body runs. What keeps it from being written down is only logged."""
         slot = self._write(task)
         try:
             yield
@@ -103,11 +102,10 @@ class InFlightJournal:
                 self._free.append(slot)
 
     def close(self) -> None:
-        """Remove the journal on a clean exit."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-            os.close(self._file)
-        self._path = self._folder = None
+        """The process ends as it should: nothing of it is lost."""
+        file, self._file, self._folder = self._file, None, None
+        if file is not None:
+            file.remove()
 
     def _write(self, task: InFlightTask) -> int | None:
         line = _line(task)
@@ -121,7 +119,7 @@ class InFlightJournal:
             slot = self._take_slot()
             _put(self._file, slot, line)
         except OSError as error:
-            _log.warning("the in-flight journal of this process cannot be written: %s", error)
+            _log.warning("what this process works on cannot be written down: %s", error)
             return None
         return slot
 
@@ -133,26 +131,26 @@ class InFlightJournal:
 
 
 class OrphanedJournal:
-    """The journal of a dead process, claimed by this one."""
+    """The file of a process that is dead, claimed by this one."""
 
     def __init__(self, path: Path, content: bytes) -> None:
         self._path = path
         self.process, self.machine = _header(content)
-        """Its Temporal identity and machine id; None if unreadable."""
+        """What it called itself to Temporal, and the machine that it was; None where that cannot be read."""
         self.tasks = list(_tasks(content))
 
     def remove(self) -> None:
-        """Remove the journal after complete recovery."""
+        """All of it was seen to."""
         self._path.unlink(missing_ok=True)
 
 
 def journals(folder: Path, scope: str) -> list[Path]:
-    """Return the journal files of this scope, of live and dead processes."""
+    """The files of this scope, of the living and the dead."""
     return list(folder.glob(f"{scope}-*{_SUFFIX}"))
 
 
 def remove_old(folder: Path, before: float) -> None:
-    """Remove journals of dead processes not written since that time (s): of another boot or another Temporal namespace."""
+    """Remove files of the dead that nobody wrote to since that time (s): of another boot, or another Temporal."""
     for path in folder.glob(f"*{_SUFFIX}"):
         with suppress(FileNotFoundError), claim(path) as dead:
             if dead is not None and path.stat().st_mtime < before:
@@ -161,16 +159,15 @@ def remove_old(folder: Path, before: float) -> None:
 
 @contextmanager
 def claim(path: Path) -> Generator[OrphanedJournal | None]:
-    """Claim the journal of a dead process while the body runs; None if the process lives or another one recovers it."""
-    try:
-        file = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:  # its process exited cleanly, or another one recovered it
-        yield None
-        return
-    try:
-        yield _orphaned(path, file)
-    finally:
-        os.close(file)
+    """The file of a dead process, nobody else's while the body runs; None where its process lives, or one is at it."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(file_lock.claim(path))
+        except (
+            FileNotFoundError
+        ):  # its process ended normally, or another process recovered its tasks
+            file = None
+        yield None if file is None else _orphaned(path, file)
 
 
 def _orphaned(path: Path, file: int) -> OrphanedJournal:
@@ -178,8 +175,7 @@ def _orphaned(path: Path, file: int) -> OrphanedJournal:
         return OrphanedJournal(path, reader.read())
 
 
-def _create(folder: Path, scope: str) -> tuple[Path, int]:
-    """Create a file that is locked before it becomes visible under its name."""
+def _create(folder: Path, scope: str) -> LockedFile:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return LockedFile.create(folder, f"{scope}-{new_id()}", _SUFFIX)
 
@@ -209,9 +205,7 @@ def _header(content: bytes) -> tuple[str | None, Machine | None]:
 
 def _tasks(content: bytes) -> Iterator[InFlightTask]:
     for line in content.splitlines():
-        with suppress(
-            ValueError, KeyError, TypeError, binascii.Error
-        ):  # incomplete record: the task had not begun
+        with suppress(ValueError, KeyError, TypeError, binascii.Error):  # torn: it was not begun
             yield _task(json.loads(line))
 
 
