@@ -44,7 +44,7 @@ class _WaitingWorker:
     queues: frozenset[str]
     capacity: int
     pending: int = 0
-    """Hand-outs to it that are being written."""
+    """Leases to it that are being written."""
     calls: list[FunctionCall] = field(default_factory=list[FunctionCall])
     tokens: list[bytes] = field(default_factory=list[bytes])
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -124,7 +124,10 @@ class CallDispatcher:
     async def _requeue(self, worker: _WaitingWorker) -> None:
         for token in worker.tokens:
             await self._activity_tasks.fail(
-                token, NOT_DELIVERED, "the machine left before it was told", delay=REQUEUE_DELAY
+                token,
+                NOT_DELIVERED,
+                "the function worker disconnected before the response",
+                delay=REQUEUE_DELAY,
             )
 
     def _add_worker(self, worker: _WaitingWorker) -> None:

@@ -47,7 +47,7 @@ class ClientProfile:
     sends_heartbeats: bool
     """Its machines acknowledge a call and keep it. One that does not is believed until the call's timeout."""
     accepts_409: bool
-    """It can be told that a result came too late; else it takes any refusal for a fault and reports that."""
+    """It accepts a 409 for a late result. Other clients take any refusal for a failure and report that."""
     answer_first_poll_at_once: bool
     """It learns from the first answer how soon to ask again, and without one waits long: answer the first at once."""
     batch_seconds: float

@@ -36,7 +36,7 @@ otherwise see a broken connection instead of the answer."""
 MAX_VALUES = 500_000
 """Of any kind, names of members apart. A megabyte of brackets would be a million objects, and a second of work."""
 MAX_MISTAKES = 5_000
-"""That are told one from another. Each takes microseconds, and a body has room for hundreds of thousands."""
+"""Validation errors that are reported one by one. Each costs microseconds, and a body has room for hundreds of thousands."""
 LARGE_BYTES = 256 * 1024
 """To read more than this keeps the process busy for long enough that others would notice several of them."""
 BODY_SECONDS = 20.0
@@ -224,7 +224,7 @@ def parse_json(body: bytes, *, any_text: bool = False) -> object:
 
 
 def _has_too_many_values(body: bytes) -> bool:
-    """Told by its punctuation, before anything is made of it. In texts punctuation does not count."""
+    """Estimate the number of values by punctuation, before parsing. Punctuation inside strings does not count."""
     if _punctuation(body) <= MAX_VALUES:
         return False
     return _punctuation(_STRING.sub(b"", body)) > MAX_VALUES
@@ -235,7 +235,7 @@ def _punctuation(body: bytes) -> int:
 
 
 def _refuse_many_mistakes(value: object, model: object) -> None:
-    """Raise `ApiError` (422) for a value with which more is wrong than can be told at once: FastAPI would list it all."""
+    """Raise `ApiError` (422) for a value with more errors than one response can list: FastAPI would list them all."""
     try:
         TypeAdapter[object](cast("type[object]", model)).validate_python(value)
     except ValidationError as error:

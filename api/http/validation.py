@@ -140,7 +140,7 @@ def single_names(route: object) -> frozenset[str]:
 
 
 def has_too_many(query: bytes) -> bool:
-    """Whether a query has more parameters than any operation takes: each would be a mistake to be told."""
+    """Whether a query has more parameters than any operation accepts: each would be reported as an error."""
     return query.count(b"&") >= MAX_PARAMETERS
 
 

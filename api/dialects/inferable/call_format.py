@@ -21,7 +21,7 @@ def is_open(call: Body) -> bool:
 
 
 def format_leased_call(call: Body) -> Body:
-    """A call that is handed out. A handler is told of a status change in their statuses."""
+    """A leased call. The input of a handler's call uses Inferable's statuses."""
     if not call["handler"]:
         return call
     change = call["input"]

@@ -1,4 +1,4 @@
-"""The Inferable clients: how their requests are told from native ones, what they send as credentials, how they behave."""
+"""The Inferable clients: how their requests are recognized, which credentials they send, and how they behave."""
 
 from __future__ import annotations
 

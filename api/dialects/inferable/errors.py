@@ -1,7 +1,7 @@
-"""Errors in the Inferable manner.
+"""Errors in Inferable's format.
 
-Their server answers `{"message"}` where a handler found the fault and `{"error": {"message"}}` where something was
-thrown; ours says both, and its `code`. What breaks the form of a request is told as zod tells it.
+Inferable's server answers `{"message"}` for an error found by a handler and `{"error": {"message"}}` for an exception;
+this one sends both, with its `code`. Invalid requests are reported in the format of zod.
 """
 
 from __future__ import annotations

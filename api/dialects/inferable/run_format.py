@@ -15,7 +15,7 @@ _NOT_IN_A_RUN: Mapping[str, bool | None] = {"userId": None, "debug": False, "aut
 _MAY_BE_EMPTY = frozenset({"name", "systemPrompt", "model", "initialPrompt"})
 _NAMES_OF_A_CONFIG = ("config", "template")
 _LATER_STATUSES = ("done", "failed")
-"""What a target of the later versions is told of, unless it says otherwise."""
+"""The statuses that are delivered to a target of the later versions by default."""
 
 
 def format_status(status: str) -> str:
@@ -71,9 +71,9 @@ def _parse_test(test: object) -> object:
 
 
 def parse_target(target: object) -> object:
-    """Who is told of status changes, in the form of whatever version. Raises `ApiError` for a workflow.
+    """Parse the target of status changes, in the format of any version. Raises `ApiError` for a workflow.
 
-    Who is told of failed runs is told of cancelled ones: to these clients they are the same.
+    A target of failed runs also receives cancelled ones: to these clients they are the same.
     """
     if not isinstance(target, dict):
         return target

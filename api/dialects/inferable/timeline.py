@@ -80,7 +80,7 @@ async def _read_page(request: DialectRequest, services: ApiServices, ref: RunRef
     page = await services.store.timeline.page(ref, after=after, limit=_PAGE)
     after_call = query.get("jobsAfter", _NOTHING_SEEN)
     new_calls = await services.store.timeline.calls_after(ref, after_call, limit=_PAGE)
-    # Who follows the events is also told of calls that were seen before and have changed.
+    # A client that follows the events also gets calls that it has seen before and that have changed.
     calls = [_wire(present_call(one)) for one in _merge(new_calls, page.calls if after else ())]
     return {
         "messages": await _messages(services, ref, query.get("messagesAfter", _NOTHING_SEEN)),

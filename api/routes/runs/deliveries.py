@@ -36,7 +36,7 @@ Transition = Annotated[
 async def list_deliveries(
     ref: Ref, wanted: Annotated[PageQuery, Query()], services: Services
 ) -> Response:
-    """What the run's handler or webhook was told or is to be told, oldest transition first, a page at a time."""
+    """Deliveries to the run's handler or webhook, sent and pending, in the order of their transitions, a page at a time."""
     after = min(wanted.number() or 0, MAX_VERSION)
     found = await services.store.deliveries.page(ref, after=after, limit=wanted.fetch)
     page, next_cursor = page_of(found, wanted, lambda last: to_cursor(last.transition))

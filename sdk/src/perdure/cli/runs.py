@@ -57,7 +57,7 @@ def get_run(run_id: str) -> None:
 def cancel_run(
     run_id: str, reason: Annotated[str | None, typer.Option(help="Kept with the run.")] = None
 ) -> None:
-    """Stop a run; functions at work are told."""
+    """Cancel a run; functions that are running are notified."""
     with plain_errors(), Perdure() as client:
         write_status(f"{run_id} is {client.cancel_run(run_id, reason).status.value}.")
 

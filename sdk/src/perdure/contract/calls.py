@@ -24,7 +24,7 @@ class FunctionCall(Reply):
     run_context: dict[str, JsonValue] | None = None
     auth_context: dict[str, JsonValue] | None = None
     approved: bool = False
-    attempt: int = Field(description="Number of this hand-out; send it back with the result.")
+    attempt: int = Field(description="Number of this lease; send it back with the result.")
     timeout_seconds: float
     handler: bool = Field(
         default=False, description="The function is a handler, and `input` a status change."
@@ -62,7 +62,7 @@ class CreateCall(Request):
 
 
 class CancelCall(Request):
-    """Give a call up. The model is told so and goes on; the function learns it by its next heartbeat."""
+    """Cancel a call. The model receives a rejection and the run continues; the function learns of it by its next heartbeat."""
 
     reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] | None = None
 

@@ -45,7 +45,8 @@ class UpdateCluster(Request):
     name: Name | None = None
     description: Description | None = None
     additional_context: AdditionalContext | None = Field(
-        default=None, description="Told to the model in every run; former versions are kept."
+        default=None,
+        description="Part of the system prompt of every run; former versions are stored.",
     )
     debug: StrictBool | None = None
     enable_custom_auth: StrictBool | None = Field(

@@ -1,4 +1,4 @@
-"""What happened to a run: events, and the transitions that handlers are told."""
+"""What happened to a run: events, its timeline, and the status changes that are delivered to handlers."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ MAX_APPROVAL_SECONDS = 90 * 86_400
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Bytes of any request body except a call's result."""
 MAX_RESULT_BYTES = 16 * 1024 * 1024
-"""Bytes of a call's result as JSON; a larger one is refused and the model is told the limit."""
+"""Bytes of a call's result as JSON; a larger one is refused, and the model gets an error that names the limit."""
 MAX_CONTEXT_BYTES = 256 * 1024
 MAX_WAIT_SECONDS = 30
 MAX_CALL_WAIT_SECONDS = 20

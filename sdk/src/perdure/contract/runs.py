@@ -33,18 +33,18 @@ from perdure.contract.statuses import PausedFor, RunStatus
 
 
 class WebhookTarget(Request):
-    """A URL that is told. Requests are signed as Standard Webhooks asks."""
+    """A URL that receives status changes. Requests are signed as Standard Webhooks specifies."""
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL)]
 
 
 class StatusChangeTarget(Request):
-    """Who is told of each status transition: a handler function or a webhook, one of the two."""
+    """The receiver of status changes: either a handler function or a webhook."""
 
     function: FunctionReference | None = None
     webhook: WebhookTarget | None = None
     statuses: Annotated[list[RunStatus], Field(min_length=1, max_length=len(RunStatus))] | None = (
-        Field(default=None, description="Tell only of transitions to these; default: of all.")
+        Field(default=None, description="Deliver only changes to these statuses; default: all.")
     )
 
     @model_validator(mode="after")

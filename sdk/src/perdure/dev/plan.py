@@ -137,7 +137,7 @@ def server_environment(
     addresses: Addresses,
     hosted: tuple[str, ...] = (),
 ) -> dict[str, str]:
-    """What the API and the Temporal workers are told on top of what this process was told."""
+    """The environment variables of the API and the Temporal workers, besides those of this process."""
     targets = (environment.get("PERDURE_HOSTED_FUNCTIONS", ""), *hosted)
     return {
         "PERDURE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",  # receivers under development

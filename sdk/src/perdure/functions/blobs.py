@@ -27,7 +27,7 @@ class BlobData:
 
     @property
     def shown(self) -> dict[str, JsonValue]:
-        """What the model is told in its place."""
+        """What the model gets instead of the content."""
         return {"blob": self.name, "type": self.type.value, "size": len(self.content)}
 
     def request(self) -> CreateBlob:

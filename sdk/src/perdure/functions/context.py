@@ -15,8 +15,8 @@ class Context:
 
     `data` is the context the run was created with, `auth` what the cluster's auth function said of the user whose run
     it is; they are in no log and in no repr. `attempt` counts the
-    hand-outs of this call from 1. `cancelled` is set when the result is no longer wanted: a blocking function
-    looks at `cancelled.is_set()` or waits with `cancelled.wait(seconds)`; an async one is cancelled anyway.
+    leases of this call from 1. `cancelled` is set when the result is no longer wanted: a blocking function
+    checks `cancelled.is_set()` or waits with `cancelled.wait(seconds)`; an async one is cancelled anyway.
     `approved` is true when a person has approved this very call, perhaps with other arguments.
     """
 

@@ -82,7 +82,7 @@ class Function(Generic[P, R_co]):
 
 
 class StatusChangeHandler(Function[P, R_co]):
-    """A function that is told of a run's status changes; the model is never offered it."""
+    """A function that receives a run's status changes; it is never available to the model."""
 
 
 class ServiceDefinition:

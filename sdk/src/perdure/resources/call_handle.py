@@ -69,7 +69,7 @@ class AsyncCallBase:
         return self._update(await self._api.read(CallSnapshot, "GET", "calls", self.id))
 
     async def cancel(self, reason: str | None = None) -> CallSnapshot:
-        """Give the call up: a model is told so and goes on; a function at work learns it within 5 s.
+        """Cancel the call. The model receives a rejection and the run continues; a running function learns of it within 5 s.
 
         Raises `ConflictError` where the call has its result, or was cancelled before.
         """

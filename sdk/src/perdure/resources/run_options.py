@@ -27,9 +27,9 @@ _MAX_KEY_LENGTH = 256
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A URL that is told of status changes by signed requests; the cluster needs a webhook secret first.
+    """A URL that receives status changes as signed requests; the cluster needs a webhook secret first.
 
-    `statuses`: only of transitions to these; default: of all.
+    `statuses`: only changes to these; default: all.
     """
 
     url: str
@@ -38,21 +38,21 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A handler that is told of transitions to these statuses only."""
+    """A handler that receives changes to these statuses only."""
 
     function: StatusChangeHandler[..., Any] | FunctionReference
     statuses: Sequence[RunStatus | str] | None = None
 
 
 StatusChangeReceiver = StatusChangeHandler[..., Any] | FunctionReference | Handler | Webhook
-"""Who can be told of a run's status changes."""
+"""The receivers of a run's status changes."""
 
 
 class RunOptions(TypedDict, total=False):
     """What `create_run` takes besides the prompt and the result schema; all optional.
 
     - `functions`: what the model may call; default: every function of the cluster that is not private.
-    - `on_status_change`: who is told of every change: a handler, `Handler(handler, statuses=[...])` for some of
+    - `on_status_change`: the receiver of every change: a handler, `Handler(handler, statuses=[...])` for some of
       them, or `Webhook(url)`.
     - `metadata`: up to 64 pairs of strings, and `tags`: up to 32 words, by which runs can be listed.
     - `context`: JSON that functions and handlers get and the model never does, at most 256 KiB.
@@ -131,19 +131,19 @@ def checked_key(key_given: str | None) -> str:
 
 
 def _target(receiver: StatusChangeReceiver | None) -> dict[str, object] | None:
-    told: dict[str, object] = {}
+    target: dict[str, object] = {}
     match receiver:
         case None:
             return None
         case Webhook(url, statuses):
-            told["webhook"] = {"url": url}
+            target["webhook"] = {"url": url}
         case Handler(function, statuses):
-            told["function"] = to_attachment(function)
+            target["function"] = to_attachment(function)
         case _:
-            told["function"], statuses = to_attachment(receiver), None
+            target["function"], statuses = to_attachment(receiver), None
     if statuses is not None:
-        told["statuses"] = list(statuses)
-    return told
+        target["statuses"] = list(statuses)
+    return target
 
 
 def _config(
