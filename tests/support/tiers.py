@@ -65,7 +65,7 @@ def tier_of(item: pytest.Item) -> Tier:
 def _name_by_its_operation(item: pytest.Item) -> None:
     """Give each of Schemathesis's tests an id of its own: of tests with the same id, xdist runs only the first."""
     if not item.nodeid.endswith(item.name):
-        item._nodeid = f"{item.nodeid.rpartition('::')[0]}::{item.name}"
+        setattr(item, "_nodeid", f"{item.nodeid.rpartition('::')[0]}::{item.name}")  # noqa: B010 - pytest types it as fixed
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
