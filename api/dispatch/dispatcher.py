@@ -212,10 +212,10 @@ class CallDispatcher:
                 await self._activity_tasks.fail(
                     task.token, NOT_DELIVERED, "as many are at work as may be", delay=RECHECK_DELAY
                 )
-            case Completed(outcome):
+            case Completed(call_outcome):
                 worker.capacity += 1
                 self._crash_loops.record_lost(queue)
-                await self._activity_tasks.complete(task.token, outcome)
+                await self._activity_tasks.complete(task.token, call_outcome)
             case Discarded(reason):
                 worker.capacity += 1
                 await self._activity_tasks.fail(task.token, UNWANTED, reason, delay=None)

@@ -51,8 +51,8 @@ class HostedFunctionActivity:
             call_ref, self._queue, activity.info().task_token
         )
         match outcome:
-            case Completed(outcome):
-                return outcome
+            case Completed(call_outcome):
+                return call_outcome
             case Retry(_, delay):
                 raise ApplicationError(
                     "the function failed",

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
-from functools import cache
-from typing import ClassVar, dataclass_transform
+from typing import Any, ClassVar, dataclass_transform
 
 from pydantic import ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
-from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
+from typing_extensions import TypedDict, override  # pydantic asks for it below Python 3.12
 
 
 class EventType(StrEnum):
@@ -65,16 +64,23 @@ class EventData:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(alias_generator=to_camel)
     event_type: ClassVar[EventType]
+    _wire_fields: ClassVar[tuple[tuple[str, str, bool], ...]]
+    """Of each field its name, its name on the wire, and whether it is left out where it is None."""
 
-    def __init_subclass__(cls, *, type: EventType) -> None:  # noqa: A002 - reads as a keyword of the class
+    @override
+    def __init_subclass__(cls, *, type: EventType) -> None:
         cls.event_type = type
-        dataclass(frozen=True, kw_only=True)(cls)
+        made: Any = dataclass(frozen=True, kw_only=True)(cls)
+        cls._wire_fields = tuple(
+            (field.name, to_camel(field.name), field.default is not MISSING)
+            for field in fields(made)
+        )
 
     def to_wire(self) -> dict[str, JsonValue]:
         """The fields by their names on the wire."""
         return {
             name: value
-            for field, name, optional in _wire_fields(type(self))
+            for field, name, optional in self._wire_fields
             if (value := getattr(self, field)) is not None or not optional
         }
 
@@ -86,15 +92,6 @@ class TokenCounts(TypedDict):
     outputTokens: int
     cacheReadTokens: int
     cacheWriteTokens: int
-
-
-@cache
-def _wire_fields(data: type[EventData]) -> tuple[tuple[str, str, bool], ...]:
-    """Of each field its name, its name on the wire, and whether it is left out where it is None."""
-    return tuple(
-        (field.name, to_camel(field.name), field.default is not MISSING)
-        for field in fields(data)  # pyright: ignore[reportArgumentType]
-    )
 
 
 class RunCreated(EventData, type=EventType.RUN_CREATED):
