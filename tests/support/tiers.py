@@ -62,12 +62,6 @@ def tier_of(item: pytest.Item) -> Tier:
     return max(tiers, default=Tier.PURE)
 
 
-def _name_by_its_operation(item: pytest.Item) -> None:
-    """Give each of Schemathesis's tests an id of its own: of tests with the same id, xdist runs only the first."""
-    if not item.nodeid.endswith(item.name):
-        setattr(item, "_nodeid", f"{item.nodeid.rpartition('::')[0]}::{item.name}")  # noqa: B010 - pytest types it as fixed
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
@@ -99,7 +93,6 @@ class Tiers:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Derive the tiers. With xdist, files with slow tiers come first, so that short ones fill the end."""
         for item in items:
-            _name_by_its_operation(item)
             self._tiers[item.nodeid] = tier = tier_of(item)
             item.user_properties.append(("tier", tier.title))
         if self._config.getoption("quick"):
