@@ -22,7 +22,7 @@ JSON = b"Content-Type: application/json\r\n"
 
 class Hasty(Connection):
     head_seconds = 0.3
-    linger_seconds, longest_linger = 0.1, 0.5
+    linger_seconds, max_linger = 0.1, 0.5
 
 
 class HastyRoute(JsonRoute):

@@ -61,6 +61,7 @@ def test_a_locked_file_cannot_be_claimed_until_it_is_removed(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_file_of_a_killed_process_is_claimed_by_one(tmp_path: Path) -> None:
     other = subprocess.Popen(
         [sys.executable, "-c", _PROCESS, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE

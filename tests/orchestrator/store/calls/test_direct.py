@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,9 +24,8 @@ async def _create(
     """A direct call of the function; its run and its id."""
     function = await stage.store.direct_calls.function(stage.cluster_id, QUERY)
     assert function is not None
-    new = replace(
-        new_run(stage.cluster_id, **changes), kind=DIRECT, prompt=None, call_summarization=False
-    )
+    changes = {"kind": DIRECT, "prompt": None, "call_summarization": False, **changes}
+    new = new_run(stage.cluster_id, **changes)
     call_id = await stage.store.direct_calls.create(new, function, values or {})
     assert call_id is not None
     return RunRef(stage.cluster_id, new.id), call_id
@@ -110,8 +108,7 @@ async def test_the_same_idempotency_key_makes_no_second_call(
     function = await stage.store.direct_calls.function(stage.cluster_id, QUERY)
     assert function is not None
     news = [
-        replace(new_run(stage.cluster_id, idempotency_key="k"), kind=DIRECT, prompt=None)
-        for _ in range(6)
+        new_run(stage.cluster_id, idempotency_key="k", kind=DIRECT, prompt=None) for _ in range(6)
     ]
     made = await asyncio.gather(
         *(

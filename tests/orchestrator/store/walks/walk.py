@@ -96,7 +96,7 @@ class Walk:
         reference = FunctionReference(service="sales", function="pay")
         function = await stage.store.direct_calls.function(stage.cluster_id, reference)
         assert function is not None
-        new = replace(new_run(stage.cluster_id), kind=DIRECT, prompt=None, interactive=False)
+        new = new_run(stage.cluster_id, kind=DIRECT, prompt=None, interactive=False)
         assert await stage.store.direct_calls.create(new, function, {}) is not None
         return cls(stage, Engine(stage, RunRef(stage.cluster_id, new.id)))
 
@@ -194,7 +194,7 @@ class Walk:
         match outcome:
             case Leased(call):
                 for held in earlier:
-                    self.leases[self.leases.index(held)] = replace(held, order=None)
+                    self.leases[self.leases.index(held)] = replace(held, schedule=None)
                 self.leases.append(Lease(call.id, call.attempt, order))
                 run = await self.stage.get_run(self.ref)
                 assert not is_final(run.run_status)
