@@ -1,4 +1,4 @@
-"""A real Temporal server, the one that users get: in memory, on loopback, one per session."""
+"""A real Temporal server, the one that users get: in memory, on loopback, one per module."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ async def connected(address: str) -> Client:
                 await asyncio.sleep(0.05)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def temporal_address() -> Generator[str]:
-    """Where the session's server listens."""
+    """Where the module's server listens. All workers poll one task queue: they would take tasks that another module left."""
     with temporal_server() as address:
         yield address
 

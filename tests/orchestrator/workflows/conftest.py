@@ -1,4 +1,4 @@
-"""A play for each test, on the session's Temporal server."""
+"""A play for each test, on the module's Temporal server."""
 
 from __future__ import annotations
 
