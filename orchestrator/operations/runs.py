@@ -13,7 +13,6 @@ from pydantic import JsonValue
 from orchestrator.errors import (
     ConflictError,
     InvalidRequestError,
-    OrchestratorError,
     UnavailableError,
 )
 from orchestrator.operations.call_requests import build_direct_call, call_hash
@@ -68,17 +67,14 @@ class Operations:
 
         A repeated request is recognised even if it would be rejected now, e.g. because a function was unregistered.
         """
-        try:
-            new = await self._run_requests.build(
-                cluster_id, request, idempotency_key=idempotency_key, end_user=end_user
-            )
-        except OrchestratorError:
-            before = await self._store.runs.existing(
-                cluster_id, request.id, idempotency_key, request_hash(request, end_user)
-            )
-            if before is None:
-                raise
+        before = await self._store.runs.existing(
+            cluster_id, request.id, idempotency_key, request_hash(request, end_user)
+        )
+        if before is not None:
             return before, False
+        new = await self._run_requests.build(
+            cluster_id, request, idempotency_key=idempotency_key, end_user=end_user
+        )
         return await self.accept_run(new)
 
     async def create_structured(
