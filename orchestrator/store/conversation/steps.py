@@ -235,20 +235,21 @@ class StepStore:
                 await writer.write_tool_result(answer)
             for part in parsed.reads:
                 await writer.write_tool_result(await read_result_slice(write, run.key, part))
-            open_requests = await open_calls(write, run.key) if parsed.calls else []
-            gated = await require_approvals(run, open_requests)
-            decision = agent_loop.next_action(await _loop_state(run, parsed, open_requests, seen))
+            calls = await open_calls(write, run.key) if parsed.calls else []
+            gated = await require_approvals(run, calls)
+            if gated:
+                calls = await open_calls(write, run.key)
+            state = await run_state(run, step_input.step, calls=calls)
+            decision = agent_loop.next_action(await _after_reply(run, state, parsed, seen))
             await writer.apply(decision, parsed)
             if gated:
                 await pause_for_approval(run)
             run.clear_waiting_for()
-            state = await run_state(
-                run, step_input.step, calls=None if gated or not parsed.calls else open_requests
-            )
+            state = await run_state(run, step_input.step, calls=calls)
             leased: tuple[Leased, ...] = ()
             to_call = isinstance(decision, agent_loop.CallFunctions) and not gated
             if to_call and executor is not None and executor.has_capacity(state.orders):
-                leased = await lease_new_calls(run, open_requests, executor.machine_id)
+                leased = await lease_new_calls(run, calls, executor.machine_id)
             await run.save()
             return RecordedStep(state, leased)
 
@@ -313,18 +314,19 @@ async def _read_run_view(read: Read, ref: RunRef) -> _RunView:
     return _RunView(RunRecord(**columns), context, has_open_calls)
 
 
-async def _loop_state(
-    run: LockedRun, parsed: ParsedReply, open_requests: Sequence[CallRecord], seen: int
+async def _after_reply(
+    run: LockedRun, state: RunState, parsed: ParsedReply, seen: int
 ) -> LoopState:
+    """The loop's state with the reply that was just written, which no message has followed yet."""
     # a result beside calls was given without their results, even if they are available at once
     output = replace(parsed.output, proposed=None, gave_up=None) if parsed.calls else parsed.output
-    return LoopState(
-        status=run.status,
+    loop_state = state.loop_state()
+    is_waiting = loop_state.unanswered or loop_state.oversized or loop_state.interrupted
+    return replace(
+        loop_state,
         cancel_wanted=run.record.cancel_reason is not None,
-        unanswered=tuple(call.id for call in open_requests if call.result_type is None),
-        oversized=tuple(call.id for call in open_requests if call.result_type is not None),
         output=output,
-        unread=not open_requests and await _has_unread(run.write, run.key, seen),
+        unread=not is_waiting and await _has_unread(run.write, run.key, seen),
         wants_schema=run.record.result_schema is not None,
         corrections=run.record.corrections,
         steps=await _steps_of_turn(run.write, run),
