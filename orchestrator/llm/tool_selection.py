@@ -1,21 +1,27 @@
-"""Which functions a model is offered where a cluster has more than fit, and the search for the others.
+"""The tools of a model request: what a run may call, which of it the request offers, and the search for the rest.
 
-What was offered once stays offered, in its order: the first step's best matches, then what the model found or what
-later messages brought in. The list is kept with the replies, so that another worker offers the same.
+A function that was offered once stays offered, in its order: the first step's best matches, then what the model found
+or what later messages matched. The list is stored with the replies, so that every worker offers the same.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from orchestrator.llm.builtin_tools import BUILT_IN_TOOLS, built_in_tools
 from orchestrator.llm.messages import Tool, ToolCall, ToolResult
-from orchestrator.llm.prompts import MAX_FOUND, SEARCH_TOOL
+from orchestrator.llm.prompts import MAX_FOUND, SEARCH_TOOL, own_tools, with_reason_parameter
 from orchestrator.llm.tool_search import rank_tools
-from orchestrator.llm.tools import AvailableFunction
+from orchestrator.llm.tools import (
+    DEFAULT_DEADLINE_MS,
+    DEFAULT_TIMEOUT_MS,
+    AvailableFunction,
+    tool_name,
+)
 from orchestrator.llm.transcript import TranscriptEntry, last_seen_key, selected_tool_names
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 
@@ -31,6 +37,56 @@ _DEFAULT_FOUND = 5
 _MAX_DESCRIPTION = INLINE_RESULT_CHARACTERS // MAX_FOUND // 2
 """Of a longer description the search's answer has the beginning; the function is offered with the whole of it."""
 _MAX_QUERY_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunTools:
+    """What a run may call."""
+
+    functions: tuple[AvailableFunction, ...] = ()
+    """Functions and mocks, ordered by tool name."""
+    built_in: frozenset[str] = BUILT_IN_TOOLS
+    """Names of built-in tools."""
+
+
+def run_tools(
+    registered: Sequence[AvailableFunction],
+    *,
+    attached: Collection[str] | None,
+    mocked: Collection[str] = (),
+    private: Collection[str] = (),
+) -> RunTools:
+    """What a run may call of its `registered` functions, its mocks and the built-in tools, by full name.
+
+    `attached` restricts mocks and built-in tools; None means all. A mock replaces a built-in tool, and reveals no
+    private function.
+    """
+    allowed = BUILT_IN_TOOLS if attached is None else BUILT_IN_TOOLS.intersection(attached)
+    names = set(mocked) if attached is None else set(mocked).intersection(attached)
+    names.difference_update(private, (function.full_name for function in registered))
+    functions = tuple(registered)
+    if names:
+        mocks = (_mock(name) for name in names)
+        functions = tuple(sorted((*functions, *mocks), key=lambda function: function.tool.name))
+    return RunTools(functions, allowed - set(mocked))
+
+
+_ANY_OBJECT: dict[str, JsonValue] = {"type": "object", "properties": {}}
+
+
+def _mock(full_name: str) -> AvailableFunction:
+    """A function that exists only as a mock."""
+    service, _, function = full_name.partition("_")
+    built_in = built_in_tools((full_name,))
+    return AvailableFunction(
+        service=service,
+        name=function,
+        tool=built_in[0] if built_in else Tool(tool_name(service, function), "", _ANY_OBJECT),
+        max_attempts=1,
+        timeout_ms=DEFAULT_TIMEOUT_MS,
+        deadline_ms=DEFAULT_DEADLINE_MS,
+        heartbeats=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +152,26 @@ class ToolSelector:
             candidates += _matching(query, [f for f in functions if f.tool.name not in selected])
         fresh = [name for name in dict.fromkeys(candidates) if name not in selected]
         return fresh[: max(0, MAX_FOUND_TOOLS - len(selected))]
+
+
+def request_tools(
+    selection: ToolSelection,
+    built_in: Collection[str],
+    *,
+    result_input: Mapping[str, JsonValue],
+    wants_schema: bool,
+    reasons: bool,
+) -> tuple[Tool, ...]:
+    """The tools of a model request, in a fixed order: functions, built-in tools, the tools that end or steer a turn.
+
+    `result_input`: the schema of the result tool's input. `reasons`: each function asks for the reason of its call.
+    """
+    functions = (function.tool for function in selection.functions)
+    return (
+        *(with_reason_parameter(tool) if reasons else tool for tool in functions),
+        *built_in_tools(built_in),
+        *own_tools(result_input, wants_schema=wants_schema, searchable=selection.searchable),
+    )
 
 
 def search_answer(call: ToolCall, functions: Sequence[AvailableFunction]) -> ToolResult:

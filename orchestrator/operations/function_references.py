@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from orchestrator.errors import InvalidRequestError
 from orchestrator.llm.builtin_tools import BUILT_IN_TOOLS
 from orchestrator.llm.prompts import OWN_TOOLS
-from orchestrator.store.functions.available import tool_name
+from orchestrator.llm.tools import tool_name
 from orchestrator.store.records import FunctionName
 from perdure.contract import FunctionReference, StatusChangeTarget
 

@@ -8,9 +8,9 @@ from api.auth.api_key_cache import KEY_CACHE_SECONDS
 from api.auth.custom_auth import ACCEPTED_TTL_SECONDS, REFUSED_TTL_SECONDS, UNAVAILABLE_TTL_SECONDS
 from orchestrator.llm.prompts import MAX_FOUND
 from orchestrator.llm.tool_selection import MAX_TOOLS
+from orchestrator.llm.tools import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUT_MS
 from orchestrator.store.calls.interruptions import DEFAULT_APPROVAL_SECONDS, MAX_INTERRUPTIONS
 from orchestrator.store.conversation.messages import MAX_QUEUED
-from orchestrator.store.functions.available import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUT_MS
 from orchestrator.store.recovery.stalled_runs import LOST_AFTER_MS
 from perdure.contract import (
     INLINE_RESULT_CHARACTERS,

@@ -253,7 +253,7 @@ def plan_of(step_input: StepInput, reply: ModelResponse) -> ParsedReply:
     schema = step_input.run.result_schema
     return parse_reply(
         reply,
-        {function.tool.name: function for function in step_input.functions},
+        {function.tool.name: function for function in step_input.tools.functions},
         check_input=lambda function, value: (),
         check_result=None if schema is None else compile_schema(schema).problems,
         parse=from_json,

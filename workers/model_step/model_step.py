@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 
 from pydantic import JsonValue
 
-from orchestrator.llm.builtin_tools import built_in_tools, run_built_in_tool
-from orchestrator.llm.messages import ModelRequest, ModelResponse, Tool
+from orchestrator.llm.builtin_tools import run_built_in_tool
+from orchestrator.llm.messages import ModelRequest, ModelResponse
 from orchestrator.llm.model_names import resolve_model
 from orchestrator.llm.prompts import (
     RESULT_TOOL,
     SEARCH_TOOL,
-    own_tools,
     system_prompt,
-    with_reason_parameter,
 )
-from orchestrator.llm.tool_selection import ToolSelection, ToolSelector, search_answer
+from orchestrator.llm.tool_selection import (
+    ToolSelection,
+    ToolSelector,
+    request_tools,
+    search_answer,
+)
 from orchestrator.llm.tools import AvailableFunction
 from orchestrator.llm.transcript import Conversation
 from orchestrator.rules.model_reply import InlineTools, ParsedReply, parse_reply
@@ -116,7 +119,10 @@ class ModelStepRunner:
         if self._run_namer is not None:
             self._run_namer.begin(step_input, attempt)
         transcript = self._update_transcript(await self._reload_if_evicted(step_input))
-        seen, selection = transcript.last_key, transcript.tool_selector.select(step_input.functions)
+        seen, selection = (
+            transcript.last_key,
+            transcript.tool_selector.select(step_input.tools.functions),
+        )
         request = self._request(step_input, transcript, selection, attempt)
         started = time.monotonic()
         reply = await model.generate(request, on_progress)
@@ -172,21 +178,21 @@ class ModelStepRunner:
         attempt: int,
     ) -> ModelRequest:
         run = step_input.run
-        functions = [function.tool for function in selection.functions]
-        if run.reasoning_traces:
-            functions = [with_reason_parameter(tool) for tool in functions]
+        wants_schema = run.result_schema is not None
         return ModelRequest(
             model=run.model,
             system=system_prompt(
                 run.system_prompt,
-                wants_schema=run.result_schema is not None,
+                wants_schema=wants_schema,
                 cluster_context=step_input.context,
             ),
             turns=transcript.conversation.turns(),
-            tools=(
-                *functions,
-                *built_in_tools(step_input.builtin_tools),
-                *_own_tools(run.result_schema, searchable=selection.searchable),
+            tools=request_tools(
+                selection,
+                step_input.tools.built_in,
+                result_input=_result_input(run.result_schema),
+                wants_schema=wants_schema,
+                reasons=run.reasoning_traces,
             ),
             result_tool=RESULT_TOOL,
             max_output_tokens=self._max_output_tokens,
@@ -195,30 +201,26 @@ class ModelStepRunner:
 
 
 @lru_cache(maxsize=512)
-def _own_tools(result_schema: str | None, *, searchable: bool) -> tuple[Tool, ...]:
+def _result_input(result_schema: str | None) -> Mapping[str, JsonValue]:
+    """The schema of the result tool's input; any JSON value without a result schema."""
     if result_schema is None:
-        anything: dict[str, JsonValue] = {"description": "The result, any JSON value."}
-        return own_tools(as_tool_schema(anything), wants_schema=False, searchable=searchable)
+        return as_tool_schema({"description": "The result, any JSON value."})
     schema = from_json(result_schema)
-    return own_tools(
-        as_tool_schema(schema if isinstance(schema, dict) else {}),
-        wants_schema=True,
-        searchable=searchable,
-    )
+    return as_tool_schema(schema if isinstance(schema, dict) else {})
 
 
 def _inline_tools(step_input: StepInput) -> InlineTools:
     """Tools that are answered here: the standard library, and the search, also where nothing is left to be found."""
     builtin_tool = partial(run_built_in_tool, now=now_ms())
-    search = partial(search_answer, functions=step_input.functions)
-    return {**dict.fromkeys(step_input.builtin_tools, builtin_tool), SEARCH_TOOL: search}
+    search = partial(search_answer, functions=step_input.tools.functions)
+    return {**dict.fromkeys(step_input.tools.built_in, builtin_tool), SEARCH_TOOL: search}
 
 
 def _parse(step_input: StepInput, selection: ToolSelection, reply: ModelResponse) -> ParsedReply:
     schema = step_input.run.result_schema
     return parse_reply(
         reply,
-        {function.tool.name: function for function in step_input.functions},
+        {function.tool.name: function for function in step_input.tools.functions},
         check_input=_check_input,
         check_result=None if schema is None else compile_schema(schema).problems,
         parse=from_json,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pydantic import JsonValue
 from sqlalchemy import bindparam, select
 
-from orchestrator.llm.builtin_tools import BUILT_IN_TOOLS, built_in_tools
-from orchestrator.llm.messages import Tool
-from orchestrator.llm.tools import AvailableFunction
+from orchestrator.llm.tool_selection import RunTools, run_tools
 from orchestrator.llm.transcript import TranscriptEntry
 from orchestrator.store import tables
 from orchestrator.store.conversation.messages import entries_after
@@ -19,12 +15,7 @@ from orchestrator.store.conversation.mocks import mocked_outputs
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import from_json
 from orchestrator.store.database.prepared import prepared
-from orchestrator.store.functions.available import (
-    DEFAULT_DEADLINE_MS,
-    DEFAULT_TIMEOUT_MS,
-    available_functions,
-    tool_name,
-)
+from orchestrator.store.functions.available import available_functions
 from orchestrator.store.records import RunRecord
 from perdure.contract import FunctionReference
 
@@ -37,9 +28,6 @@ _CONTEXT = prepared(
 _PRIVATE = select(tables.functions.c.service + "_" + tables.functions.c.name).where(
     tables.functions.c.cluster_id == bindparam("of_cluster"), tables.functions.c.private.is_(True)
 )
-
-_BUILTIN_TOOLS = {tool.name: tool for tool in built_in_tools(BUILT_IN_TOOLS)}
-_OPEN_OBJECT: dict[str, JsonValue] = {"type": "object", "properties": {}}
 
 
 class TranscriptCursor(NamedTuple):
@@ -67,12 +55,9 @@ class StepInput:
 
     run: RunRecord
     step: int
-    functions: tuple[AvailableFunction, ...]
-    """All functions that the run may call, ordered by tool name."""
+    tools: RunTools
     after: int
     entries: tuple[TranscriptEntry, ...]
-    builtin_tools: frozenset[str] = BUILT_IN_TOOLS
-    """Built-in tools that the run may call."""
     context: str | None = None
     """The operator's instructions for every run of the cluster."""
 
@@ -91,14 +76,21 @@ async def load_step_input(
     """The input of the run's next model step. `context`: the cluster's."""
     attached = _attached(run)
     after = cursor.last_key if cursor.matches(run) else 0
-    functions = await available_functions(read, run.cluster_id, attached)
+    mocked = mocked_outputs(run).keys()
+    tools = run_tools(
+        await available_functions(read, run.cluster_id, attached),
+        attached=None
+        if attached is None
+        else [f"{ref.service}_{ref.function}" for ref in attached],
+        mocked=mocked,
+        private=await _private_functions(read, run.cluster_id) if mocked else (),
+    )
     return StepInput(
         run=run,
         step=run.step + 1,
-        functions=await _add_mocks(read, run, functions, attached),
+        tools=tools,
         after=after,
         entries=tuple(await entries_after(read, run.key, after)),
-        builtin_tools=_allowed_builtin_tools(attached) - mocked_outputs(run).keys(),
         context=context,
     )
 
@@ -113,40 +105,6 @@ def _attached(run: RunRecord) -> list[FunctionReference] | None:
     ]
 
 
-def _allowed_builtin_tools(attached: Collection[FunctionReference] | None) -> frozenset[str]:
-    if attached is None:
-        return BUILT_IN_TOOLS
-    named = (f"{reference.service}_{reference.function}" for reference in attached)
-    return BUILT_IN_TOOLS.intersection(named)
-
-
-async def _add_mocks(
-    read: Read,
-    run: RunRecord,
-    functions: tuple[AvailableFunction, ...],
-    attached: Collection[FunctionReference] | None,
-) -> tuple[AvailableFunction, ...]:
-    """The functions and those that exist only as mocks, in one order. A mock reveals no private function."""
-    names = set(mocked_outputs(run))
-    if attached is not None:
-        names &= {f"{reference.service}_{reference.function}" for reference in attached}
-    names -= {f"{function.service}_{function.name}" for function in functions}
-    if not names:
-        return functions
-    private = (await read.execute(_PRIVATE, {"of_cluster": run.cluster_id})).scalars()
-    mocks = _mocks(names - set(private))
-    return tuple(sorted((*functions, *mocks), key=lambda function: function.tool.name))
-
-
-def _mocks(names: Iterable[str]) -> Iterator[AvailableFunction]:
-    for name in names:
-        service, _, function = name.partition("_")
-        yield AvailableFunction(
-            service=service,
-            name=function,
-            tool=_BUILTIN_TOOLS.get(name) or Tool(tool_name(service, function), "", _OPEN_OBJECT),
-            max_attempts=1,
-            timeout_ms=DEFAULT_TIMEOUT_MS,
-            deadline_ms=DEFAULT_DEADLINE_MS,
-            heartbeats=True,
-        )
+async def _private_functions(read: Read, cluster_id: str) -> list[str]:
+    """Full names of the cluster's private functions."""
+    return list((await read.execute(_PRIVATE, {"of_cluster": cluster_id})).scalars())

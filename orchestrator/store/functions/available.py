@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -12,17 +11,13 @@ from sqlalchemy import and_, bindparam, select, tuple_
 
 from orchestrator.llm.messages import Tool
 from orchestrator.llm.prompts import with_function_note
-from orchestrator.llm.tools import AvailableFunction
+from orchestrator.llm.tools import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUT_MS, AvailableFunction
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Read
 from orchestrator.store.database.json_columns import object_from_json
 from orchestrator.store.records import FunctionRecord
 from perdure.contract import FunctionConfig, FunctionReference
 
-DEFAULT_TIMEOUT_MS = 300_000
-DEFAULT_DEADLINE_MS = 24 * 3_600_000
-MAX_TOOL_NAME = 64
-"""Characters of a tool's name that every provider accepts."""
 _OPEN_OBJECT = '{"type":"object","properties":{}}'
 
 functions = tables.functions
@@ -54,15 +49,6 @@ class CallSettings:
     timeout_ms: int
     deadline_ms: int
     heartbeats: bool
-
-
-def tool_name(service: str, function: str) -> str:
-    """`service_function`; beyond 64 characters truncated, with a stable hash at the end."""
-    name = f"{service}_{function}"
-    if len(name) <= MAX_TOOL_NAME:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
-    return f"{name[: MAX_TOOL_NAME - 11]}_{digest}"
 
 
 def config_of(text: str) -> FunctionConfig:

@@ -20,12 +20,12 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.llm.prompts import OWN_SERVICE, OWN_TOOLS
+from orchestrator.llm.tools import tool_name
 from orchestrator.runtime.clock import now_ms
 from orchestrator.store import tables
 from orchestrator.store.database.engine import Database, Read, Write
 from orchestrator.store.database.json_columns import object_from_json, optional_to_json, to_json
 from orchestrator.store.database.prepared import prepared
-from orchestrator.store.functions.available import tool_name
 from orchestrator.store.records import FunctionName, FunctionRecord
 from perdure.contract import (
     FunctionConfig,

@@ -46,7 +46,7 @@ async def test_the_model_is_offered_no_function_and_no_list_shows_the_run(
     )
     ref = await _the_run(stage)
     question = await stage.begin_step(ref)
-    assert (question.functions, question.builtin_tools) == ((), frozenset())
+    assert (question.tools.functions, question.tools.built_in) == ((), frozenset())
     await stage.record(question, result_of(8))
     assert (await asking).json()["success"]
     assert (await client.get(runs, params={"test": "all"})).json()["items"] == []

@@ -75,7 +75,7 @@ async def test_the_auth_function_is_accepted_and_hidden_from_models(
     await work(client, stage, service, call.snapshot)
     assert (await call.poll()).result == {"user": "ADA"}
     question = await stage.begin_step(await stage.run())
-    assert question.functions == ()
+    assert question.tools.functions == ()
 
 
 async def test_a_function_learns_whose_run_it_works_for(client: AsyncPerdure, stage: Stage) -> None:

@@ -158,11 +158,11 @@ async def test_only_what_is_attached_and_not_private_is_offered_in_a_stable_orde
 ) -> None:
     await stage.register("zebra", "query")
     await stage.register("apple", service="fruit")
-    names = [f.tool.name for f in (await stage.begin_step(await stage.run())).functions]
+    names = [f.tool.name for f in (await stage.begin_step(await stage.run())).tools.functions]
     assert names == ["fruit_apple", "sales_query", "sales_zebra"]
     attached = [FunctionReference(service="sales", function=name) for name in ("zebra", "gone")]
     ref = await stage.run(attached_functions=attached)
-    assert [f.tool.name for f in (await stage.begin_step(ref)).functions] == ["sales_zebra"]
+    assert [f.tool.name for f in (await stage.begin_step(ref)).tools.functions] == ["sales_zebra"]
 
 
 async def test_a_turn_without_an_end_fails_and_a_new_turn_counts_from_one(stage: Stage) -> None:

@@ -32,7 +32,7 @@ def _functions(*names: str) -> list[FunctionReference]:
 
 async def _offered(stage: Stage, **changes: Any) -> tuple[list[str], frozenset[str]]:
     question = await stage.begin_step(await stage.run(**changes))
-    return [function.tool.name for function in question.functions], question.builtin_tools
+    return [function.tool.name for function in question.tools.functions], question.tools.built_in
 
 
 # -- the standard library, notes and context ---------------------------------------------------------
@@ -55,12 +55,12 @@ async def test_an_operators_context_reaches_the_functions_and_the_cluster(stage:
     await stage.store.notes.put(stage.cluster_id, "sales", "query", "Slow on Mondays.")
     await stage.store.clusters.change(stage.cluster_id, {"additional_context": "We sell boats."})
     question = await stage.begin_step(await stage.run())
-    assert [function.tool.description for function in question.functions] == [
+    assert [function.tool.description for function in question.tools.functions] == [
         "",
         "Slow on Mondays.",
     ]
     assert question.context == "We sell boats."
-    sizes = [function.characters for function in question.functions]
+    sizes = [function.characters for function in question.tools.functions]
     assert sizes[1] - sizes[0] == len("Slow on Mondays.")
 
 
@@ -71,7 +71,7 @@ async def test_another_clusters_context_reaches_nobody_here(stage: Stage) -> Non
     await stage.store.notes.put(other.cluster_id, "sales", "query", "Secret.")
     await stage.store.clusters.change(other.cluster_id, {"additional_context": "Secret."})
     question = await stage.begin_step(await stage.run())
-    assert question.functions[0].tool.description == ""
+    assert question.tools.functions[0].tool.description == ""
     assert question.context is None
 
 
@@ -132,12 +132,12 @@ async def test_mocks_of_functions_that_nobody_registered_are_offered_too(stage: 
     await stage.register("secret", service="vault", config=FunctionConfig(private=True))
     mocks = {"sales_query": 1, "crm_find_customer": 2, "vault_secret": 3, CALCULATE_TOOL: "4"}
     question = await stage.begin_step(await _tested(stage, mocks))
-    offered = {function.tool.name: function for function in question.functions}
+    offered = {function.tool.name: function for function in question.tools.functions}
     assert list(offered) == ["crm_find_customer", CALCULATE_TOOL, "sales_query"]
     found = offered["crm_find_customer"]
     assert (found.service, found.name) == ("crm", "find_customer")
     assert found.tool.schema == {"type": "object", "properties": {}}
-    assert question.builtin_tools == {TIME_TOOL}, "a tool has one answer"
+    assert question.tools.built_in == {TIME_TOOL}, "a tool has one answer"
     assert "expression" in str(offered[CALCULATE_TOOL].tool.schema)
 
 
@@ -145,7 +145,7 @@ async def test_where_functions_are_named_a_mock_adds_none(stage: Stage) -> None:
     attached = [*_functions("query"), FunctionReference(service="crm", function="find")]
     mocks = {"crm_find": 1, "crm_other": 2}
     question = await stage.begin_step(await _tested(stage, mocks, attached_functions=attached))
-    assert [function.tool.name for function in question.functions] == ["crm_find"]
+    assert [function.tool.name for function in question.tools.functions] == ["crm_find"]
 
 
 async def test_beside_a_mock_other_calls_wait_for_their_workers(stage: Stage) -> None:
@@ -185,7 +185,7 @@ async def test_without_a_test_run_nothing_is_mocked(stage: Stage) -> None:
     await stage.register("query")
     ref = await stage.run(test=False, mocks={"sales_query": 1, "crm_find": 2})
     question = await stage.begin_step(ref)
-    assert [function.tool.name for function in question.functions] == ["sales_query"]
+    assert [function.tool.name for function in question.tools.functions] == ["sales_query"]
     assert len((await stage.record(question, calls_for("sales_query"))).orders) == 1
 
 

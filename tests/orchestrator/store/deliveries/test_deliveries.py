@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator.llm.tools import DEFAULT_DEADLINE_MS
 from orchestrator.rules.lifecycle import Trigger
 from orchestrator.store import tables
 from orchestrator.store.calls.outcomes import Completed, Retry
 from orchestrator.store.database.json_columns import object_from_json
-from orchestrator.store.functions.available import DEFAULT_DEADLINE_MS
 from orchestrator.workflows.interface import CallSchedule, RunRef
 from perdure.contract import FunctionConfig, ResultType, RunStatus, StatusChange
 from tests.support.stage import HANDLER, Stage, text_of

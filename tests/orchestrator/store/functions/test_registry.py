@@ -8,15 +8,15 @@ import pytest
 
 from orchestrator.errors import ConflictError, InvalidRequestError
 from orchestrator.llm.prompts import OWN_TOOLS
-from orchestrator.runtime.clock import now_ms
-from orchestrator.store import tables
-from orchestrator.store.functions.available import (
+from orchestrator.llm.tools import (
     DEFAULT_DEADLINE_MS,
     DEFAULT_TIMEOUT_MS,
     MAX_TOOL_NAME,
-    call_settings,
     tool_name,
 )
+from orchestrator.runtime.clock import now_ms
+from orchestrator.store import tables
+from orchestrator.store.functions.available import call_settings
 from orchestrator.store.functions.registry import MACHINE_STALE_AFTER_MS
 from perdure.contract import FunctionConfig, FunctionDefinition, FunctionReference
 from tests.support.stage import Stage
@@ -34,7 +34,7 @@ async def _live(stage: Stage) -> dict[str, int]:
 
 async def _offered(stage: Stage) -> list[str]:
     question = await stage.begin_step(await stage.run())
-    return [function.tool.name for function in question.functions]
+    return [function.tool.name for function in question.tools.functions]
 
 
 # -- what a machine offers -------------------------------------------------------------------------
@@ -199,7 +199,7 @@ async def test_private_functions_and_handlers_are_never_offered(stage: Stage) ->
 
 async def test_a_function_without_a_schema_takes_an_empty_object(stage: Stage) -> None:
     await stage.register("query")
-    (function,) = (await stage.begin_step(await stage.run())).functions
+    (function,) = (await stage.begin_step(await stage.run())).tools.functions
     assert function.tool.schema == {"type": "object", "properties": {}}
     assert function.tool.description == ""
 
