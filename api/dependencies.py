@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -16,13 +15,13 @@ from api.context import ApiServices, services_of
 from api.http.errors import ApiError
 from api.http.json_body import JsonRoute
 from api.http.validation import MAX_PARAMETERS, has_too_many
+from orchestrator.operations.calls import CallLease
 from orchestrator.operations.run_requests import EndUser
 from orchestrator.store.records import KeyRecord
 from orchestrator.workflows.interface import RunRef
 
 __all__ = [
     "ApiServices",
-    "CallLease",
     "Cluster",
     "CurrentEndUser",
     "CurrentLease",
@@ -140,15 +139,6 @@ MachineId = Annotated[
         description="The function worker's own name, the same for its whole life and nobody else's.",
     ),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class CallLease:
-    """A call and the machine that says it holds it."""
-
-    cluster_id: str
-    call_id: str
-    machine_id: str
 
 
 async def _call_lease_of(

@@ -6,10 +6,13 @@ crashes in between, or Temporal is unavailable, the next lease or the sweeper fi
 
 from __future__ import annotations
 
-from orchestrator.errors import SupersededError, UnavailableError
+from typing import NamedTuple
+
+from orchestrator.errors import InvalidRequestError, SupersededError, UnavailableError
 from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.calls.outcomes import Completed, ResultRecorded, to_result_content
+from orchestrator.store.database.json_columns import MAX_DEPTH, is_too_deep
 from orchestrator.store.recovery.lost_leases import IMMEDIATE_RETRY_SECONDS
 from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import (
@@ -22,6 +25,40 @@ from orchestrator.temporal.client import Temporal, delivery_workflow_id, run_wor
 from orchestrator.temporal.in_flight_journal import InFlightJournal, InFlightTask
 from orchestrator.workflows.interface import CallRef, activity_id
 from perdure.contract import PostResult, ResultType
+
+
+class CallLease(NamedTuple):
+    """A call and the machine that leases it."""
+
+    cluster_id: str
+    call_id: str
+    machine_id: str
+    attempt: int | None = None
+    """Which lease of the call; None if the machine does not say."""
+
+
+async def record_result(store: Store, lease: CallLease, posted: PostResult) -> ResultRecorded:
+    """Record what a function returned: its result, or its request for an approval.
+
+    Raises `NotFoundError`, `SupersededError` for a late, stale or repeated result, and `InvalidRequestError` or
+    `TooLargeError` for one that cannot be stored: `reject_result` then ends the attempt.
+    """
+    if posted.result_type is ResultType.INTERRUPT:
+        return await store.approvals.request(*lease, read_request(posted.result))
+    if is_too_deep(posted.result):
+        raise InvalidRequestError(
+            f"The result is nested too deeply: at most {MAX_DEPTH} levels.", pointer="/result"
+        )
+    content = to_result_content(posted.result_type, posted.result)
+    return await store.calls.accept_result(
+        *lease, kind=posted.result_type, content=content.text, is_text=content.is_text
+    )
+
+
+async def reject_result(store: Store, lease: CallLease, why: str) -> ResultRecorded:
+    """Record a result that cannot be stored as a failed attempt. The model receives the reason."""
+    content = f"The result was not taken: {why}"
+    return await store.calls.accept_result(*lease, kind=ResultType.REJECTION, content=content)
 
 
 class CallOperations:
@@ -39,66 +76,34 @@ class CallOperations:
         self._temporal = temporal
         self._journal = journal
 
-    async def heartbeat(
-        self, cluster_id: str, call_id: str, machine_id: str, attempt: int | None
-    ) -> bool:
+    async def heartbeat(self, lease: CallLease) -> bool:
         """Renew the lease of a call. Returns True if the machine should stop working on it.
 
         Raises `NotFoundError`, `SupersededError` if the machine no longer holds the call.
         """
-        if await self._store.calls.acknowledge(cluster_id, call_id, machine_id, attempt):
+        if await self._store.calls.acknowledge(*lease):
             return False  # the lease was granted a moment ago
-        token, cancelled = await self._store.calls.get_lease(
-            cluster_id, call_id, machine_id, attempt
-        )
+        token, cancelled = await self._store.calls.get_lease(*lease)
         if not token:
             return True
-        lease = await self._activity_tasks.heartbeat(token)
-        if lease is TaskState.LOST and not cancelled:
+        state = await self._activity_tasks.heartbeat(token)
+        if state is TaskState.LOST and not cancelled:
             raise SupersededError(
                 "This machine lost the lease of the call: it sent no heartbeat in time."
             )
-        return cancelled or lease is not TaskState.HELD
+        return cancelled or state is not TaskState.HELD
 
-    async def post_result(
-        self, cluster_id: str, call_id: str, machine_id: str, posted: PostResult
-    ) -> None:
-        """Record a result. Raises `NotFoundError`, or `SupersededError` for a late, stale or repeated one."""
-        if posted.result_type is ResultType.INTERRUPT:
-            await self._request_approval(cluster_id, call_id, machine_id, posted)
-            return
-        content = to_result_content(posted.result_type, posted.result)
-        recorded = await self._store.calls.accept_result(
-            cluster_id,
-            call_id,
-            machine_id,
-            posted.attempt,
-            kind=posted.result_type,
-            content=content.text,
-            is_text=content.is_text,
-        )
-        await self._complete_in_flight(recorded)
-
-    async def _request_approval(
-        self, cluster_id: str, call_id: str, machine_id: str, posted: PostResult
-    ) -> None:
-        recorded = await self._store.approvals.request(
-            cluster_id, call_id, machine_id, posted.attempt, read_request(posted.result)
-        )
-        await self._complete_in_flight(recorded)
-
-    async def reject_result(self, cluster_id: str, call_id: str, machine_id: str, why: str) -> None:
-        """Record a rejected result as a failed attempt. The model receives the reason."""
-        recorded = await self._store.calls.accept_result(
-            cluster_id, call_id, machine_id, None, kind=ResultType.REJECTION, content=why
-        )
-        await self._complete_activity(recorded)
-
-    async def _complete_in_flight(self, recorded: ResultRecorded) -> None:
+    async def post_result(self, lease: CallLease, posted: PostResult) -> None:
+        """Record what a function returned, and complete its activity. Raises the errors of `record_result`."""
+        recorded = await record_result(self._store, lease, posted)
         call_ref = CallRef(recorded.run, recorded.call.id)
         with self._journal.record(InFlightTask(recorded.token, call=call_ref)):
             reach(Point.RESULT_ACCEPTED)
             await self._complete_activity(recorded)
+
+    async def reject_result(self, lease: CallLease, why: str) -> None:
+        """End the attempt whose result cannot be stored. Raises `NotFoundError`, `SupersededError`."""
+        await self._complete_activity(await reject_result(self._store, lease, why))
 
     async def release_lost_worker(self, cluster_id: str, machine_id: str) -> None:
         """Requeue the calls of a dead machine. Idempotent. Raises `UnavailableError`."""

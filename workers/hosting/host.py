@@ -19,9 +19,13 @@ from typing import NamedTuple, Protocol
 
 from temporalio.exceptions import ApplicationError
 
-from orchestrator.errors import NotFoundError, SupersededError, TooLargeError
+from orchestrator.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    SupersededError,
+)
+from orchestrator.operations.calls import CallLease, record_result, reject_result
 from orchestrator.operations.function_registration import checked_definitions
-from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.calls.outcomes import (
@@ -29,12 +33,9 @@ from orchestrator.store.calls.outcomes import (
     Completed,
     Discarded,
     Leased,
-    ResultRecorded,
     Retry,
-    to_result_content,
 )
 from orchestrator.store.calls.rows import task_queue_name
-from orchestrator.store.database.json_columns import is_too_deep
 from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import FUNCTION_FAILED
 from orchestrator.workflows.interface import CallRef, CallSchedule, RunRef
@@ -44,7 +45,6 @@ from perdure.contract import (
     FunctionCall,
     PostResult,
     RegisterMachine,
-    ResultType,
 )
 from workers.hosting.crash_loops import CrashLoopCache
 
@@ -276,6 +276,7 @@ class HostedFunctions:
     async def _record_outcome(
         self, call: FunctionCall, performed: ExecutionResult
     ) -> AttemptOutcome:
+        lease = CallLease(self.cluster_id, call.id, self.machine_id, call.attempt)
         try:
             for blob in performed.blobs:
                 await self._store.blobs.add(
@@ -286,43 +287,11 @@ class HostedFunctions:
                     type_=blob.type,
                     content=base64.b64decode(blob.data),
                 )
-            recorded = await self._record_result(call, performed.result)
-        except TooLargeError as error:
-            recorded = await self._record_rejection(call, str(error))
+            recorded = await record_result(self._store, lease, performed.result)
+        except InvalidRequestError as error:
+            recorded = await reject_result(self._store, lease, str(error))
         reach(Point.RESULT_ACCEPTED)
         await self._crash_loops.record_result(
             task_queue_name(self.cluster_id, call.service, call.function)
         )
         return recorded.attempt_outcome
-
-    async def _record_result(self, call: FunctionCall, posted: PostResult) -> ResultRecorded:
-        if posted.result_type is ResultType.INTERRUPT:
-            return await self._store.approvals.request(
-                self.cluster_id,
-                call.id,
-                self.machine_id,
-                call.attempt,
-                read_request(posted.result),
-            )
-        if is_too_deep(posted.result):
-            return await self._record_rejection(call, "The result is nested too deeply.")
-        content = to_result_content(posted.result_type, posted.result)
-        return await self._store.calls.accept_result(
-            self.cluster_id,
-            call.id,
-            self.machine_id,
-            call.attempt,
-            kind=posted.result_type,
-            content=content.text,
-            is_text=content.is_text,
-        )
-
-    async def _record_rejection(self, call: FunctionCall, why: str) -> ResultRecorded:
-        return await self._store.calls.accept_result(
-            self.cluster_id,
-            call.id,
-            self.machine_id,
-            call.attempt,
-            kind=ResultType.REJECTION,
-            content=f"The result was not taken: {why}",
-        )

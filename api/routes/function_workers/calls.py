@@ -27,6 +27,7 @@ from api.http.errors import ApiError
 from api.http.openapi import problems
 from api.http.responses import reply
 from orchestrator.errors import OrchestratorError, SupersededError, UnknownServiceError
+from orchestrator.operations.calls import CallLease
 from orchestrator.store.calls.rows import task_queue_name
 from orchestrator.store.records import KeyRecord
 from perdure.contract import (
@@ -88,10 +89,7 @@ async def _reject_result(request: Request, error: ApiError) -> None:
             OrchestratorError
         ):  # the machine holds no lease on this call: there is nothing to fail
             await services_of(request).calls.reject_result(
-                key.cluster_id,
-                request.path_params["callId"],
-                machine_id,
-                f"The result was not taken: {error.detail}",
+                CallLease(key.cluster_id, request.path_params["callId"], machine_id), error.detail
             )
 
 
@@ -246,10 +244,9 @@ async def keep_call(
     await services.liveness.touch(
         lease.cluster_id, lease.machine_id, heartbeats=True, seconds=_LIVENESS_SECONDS
     )
-    attempt = request.attempt if request is not None else None
-    cancelled = await services.calls.heartbeat(
-        lease.cluster_id, lease.call_id, lease.machine_id, attempt
-    )
+    if request is not None:
+        lease = lease._replace(attempt=request.attempt)
+    cancelled = await services.calls.heartbeat(lease)
     return reply(HeartbeatReply(cancelled=cancelled))
 
 
@@ -268,7 +265,7 @@ async def post_result(
     409: the result was not accepted, because it is late, a duplicate, or from a machine without the lease.
     """
     try:
-        await services.calls.post_result(lease.cluster_id, lease.call_id, lease.machine_id, request)
+        await services.calls.post_result(lease._replace(attempt=request.attempt), request)
     except SupersededError:
         if profile.accepts_409:
             raise
