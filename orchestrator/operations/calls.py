@@ -127,8 +127,10 @@ class CallOperations:
         except UnavailableError:
             await self._store.runs.request_wakeup(recorded.run)
             return
+        if not still_pending:  # closed meanwhile, e.g. parked: the next execution reads the result
+            await self._store.runs.request_wakeup(recorded.run)
         # if another machine has leased the call meanwhile, only its result counts
-        if still_pending and await self._store.calls.supersede(recorded.call):
+        elif await self._store.calls.supersede(recorded.call):
             raise SupersededError(
                 "This machine lost the lease of the call: it sent no heartbeat in time."
             )

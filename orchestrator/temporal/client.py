@@ -9,7 +9,13 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from temporalio.client import Client, Interceptor, TLSConfig, WorkflowHandle
+from temporalio.client import (
+    Client,
+    Interceptor,
+    TLSConfig,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+)
 from temporalio.common import Priority, WorkflowIDConflictPolicy
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
@@ -201,7 +207,10 @@ class Temporal:
                 raise UnavailableError(f"Temporal does not answer: {error.message}") from error
 
     async def is_call_pending(self, workflow_id: str, call_id: str) -> bool:
-        """Return whether the workflow still waits for the call's activity. Raises `UnavailableError`."""
+        """Return whether the workflow still waits for the call's activity. Raises `UnavailableError`.
+
+        A closed workflow waits for nothing, although Temporal still lists its last activities as pending.
+        """
         client = await self.client()
         handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow_id)
         try:
@@ -210,5 +219,7 @@ class Temporal:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return False
             raise UnavailableError(f"Temporal does not answer: {error.message}") from error
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            return False
         pending = description.raw_description.pending_activities
         return any(activity.activity_id == call_id for activity in pending)

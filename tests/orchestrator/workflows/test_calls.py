@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.workflows.interface import ModelStepInput
-from tests.orchestrator.workflows.play import Play, commands
+from orchestrator.temporal.client import run_workflow_id
+from orchestrator.workflows.interface import ModelStepInput, RunState
+from tests.orchestrator.workflows.play import CALL, Play, commands
 from tests.orchestrator.workflows.scenarios import calls as scenarios
 
 
@@ -25,3 +26,13 @@ async def test_a_cancelled_call_is_not_waited_for_and_the_others_are(play: Play)
     asked = commands(await scenarios.a_cancelled_call(play))
     assert asked[:5] == ["think", "sales_query", "sales_query", "look", "cancel sales_query"]
     assert set(asked[5:]) == {"think"}
+
+
+async def test_a_closed_workflow_waits_for_no_call(play: Play) -> None:
+    play.states += [RunState("running", 1, [play.order("open", taken=False)])]
+    await play.temporal.start_run(play.ref)
+    await play.scheduled(CALL)
+    workflow_id = run_workflow_id(play.ref)
+    assert await play.temporal.is_call_pending(workflow_id, "open")
+    await play.client.get_workflow_handle(workflow_id).terminate()
+    assert not await play.temporal.is_call_pending(workflow_id, "open")
