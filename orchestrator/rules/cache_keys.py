@@ -26,10 +26,9 @@ def cache_key(
     """Return the key of a call of `function` (cluster, service, name) with this input by `asker` (context, auth
     context), or None if the path selects nothing; such a call is not cached.
     """
-    from orchestrator.rules.key_path import compile_key_path  # noqa: PLC0415 - few functions have a cache
+    from orchestrator.rules.key_path import select  # noqa: PLC0415 - few functions have a cache
 
-    read = json.dumps(value) if isinstance(value, str) else value  # a str is parsed as JSON text
-    selected = compile_key_path(key_path).findall(read)
+    selected = select(key_path, value)
     if not selected:
         return None
     known: list[object] = [*function, key_path, selected, *asker]

@@ -6,12 +6,14 @@ A key path is a JSONPath (RFC 9535) of names, indices, slices and wildcards. Fil
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 
 from jsonpath import JSONPath, JSONPathEnvironment
 from jsonpath.exceptions import JSONPathError
 from jsonpath.segments import JSONPathRecursiveDescentSegment, JSONPathSegment
 from jsonpath.selectors import Filter, NameSelector
+from pydantic import JsonValue
 
 _ENVIRONMENT = JSONPathEnvironment(strict=True)
 
@@ -30,6 +32,12 @@ def compile_key_path(text: str) -> JSONPath:
     for segment in path.segments:
         _check(segment, text)
     return path
+
+
+def select(path: str, value: JsonValue) -> list[object]:
+    """The parts of the value that the path selects, in order. Raises `ValueError` for an invalid path."""
+    document = json.dumps(value) if isinstance(value, str) else value  # jsonpath parses text
+    return compile_key_path(path).findall(document)
 
 
 def _check(segment: JSONPathSegment, text: str) -> None:
