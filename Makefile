@@ -33,10 +33,10 @@ dev: $(READY)
 # started, and each would compile the whole product, and pytest its plugins.
 quick test: export PYTHONDONTWRITEBYTECODE :=
 
-# One on each core: these use the processor. Their files, which nobody needs afterwards, are in memory where there is room.
+# Some of these wait for a limit to pass. Their files, which nobody needs afterwards, are in memory where there is room.
 quick: export TMPDIR := $(shell [ "$$(df -Pk /dev/shm | awk 'NR == 2 { print $$4 }')" -gt 1000000 ] && echo /dev/shm || echo /tmp)
 quick: $(READY)
-	@$(VENV)/bin/python -m pytest --quick -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(VENV)/bin/python -m pytest --quick -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Most of the others wait for processes and databases. Files come in the order of tests/support/tiers.py, slow tiers first.
 test: $(READY)

@@ -27,21 +27,24 @@ NOBODY = "127.0.0.1:1"
 
 
 def settings_over(template: Path, folder: Path, **changes: Any) -> Settings:
-    """Settings of an API over a copy of the migrated database; long polls last at most a second."""
+    """Settings of an API over a copy of the migrated database; long polls last at most 0.4 s."""
     path = folder / "perdure.db"
     shutil.copyfile(template, path)
     plain: dict[str, Any] = {
         "database_url": f"sqlite:///{path}",
         "temporal_address": NOBODY,
-        "max_wait_seconds": 1,
+        "max_wait_seconds": 0.4,
         "default_model": "scripted/inline",
     }
     return Settings(**plain | changes)
 
 
 @pytest.fixture
-def settings(tmp_path: Path, sqlite_template: Path) -> Settings:
-    return settings_over(sqlite_template, tmp_path)
+def settings(request: pytest.FixtureRequest, tmp_path: Path, sqlite_template: Path) -> Settings:
+    """The marker `max_wait_seconds(1)` makes long polls last longer, for a test that tells held from answered at once."""
+    marker = request.node.get_closest_marker("max_wait_seconds")
+    changes = {} if marker is None else {"max_wait_seconds": marker.args[0]}
+    return settings_over(sqlite_template, tmp_path, **changes)
 
 
 @pytest.fixture

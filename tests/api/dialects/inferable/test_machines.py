@@ -76,6 +76,7 @@ async def test_their_machines_are_not_expected_to_send_heartbeats(
     assert known == {"query": False, "ours": True}, "a machine of theirs may get a call of query"
 
 
+@pytest.mark.max_wait_seconds(1)
 async def test_a_question_for_calls_is_held_and_says_to_ask_again_at_once(
     theirs: httpx2.AsyncClient, cluster: str
 ) -> None:
@@ -147,6 +148,7 @@ async def test_a_machine_that_holds_a_call_is_there_until_its_timeout_whatever_i
     assert await _alive_for(services) > 290
 
 
+@pytest.mark.max_wait_seconds(1)
 async def test_a_machine_is_there_as_long_as_one_of_its_services_asks(
     real: httpx2.AsyncClient, services: ApiServices, cluster: str
 ) -> None:

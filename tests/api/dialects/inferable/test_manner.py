@@ -107,6 +107,7 @@ async def test_a_cancelled_run_shows_as_failed_with_the_reason(
     assert listed["status"] == "failed"
 
 
+@pytest.mark.max_wait_seconds(1)
 async def test_a_question_for_a_run_that_works_is_held_until_the_run_has_ended(
     theirs: httpx2.AsyncClient, services: ApiServices, runs: str, cluster: str
 ) -> None:

@@ -158,6 +158,7 @@ async def test_a_timeline_goes_on_where_it_was_seen_and_waits_for_more(
     assert {one["type"] for one in later["activity"]} <= {"message.added"}
 
 
+@pytest.mark.max_wait_seconds(1)
 async def test_a_timeline_without_news_is_answered_when_the_time_is_over(
     theirs: httpx2.AsyncClient, runs: str
 ) -> None:
