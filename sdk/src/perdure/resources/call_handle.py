@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
@@ -20,19 +19,14 @@ from perdure.contract import (
     ResultType,
 )
 from perdure.errors import CallFailedError, CallResultError, CallTimeoutError
-from perdure.http.backoff import Backoff
 from perdure.http.cluster_api import ClusterApi
 from perdure.http.json_codec import as_json, build
 from perdure.http.transport import read_json
+from perdure.resources.handle import AsyncHandle, Handle
 from perdure.resources.results import ResultReader
-from perdure.sync.proxy import SyncProxy, sync_method
+from perdure.sync.proxy import sync_method
 
 T = TypeVar("T")
-
-_OUTAGE_TOLERANCE = 300.0
-"""Seconds that `poll` without a timeout outlasts an API that is away."""
-_MIN_LONG_POLL = 0.1
-"""An unchanged answer that comes faster than this (seconds) was no long poll."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +37,15 @@ class CallResult(Generic[T]):
     result: T
 
 
-class AsyncCallBase:
+class AsyncCallBase(AsyncHandle[CallSnapshot, CallStatus]):
     """The part of a call's handle that does not depend on the result's type."""
 
-    def __init__(self, api: ClusterApi, snapshot: CallSnapshot) -> None:
-        self._api = api
-        self._snapshot = snapshot
+    _resource = "calls"
+    _max_wait = MAX_CALL_WAIT_SECONDS
 
-    @property
-    def id(self) -> str:
-        return self._snapshot.id
-
-    @property
-    def status(self) -> CallStatus:
-        """The status last seen; `refresh` and `poll` look again."""
-        return self._snapshot.status
-
-    @property
-    def snapshot(self) -> CallSnapshot:
-        """The call as last seen."""
-        return self._snapshot
-
-    async def refresh(self) -> CallSnapshot:
-        """Look at the call now."""
-        return self._update(await self._api.read(CallSnapshot, "GET", "calls", self.id))
+    @override
+    def _has_ended(self) -> bool:
+        return self._snapshot.result_type is not None
 
     async def cancel(self, reason: str | None = None) -> CallSnapshot:
         """Cancel the call. The model receives a rejection and the run continues; a running function learns of it within 5 s.
@@ -100,10 +79,6 @@ class AsyncCallBase:
         response = await self._api.send("GET", "calls", self.id, "result")
         return cast(JsonValue, read_json(response))
 
-    def _update(self, snapshot: CallSnapshot) -> CallSnapshot:
-        self._snapshot = snapshot
-        return snapshot
-
 
 class AsyncCall(AsyncCallBase, Generic[T]):
     """A call, and what was last seen of it. Made by the client."""
@@ -112,43 +87,15 @@ class AsyncCall(AsyncCallBase, Generic[T]):
         super().__init__(api, snapshot)
         self._reader = reader
 
-    @override
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.status.value}>"
-
     async def poll(self, timeout: float | None = None) -> CallResult[T]:  # noqa: ASYNC109 - a long poll's own limit
         """Wait for the result, for `timeout` seconds or as long as it takes.
 
         Raises `CallFailedError`, `CallTimeoutError` (the call goes on), `CallResultError`,
         `ConnectionFailedError` when the API is away for five minutes.
         """
-        clock = asyncio.get_running_loop().time
-        deadline = None if timeout is None else clock() + timeout
-        backoff = Backoff(first=_MIN_LONG_POLL, longest=1.0)
-        while self._snapshot.result_type is None:
-            asked_at = clock()
-            remaining = None if deadline is None else max(0.0, deadline - asked_at)
-            await self._wait(remaining)
-            if self._snapshot.result_type is not None:
-                break
-            if deadline is not None and clock() >= deadline:
-                raise CallTimeoutError(self._snapshot, f"{timeout} s are over")
-            if clock() - asked_at < _MIN_LONG_POLL:
-                await asyncio.sleep(backoff.delay())
+        if not self._has_ended() and not await self._wait_for_end(timeout):
+            raise CallTimeoutError(self._snapshot, f"{timeout} s are over")
         return await self._finished()
-
-    async def _wait(self, remaining: float | None) -> None:
-        wait = MAX_CALL_WAIT_SECONDS if remaining is None else min(MAX_CALL_WAIT_SECONDS, remaining)
-        self._update(
-            await self._api.read(
-                CallSnapshot,
-                "GET",
-                *("calls", self.id),
-                query={"wait": round(wait, 3)} if wait else None,
-                wait=wait,
-                patience=_OUTAGE_TOLERANCE if remaining is None else remaining,
-            )
-        )
 
     async def _finished(self) -> CallResult[T]:
         call = self._snapshot
@@ -162,26 +109,8 @@ class AsyncCall(AsyncCallBase, Generic[T]):
             raise CallResultError(call, str(error)) from error
 
 
-class Call(SyncProxy[AsyncCall[T]]):
+class Call(Handle[AsyncCall[T], CallSnapshot, CallStatus]):
     """A call, and what was last seen of it: `AsyncCall` without the waiting in the code."""
-
-    @override
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.status.value}>"
-
-    @property
-    def id(self) -> str:
-        return self.aio.id
-
-    @property
-    def status(self) -> CallStatus:
-        """The status last seen; `refresh` and `poll` look again."""
-        return self.aio.status
-
-    @property
-    def snapshot(self) -> CallSnapshot:
-        """The call as last seen."""
-        return self.aio.snapshot
 
     def poll(self, timeout: float | None = None) -> CallResult[T]:
         """Wait for the result; see `AsyncCall.poll`."""

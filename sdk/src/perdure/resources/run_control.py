@@ -19,10 +19,10 @@ from perdure.contract import (
 from perdure.errors import ConflictError
 from perdure.http.cluster_api import PageOf
 from perdure.http.json_codec import build
-from perdure.resources.run_base import AsyncRunBase
+from perdure.resources.handle import AsyncHandle
 
 
-class AsyncRunControl(AsyncRunBase):
+class AsyncRunControl(AsyncHandle[RunSnapshot, RunStatus]):
     """The part of a run's handle that changes the run."""
 
     async def send(self, message: str) -> Message:

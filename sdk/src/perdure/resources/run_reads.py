@@ -16,15 +16,17 @@ from perdure.contract import (
     CallStatus,
     Delivery,
     Event,
+    Run as RunSnapshot,
+    RunStatus,
     Timeline,
 )
 from perdure.errors import ConnectionFailedError, RateLimitedError, ServerError
 from perdure.http.backoff import Backoff
 from perdure.http.cluster_api import PageOf
-from perdure.resources.run_base import AsyncRunBase
+from perdure.resources.handle import AsyncHandle
 
 
-class AsyncRunReads(AsyncRunBase):
+class AsyncRunReads(AsyncHandle[RunSnapshot, RunStatus]):
     """The part of a run's handle that reads what is kept of the run."""
 
     async def events(self, after: int = 0) -> AsyncGenerator[Event, None]:
