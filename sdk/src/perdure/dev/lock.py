@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Generator
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from perdure.dev.errors import StackError
 from perdure.dev.state import StateFolder
+from perdure.file_lock import try_lock
 
 
 class Holder(BaseModel):
@@ -42,10 +42,8 @@ class FolderLock:
 def locked(state: StateFolder) -> Generator[FolderLock]:
     """Hold the folder. Raises `StackError` naming the process that holds it."""
     with state.lock_file.open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StackError(_already_running(state, holder(state))) from error
+        if not try_lock(handle.fileno()):
+            raise StackError(_already_running(state, holder(state)))
         lock = FolderLock(handle)
         lock.announce(None)
         yield lock

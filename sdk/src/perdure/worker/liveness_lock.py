@@ -14,14 +14,14 @@ import stat
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 
-if sys.platform != "win32":
-    import fcntl
+from perdure import file_lock
+from perdure.file_lock import LockedFile
 
 logger = logging.getLogger("perdure")
 
@@ -71,79 +71,48 @@ class LivenessLock:
     """This process's own lock, and checks of its peers' locks."""
 
     def __init__(self, folder: Path | None, peers: str, machine_id: str) -> None:
-        self._folder = None if sys.platform == "win32" else folder
+        self._folder = folder if file_lock.SUPPORTED else None
         self._peers = peers
         self._machine_id = machine_id
-        self._path: Path | None = None
-        self._file = -1
+        self._file: LockedFile | None = None
 
     def hold(self) -> None:
         """Until `release`, or the process's end. Without it, which is only logged, a dead worker is missed later."""
-        if self._folder is None or self._path is not None:
+        if self._folder is None or self._file is not None:
             return
+        name = f"{self._peers}-{token_hex(8)}"
         try:
-            self._path, self._file = _create_lock(self._folder, self._peers, self._machine_id)
+            self._file = LockedFile.create(self._folder, name, _SUFFIX, self._machine_id.encode())
             _remove_expired(self._folder)
         except OSError as error:
             logger.debug("the liveness lock of this worker cannot be created: %s", error)
 
     def release(self) -> None:
         """Release the lock on a clean exit."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-            os.close(self._file)
-            self._path = None
+        if self._file is not None:
+            self._file.remove()
+            self._file = None
 
     @contextmanager
     def orphans(self) -> Generator[list[OrphanedWorker]]:
         """Claim the dead peers while the body runs."""
-        files: list[int] = []
-        try:
-            yield [] if self._folder is None else _claim(self._folder, self._peers, files)
-        finally:
-            for file in files:
-                os.close(file)
-
-
-def _create_lock(folder: Path, peers: str, machine_id: str) -> tuple[Path, int]:
-    """Create a file that is locked before it becomes visible under its name."""
-    name = f"{peers}-{token_hex(8)}"
-    hidden, path = folder / f".{name}", folder / f"{name}{_SUFFIX}"
-    file = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(file, machine_id.encode())
-        hidden.rename(path)
-    except OSError:
-        os.close(file)
-        hidden.unlink(missing_ok=True)
-        raise
-    return path, file
+        with ExitStack() as claims:
+            yield [] if self._folder is None else _claim(self._folder, self._peers, claims)
 
 
 def _remove_expired(folder: Path) -> None:
     """Remove what workers left whose peers never came again."""
-    files: list[int] = []
-    try:
-        for machine in _claim(folder, "*", files):
+    with ExitStack() as claims:
+        for machine in _claim(folder, "*", claims):
             if machine.path.stat().st_mtime < datetime.now(UTC).timestamp() - _RETENTION_SECONDS:
                 machine.remove()
-    finally:
-        for file in files:
-            os.close(file)
 
 
-def _claim(folder: Path, peers: str, files: list[int]) -> list[OrphanedWorker]:
+def _claim(folder: Path, peers: str, claims: ExitStack) -> list[OrphanedWorker]:
+    """The workers of these peers that are dead; no other process claims them until `claims` is closed."""
     found: list[OrphanedWorker] = []
     for path in folder.glob(f"{peers}-*{_SUFFIX}"):
-        try:
-            file = os.open(path, os.O_RDONLY)
-        except OSError:  # it exited cleanly, or another worker reported it
-            continue
-        files.append(file)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # it lives, or another worker is reporting it
-            continue
-        found.append(OrphanedWorker(os.read(file, 1024).decode(errors="replace"), path))
+        file = claims.enter_context(file_lock.claim(path))
+        if file is not None:
+            found.append(OrphanedWorker(os.read(file, 1024).decode(errors="replace"), path))
     return found
