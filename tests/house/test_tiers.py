@@ -74,6 +74,21 @@ def test_after_a_process_none_is_allowed():
         subprocess.run(["true"])
 """
 
+SHARED_ID = """
+import pytest
+
+class Again(pytest.Item):
+    def runtest(self): pass
+
+class Twice(pytest.File):
+    def collect(self):
+        yield Again.from_parent(self, name="it")
+        yield Again.from_parent(self, name="it")
+
+def pytest_collect_file(file_path, parent):
+    return Twice.from_parent(parent, path=file_path) if file_path.suffix == ".ini" else None
+"""
+
 
 def run(folder: Path, tests: str, *arguments: str) -> str:
     """What pytest says of these tests, with the plugin and nothing else of this repository's settings."""
@@ -88,7 +103,7 @@ def run(folder: Path, tests: str, *arguments: str) -> str:
         timeout=50,
         check=False,
     )
-    assert not ended.stderr
+    assert not ended.stderr, ended.stderr
     return ended.stdout
 
 
@@ -136,3 +151,9 @@ def test_what_a_fixture_allows_and_what_reaches_nobody_passes(tmp_path: Path) ->
     said = run(tmp_path, ALLOWED)
     assert outcomes(said, "PASSED") == {"test_a_process", "test_where_nobody_is"}
     assert outcomes(said, "FAILED") == {"test_after_a_process_none_is_allowed"}
+
+
+def test_tests_that_share_a_node_id_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(SHARED_ID)
+    with pytest.raises(AssertionError, match="1 node ids belong to several tests: pytest.ini::it"):
+        run(tmp_path, "")

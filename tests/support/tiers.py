@@ -91,7 +91,15 @@ class Tiers:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Derive the tiers. With xdist, files with slow tiers come first, so that short ones fill the end."""
+        """Derive the tiers. With xdist, files with slow tiers come first, so that short ones fill the end.
+
+        Raises `UsageError` if tests share a node id: pytest-xdist would run one of them.
+        """
+        shared = [
+            name for name, count in Counter(item.nodeid for item in items).items() if count > 1
+        ]
+        if shared:
+            raise pytest.UsageError(f"{len(shared)} node ids belong to several tests: {shared[0]}")
         for item in items:
             self._tiers[item.nodeid] = tier = tier_of(item)
             item.user_properties.append(("tier", tier.title))
