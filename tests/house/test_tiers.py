@@ -155,5 +155,5 @@ def test_what_a_fixture_allows_and_what_reaches_nobody_passes(tmp_path: Path) ->
 
 def test_tests_that_share_a_node_id_are_refused(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(SHARED_ID)
-    with pytest.raises(AssertionError, match="1 node ids belong to several tests: pytest.ini::it"):
+    with pytest.raises(AssertionError, match=r"1 node ids .* tests: pytest\.ini::it"):
         run(tmp_path, "")
