@@ -28,9 +28,9 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.model_names import parse_policies
+from orchestrator.llm.prices import parse_prices
 from orchestrator.operations.crash_recovery import CrashRecovery
 from orchestrator.operations.webhooks import Webhooks
-from orchestrator.rules.pricing import parse_prices
 from orchestrator.runtime.encryption import FieldCipher
 from orchestrator.runtime.logs import configure_logging
 from orchestrator.runtime.process import MisconfiguredError, collect_garbage_again, run_to_the_end

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from orchestrator.errors import InvalidRequestError, TooLargeError
 from orchestrator.llm.model_names import parse_policies, resolve_model
+from orchestrator.llm.prices import parse_prices
 from orchestrator.llm.run_names import first_words
 from orchestrator.operations.function_references import (
     check_mocks,
@@ -21,7 +22,6 @@ from orchestrator.operations.function_references import (
 )
 from orchestrator.operations.run_configs import RunConfigurations
 from orchestrator.operations.webhooks import Webhooks
-from orchestrator.rules.pricing import parse_prices
 from orchestrator.runtime.clock import now_ms, to_datetime
 from orchestrator.runtime.ids import new_id
 from orchestrator.schema import require_acceptable

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from orchestrator.llm.builtin_tools import run_built_in_tool
 from orchestrator.llm.messages import ModelRequest, ModelResponse
 from orchestrator.llm.model_names import resolve_model
+from orchestrator.llm.prices import PriceList
 from orchestrator.llm.prompts import (
     RESULT_TOOL,
     SEARCH_TOOL,
@@ -27,7 +28,6 @@ from orchestrator.llm.tool_selection import (
 from orchestrator.llm.tools import AvailableFunction
 from orchestrator.llm.transcript import Conversation
 from orchestrator.rules.model_reply import InlineTools, ParsedReply, parse_reply
-from orchestrator.rules.pricing import PriceList
 from orchestrator.runtime.clock import now_ms
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.schema import as_tool_schema, compile_schema

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.llm.messages import ErrorAction, ModelError
 from orchestrator.llm.model_names import CLAUDE_HAIKU
-from orchestrator.rules.pricing import PriceList
+from orchestrator.llm.prices import PriceList
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import StepInput
 from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState

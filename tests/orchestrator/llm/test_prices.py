@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from orchestrator.llm.messages import Usage
 from orchestrator.llm.model_names import CLAUDE_MODELS, OLDER_NAMES, resolve_model
-from orchestrator.rules.pricing import PUBLISHED, PriceList, Rates, parse_prices
+from orchestrator.llm.prices import PUBLISHED, PriceList, Rates, parse_prices
 
 _TOKENS = st.integers(0, 10**9)
 _DOLLARS = st.decimals(0, 10_000, places=4)
