@@ -28,7 +28,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from orchestrator.errors import NotFoundError
 from orchestrator.llm.model_names import parse_policies
-from orchestrator.llm.prices import parse_prices
+from orchestrator.llm.price_list import parse_prices
 from orchestrator.operations.crash_recovery import CrashRecovery
 from orchestrator.operations.webhooks import Webhooks
 from orchestrator.runtime.encryption import FieldCipher

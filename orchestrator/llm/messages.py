@@ -69,10 +69,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ModelResponse:
-    """One answer of a model.
+    """One response of a model.
 
-    `blocks` is the provider's own content, to be sent back to it verbatim (thinking signatures live there);
-    only the module of that provider reads it.
+    `blocks` is the provider's own content, to be sent back to it verbatim (thinking signatures live there). Only the
+    module of that provider reads it, and no other provider receives it.
     """
 
     text: str
@@ -83,6 +83,8 @@ class ModelResponse:
     model: str = ""
     detail: str = ""
     """The provider's words on a refusal, where it gives any."""
+    provider: str = "anthropic"
+    """The name of the provider whose `blocks` these are. Replies stored without it are Anthropic's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,10 @@ class AssistantTurn:
     """What the model said earlier."""
 
     reply: ModelResponse
+
+    def blocks_of(self, provider: str) -> tuple[Mapping[str, JsonValue], ...]:
+        """The reply's blocks if they are this provider's; else none, and the reply is sent as its text and calls."""
+        return self.reply.blocks if self.reply.provider == provider else ()
 
 
 Turn = UserTurn | AssistantTurn

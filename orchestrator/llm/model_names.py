@@ -1,60 +1,19 @@
-"""Names of models: the one table that turns what a caller writes into a provider and that provider's own id.
+"""Names of models: what a caller writes, resolved to a provider and that provider's own model id.
 
-Pure, and without any provider's package: the API validates names with it, the workers open models by it.
-Accepted are `anthropic/<any id that begins with claude->`, a Claude id of the table alone, the older names of
-the contract, `scripted/inline` and `scripted/<policy>`.
+Pure. Accepted are `<provider>/<model id>` with an id that the provider accepts, a known Claude id alone, the older names
+of the contract, `scripted/inline` and `scripted/<policy>`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from typing_extensions import override
 
-ANTHROPIC = "anthropic"
-SCRIPTED = "scripted"
+from orchestrator.llm.providers import ANTHROPIC, PROVIDERS, SCRIPTED, Provider, find_provider
 
-CLAUDE_SONNET = "claude-sonnet-5-5"
-CLAUDE_HAIKU = "claude-haiku-5-5"
-
-CLAUDE_MODELS: tuple[str, ...] = (
-    CLAUDE_SONNET,
-    CLAUDE_HAIKU,
-    "claude-opus-5-5",
-    "claude-fable-5-2",
-    "claude-mythos-5-2",
-    "claude-fable-5-1",
-    "claude-mythos-5-1",
-    "claude-sonnet-5",
-    "claude-opus-5",
-    "claude-fable-5",
-    "claude-mythos-5",
-    "claude-opus-4-8",
-    "claude-opus-4-7",
-    "claude-opus-4-6",
-    "claude-sonnet-4-6",
-    "claude-opus-4-5",
-    "claude-sonnet-4-5",
-    "claude-haiku-4-5",
-)
-"""Ids that need no provider in front of them; newest first."""
-
-OLDER_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "claude-3-5-sonnet": CLAUDE_SONNET,
-        "claude-3-5-sonnet:beta": CLAUDE_SONNET,
-        "claude-3-haiku": CLAUDE_HAIKU,
-    }
-)
-"""Names that older clients send, and the model of today that answers to them."""
-
-BUILT_IN_POLICIES: tuple[str, ...] = ("inline", "analyst")
-"""Scripted policies that are always there."""
-
-_CLAUDE_ID = re.compile(r"claude-[A-Za-z0-9][A-Za-z0-9._:@-]*")
 _POLICY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _POLICY_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -73,24 +32,26 @@ class ModelName(NamedTuple):
 def resolve_model(name: str, *, policies: Iterable[str] = ()) -> ModelName:
     """The model a caller means by `name`; `policies` are scripted policies beyond the built-in ones.
 
-    Raises `ValueError` when nothing is known by that name; its text lists what is.
+    Raises `ValueError` for an unknown name; its text lists the known ones.
     """
-    provider, slash, model = name.partition("/")
+    provider_name, slash, model = name.partition("/")
     if not slash:
         return _resolve_bare(name)
-    if provider == ANTHROPIC:
-        return _resolve_claude(model)
-    if provider == SCRIPTED:
-        return _resolve_policy(model, (*BUILT_IN_POLICIES, *policies))
-    raise ValueError(
-        f"unknown model provider {provider!r}: known are {ANTHROPIC!r} and {SCRIPTED!r}, "
-        f"as in '{ANTHROPIC}/{CLAUDE_SONNET}' or '{SCRIPTED}/inline'"
-    )
+    provider = find_provider(provider_name)
+    if provider is None:
+        known = " and ".join(repr(each.name) for each in PROVIDERS)
+        examples = " or ".join(f"'{each.name}/{each.example}'" for each in PROVIDERS)
+        raise ValueError(
+            f"unknown model provider {provider_name!r}: known are {known}, as in {examples}"
+        )
+    return _resolve_id(provider, model, tuple(policies) if provider is SCRIPTED else ())
 
 
 def auxiliary_model(name: ModelName) -> ModelName:
-    """The small model of the same provider, for summaries. A scripted model is as small as it gets."""
-    return ModelName(ANTHROPIC, CLAUDE_HAIKU) if name.provider == ANTHROPIC else name
+    """The small model of the same provider, for summaries and names; the model itself if the provider has none."""
+    provider = find_provider(name.provider)
+    small = None if provider is None else provider.small_model
+    return name if small is None else ModelName(name.provider, small)
 
 
 def parse_policies(text: str) -> dict[str, str]:
@@ -103,35 +64,31 @@ def parse_policies(text: str) -> dict[str, str]:
         name, _, target = (part.strip() for part in entry.partition("="))
         if not _POLICY_NAME.fullmatch(name) or not _POLICY_TARGET.fullmatch(target):
             raise ValueError(f"a scripted policy is written name=module:function, not {entry!r}")
-        if name in policies or name in BUILT_IN_POLICIES:
+        if name in policies or name in SCRIPTED.models:
             raise ValueError(f"there is already a scripted policy called {name!r}")
         policies[name] = target
     return policies
 
 
 def _resolve_bare(name: str) -> ModelName:
-    model = OLDER_NAMES.get(name, name)
-    if model in CLAUDE_MODELS:
-        return ModelName(ANTHROPIC, model)
+    in_short = [provider for provider in PROVIDERS if provider.in_short]
+    for provider in in_short:
+        model = provider.older_names.get(name, name)
+        if model in provider.models:
+            return ModelName(provider.name, model)
+    known = _listed(name for each in in_short for name in (*each.models, *each.older_names))
     raise ValueError(
-        f"unknown model {name!r}: known are {_listed((*CLAUDE_MODELS, *OLDER_NAMES))}; "
-        f"any other Claude model is named '{ANTHROPIC}/claude-…', a scripted one '{SCRIPTED}/…'"
+        f"unknown model {name!r}: known are {known}; "
+        f"any other Claude model is named '{ANTHROPIC.name}/claude-…', a scripted one '{SCRIPTED.name}/…'"
     )
 
 
-def _resolve_claude(model: str) -> ModelName:
-    if not _CLAUDE_ID.fullmatch(model):
-        raise ValueError(
-            f"{model!r} is not the id of a Claude model: it begins with 'claude-'; "
-            f"known are {_listed(CLAUDE_MODELS)}"
-        )
-    return ModelName(ANTHROPIC, OLDER_NAMES.get(model, model))
-
-
-def _resolve_policy(policy: str, known: tuple[str, ...]) -> ModelName:
-    if policy not in known:
-        raise ValueError(f"unknown scripted policy {policy!r}: known are {_listed(known)}")
-    return ModelName(SCRIPTED, policy)
+def _resolve_id(provider: Provider, model: str, further: tuple[str, ...]) -> ModelName:
+    known = (*provider.models, *further)
+    by_pattern = provider.id_pattern is not None and provider.id_pattern.fullmatch(model)
+    if model not in known and not by_pattern:
+        raise ValueError(f"{model!r} is not {provider.id_rule}; known are {_listed(known)}")
+    return ModelName(provider.name, provider.older_names.get(model, model))
 
 
 def _listed(names: Iterable[str]) -> str:

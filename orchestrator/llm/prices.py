@@ -1,9 +1,7 @@
 """Prices of models in US dollars per million tokens, as published by their providers.
 
 Pure. The list dates from October 2026 and can become outdated; discounts, batch, regional and one-hour cache rates
-are not included. The setting `PERDURE_MODEL_PRICES` adds to it and overrides it:
-
-    {"anthropic/claude-opus-4-1": {"input": 15, "output": 75, "cacheRead": 1.5, "cacheWrite": 18.75}}
+are not included. `orchestrator.llm.price_list` adds the configured prices.
 
 One million tokens at one dollar are one million micro-dollars, so a price is also micro-dollars per token.
 """
@@ -15,11 +13,10 @@ from decimal import ROUND_HALF_UP, Decimal
 from types import MappingProxyType
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from orchestrator.llm.messages import Usage
-from orchestrator.llm.model_names import ANTHROPIC, SCRIPTED
 
 MICROS = 1_000_000
 """Micro-dollars in a dollar."""
@@ -92,9 +89,9 @@ _HAIKU_5_5 = _price("0.1", "0.5", "0.01").model_copy(
         )
     }
 )
-_FREE = _price("0", "0", "0")
+FREE = _price("0", "0", "0")
 
-PUBLISHED: Mapping[str, Price] = MappingProxyType(
+CLAUDE_PRICES: Mapping[str, Price] = MappingProxyType(
     {
         "claude-fable-5-2": _FABLE_5_1,
         "claude-mythos-5-2": _FABLE_5_1,
@@ -116,39 +113,4 @@ PUBLISHED: Mapping[str, Price] = MappingProxyType(
         "claude-haiku-4-5": _price("1", "5", "0.1"),
     }
 )
-"""By the provider's id."""
-
-_OWN = TypeAdapter(dict[str, Price])
-
-
-class PriceList:
-    """The published prices and the configured ones. Models are named `provider/model`."""
-
-    def __init__(self, own: Mapping[str, Price] | None = None) -> None:
-        self._own = dict(own or {})
-
-    def price_of(self, model: str) -> Price | None:
-        """Return the price of a model, or None if it is unknown. Scripted models are free unless a price is configured."""
-        provider, _, name = model.partition("/")
-        if model in self._own:
-            return self._own[model]
-        if provider == SCRIPTED:
-            return _FREE
-        return PUBLISHED.get(name) if provider == ANTHROPIC else None
-
-    def cost(self, model: str, usage: Usage) -> int:
-        """Return the cost of one reply in micro-dollars; 0 if the price is unknown."""
-        price = self.price_of(model)
-        return 0 if price is None else price.cost(usage)
-
-
-def parse_prices(text: str) -> PriceList:
-    """Parse the setting `model_prices`. Raises `ValueError` with an explanation."""
-    if not text.strip():
-        return PriceList()
-    try:
-        return PriceList(_OWN.validate_json(text))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = "/".join(map(str, first["loc"]))
-        raise ValueError(f"PERDURE_MODEL_PRICES: {place}: {first['msg']}") from error
+"""By Anthropic's model id."""

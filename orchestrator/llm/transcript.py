@@ -50,6 +50,7 @@ def reply_data(
         "stop": reply.stop.value,
         "blocks": [dict(block) for block in reply.blocks],
         "model": reply.model,
+        "provider": reply.provider,
         "seen": seen,
     }
     if selected_tools is not None:
@@ -159,6 +160,7 @@ def _read_reply(data: Mapping[str, JsonValue]) -> ModelResponse:
         calls=tuple(map(_read_call, map(_mapping, _items(data.get("invocations", []))))),
         blocks=tuple(map(_mapping, _items(kept["blocks"]))),
         model=str(kept["model"]),
+        provider=str(kept.get("provider", "anthropic")),  # missing before replies had one
     )
 
 

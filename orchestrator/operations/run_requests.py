@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from orchestrator.errors import InvalidRequestError, TooLargeError
 from orchestrator.llm.model_names import parse_policies, resolve_model
-from orchestrator.llm.prices import parse_prices
+from orchestrator.llm.price_list import parse_prices
 from orchestrator.llm.run_names import first_words
 from orchestrator.operations.function_references import (
     check_mocks,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.llm.messages import Model, ModelResponse
 from orchestrator.llm.model_names import ModelName, auxiliary_model, resolve_model
-from orchestrator.llm.prices import PriceList
+from orchestrator.llm.price_list import PriceList
 from orchestrator.store.records import RunRecord
 from orchestrator.store.store import Store
 from workers.models import Models

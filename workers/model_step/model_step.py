@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from orchestrator.llm.builtin_tools import run_built_in_tool
 from orchestrator.llm.messages import ModelRequest, ModelResponse
 from orchestrator.llm.model_names import resolve_model
-from orchestrator.llm.prices import PriceList
+from orchestrator.llm.price_list import PriceList
 from orchestrator.llm.prompts import (
     RESULT_TOOL,
     SEARCH_TOOL,

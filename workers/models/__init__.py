@@ -1,20 +1,29 @@
-"""The models of a worker process, opened when a run first asks for one. Provider shapes end in this package."""
+"""The models of a worker process, opened when a run first needs one. Provider shapes end in this package."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from orchestrator.llm.messages import ErrorAction, Model, ModelError
-from orchestrator.llm.model_names import ANTHROPIC, SCRIPTED, ModelName, parse_policies
+from orchestrator.llm.model_names import ModelName, parse_policies
+from orchestrator.llm.providers import Provider, find_provider
 from orchestrator.settings import Settings
-from workers.models.scripted.model import ScriptedModel, load_policy
 
-if TYPE_CHECKING:
-    from workers.models.anthropic.client import AnthropicModels
+__all__ = ["ModelPool", "Models", "open_models"]
 
-__all__ = ["Models", "open_models"]
+
+class ModelPool(Protocol):
+    """One provider, opened: its models share its connections."""
+
+    def model(self, model: str) -> Model:
+        """The model of this id. Raises `ModelError` (fail) if it cannot be had; asks nothing of the provider yet."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections. Calls in progress are cut."""
+        ...
 
 
 class Models:
@@ -22,9 +31,8 @@ class Models:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._policies = parse_policies(settings.scripted_policies)
         self._opened: dict[ModelName, Model] = {}
-        self._anthropic: AnthropicModels | None = None
+        self._pools: dict[str, ModelPool] = {}
         self._opening = asyncio.Lock()
 
     async def get(self, name: ModelName) -> Model:
@@ -34,42 +42,40 @@ class Models:
         """
         async with self._opening:
             if name not in self._opened:
-                self._opened[name] = await self._open(name)
+                self._opened[name] = (await self._pool(name.provider)).model(name.model)
             return self._opened[name]
 
     async def aclose(self) -> None:
         """Close all connections."""
-        provider, self._anthropic = self._anthropic, None
+        pools, self._pools = self._pools, {}
         self._opened.clear()
-        if provider is not None:
-            await provider.aclose()
+        for pool in pools.values():
+            await pool.aclose()
 
-    async def _open(self, name: ModelName) -> Model:
-        if name.provider == SCRIPTED:
-            return ScriptedModel(name.model, load_policy(name.model, self._policies))
-        if name.provider != ANTHROPIC:
-            raise ModelError(
-                f"No model provider is called {name.provider!r}", action=ErrorAction.FAIL
+    async def _pool(self, name: str) -> ModelPool:
+        if name not in self._pools:
+            provider = find_provider(name)
+            if provider is None:
+                raise ModelError(f"No model provider is called {name!r}", action=ErrorAction.FAIL)
+            self._require_key(provider)
+            module, _, function = provider.open.partition(":")
+            # In a thread: a provider's package can take more than a second to import, and other runs continue meanwhile.
+            opener: Any = getattr(
+                await asyncio.to_thread(importlib.import_module, module), function
             )
-        if self._anthropic is None:
-            self._anthropic = await self._open_anthropic()
-        return self._anthropic.model(name.model)
+            self._pools[name] = opener(self._settings)
+        return self._pools[name]
 
-    async def _open_anthropic(self) -> AnthropicModels:
-        key = self._settings.anthropic_api_key
+    def _require_key(self, provider: Provider) -> None:
+        if provider.key_setting is None:
+            return
+        key = getattr(self._settings, provider.key_setting)
         if key is None or not key.get_secret_value().strip():
             raise ModelError(
-                "Claude needs a key: set ANTHROPIC_API_KEY for the Temporal workers and start them again, "
-                "or choose a scripted model",
+                f"{provider.title} needs a key: set {provider.key_setting.upper()} for the Temporal workers and "
+                "restart them, or choose a scripted model",
                 action=ErrorAction.FAIL,
             )
-        # In a thread: the provider's package takes more than a second to import, and other runs go on meanwhile.
-        await asyncio.to_thread(importlib.import_module, "workers.models.anthropic.client")
-        from workers.models.anthropic.client import AnthropicModels  # noqa: PLC0415 - see above
-
-        return AnthropicModels(
-            key.get_secret_value().strip(), base_url=self._settings.anthropic_base_url
-        )
 
 
 def open_models(settings: Settings) -> Models:
@@ -77,4 +83,5 @@ def open_models(settings: Settings) -> Models:
 
     Raises `ValueError` when `settings.scripted_policies` cannot be read.
     """
+    parse_policies(settings.scripted_policies)
     return Models(settings)

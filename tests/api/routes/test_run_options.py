@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from api.dependencies import ApiServices
-from orchestrator.llm.model_names import CLAUDE_MODELS, OLDER_NAMES
+from orchestrator.llm.providers import ANTHROPIC
 from orchestrator.workflows.interface import RunRef
 from tests.support.stage import Stage, text_of
 
@@ -88,7 +88,7 @@ async def test_an_option_that_cannot_be_is_refused_at_its_field(
         "claude-3-5-sonnet",
         "claude-3-5-sonnet:beta",
         "claude-3-haiku",
-        CLAUDE_MODELS[0],
+        ANTHROPIC.models[0],
         "anthropic/claude-opus-5-5",
     ],
 )
@@ -104,7 +104,9 @@ async def test_an_unknown_model_is_refused_with_the_list(
 ) -> None:
     response = await client.post(runs, json={"initialPrompt": "x", "model": "gpt-nothing"})
     assert (response.status_code, response.json()["code"]) == (422, "unknown_model")
-    assert all(name in response.json()["detail"] for name in [*CLAUDE_MODELS, *OLDER_NAMES])
+    assert all(
+        name in response.json()["detail"] for name in [*ANTHROPIC.models, *ANTHROPIC.older_names]
+    )
 
 
 async def test_lists_are_filtered_by_tags_and_hide_tests(

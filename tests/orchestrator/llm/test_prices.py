@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from orchestrator.llm.messages import Usage
-from orchestrator.llm.model_names import CLAUDE_MODELS, OLDER_NAMES, resolve_model
-from orchestrator.llm.prices import PUBLISHED, PriceList, Rates, parse_prices
+from orchestrator.llm.model_names import resolve_model
+from orchestrator.llm.price_list import PriceList, parse_prices
+from orchestrator.llm.prices import CLAUDE_PRICES, Rates
+from orchestrator.llm.providers import ANTHROPIC
 
 _TOKENS = st.integers(0, 10**9)
 _DOLLARS = st.decimals(0, 10_000, places=4)
@@ -30,9 +32,9 @@ def test_a_reply_costs_the_exact_sum_to_the_nearest_millionth_of_a_dollar(
 
 
 def test_every_known_model_has_a_published_price() -> None:
-    names = [*CLAUDE_MODELS, *OLDER_NAMES]
+    names = [*ANTHROPIC.models, *ANTHROPIC.older_names]
     assert all(PriceList().price_of(str(resolve_model(name))) is not None for name in names)
-    assert set(PUBLISHED) == set(CLAUDE_MODELS)
+    assert set(CLAUDE_PRICES) == set(ANTHROPIC.models)
 
 
 def test_a_million_tokens_of_each_kind_cost_what_the_provider_says() -> None:
@@ -65,7 +67,7 @@ def test_a_price_that_is_set_wins() -> None:
     )
     assert prices.cost("scripted/inline", Usage(10, 10, 10, 10)) == 125
     assert prices.cost("anthropic/claude-next", Usage(1, 1, 1, 1)) == 4
-    assert prices.price_of("anthropic/claude-opus-5-5") == PUBLISHED["claude-opus-5-5"]
+    assert prices.price_of("anthropic/claude-opus-5-5") == CLAUDE_PRICES["claude-opus-5-5"]
 
 
 @pytest.mark.parametrize(

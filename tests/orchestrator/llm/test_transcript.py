@@ -166,6 +166,7 @@ replies = st.builds(
     ).map(tuple),
     blocks=st.lists(st.dictionaries(st.text(), inputs, max_size=2), max_size=2).map(tuple),
     model=st.text(),
+    provider=st.sampled_from(["anthropic", "scripted", "another"]),
 )
 
 
@@ -182,6 +183,16 @@ def test_a_reply_comes_back_from_its_row_as_it_was(reply: ModelResponse) -> None
     ]
     (_, said) = turns(entries)
     assert said == AssistantTurn(replace(reply, usage=Usage()))
+
+
+def test_a_reply_that_was_stored_without_its_provider_is_anthropics() -> None:
+    data = reply_data(ModelResponse("hi", StopReason.END, provider="scripted"), seen=1)
+    reply = data["reply"]
+    assert isinstance(reply, dict)
+    assert reply.pop("provider") == "scripted"
+    (said,) = turns([TranscriptEntry(1, MessageType.AGENT, data)])
+    assert isinstance(said, AssistantTurn)
+    assert said.reply.provider == "anthropic"
 
 
 def test_what_only_the_provider_reads_is_not_shown_to_people() -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from orchestrator.llm.messages import ModelResponse, StopReason, Usage
-from orchestrator.llm.prices import PriceList, parse_prices
+from orchestrator.llm.price_list import PriceList, parse_prices
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import StepInput
 from orchestrator.workflows.interface import ModelStepInput

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from orchestrator.llm.messages import ErrorAction, ModelError
-from orchestrator.llm.model_names import CLAUDE_HAIKU
-from orchestrator.llm.prices import PriceList
+from orchestrator.llm.price_list import PriceList
+from orchestrator.llm.providers import CLAUDE_HAIKU
 from orchestrator.store import tables
 from orchestrator.store.conversation.step_input import StepInput
 from orchestrator.workflows.interface import ModelStepInput, RunRef, RunState

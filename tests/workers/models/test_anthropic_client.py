@@ -42,6 +42,29 @@ async def test_a_text_comes_back_with_its_usage_cache_tokens_included(
     assert server.requests[0]["max_tokens"] == 500
 
 
+async def test_blocks_of_another_provider_are_not_sent_and_calls_keep_their_results(
+    server: AnthropicServer, provider: AnthropicModels
+) -> None:
+    first = script({"text": "Let me look."}, {"text": "Done."})
+    private: Any = {"type": "reasoning", "encrypted_content": "c2VjcmV0"}
+    reply = ModelResponse(
+        "Let me look.",
+        StopReason.CALLS,
+        (ToolCall("call_1", "shop_prices", {"of": "tea"}),),
+        blocks=(private,),
+        provider="another",
+    )
+    results = UserTurn(results=(ToolResult("call_1", "shop_prices", "3.20"),))
+    assert (await generate(provider, first, AssistantTurn(reply), results)).provider == "anthropic"
+    _, said, answered = server.requests[0]["messages"]
+    assert said["content"] == [
+        {"type": "text", "text": "Let me look."},
+        {"type": "tool_use", "id": "call_1", "name": "shop_prices", "input": {"of": "tea"}},
+    ]
+    assert [block["tool_use_id"] for block in answered["content"]] == ["call_1"]
+    assert "c2VjcmV0" not in json.dumps(server.requests[0])
+
+
 async def test_calls_are_answered_first_and_blocks_go_back_verbatim(
     server: AnthropicServer, provider: AnthropicModels
 ) -> None:

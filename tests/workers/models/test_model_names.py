@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +14,12 @@ from hypothesis import given, strategies as st
 
 from orchestrator.llm.messages import ErrorAction, ModelError
 from orchestrator.llm.model_names import (
-    CLAUDE_HAIKU,
-    CLAUDE_MODELS,
-    CLAUDE_SONNET,
     ModelName,
     auxiliary_model,
     parse_policies,
     resolve_model,
 )
+from orchestrator.llm.providers import ANTHROPIC, CLAUDE_HAIKU, CLAUDE_SONNET, PROVIDERS, Provider
 from orchestrator.settings import Settings
 from workers.models import open_models
 from workers.models.scripted.model import ScriptedModel
@@ -82,7 +81,7 @@ def test_any_text_is_either_a_model_or_refused(name: str) -> None:
 
 def test_every_claude_id_of_the_table_is_known_to_the_installed_client() -> None:
     known = {name for part in get_args(ClaudeId) for name in get_args(part)}
-    assert set(CLAUDE_MODELS) <= known
+    assert set(ANTHROPIC.models) <= known
 
 
 def test_summaries_go_to_the_small_model_of_the_same_provider() -> None:
@@ -144,3 +143,18 @@ async def test_an_unknown_provider_or_policy_fails() -> None:
         with pytest.raises(ModelError, match=said) as caught:
             await models.get(name)
         assert caught.value.action is ErrorAction.FAIL
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+def test_a_provider_of_the_registry_is_complete(provider: Provider) -> None:
+    """What the rest of the product relies on: a further provider is one entry, one setting and one module."""
+    assert [each.name for each in PROVIDERS].count(provider.name) == 1
+    assert provider.key_setting is None or provider.key_setting in Settings.model_fields
+    assert provider.small_model is None or provider.small_model in provider.models
+    assert provider.example in provider.models
+    assert provider.id_rule
+    assert all(provider.price_of(model) is not None for model in provider.models)
+    assert all(model in provider.models for model in provider.older_names.values())
+    module, _, function = provider.open.partition(":")
+    pool = getattr(importlib.import_module(module), function)(settings_with(anthropic_api_key="k"))
+    assert callable(pool.model(provider.example).generate)

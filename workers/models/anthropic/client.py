@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from orchestrator.llm.messages import Model, ModelRequest, ModelResponse, UserTurn
 from orchestrator.llm.run_names import MAX_NAME_WORDS
+from orchestrator.settings import Settings
 from workers.models.anthropic.errors import sort_error
 from workers.models.anthropic.messages import to_messages, to_reply, to_system, to_tools
 
@@ -73,6 +74,14 @@ class AnthropicModels:
     async def aclose(self) -> None:
         """Close the connections. Calls under way are cut."""
         await self._client.close()
+
+
+def open_anthropic(settings: Settings) -> AnthropicModels:
+    """The pool of a process, with the key of the settings."""
+    key = settings.anthropic_api_key
+    return AnthropicModels(
+        key.get_secret_value().strip() if key else "", base_url=settings.anthropic_base_url
+    )
 
 
 class ClaudeModel(Model):

@@ -21,6 +21,7 @@ from orchestrator.llm.messages import (
     Usage,
     UserTurn,
 )
+from orchestrator.llm.providers import ANTHROPIC
 
 if TYPE_CHECKING:
     from anthropic.types import Message
@@ -92,13 +93,14 @@ def to_reply(message: Message) -> ModelResponse:
         blocks=tuple(kept),
         model=message.model,
         detail=_refusal(message),
+        provider=ANTHROPIC.name,
     )
 
 
 def _spoken(turns: tuple[Turn, ...]) -> Iterator[tuple[str, list[Block]]]:
     before: Turn | None = None
     for turn in turns:
-        blocks = _assistant(turn.reply) if isinstance(turn, AssistantTurn) else _user(turn, before)
+        blocks = _assistant(turn) if isinstance(turn, AssistantTurn) else _user(turn, before)
         if blocks:
             yield ("assistant" if isinstance(turn, AssistantTurn) else "user"), blocks
         before = turn
@@ -115,10 +117,11 @@ def _user(turn: UserTurn, before: Turn | None) -> list[Block]:
     return [] if paused else [{"type": "text", "text": _GO_ON}]
 
 
-def _assistant(reply: ModelResponse) -> list[Block]:
+def _assistant(turn: AssistantTurn) -> list[Block]:
     """A reply of this provider is sent back verbatim; a reply of another provider is rendered from its text and calls."""
-    if reply.blocks:
-        return [dict(block) for block in reply.blocks]
+    if blocks := turn.blocks_of(ANTHROPIC.name):
+        return [dict(block) for block in blocks]
+    reply = turn.reply
     spoken: list[Block] = (
         [{"type": "text", "text": _sendable(reply.text)}] if reply.text.strip() else []
     )

@@ -26,6 +26,9 @@ from orchestrator.llm.messages import (
     Usage,
     UserTurn,
 )
+from orchestrator.llm.model_names import parse_policies
+from orchestrator.llm.providers import SCRIPTED
+from orchestrator.settings import Settings
 from workers.models.errors import action_for_status
 from workers.models.scripted.script import Step, StepError
 from workers.models.scripted.token_counts import TokenEstimator, written
@@ -74,7 +77,8 @@ class ScriptedModel(Model):
                 ),
                 output_tokens=_tokens(len(text) + sum(map(written, calls))),
             ),
-            model=f"scripted/{self._name}",
+            model=f"{SCRIPTED.name}/{self._name}",
+            provider=SCRIPTED.name,
         )
 
     @override
@@ -84,7 +88,8 @@ class ScriptedModel(Model):
             text=summary,
             stop=StopReason.END,
             usage=Usage(input_tokens=_tokens(len(text)), output_tokens=_tokens(len(summary))),
-            model=f"scripted/{self._name}",
+            model=f"{SCRIPTED.name}/{self._name}",
+            provider=SCRIPTED.name,
         )
 
     @override
@@ -101,6 +106,25 @@ class ScriptedModel(Model):
         except Exception as error:  # noqa: BLE001 - a policy is a user's code and may raise anything
             problem = f"raised {type(error).__name__}: {error}"
         raise _failure(f"the policy {self._name!r} {problem}")
+
+
+class ScriptedModels:
+    """The scripted models of a process."""
+
+    def __init__(self, policies: Mapping[str, str]) -> None:
+        self._policies = policies
+
+    def model(self, model: str) -> Model:
+        """The model of this policy. Raises `ModelError` (fail) if it cannot be loaded."""
+        return ScriptedModel(model, load_policy(model, self._policies))
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
+
+def open_scripted(settings: Settings) -> ScriptedModels:
+    """The scripted models of a process. Raises `ValueError` for an invalid setting `scripted_policies`."""
+    return ScriptedModels(parse_policies(settings.scripted_policies))
 
 
 def load_policy(name: str, further: Mapping[str, str]) -> Policy:
