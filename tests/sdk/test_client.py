@@ -177,7 +177,7 @@ async def test_an_answer_that_is_not_the_apis_is_an_error(
     api: ApiDouble, client: AsyncPerdure
 ) -> None:
     api.fault("GET /me", 200, body=b"<h1>welcome</h1>", times=1)
-    with pytest.raises(ServerError, match="no answer of a Perdure API"):
+    with pytest.raises(ServerError, match="not a response of a Perdure API"):
         await client.identity()
     api.fault("GET /me", 200, body=b"{}", times=1)
     with pytest.raises(ServerError, match="clusterId"):

@@ -35,7 +35,7 @@ def test_a_port_that_is_in_use_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         (line,) = refusal(tmp_path, "--port", str(port))
-    assert f"Port {port} is taken" in line
+    assert f"Port {port} is in use" in line
     assert "--port N" in line
 
 
@@ -82,13 +82,13 @@ def test_a_missing_temporal_binary_is_named_with_the_command_that_brings_it(tmp_
 def test_a_part_that_keeps_crashing_is_named_with_its_last_log_lines(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "--port", "0", STANDIN_WORKERS_CRASH="1")
     assert sum("workers exited with code 1" in line for line in lines) == 5
-    assert "The process workers does not come up" in lines[5]
+    assert "The process workers does not start" in lines[5]
     assert lines[-1] == "the stand-in workers were told to crash"
 
 
 def test_a_part_that_needs_a_person_ends_the_start_at_once(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "--port", "0", STANDIN_WORKERS_REFUSE="PERDURE_X is wrong")
-    assert lines[0].startswith("The process workers cannot work as it is set up. Its log: ")
+    assert lines[0].startswith("The process workers cannot work with its settings. Its log: ")
     assert lines[1:] == ["error: PERDURE_X is wrong"]
 
 
@@ -96,13 +96,13 @@ def test_a_stack_that_never_gets_ready_says_what_is_missing(tmp_path: Path) -> N
     lines = refusal(
         tmp_path, "--port", "0", "--ready-timeout", "4", STANDIN_MISSING="temporal,store"
     )
-    assert "not ready after 4 s: the API still misses: temporal, store" in lines[0]
+    assert "not ready after 4 s: not available to the API: temporal, store" in lines[0]
     assert lines[0].endswith("temporal.log")
 
 
 def test_a_store_that_cannot_be_opened_is_reported_in_its_own_text(tmp_path: Path) -> None:
     lines = refusal(tmp_path, "--port", "0", STANDIN_API_REFUSES="no such database: perdure")
-    assert "process api cannot work as it is set up" in lines[0]
+    assert "process api cannot work with its settings" in lines[0]
     assert lines[-1] == "error: no such database: perdure"
 
 

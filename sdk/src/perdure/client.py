@@ -1,4 +1,4 @@
-"""`AsyncPerdure`, the client; `Perdure`, its synchronous face."""
+"""The client: `AsyncPerdure`, and `Perdure`, its synchronous form."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ T = TypeVar("T")
 class AsyncPerdure(AsyncCalls, AsyncClusterActivity, AsyncStructuredOutput):
     """A client of one cluster; use it from one event loop, with `async with` or `aclose`.
 
-    What is not given comes from `PERDURE_URL`, `PERDURE_API_KEY`, `PERDURE_CLUSTER_ID`, then from the stack
-    that `perdure dev` runs in this folder. `custom_token` instead of a key speaks for a user of yours, whom
-    the cluster's auth function judges; name the cluster then. `transport` replaces the network, for tests;
-    `patience` is for how many seconds a request is repeated while the API is away. Raises `ConfigurationError`.
+    Defaults come from `PERDURE_URL`, `PERDURE_API_KEY`, `PERDURE_CLUSTER_ID`, then from the stack
+    that `perdure dev` runs in this folder. `custom_token` replaces the key by a token of one of your users, which
+    the cluster's auth function verifies; give the cluster then. `transport` replaces the network, for tests;
+    `patience` is the number of seconds for which requests are repeated while the API is unavailable. Raises
+    `ConfigurationError`.
 
-    What there is besides runs and calls: `run_configs`, `clusters`, `api_keys`, `webhook_secrets`,
+    Resources besides runs and calls: `run_configs`, `clusters`, `api_keys`, `webhook_secrets`,
     `function_notes`.
     """
 
@@ -109,9 +110,9 @@ class AsyncPerdure(AsyncCalls, AsyncClusterActivity, AsyncStructuredOutput):
         result_schema: object = None,
         **options: Unpack[RunOptions],
     ) -> AsyncRun[Any]:
-        """Start a run; when this returns it is kept, whatever dies.
+        """Start a run. It is stored durably when this returns.
 
-        `prompt` may be left out where a run configuration has one. `result_schema` is a pydantic model, any other
+        `prompt` is optional if a run configuration has one. `result_schema` is a pydantic model, any other
         type, a TypeAdapter (for unions), or a JSON Schema; the result has that type. The options are described at
         `RunOptions`. Raises `InvalidRequestError` that names the field, TypeError for a type without a JSON form,
         and as every request does `AuthenticationError`, `ConnectionFailedError`, `RateLimitedError`, `ServerError`.
@@ -134,7 +135,7 @@ class AsyncPerdure(AsyncCalls, AsyncClusterActivity, AsyncStructuredOutput):
     @overload
     async def get_run(self, run_id: str) -> AsyncRun[JsonValue]: ...
     async def get_run(self, run_id: str, *, result_schema: object = None) -> AsyncRun[Any]:
-        """A run by its id, its result read as `result_schema`. Raises `NotFoundError`."""
+        """Get a run by its id; its result is parsed as `result_schema`. Raises `NotFoundError`."""
         snapshot = await self._api.read(RunSnapshot, "GET", "runs", run_id)
         return AsyncRun(self._api, snapshot, reader_for(result_schema))
 
@@ -148,9 +149,9 @@ class AsyncPerdure(AsyncCalls, AsyncClusterActivity, AsyncStructuredOutput):
         config_id: str | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[AsyncRun[JsonValue], None]:
-        """Runs, newest first, at most `limit`; page by page as they are asked for.
+        """List runs, newest first, at most `limit`. Pages are fetched as needed.
 
-        All pairs of `metadata` and all `tags` must match, at most 8 of each. Test runs are left out; with
+        All pairs of `metadata` and all `tags` must match, at most 8 of each. Test runs are excluded; with
         `test=True` only they are listed, with None both.
         """
         query: dict[str, QueryValue] = {
@@ -165,12 +166,12 @@ class AsyncPerdure(AsyncCalls, AsyncClusterActivity, AsyncStructuredOutput):
             yield AsyncRun(self._api, snapshot, UNTYPED)
 
     async def cancel_run(self, run_id: str, reason: str | None = None) -> RunSnapshot:
-        """Stop a run by its id; see `AsyncRun.cancel`."""
+        """Cancel a run by its id; see `AsyncRun.cancel`."""
         return await (await self.get_run(run_id)).cancel(reason)
 
 
 class Perdure(SyncProxy[AsyncPerdure]):
-    """The client for code that is not async: `AsyncPerdure` on a thread in the background.
+    """The client for synchronous code: `AsyncPerdure` on a background thread.
 
     Use it with `with` or `close`, from any number of threads. Arguments and errors are those of `AsyncPerdure`.
     """
@@ -211,7 +212,7 @@ class Perdure(SyncProxy[AsyncPerdure]):
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the thread. May be called again."""
+        """Close the connections and end the thread. May be called repeatedly."""
         if not self._closed:
             self._closed = True
             self.portal.call(self.aio.aclose())
@@ -245,7 +246,7 @@ class Perdure(SyncProxy[AsyncPerdure]):
     @overload
     def get_run(self, run_id: str) -> Run[JsonValue]: ...
     def get_run(self, run_id: str, *, result_schema: Any = None) -> Run[Any]:
-        """A run by its id, its result read as `result_schema`. Raises `NotFoundError`."""
+        """Get a run by its id; its result is parsed as `result_schema`. Raises `NotFoundError`."""
         found = self.aio.get_run(run_id, result_schema=result_schema)
         return Run(self.portal, self.portal.call(found))
 
@@ -259,7 +260,7 @@ class Perdure(SyncProxy[AsyncPerdure]):
         config_id: str | None = None,
         limit: int | None = None,
     ) -> Iterator[Run[JsonValue]]:
-        """Runs, newest first; see `AsyncPerdure.list_runs`."""
+        """List runs, newest first; see `AsyncPerdure.list_runs`."""
         runs = self.aio.list_runs(
             status=status,
             metadata=metadata,
@@ -303,7 +304,7 @@ class Perdure(SyncProxy[AsyncPerdure]):
     @overload
     def get_call(self, call_id: str) -> Call[JsonValue]: ...
     def get_call(self, call_id: str, *, result_type: Any = None) -> Call[Any]:
-        """A call by its id, its result read as `result_type`. Raises `NotFoundError`."""
+        """Get a call by its id; its result is parsed as `result_type`. Raises `NotFoundError`."""
         found = self.aio.get_call(call_id, result_type=result_type)
         return Call(self.portal, self.portal.call(found))
 

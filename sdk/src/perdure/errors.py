@@ -1,26 +1,26 @@
-"""What can go wrong, as a tree; catching a branch catches everything below it.
+"""The errors of the SDK, as a tree; catching a class catches everything below it.
 
 PerdureError
-├── ConfigurationError           no address or no key was found, or a name leads nowhere
-├── ConnectionFailedError        the API could not be reached, or went silent
-├── ApiError                     the API said no: .status .code .detail .errors .retry_after
+├── ConfigurationError           no address or key was found, or a name is unknown
+├── ConnectionFailedError        the API could not be reached, or did not answer
+├── ApiError                     the API refused the request: .status .code .detail .errors .retry_after
 │   ├── AuthenticationError      401, 403
 │   ├── NotFoundError            404; what belongs to another cluster looks the same
-│   ├── StillWorkingError        408; structured output that takes longer than a request may
+│   ├── StillWorkingError        408; structured output that takes longer than a request
 │   ├── ConflictError            409
 │   ├── GoneError                410
 │   ├── TooLargeError            413
-│   ├── InvalidRequestError      400, 422; also what the SDK itself refuses to send
+│   ├── InvalidRequestError      400, 422; also requests that the SDK refuses to send
 │   ├── RateLimitedError         429
 │   └── ServerError              500 and above
 ├── RunFailedError               the run failed: .run
 ├── RunCancelledError            the run was cancelled: .run
 ├── PollTimeoutError             the run is not finished yet: .run (a TimeoutError too)
-├── ResultError                  there is no result, or it is not of the type asked for: .run
-├── CallFailedError              the function raised, or the call was denied, cancelled or given up: .call
+├── ResultError                  there is no result, or it is not of the requested type: .run
+├── CallFailedError              the function raised, or the call was denied, cancelled or timed out: .call
 ├── CallTimeoutError             the call has no result yet: .call (a TimeoutError too)
-├── CallResultError              the call's result is not of the type asked for: .call
-└── StructuredOutputError        the model brought no value of the schema: .reason
+├── CallResultError              the call's result is not of the requested type: .call
+└── StructuredOutputError        the model returned no value of the schema: .reason
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import ValidationError
 
 if TYPE_CHECKING:
-    # The command line raises errors long before it has anything to do with the bodies of the wire.
+    # The command line raises errors without importing the request and response bodies.
     from perdure.contract import Call, FieldProblem, Run
 
 
 class PerdureError(Exception):
-    """Whatever this package raises on its own account."""
+    """Base of all errors of this package."""
 
 
 class ConfigurationError(PerdureError):
-    """Something that must be known is not; the message says where to set it."""
+    """A required setting is missing; the message says where to set it."""
 
 
 class ConnectionFailedError(PerdureError):
-    """The API could not be reached, or did not answer in time, for as long as the client tried."""
+    """The API could not be reached, or did not answer in time, in all attempts."""
 
 
 class ApiError(PerdureError):
-    """An answer with an error in it (RFC 9457).
+    """An error response (RFC 9457).
 
     `code` is stable, `detail` is for people, `errors` point into the request, `retry_after` is in seconds.
     """
@@ -70,7 +70,7 @@ class ApiError(PerdureError):
 
 
 def _fields(detail: str, errors: Sequence[FieldProblem]) -> str:
-    """The fields, a line each; the one that the detail speaks of is only named."""
+    """Format the fields, one per line; the field that the detail is about is named only."""
     if [error.detail for error in errors] == [detail]:
         return f" at {errors[0].pointer}" if errors[0].pointer else ""
     return "".join(f"\n  {error.pointer}: {error.detail}" for error in errors)
@@ -81,19 +81,19 @@ class AuthenticationError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """There is no such thing in this cluster."""
+    """The resource does not exist in this cluster."""
 
 
 class StillWorkingError(ApiError):
-    """Structured output is not there yet. The run named in `detail` goes on, and `get_run` finds it."""
+    """Structured output is not available yet. The run named in `detail` continues, and `get_run` finds it."""
 
 
 class ConflictError(ApiError):
-    """The thing is in a state that does not allow this."""
+    """The resource is in a state that does not allow this."""
 
 
 class GoneError(ApiError):
-    """The server has forgotten this; a function worker registers again."""
+    """The server no longer knows this registration; a function worker registers again."""
 
 
 class TooLargeError(ApiError):
@@ -101,11 +101,11 @@ class TooLargeError(ApiError):
 
 
 class InvalidRequestError(ApiError):
-    """The request breaks a rule; `errors` say which field breaks which."""
+    """The request is invalid; `errors` name the fields and the rules."""
 
     @classmethod
     def unsendable(cls, error: ValidationError) -> InvalidRequestError:
-        """The same error as the server's, for a request that was not worth sending."""
+        """The server's error, raised by the client without sending the request."""
         from perdure.contract import FieldProblem  # noqa: PLC0415 - see above
 
         errors = [
@@ -114,11 +114,11 @@ class InvalidRequestError(ApiError):
             )
             for problem in error.errors(include_url=False, include_input=False)
         ]
-        return cls(422, "invalid_request", "The request was not sent: it breaks a rule.", errors)
+        return cls(422, "invalid_request", "The request was not sent: it is invalid.", errors)
 
 
 class RateLimitedError(ApiError):
-    """Too many requests; `retry_after` says how many seconds to wait."""
+    """Too many requests; `retry_after` is the number of seconds to wait."""
 
 
 class ServerError(ApiError):
@@ -126,7 +126,7 @@ class ServerError(ApiError):
 
 
 class _RunError(PerdureError):
-    """An error about one run, which it carries as last seen."""
+    """An error about one run, with the run's last snapshot."""
 
     says: ClassVar[str]
 
@@ -148,19 +148,19 @@ class RunCancelledError(_RunError):
 
 
 class PollTimeoutError(_RunError, TimeoutError):
-    """The run had not finished when the time given to `poll` was over. It goes on; poll again."""
+    """The run had not finished within the timeout of `poll`. It continues; poll again."""
 
     says = "has not finished yet"
 
 
 class ResultError(_RunError):
-    """The run is done, but what it brought is nothing, or not of the type that was asked for."""
+    """The run is done, but has no result, or one that is not of the requested type."""
 
     says = "has no usable result"
 
 
 class _CallError(PerdureError):
-    """An error about one call, which it carries as last seen."""
+    """An error about one call, with the call's last snapshot."""
 
     says: ClassVar[str]
 
@@ -172,28 +172,28 @@ class _CallError(PerdureError):
 
 
 class CallFailedError(_CallError):
-    """The call ended without a result: the function raised, or it was denied, cancelled or given up.
+    """The call ended without a result: the function raised, or it was denied, cancelled or timed out.
 
-    `reason` is what a model would have read; `call.result` has it as it came.
+    `reason` is the text that a model reads; `call.result` has the original.
     """
 
     says = "failed"
 
 
 class CallTimeoutError(_CallError, TimeoutError):
-    """The call had no result when the time given to `poll` was over. It goes on; poll again."""
+    """The call had no result within the timeout of `poll`. It continues; poll again."""
 
     says = "has no result yet"
 
 
 class CallResultError(_CallError):
-    """The function returned something that is not of the type that was asked for."""
+    """The function returned a value that is not of the requested type."""
 
     says = "has no usable result"
 
 
 class StructuredOutputError(PerdureError):
-    """There is no value: `reason` says what the model brought instead, or what it failed of."""
+    """There is no value: `reason` says what the model returned instead, or why it failed."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"There is no value: {reason}")
@@ -217,7 +217,7 @@ _MAX_EXCERPT = 300
 
 
 def api_error(status: int, body: bytes, retry_after: float | None = None) -> ApiError:
-    """Turn an error's status and body into the exception for it, also when the body is not a problem."""
+    """Build the exception for an error response, even if its body is not a problem document."""
     from perdure.contract import Problem  # noqa: PLC0415 - see above
 
     kind = _BY_STATUS.get(status, ServerError if status >= _FIRST_SERVER_ERROR else ApiError)

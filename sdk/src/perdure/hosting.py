@@ -1,4 +1,4 @@
-"""Functions beside a Temporal worker: run in its process, on its behalf, without a way over HTTP."""
+"""Functions hosted in a Temporal worker: they run in its process, without HTTP."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["ConfigurationError", "Host", "Performed"]
 
 
 class Performed(NamedTuple):
-    """What came of a call, and the blobs that belong to it."""
+    """The result of a call, and its blobs."""
 
     result: PostResult
     blobs: tuple[CreateBlob, ...] = ()
 
 
 class Host:
-    """Runs the functions of some services, each only so often at once as its `concurrency` says."""
+    """Runs the functions of some services, each at most `concurrency` times at once."""
 
     def __init__(self, services: Sequence[ServiceDefinition]) -> None:
         self.definitions: list[RegisterMachine] = [service.definition() for service in services]
@@ -44,14 +44,14 @@ class Host:
 
     @classmethod
     def load(cls, targets: str) -> Host:
-        """The services that `module:name,name` means, several of them separated by spaces.
+        """Import the services of `module:name,name`; several such texts are separated by spaces.
 
-        Raises `ConfigurationError`; what a module itself raises passes.
+        Raises `ConfigurationError`, and what a module raises when it is imported.
         """
         return cls([service for target in targets.split() for service in load_services(target)])
 
     def concurrency(self, service: str, function: str) -> int:
-        """How many calls of the function this process works on at once."""
+        """How many calls of the function this process runs at once."""
         return self._functions[service, function].concurrency
 
     def free(self, service: str, function: str) -> int:
@@ -60,7 +60,7 @@ class Host:
 
     @asynccontextmanager
     async def slot(self, service: str, function: str) -> AsyncGenerator[None]:
-        """Wait for room for one more call of the function, and keep it."""
+        """Wait for a free slot of the function, and hold it inside the block."""
         async with self._slots[service, function]:
             self._running[service, function] += 1
             try:
@@ -69,7 +69,7 @@ class Host:
                 self._running[service, function] -= 1
 
     async def perform(self, call: FunctionCall, cancelled: asyncio.Event) -> Performed | None:
-        """Work on a call; None where it became unwanted before it was done. Whatever the function raises is a result."""
+        """Run a call; None if it was cancelled meanwhile. An exception of the function is a result."""
         work = Invocation(call, self._functions[call.service, call.function])
         outcome = await work.outcome(cancelled)
         return None if outcome is None else _performed(outcome, call.attempt, work.milliseconds)

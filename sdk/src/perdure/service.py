@@ -35,9 +35,9 @@ _MISSING_FRAME: Mapping[str, object] = {}
 
 
 class Service(ServiceDefinition):
-    """Functions under one name. A run calls them wherever a process serves them.
+    """A named set of functions, which any number of processes can serve.
 
-    The name has at most 50 letters, digits, `_` and `-`. Raises ValueError for another.
+    The name has at most 50 letters, digits, `_` and `-`. Raises ValueError otherwise.
     """
 
     @overload
@@ -49,12 +49,12 @@ class Service(ServiceDefinition):
     def function(
         self, function: Callable[P, R] | None = None, **options: Unpack[FunctionOptions]
     ) -> Function[P, R] | Callable[[Callable[P, R]], Function[P, R]]:
-        """Offer a function, `def` or `async def`, to the model.
+        """Register a function, `def` or `async def`, for the model.
 
         Its input schema comes from the type hints, its description from the docstring, a parameter's from
         `Annotated[..., Field(description=...)]`. The options are described at `FunctionOptions`. An async function
-        that blocks holds up its whole process: write `def` instead. Raises TypeError for a signature that JSON
-        cannot fill, ValueError for a value over its limit.
+        that blocks stops its whole process: write `def` instead. Raises TypeError for a signature that JSON
+        cannot satisfy, ValueError for a value over its limit.
         """
         config = configuration(options)
         namespace = _caller_names()
@@ -87,10 +87,10 @@ class Service(ServiceDefinition):
         timeout: float | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
     ) -> StatusChangeHandler[P, R] | Callable[[Callable[P, R]], StatusChangeHandler[P, R]]:
-        """Offer a handler that takes a `StatusChange`, for `create_run(on_status_change=...)`.
+        """Register a handler that takes a `StatusChange`, for `create_run(on_status_change=...)`.
 
-        It gets every change of a run, in order and at least once: `change.id` tells a repetition. While it
-        raises it is called again. Raises as `function` does.
+        It receives every change of a run, in order and at least once: `change.id` identifies a repetition. While it
+        raises, it is called again. Raises as `function` does.
         """
         config = {"timeout_seconds": timeout, "private": True, "handler": True}
         namespace = _caller_names()
@@ -107,16 +107,16 @@ class Service(ServiceDefinition):
         return decorate if function is None else decorate(function)
 
     def handle_custom_auth(self, function: Callable[P, R], /) -> Function[P, R]:
-        """Offer the function that judges tokens of your own users, `Authorization: custom TOKEN`.
+        """Register the function that verifies tokens of your own users, `Authorization: custom TOKEN`.
 
-        It takes `token: str` and returns the object that runs of this user have as `Context.auth`; whatever it
-        raises refuses the token. It has 15 seconds, no model is offered it, and the cluster must have
-        `enable_custom_auth`. Raises ValueError in a service that is not called `default`, TypeError for a function
+        It takes `token: str` and returns the object that runs of this user have as `Context.auth`; any exception
+        rejects the token. It has 15 seconds, is never offered to a model, and the cluster must have
+        `enable_custom_auth`. Raises ValueError in a service other than `default`, TypeError for a function
         that does not take a token.
         """
         if self.name != AUTH_SERVICE:
             raise ValueError(
-                f"Service {self.name!r} cannot judge tokens: the server asks {AUTH_SERVICE}.{AUTH_FUNCTION}."
+                f"Service {self.name!r} cannot verify tokens: the server calls {AUTH_SERVICE}.{AUTH_FUNCTION}."
             )
         taken = InputObject(function, _caller_names())
         definition = define(
@@ -133,10 +133,10 @@ class Service(ServiceDefinition):
     def running(
         self, client: Perdure | AsyncPerdure
     ) -> AbstractContextManager[None] | AbstractAsyncContextManager[None]:
-        """Serve the functions from this process while the body runs: `with` or `async with`, as the client.
+        """Serve the functions from this process inside the block: `with` or `async with`, like the client.
 
-        When the body starts they are registered and calls are taken; at its end those under way may finish.
-        Raises what keeps it from starting: a wrong key at once, an API that is away after 30 s.
+        When the block begins, they are registered and calls are accepted; at its end, calls in progress may finish.
+        Raises the error that prevents the start: a wrong key at once, an unavailable API after 30 s.
         """
         if isinstance(client, Perdure):
             return _running(self, client)
@@ -186,12 +186,12 @@ async def _running_async(service: Service, client: AsyncPerdure) -> AsyncGenerat
 def _name_of(function: Callable[..., object]) -> str:
     name = getattr(function, "__name__", None)
     if not isinstance(name, str):
-        raise TypeError(f"{function!r} has no name; give it one with name=.")
+        raise TypeError(f"{function!r} has no name; pass name=.")
     return name
 
 
 def _caller_names() -> Mapping[str, object]:
-    """Names where the decorator stands, for annotations that are strings and types made in a function."""
+    """The names visible to the decorator, for annotations that are strings and for local types."""
     frame = inspect.currentframe()
     decorator = frame.f_back if frame else None
     caller = decorator.f_back if decorator else None

@@ -125,5 +125,5 @@ def test_a_value_over_its_limit_is_refused_where_it_is_decorated(
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 51, "ä"])
 def test_a_service_name_outside_the_rule_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="no service name"):
+    with pytest.raises(ValueError, match="not a service name"):
         Service(name)

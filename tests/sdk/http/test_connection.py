@@ -66,12 +66,12 @@ def test_nothing_found_says_what_to_do(tmp_path: Path) -> None:
 
 def test_a_broken_connection_file_is_named(local: Path) -> None:
     (local / CONNECTION_FILE).write_text("{")
-    with pytest.raises(ConfigurationError, match=r"connection\.json cannot be understood"):
+    with pytest.raises(ConfigurationError, match=r"connection\.json cannot be parsed"):
         find_connection(environment={}, folder=local)
 
 
 def test_an_address_without_a_scheme_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="begins with http"):
+    with pytest.raises(ConfigurationError, match="begin with http"):
         find_connection("localhost:8787", "k", environment={}, folder=tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""The commands of `perdure`, one module each; `output` says how they speak."""
+"""The commands of `perdure`, one module each; `output` writes their results and errors."""

@@ -1,4 +1,4 @@
-"""`perdure approvals`: what waits for a person, and the person's word."""
+"""`perdure approvals`: list the calls that wait for approval, and approve or deny one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from perdure import Perdure
 from perdure.cli.output import plain_errors, write_json, write_result, write_status
 from perdure.cli.parsing import read_object
 
-approvals = typer.Typer(no_args_is_help=True, help="List calls that wait for you, decide one.")
+approvals = typer.Typer(
+    no_args_is_help=True, help="List calls that wait for approval; approve or deny one."
+)
 
 
 @approvals.command("list")
 def list_approvals(
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, oldest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of calls, oldest first.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="As a JSON list.")] = False,
 ) -> None:
-    """Show the calls that wait for a person's word."""
+    """Show the calls that wait for approval."""
     with plain_errors(), Perdure() as client:
         waiting = list(client.approvals(limit=limit))
     if as_json:
@@ -40,7 +42,7 @@ def approve(
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Kept with the call.")] = None,
 ) -> None:
-    """Have the call made."""
+    """Approve the call."""
     with plain_errors(), Perdure() as client:
         client.approve(call_id, read_object(given), reason=reason)
         write_status(f"{call_id} is approved.")
@@ -50,7 +52,7 @@ def approve(
 def deny(
     call_id: str, reason: Annotated[str | None, typer.Option(help="The model reads it.")] = None
 ) -> None:
-    """Have the call not made."""
+    """Deny the call."""
     with plain_errors(), Perdure() as client:
         client.deny(call_id, reason)
         write_status(f"{call_id} is denied.")

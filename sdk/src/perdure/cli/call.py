@@ -18,7 +18,7 @@ def call(
         str, typer.Option("--input", metavar="JSON", help="The function's arguments.")
     ] = "{}",
     timeout: Annotated[
-        float | None, typer.Option(min=0, help="Seconds to wait; default: as long as it takes.")
+        float | None, typer.Option(min=0, help="Seconds to wait; default: no limit.")
     ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Print the call's id and do not wait.")

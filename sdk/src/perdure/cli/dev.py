@@ -32,38 +32,34 @@ def dev(
         ),
     ] = DEFAULT_PORT,
     state_dir: Annotated[
-        Path, typer.Option(envvar="PERDURE_STATE_DIR", help="Folder that keeps everything.")
+        Path, typer.Option(envvar="PERDURE_STATE_DIR", help="Folder for all data.")
     ] = Path(".perdure"),
     functions: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="MODULE:SERVICE", help="Host these functions too; may be given again."
-        ),
+        typer.Option(metavar="MODULE:SERVICE", help="Host these functions too; may be repeated."),
     ] = None,
     hosted: Annotated[
         list[str] | None,
         typer.Option(
             metavar="MODULE:SERVICE",
-            help="Host these functions in the Temporal worker itself, without HTTP; may be given again.",
+            help="Host these functions in the Temporal worker itself, without HTTP; may be repeated.",
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="When ready, one line of JSON on stdout.")
+        bool, typer.Option("--json", help="When ready, print one line of JSON to stdout.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show the logs of all parts on stderr.")
+        bool, typer.Option("--verbose", help="Write the logs of all processes to stderr.")
     ] = False,
-    ui: Annotated[
-        bool, typer.Option("--ui", help="Serve Temporal's own web interface too.")
-    ] = False,
+    ui: Annotated[bool, typer.Option("--ui", help="Serve Temporal's web interface too.")] = False,
     ready_timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds until a stack that is not ready is given up.")
+        float, typer.Option(min=1, help="Seconds to wait for the stack to become ready.")
     ] = 60.0,
 ) -> None:
     """Run Perdure on this machine: Temporal, the store, the API and the Temporal workers.
 
     Ctrl-C or SIGTERM stops all of it; the next start continues the open runs. PERDURE_TEMPORAL_ADDRESS and
-    PERDURE_DATABASE_URL point it at a Temporal server and a PostgreSQL of yours.
+    PERDURE_DATABASE_URL make it use your own Temporal server and PostgreSQL.
     """
     options = StackOptions(
         state_dir=state_dir,
@@ -79,7 +75,7 @@ def dev(
         fail(f"{error}\n{error.log}".rstrip())
     except StackError as error:
         fail(str(error))
-    except OSError as error:  # a full disk, a file of somebody else in the state folder
+    except OSError as error:  # a full disk, or a file of another user in the state folder
         fail(
             f"{error.filename or state_dir}: {error.strerror or error}. Free it, or give another --state-dir."
         )
@@ -103,12 +99,12 @@ def _follow(options: StackOptions) -> asyncio.Task[None]:
 
 
 def answer_ready(summary: Summary) -> None:
-    """For programs: one line."""
+    """Print the connection as one line of JSON, for programs."""
     write_result(summary.connection.as_json())
 
 
 def show_ready(summary: Summary) -> None:
-    """For people."""
+    """Print the connection as text, for people."""
     state, connection = summary.state, summary.connection
     rows = {
         "API": connection.url,
@@ -120,7 +116,7 @@ def show_ready(summary: Summary) -> None:
     }
     if (
         state.connection_file != Path.cwd() / CONNECTION_FILE
-    ):  # clients here will not find it by themselves
+    ):  # clients in this folder do not find it without the variables
         rows["Clients"] = (
             f"export PERDURE_URL={connection.url} PERDURE_API_KEY={connection.api_key}"
         )

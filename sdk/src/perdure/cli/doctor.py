@@ -1,4 +1,4 @@
-"""`perdure doctor`: what is missing, and the cure."""
+"""`perdure doctor`: check the installation, and say how to fix what is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TIMEOUT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found, in one line that names the cure where one is needed."""
+    """The outcome of a check in one line, with the fix if one is needed."""
 
     good: bool
     line: str
@@ -82,7 +82,7 @@ def _api(environment: Mapping[str, str]) -> Finding:
         return Finding(False, "no address to ask")
     if seen.ready:
         return Finding(True, "ready")
-    return Finding(False, f"{seen.detail}: look into .perdure/logs, or start `perdure dev`")
+    return Finding(False, f"{seen.detail}: see .perdure/logs, or start `perdure dev`")
 
 
 def _key(environment: Mapping[str, str]) -> Finding:

@@ -1,4 +1,4 @@
-"""How the commands speak: results on stdout, everything else on stderr, errors in one line."""
+"""Output of the commands: results on stdout, everything else on stderr, errors in one line."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rich.console import Console
 from perdure.errors import PerdureError
 
 console = Console(highlight=False, soft_wrap=True)
-"""For people; on stdout."""
+"""A console for people, on stdout."""
 
 
 def write_status(line: str) -> None:
-    """One line beside the result. A terminal that was closed does not hinder the work."""
+    """Write one line to stderr. A closed terminal is no error."""
     _write(sys.stderr, f"{line}\n")
 
 
 def write_result(line: str) -> None:
-    """One line of the result itself."""
+    """Write one line of the result to stdout."""
     _write(sys.stdout, f"{line}\n")
 
 
@@ -39,7 +39,7 @@ def fail(message: str, *, code: int = 1) -> NoReturn:
 
 @contextmanager
 def plain_errors() -> Generator[None]:
-    """What this package raises becomes one line and exit code 1, without a traceback."""
+    """Print errors of this package as one line without a traceback, and exit with code 1."""
     try:
         yield
     except PerdureError as error:

@@ -1,4 +1,4 @@
-"""What the command line reads from arguments and files: times, JSON, `key=value` pairs."""
+"""Parses arguments and files of the command line: times, JSON, `key=value` pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def read_deadline(text: str | None) -> datetime | timedelta | None:
-    """The time it means; without a zone it is the local one. Raises `typer.BadParameter`."""
+    """Parse a time, local unless it names a zone. Raises `typer.BadParameter`."""
     if text is None:
         return None
     if found := re.fullmatch(r"(\d{1,6})([smhd])", text):
@@ -29,7 +29,7 @@ def read_deadline(text: str | None) -> datetime | timedelta | None:
 
 
 def read_object(text: str | None) -> dict[str, Any] | None:
-    """A JSON object. Raises `typer.BadParameter`."""
+    """Parse a JSON object. Raises `typer.BadParameter`."""
     if text is None:
         return None
     try:
@@ -42,7 +42,7 @@ def read_object(text: str | None) -> dict[str, Any] | None:
 
 
 def read_json_file(file: Path | None) -> Any:
-    """What a file has. Raises `typer.BadParameter`."""
+    """Read a file. Raises `typer.BadParameter`."""
     if file is None:
         return None
     try:
@@ -54,7 +54,7 @@ def read_json_file(file: Path | None) -> Any:
 
 
 def read_pairs(pairs: Sequence[str] | None) -> dict[str, str]:
-    """The pairs as a mapping; a value may contain `=`. Raises `typer.BadParameter`."""
+    """Parse `key=value` pairs; a value may contain `=`. Raises `typer.BadParameter`."""
     read: dict[str, str] = {}
     for pair in pairs or ():
         key, sign, value = pair.partition("=")

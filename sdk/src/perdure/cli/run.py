@@ -1,4 +1,4 @@
-"""`perdure run`: start a run, see it happen, print its result."""
+"""`perdure run`: start a run, follow its events, print its result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WIDTH = 160
 
 def run(
     prompt: Annotated[
-        str | None, typer.Argument(help="What the agent is to do; --config may say it.")
+        str | None, typer.Argument(help="The prompt. Optional with --config.")
     ] = None,
     *,
     schema: Annotated[
@@ -27,7 +27,7 @@ def run(
     ] = None,
     function: Annotated[
         list[str] | None,
-        typer.Option(help="A function it may call, service_function; may be given again."),
+        typer.Option(help="A function it may call, service_function; may be repeated."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="provider/model.")] = None,
     config: Annotated[str | None, typer.Option(help="Id of a run configuration.")] = None,
@@ -49,7 +49,9 @@ def run(
     ] = None,
     priority: Annotated[int | None, typer.Option(help="1 goes first, 5 last.")] = None,
     test: Annotated[bool, typer.Option("--test", help="Hide the run from lists.")] = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Show what happens, on stderr.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Print the run's events to stderr.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Print the run's id and do not wait.")
     ] = False,
@@ -78,7 +80,7 @@ def run(
 
 
 def read_budget(usd: float | None, tokens: int | None) -> Budget | None:
-    """The limits that are given. Raises `typer.BadParameter` for a value that is none."""
+    """Parse the limits. Raises `typer.BadParameter` for an invalid value."""
     given = {"usd": usd, "tokens": tokens}
     limits = {name: limit for name, limit in given.items() if limit is not None}
     try:
@@ -95,14 +97,14 @@ def _wait(run: Run[Any], *, follow: bool) -> None:
                 write_status(describe(event))
         outcome = run.poll()
     except KeyboardInterrupt:
-        fail(f"The run goes on: perdure runs get {run.id}", code=130)
+        fail(f"The run continues: perdure runs get {run.id}", code=130)
     if outcome.result is None and outcome.result_null_reason:
         write_status(f"No result: {outcome.result_null_reason}")
     write_json(outcome.result)
 
 
 def describe(event: Event) -> str:
-    """An event in one line."""
+    """Format an event as one line."""
     data = json.dumps(event.data, ensure_ascii=False) if event.data else ""
     line = f"{event.version:>4}  {event.type:<20} {data}"
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"

@@ -1,4 +1,4 @@
-"""`perdure runs`: list, look at, cancel, resume."""
+"""`perdure runs`: list, show, cancel and resume runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perdure.cli.parsing import read_pairs
 from perdure.cli.run import read_budget
 from perdure.contract import Run
 
-runs = typer.Typer(no_args_is_help=True, help="List runs, look at one, cancel or resume one.")
+runs = typer.Typer(no_args_is_help=True, help="List runs; show, cancel or resume one.")
 
 
 @runs.command("list")
@@ -24,7 +24,7 @@ def list_runs(
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be given again.")] = None,
     test: Annotated[bool, typer.Option("--test", help="Test runs instead of the others.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of runs, newest first.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="As a JSON list.")] = False,
 ) -> None:
     """Show the newest runs."""
@@ -68,7 +68,7 @@ def resume_run(
     budget_usd: Annotated[float | None, typer.Option(help="The new limit, US dollars.")] = None,
     budget_tokens: Annotated[int | None, typer.Option(help="The new limit, tokens.")] = None,
 ) -> None:
-    """Let a paused run go on, with a higher budget where it used up its own."""
+    """Resume a paused run, with a higher budget if it has used up its own."""
     with plain_errors(), Perdure() as client:
         budget = read_budget(budget_usd, budget_tokens)
         write_status(f"{run_id} is {client.get_run(run_id).resume(budget).status.value}.")

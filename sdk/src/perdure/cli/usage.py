@@ -1,4 +1,4 @@
-"""`perdure usage`: what the models were used for."""
+"""`perdure usage`: usage of models."""
 
 from __future__ import annotations
 

@@ -18,10 +18,13 @@ def worker(
     ],
     ready_file: Annotated[
         Path | None,
-        typer.Option(help="Written with the pid as soon as calls are taken.", show_default=False),
+        typer.Option(
+            help="A file that receives the process id once the worker accepts calls.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Host the functions of a service; they are called as soon as the API knows them.
+    """Host the functions of a service.
 
     MODULE:SERVICE names a `Service` in a module of this folder; MODULE alone means every one in it.
     """

@@ -1,7 +1,7 @@
-"""Every JSON body that crosses HTTP, in one place: the server and the SDK share this package and nothing else.
+"""All JSON bodies of the HTTP API: the server and the SDK share this package and nothing else.
 
-On the wire names are camelCase, in Python snake_case. `Request` forbids fields it does not know (a typo is an
-error that names the field); `Reply` ignores them (a newer server may say more than an older client knows).
+Names are camelCase in JSON, snake_case in Python. `Request` forbids unknown fields (a typo is an
+error that names the field); `Reply` ignores them (a newer server may send more than an older client knows).
 """
 
 from __future__ import annotations

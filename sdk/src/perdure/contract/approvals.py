@@ -1,4 +1,4 @@
-"""Approvals: asked for by functions, given or refused by people."""
+"""Approvals: requested by functions, decided by people."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from perdure.contract.limits import MAX_APPROVAL_SECONDS, MAX_DESCRIPTION, MAX_R
 
 
 class ApprovalRequest(Reply):
-    """What a function returns, as an interrupt, to have a person asked before it goes on."""
+    """An approval request, which a function returns as an interrupt."""
 
     type: Literal["approval"] = "approval"
     message: Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION)] | None = Field(
-        default=None, description="What the person is to know."
+        default=None, description="A message for the person who decides."
     )
     expires_seconds: Annotated[float, Field(strict=True, gt=0, le=MAX_APPROVAL_SECONDS)] | None = (
-        Field(default=None, description="Undecided this long, the call counts as denied.")
+        Field(default=None, description="Seconds after which an undecided call counts as denied.")
     )
 
 
 class DecideCall(Request):
-    """A person's word on a call that waits for it."""
+    """A decision on a call that waits for approval."""
 
     approved: StrictBool
     reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] | None = Field(
-        default=None, description="Kept; of a denial, the model sees it."
+        default=None, description="Stored; the model receives the reason of a denial."
     )
     input: dict[str, JsonValue] | None = Field(
         default=None,
-        description="Other arguments to make the call with; checked against the function's schema.",
+        description="Replaces the call's arguments; validated against the function's schema.",
     )
 
 
 class PendingApproval(Reply):
-    """A call that waits for a person's word."""
+    """A call that waits for approval."""
 
     call_id: str
     run_id: str
@@ -46,9 +46,11 @@ class PendingApproval(Reply):
     function: str
     input: JsonValue
     reasoning: str | None = Field(default=None, description="Why the model makes the call.")
-    message: str | None = Field(default=None, description="What the function says to the person.")
+    message: str | None = Field(
+        default=None, description="The function's message for the person who decides."
+    )
     requested_at: datetime
-    expires_at: datetime = Field(description="Undecided then, the call counts as denied.")
+    expires_at: datetime = Field(description="Time at which an undecided call counts as denied.")
 
 
 class ApprovalPage(Reply):

@@ -1,4 +1,4 @@
-"""The two kinds of body: what a client sends is strict, what the server answers is lenient."""
+"""Base classes of bodies: requests are strict, responses are lenient."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pydantic.alias_generators import to_camel
 
 
 def _written_out(value: object) -> object:
-    """Raises ValueError for a bare number, which would be taken for seconds or milliseconds since 1970, by its size."""
+    """Raises ValueError for a number, whose unit would be ambiguous (seconds or milliseconds since 1970)."""
     if isinstance(value, datetime) or (isinstance(value, str) and ":" in value):
         return value
     raise ValueError("must be a date and time with a time zone, like 2027-01-31T12:00:00Z")
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
-"""A point in time as a client sends it: RFC 3339."""
+"""A point in time in a request, as RFC 3339."""
 
 
 class Wire(BaseModel):
@@ -27,12 +27,12 @@ class Wire(BaseModel):
 
 
 class Request(Wire):
-    """A body a client sends: unknown fields are refused by name."""
+    """A request body: unknown fields are refused by name."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Reply(Wire):
-    """A body the server answers: unknown fields are ignored, so that old clients outlive new servers."""
+    """A response body: unknown fields are ignored, so that older clients work with newer servers."""
 
     model_config = ConfigDict(extra="ignore")

@@ -24,7 +24,7 @@ class BlobType(StrEnum):
 
 
 class CreateBlob(Request):
-    """Attach a blob to a call that this machine holds or held."""
+    """Attach a blob to a call that is or was leased to this machine."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, strict=True)]
     type: BlobType
@@ -42,7 +42,7 @@ class BlobCreated(Reply):
 
 
 class Blob(Reply):
-    """A blob without its content, which `GET …/blobs/{blobId}/data` answers."""
+    """A blob without its content, which `GET …/blobs/{blobId}/data` returns."""
 
     id: str
     call_id: str

@@ -1,4 +1,4 @@
-"""Calls: as function workers see them, as callers look at them, and made directly, without a model."""
+"""Calls: for function workers, for clients, and direct calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perdure.contract.statuses import CallStatus, ResultType
 
 
 class FunctionCall(Reply):
-    """A call handed to a machine, which must post its result before the timeout."""
+    """A call leased to a machine, which must post its result before the timeout."""
 
     id: str
     service: str
@@ -24,7 +24,7 @@ class FunctionCall(Reply):
     run_context: dict[str, JsonValue] | None = None
     auth_context: dict[str, JsonValue] | None = None
     approved: bool = False
-    attempt: int = Field(description="Number of this lease; send it back with the result.")
+    attempt: int = Field(description="Number of this lease; send it with the result.")
     timeout_seconds: float
     handler: bool = Field(
         default=False, description="The function is a handler, and `input` a status change."
@@ -32,7 +32,7 @@ class FunctionCall(Reply):
 
 
 class PostResult(Request):
-    """What a function returned (resolution) or raised (rejection). A missing `result` is a success too."""
+    """What a function returned (resolution) or raised (rejection). A missing `result` counts as null."""
 
     result: JsonValue = None
     result_type: ResultType
@@ -45,7 +45,7 @@ class Heartbeat(Request):
 
 
 class HeartbeatReply(Reply):
-    cancelled: bool = Field(description="True: stop working on the call; its result is not wanted.")
+    cancelled: bool = Field(description="True: the call was cancelled; stop working on it.")
 
 
 class CreateCall(Request):
@@ -54,36 +54,37 @@ class CreateCall(Request):
     service: ServiceName
     function: FunctionName
     input: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Checked against the function's schema."
+        default_factory=dict, description="Validated against the function's schema."
     )
     context: dict[str, JsonValue] | None = Field(
-        default=None, description="Passed to the function beside its input."
+        default=None, description="Passed to the function in addition to its input."
     )
 
 
 class CancelCall(Request):
-    """Cancel a call. The model receives a rejection and the run continues; the function learns of it by its next heartbeat."""
+    """Cancel a call. The model receives a rejection and the run continues; the function is notified in the response to its next heartbeat."""
 
     reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] | None = None
 
 
 class CallApproval(Reply):
-    """A person's word on a call: asked for, and given or not."""
+    """The approval of a call: requested, and decided or not."""
 
     message: str | None = None
     requested_at: datetime
     expires_at: datetime | None = None
-    approved: bool | None = Field(default=None, description="Null while nobody has decided.")
+    approved: bool | None = Field(default=None, description="Null until it is decided.")
     decided_at: datetime | None = None
     decided_by: str | None = None
     reason: str | None = None
     original_input: JsonValue = Field(
-        default=None, description="The input before the person edited it; null where it was not."
+        default=None,
+        description="The input before it was edited at the approval; null if it was not.",
     )
 
 
 class Call(Reply):
-    """A call as it stands. `result` is null as well where it is longer than 1,000,000 characters: see `resultSize`."""
+    """The current state of a call. `result` is also null if it is longer than 1,000,000 characters: see `resultSize`."""
 
     id: str
     run_id: str
@@ -95,14 +96,12 @@ class Call(Reply):
     result: JsonValue = None
     result_type: ResultType | None = None
     result_size: int | None = Field(
-        default=None, description="Characters of the whole result, which `GET …/result` answers."
+        default=None, description="Characters of the complete result, which `GET …/result` returns."
     )
-    attempts: int = Field(default=0, description="How often a function worker began.")
+    attempts: int = Field(default=0, description="Number of attempts that a function worker began.")
     machine_id: str | None = None
     approval: CallApproval | None = None
-    cached_from: str | None = Field(
-        default=None, description="The call whose result was used again."
-    )
+    cached_from: str | None = Field(default=None, description="The call whose result was reused.")
     blobs: list[Blob] = Field(default_factory=list[Blob])
     created_at: datetime
     started_at: datetime | None = None

@@ -1,4 +1,4 @@
-"""What goes on in a cluster: machines, events of all runs, usage, and who did what."""
+"""Activity of a cluster: machines, events of all runs, usage, audit trail."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Machine(Reply):
 
     id: str
     status: Literal["active", "inactive"] = Field(
-        description="active: it asks for calls, or is at work on one."
+        description="active: it polls for calls, or runs one."
     )
     last_ping_at: datetime | None = Field(
-        description="When it was last noted; busy machines are noted every 20 to 30 seconds."
+        description="Time of its last recorded request; recorded every 20 to 30 seconds."
     )
     ip: str | None = None
     sdk: str | None = Field(default=None, description="Its client's language and version.")
@@ -34,7 +34,7 @@ class MachinePage(Reply):
 
 
 class ClusterEvent(Event):
-    """An event, and the run that it belongs to."""
+    """An event and its run."""
 
     run_id: str
 
@@ -61,20 +61,20 @@ class UsageOfDay(Reply):
 
 
 class UsageReport(Reply):
-    """Usage per day and model, newest day first; days without any are left out."""
+    """Usage per day and model, newest day first; days without usage are omitted."""
 
     items: list[UsageOfDay]
 
 
 class AuditEntry(Reply):
-    """One request that changed something, or was refused for its scope."""
+    """A request that changed something, or was refused for its scope."""
 
     id: str
     actor: str = Field(description="The key's name and the beginning of its id.")
     operation: str = Field(description="The operation's id in the OpenAPI document.")
-    target: str = Field(description="The address, within the cluster.")
+    target: str = Field(description="The path within the cluster.")
     status: int = Field(
-        description="The HTTP status of the answer; 499 where nobody waited for it."
+        description="The HTTP status of the response; 499 if the client had disconnected."
     )
     created_at: datetime
 

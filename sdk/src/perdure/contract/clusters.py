@@ -1,4 +1,4 @@
-"""Clusters (tenants), their API keys, and what is said to the model in their name."""
+"""Clusters (tenants), their API keys, and their notes for the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perdure.contract.base import Reply, Request
 from perdure.contract.limits import MAX_DESCRIPTION, MAX_NAME
 
 MAX_ADDITIONAL_CONTEXT = 100_000
-"""Characters of what operators say to the model about a cluster or a function."""
+"""Maximum characters of an operator's note on a cluster or a function."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, strict=True)]
 Description = Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION, strict=True)]
@@ -22,16 +22,16 @@ AdditionalContext = Annotated[
 
 
 class Scope(StrEnum):
-    """What an API key may do. No scope contains another, but for `management`."""
+    """The permissions of an API key. No scope includes another, except `management`."""
 
     MACHINE = "machine"
-    """Register functions, take calls and answer them."""
+    """Register functions, lease calls and post their results."""
     CLIENT = "client"
-    """Create, read and steer runs; make and decide calls."""
+    """Create, read and control runs; create and approve calls."""
     ADMIN = "admin"
     """The cluster's settings, keys, function notes, webhook secrets and audit trail."""
     MANAGEMENT = "management"
-    """List, create and delete clusters; admin and client in all of them. Given on the command line only."""
+    """List, create and delete clusters; admin and client in all of them. Granted on the command line only."""
 
 
 class CreateCluster(Request):
@@ -40,23 +40,23 @@ class CreateCluster(Request):
 
 
 class UpdateCluster(Request):
-    """Fields left out stay as they are; null empties `description` and `additionalContext`."""
+    """Omitted fields are unchanged; null clears `description` and `additionalContext`."""
 
     name: Name | None = None
     description: Description | None = None
     additional_context: AdditionalContext | None = Field(
         default=None,
-        description="Part of the system prompt of every run; former versions are stored.",
+        description="Part of the system prompt of every run; earlier versions are stored.",
     )
     debug: StrictBool | None = None
     enable_custom_auth: StrictBool | None = Field(
         default=None,
-        description="Take `Authorization: custom TOKEN`, which the function `default.handleCustomAuth` judges.",
+        description="Accept `Authorization: custom TOKEN`, which the function `default.handleCustomAuth` verifies.",
     )
 
 
 class Cluster(Reply):
-    """A tenant: runs, functions and keys of different clusters do not see each other."""
+    """A tenant: runs, functions and keys of different clusters are isolated."""
 
     id: str
     name: str
@@ -76,7 +76,7 @@ class ClusterPage(Reply):
 
 
 class ContextVersion(Reply):
-    """What a cluster's `additionalContext` was from then on."""
+    """A version of a cluster's `additionalContext`, from `createdAt` on."""
 
     version: int
     content: str | None
@@ -91,10 +91,10 @@ class ContextVersionPage(Reply):
 
 
 class CreateApiKey(Request):
-    name: Name = Field(description="What the key is for; it stands in the audit trail.")
+    name: Name = Field(description="The purpose of the key; shown in the audit trail.")
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))] | None = Field(
         default=None,
-        description="Default: those of admin, client and machine that the asking key has.",
+        description="Default: those of admin, client and machine that the requesting key has.",
     )
 
 
@@ -108,7 +108,7 @@ class ApiKey(Reply):
 
 
 class CreatedApiKey(ApiKey):
-    """A new key. `key` is shown this once and kept nowhere."""
+    """A new key. `key` cannot be read again; only its hash is stored."""
 
     key: str
 
@@ -127,7 +127,7 @@ class SetFunctionNote(Request):
 
 
 class FunctionNote(Reply):
-    """What operators say to the model about a function."""
+    """An operator's note on a function, for the model."""
 
     service: str
     function: str

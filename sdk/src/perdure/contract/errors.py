@@ -1,4 +1,4 @@
-"""Who one is, whether all is well, and errors."""
+"""The identity of a key, health, and errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from perdure.contract.base import Reply
 
 
 class Identity(Reply):
-    """Whose key this is, and what it may do in its own cluster."""
+    """The identity of a key, and its scopes in its own cluster."""
 
     cluster_id: str
     key_name: str
@@ -19,7 +19,9 @@ class Identity(Reply):
 
 class Health(Reply):
     status: Literal["ok", "degraded"]
-    missing: list[str] = Field(default_factory=list, description="What is not reachable just now.")
+    missing: list[str] = Field(
+        default_factory=list, description="Parts that cannot be reached at the moment."
+    )
 
 
 class FieldProblem(Reply):

@@ -1,4 +1,4 @@
-"""What happened to a run: events, its timeline, and the status changes that are delivered to handlers."""
+"""Events of a run, its timeline, and its status changes for handlers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from perdure.contract.statuses import RunStatus
 
 
 class Event(Reply):
-    """One numbered thing that happened to a run; `version` is gapless from 1."""
+    """An event of a run; `version` counts from 1 without gaps."""
 
     version: int
     type: str
@@ -34,9 +34,9 @@ class EventPage(Reply):
 
 
 class StatusChange(Reply):
-    """What a status-change handler receives, at least once per transition and in order.
+    """The input of a status-change handler: at least once per transition, in order.
 
-    `id` is `runId:transition`: the same id twice is the same transition twice.
+    `id` is `runId:transition`: a repeated id is a repeated delivery of the same transition.
     """
 
     id: str
@@ -54,11 +54,13 @@ class StatusChange(Reply):
 
 
 class Timeline(Reply):
-    """The run as it stands, the events after a version, and what they are about, each as it stands now."""
+    """The current run, the events after a version, and the current state of what they are about."""
 
     run: Run
     activity: list[Event] = Field(description="Events after `after`, in order.")
-    messages: list[Message] = Field(description="Those that the events are about, oldest first.")
+    messages: list[Message] = Field(
+        description="The messages that the events are about, oldest first."
+    )
     calls: list[Call] = Field(
         description="Those that the events are about, in the order they were made. A `result` of more than 10,000 "
         "characters is left out; `resultSize` says how long it is."
@@ -84,7 +86,7 @@ class DeliveryKind(StrEnum):
 
 
 class Delivery(Reply):
-    """One transition on its way to the run's handler or webhook. `id` is what the receiver gets, `runId:transition`."""
+    """The delivery of one transition to the run's handler or webhook. `id` is the receiver's, `runId:transition`."""
 
     id: str
     transition: int
@@ -92,7 +94,7 @@ class Delivery(Reply):
     kind: DeliveryKind
     call_id: str
     attempts: int
-    """Made so far, since the delivery was last sent off."""
+    """Attempts since the delivery was last started."""
     last_error: str | None = None
     created_at: datetime
     settled_at: datetime | None = None
@@ -106,16 +108,16 @@ class DeliveryPage(Reply):
 
 
 class CreateWebhookSecret(Request):
-    """Make a secret that signs the cluster's webhooks."""
+    """Create a secret that signs the cluster's webhooks."""
 
     expires_in_seconds: Annotated[int, Field(strict=True, ge=0, le=MAX_SECRET_OVERLAP)] = Field(
         default=86_400,
-        description="How long the secrets that are there stay valid beside it: the time to change receivers over.",
+        description="How long existing secrets stay valid: the time to change the receivers.",
     )
 
 
 class WebhookSecret(Reply):
-    """A secret that signs webhooks, without its value. `expiresAt` is set once another has taken over."""
+    """A secret that signs webhooks, without its value. `expiresAt` is set once it has a successor."""
 
     id: str
     created_at: datetime
@@ -123,12 +125,12 @@ class WebhookSecret(Reply):
 
 
 class NewWebhookSecret(WebhookSecret):
-    """A secret, the only time that its value is shown."""
+    """A new secret. Its value cannot be read again."""
 
     secret: str
 
 
 class WebhookSecretPage(Reply):
-    """The secrets that sign now, newest first."""
+    """The current secrets, newest first."""
 
     items: list[WebhookSecret]

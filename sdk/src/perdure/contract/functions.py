@@ -1,4 +1,4 @@
-"""Functions: named, described, registered, listed."""
+"""Functions: references, definitions, registration, lists."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FunctionReference(Request):
 
 
 FullName = Annotated[str, StringConstraints(min_length=3, max_length=115)]
-"""A function by one name, `service_function`."""
+"""A function by its full name, `service_function`."""
 AttachedFunctions = Annotated[
     list[FunctionReference | FullName], Field(min_length=1, max_length=MAX_ATTACHED_FUNCTIONS)
 ]
@@ -40,10 +40,10 @@ class RetryPolicy(Request):
 
 
 class CachePolicy(Request):
-    """A successful result is used again for calls with the same key.
+    """A successful result is reused for calls with the same key.
 
-    The key is what `keyPath` selects of the input, together with the run's context and auth context: whoever asks as
-    somebody else never sees another's result.
+    The key is what `keyPath` selects of the input, together with the run's context and auth context: users with
+    different contexts never share results.
     """
 
     key_path: Annotated[str, StringConstraints(min_length=1, max_length=256)] = Field(
@@ -53,27 +53,28 @@ class CachePolicy(Request):
 
 
 class FunctionConfig(Request):
-    """How the server treats a function's calls."""
+    """The configuration of a function's calls."""
 
     timeout_seconds: Annotated[float, Field(strict=True, gt=0, le=86_400)] | None = Field(
-        default=None, description="Seconds one attempt may run; default 300."
+        default=None, description="Seconds per attempt; default 300."
     )
     retries: Annotated[int, Field(strict=True, ge=0, le=100)] | None = Field(
-        default=None, description="Further attempts after one that raised or was lost; default 0."
+        default=None, description="Further attempts after a failed or lost one; default 0."
     )
     deadline_seconds: Annotated[float, Field(strict=True, gt=0, le=30 * 86_400)] | None = Field(
-        default=None, description="Seconds a call may take over all, waiting for a worker included."
+        default=None, description="Seconds for the whole call, including the wait for a worker."
     )
     retry_count_on_stall: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     retry: RetryPolicy | None = Field(
-        default=None, description="How long to wait between attempts; default: 1, 2, 4 … 60 s."
+        default=None, description="Delays between attempts; default: 1, 2, 4 … 60 s."
     )
     cache: CachePolicy | None = None
     concurrency: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = Field(
-        default=None, description="Calls of it that may be at work at once, over all runs."
+        default=None, description="Calls of it that may run at once, over all runs."
     )
     fan_out: Annotated[int, Field(strict=True, ge=1, le=1_000)] | None = Field(
-        default=None, description="Calls of it that one reply of the model may make; default: any."
+        default=None,
+        description="Calls of it that one reply of the model may make; default: no limit.",
     )
     requires_approval: StrictBool = Field(
         default=False, description="A person must approve each call before it is made."
@@ -99,7 +100,7 @@ class FunctionDefinition(Request):
 
 
 class RegisterMachine(Request):
-    """Replace what this machine offers of one service. `{}` only asks which cluster the key belongs to."""
+    """Replace this machine's functions of one service. `{}` only returns the key's cluster."""
 
     service: ServiceName | None = None
     functions: Annotated[list[FunctionDefinition], Field(max_length=MAX_FUNCTIONS_PER_SERVICE)] = (
@@ -116,7 +117,7 @@ class ServiceFunction(Reply):
     description: str | None = None
     schema_: dict[str, JsonValue] | None = Field(default=None, alias="schema")
     config: FunctionConfig | None = None
-    live_machines: int = Field(default=0, description="Function workers that offer it just now.")
+    live_machines: int = Field(default=0, description="Live function workers that offer it.")
 
 
 class ServiceDescription(Reply):

@@ -21,7 +21,7 @@ class CreateMessage(Request):
 
 
 class EditMessage(Request):
-    """Another text for a message: the run begins again from there."""
+    """Change the text of a message: the run begins again from it."""
 
     message: Prompt
 
@@ -42,7 +42,7 @@ class Message(Reply):
     created_at: datetime
     replaced_by: str | None = Field(
         default=None,
-        description="Id of the message whose edit or retry took this one out of the conversation.",
+        description="Id of the message whose edit or retry replaced this one.",
     )
 
 

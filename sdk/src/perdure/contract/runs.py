@@ -1,4 +1,4 @@
-"""Runs: asked for, looked at, listed."""
+"""Runs: requests, state, lists."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class RunConfigReference(Request):
 
 
 class Mock(Request):
-    """What a function answers in a test run."""
+    """The result of a function in a test run."""
 
     output: JsonValue
 
@@ -84,13 +84,13 @@ class TestOptions(Request):
 
 
 class Budget(Request):
-    """What a run may use. At a limit it pauses with the reason and can be resumed with more."""
+    """The limits of a run. At a limit it pauses with the reason, and can be resumed with more."""
 
     tokens: Annotated[int, Field(strict=True, ge=1, le=2**53)] | None = Field(
         default=None, description="Tokens of all kinds."
     )
     usd: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
-        default=None, description="Money, by the price table of the server."
+        default=None, description="US dollars, by the server's price table."
     )
     steps: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] | None = Field(
         default=None, description="Model steps."
@@ -104,9 +104,9 @@ DEFAULT_PRIORITY = 3
 
 
 class RunOptions(Request):
-    """The options that are stored with a run as they were sent.
+    """The options of a run, stored as they were sent.
 
-    A request inherits them, the store walks over them, and `Run` shows those that it has a field for. So a new option is
+    Requests inherit them, the store saves all of them, and `Run` shows those that it has a field for. A new option is
     a field here and in `Run`, a keyword of the SDK, and the code that reads it.
     """
 
@@ -120,7 +120,7 @@ class RunOptions(Request):
     call_summarization: StrictBool = True
     priority: Annotated[int, Field(strict=True, ge=1, le=5)] = Field(
         default=DEFAULT_PRIORITY,
-        description="1 goes first, 5 last, where runs wait for the same workers.",
+        description="1 (first) to 5 (last) among runs that wait for the same workers.",
     )
     budget: Budget | None = None
 
@@ -161,11 +161,11 @@ class Usage(Reply):
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     model_calls: int = 0
-    cost_usd: float = Field(default=0.0, description="By the price table of the server.")
+    cost_usd: float = Field(default=0.0, description="By the server's price table.")
 
 
 class WaitingFor(Reply):
-    """Why a running run makes no progress just now."""
+    """Why a running run makes no progress at the moment."""
 
     kind: Literal["function", "model"]
     detail: str
@@ -177,7 +177,7 @@ class WaitingFor(Reply):
 
 
 class Run(Reply):
-    """A run as it stands. `version` is the number of its last event."""
+    """The current state of a run. `version` is the number of its last event."""
 
     id: str
     cluster_id: str
@@ -219,17 +219,17 @@ class Run(Reply):
 
 
 class CancelRun(Request):
-    """Stop a run; functions at work learn it from the answer to their next heartbeat."""
+    """Cancel a run; running functions are notified in the response to their next heartbeat."""
 
     reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] | None = None
 
 
 class ResumeRun(Request):
-    """Let a paused run go on; with a higher budget, if that is what it paused for."""
+    """Resume a paused run, with a higher budget if it paused for its budget."""
 
     budget: Budget | None = Field(
         default=None,
-        description="Limits to change: a number raises one, null lifts it, the others stay as they are.",
+        description="Limits to change: a number sets a limit, null removes it, other limits are unchanged.",
     )
 
 
@@ -245,7 +245,7 @@ MAX_COMMENT = 4_096
 
 
 class SetFeedback(Request):
-    """A comment, a score, both or neither: what is null or left out is taken back."""
+    """A comment, a score, both or neither: null or omitted values are removed."""
 
     comment: Annotated[str, StringConstraints(max_length=MAX_COMMENT, strict=True)] | None = None
     score: Annotated[float, Field(ge=0, le=1, strict=True)] | None = Field(

@@ -1,4 +1,4 @@
-"""What runs, calls and messages can be."""
+"""Statuses and types of runs, calls and messages."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class RunStatus(StrEnum):
 
 
 FINAL_STATUSES = frozenset({RunStatus.DONE, RunStatus.FAILED, RunStatus.CANCELLED})
-"""A turn ends in one of these; only a new message leaves done or failed, nothing leaves cancelled."""
+"""The statuses that end a turn. A new message leaves done or failed; nothing leaves cancelled."""
 
 
 class CallStatus(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
-    """Waits for a person's approval."""
+    """Waits for approval."""
     SUCCESS = "success"
     FAILURE = "failure"
 
@@ -31,7 +31,7 @@ class ResultType(StrEnum):
     RESOLUTION = "resolution"
     REJECTION = "rejection"
     INTERRUPT = "interrupt"
-    """The function wants a person's approval before it goes on."""
+    """The function requests an approval."""
 
 
 class MessageType(StrEnum):
@@ -42,7 +42,7 @@ class MessageType(StrEnum):
 
 
 class PausedFor(StrEnum):
-    """What a paused run waits for."""
+    """The reason of a pause."""
 
     APPROVAL = "approval"
     BUDGET = "budget"

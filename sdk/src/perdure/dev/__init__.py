@@ -1,18 +1,18 @@
 """`perdure dev`: the whole product on one machine, each part a process of its own, kept running.
 
-Nothing of the server is imported here: its parts are started as commands and spoken to over HTTP.
+Nothing of the server is imported here: its processes are started as commands and queried over HTTP.
 
-    stack        which processes there are, in which order, when they are ready   (start reading here)
+    stack        the processes, their start and stop order, readiness   (start reading here)
     plan         their commands, environments and addresses
     key          the API key of the stack
-    supervisor   keeps them running, starts what died again, stops them in order
-    child        one process: how it is started, how its end reads
-    bound        what a child runs first, so that it dies with its supervisor
+    supervisor   keeps them running, restarts those that died, stops them in order
+    child        one process: its start, and the description of its end
+    bound        the launcher of a child, which makes it die with its supervisor
     state        the folder `.perdure/`: data, logs, key, connection
     lock         one stack per folder
-    record       which processes run; ends leftovers and no others
-    identity     which process a recorded pid means
+    record       the running processes; ends leftovers of an earlier start
+    identity     identifies the process of a recorded pid
     ports        free ports and taken ones
-    probes       is Temporal, is the API ready?
-    errors       why the stack cannot run
+    probes       readiness of Temporal and the API
+    errors       reasons why the stack cannot run
 """

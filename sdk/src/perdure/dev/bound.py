@@ -1,8 +1,8 @@
-"""Becomes the command given, after asking the kernel to kill it together with its parent.
+"""Replaces itself by the given command, which the kernel then kills together with its parent.
 
 Run by its path, as `python -I -S bound.py PARENT_PID COMMAND…`, so that it imports nothing but the standard library
-and costs some milliseconds. The request survives the `exec`. Where there is no such request (macOS) the command runs
-all the same, and the next start ends it by the record in the state folder.
+and costs some milliseconds. The request survives the `exec`. On systems without such a request (macOS) the command
+runs without it, and the next start ends it by the record in the state folder.
 
 The kernel sends the signal when the *thread* that forked ends: supervisors fork from their main thread.
 """
@@ -18,7 +18,7 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def die_with(parent: int) -> None:
-    """Ask for SIGKILL at the parent's death; exits at once when the parent is dead already."""
+    """Request SIGKILL at the parent's death; exit at once if the parent is already dead."""
     if not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

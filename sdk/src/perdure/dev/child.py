@@ -1,4 +1,4 @@
-"""One supervised process: what it is, how it is started, how its end reads."""
+"""One supervised process: its command, its start, and the description of its end."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _BOUND = Path(__file__).with_name("bound.py")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A process the stack consists of.
+    """A process of the stack.
 
-    `argv` begins with an executable; `environment` is complete, nothing is inherited beside it. `grace` is how many
+    `argv` begins with an executable; `environment` is complete, nothing else is inherited. `grace` is how many
     seconds it has between SIGTERM and SIGKILL.
     """
 
@@ -31,9 +31,9 @@ class Child:
 async def start(
     child: Child, log: IO[bytes], *, stdout: int | None = None
 ) -> asyncio.subprocess.Process:
-    """Start the process in a session of its own, so that a Ctrl-C reaches the supervisor alone.
+    """Start the process in a session of its own, so that Ctrl-C reaches only the supervisor.
 
-    Everything it writes goes to `log`; its output goes to `stdout` where that is given. Raises `OSError`.
+    Its output goes to `log`; its standard output goes to `stdout` if given. Raises `OSError`.
     """
     return await asyncio.create_subprocess_exec(
         *bound_command(child.argv),
@@ -46,14 +46,14 @@ async def start(
 
 
 def bound_command(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """The command that becomes `argv` and dies with this process."""
+    """The command that runs `argv` and dies with this process."""
     return (sys.executable, "-I", "-S", str(_BOUND), str(os.getpid()), *argv)
 
 
 def kill_group(pid: int) -> None:
-    """End what a process left behind in its own group, such as subprocesses of a user's function.
+    """Kill the processes that a process left in its group, such as subprocesses of a user's function.
 
-    As long as anything is left in the group its number is not given to anybody else.
+    The kernel does not reuse the group's number while a process is left in it.
     """
     try:
         os.killpg(pid, signal.SIGKILL)
@@ -62,7 +62,7 @@ def kill_group(pid: int) -> None:
 
 
 def describe_end(returncode: int) -> str:
-    """How a process ended, for people: `ended by SIGKILL (signal 9)`, `exited with code 1`."""
+    """Describe how a process ended: `ended by SIGKILL (signal 9)`, `exited with code 1`."""
     if returncode >= 0:
         return f"exited with code {returncode}"
     try:

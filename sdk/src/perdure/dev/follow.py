@@ -1,4 +1,4 @@
-"""The logs of all parts as one stream, each line with the name of its part."""
+"""Follows the logs of all processes, each line prefixed with the name of its process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POLL_SECONDS = 0.1
 
 
 class LogFollower:
-    """Gives `write` whatever is added to the logs in a folder from now on, a line at a time."""
+    """Passes each line that is appended to the logs in a folder from now on to `write`."""
 
     def __init__(self, folder: Path, write: Callable[[str], None]) -> None:
         self._folder = folder
@@ -23,7 +23,7 @@ class LogFollower:
         self._find(from_end=True)
 
     async def run(self) -> None:
-        """Follow until cancelled; what was written by then is still given."""
+        """Follow until cancelled; lines written before the cancellation are still passed on."""
         try:
             while True:
                 self.poll()
@@ -37,7 +37,7 @@ class LogFollower:
             log.close()
 
     def poll(self) -> None:
-        """Give what was added since the last look."""
+        """Pass on what was appended since the last call."""
         self._find(from_end=False)
         for inode, (name, log) in self._open.items():
             *lines, rest = (self._rest.get(inode, b"") + log.read()).split(b"\n")
@@ -46,9 +46,11 @@ class LogFollower:
                 self._write(f"{name:<9} | {line.decode(errors='replace')}")
 
     def _find(self, *, from_end: bool) -> None:
-        # By inode: a log that was put aside is read to its end under its old name.
+        # By inode: a log that was rotated is read to its end under its old name.
         for file in self._folder.glob("*.log"):
-            with suppress(FileNotFoundError):  # put aside just now: its old name is open already
+            with suppress(
+                FileNotFoundError
+            ):  # rotated just now: it is open already under its old name
                 self._add(file, from_end=from_end)
 
     def _add(self, file: Path, *, from_end: bool) -> None:

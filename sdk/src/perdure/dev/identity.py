@@ -1,7 +1,7 @@
-"""Which process a recorded pid means.
+"""Identifies the process of a recorded pid.
 
-Pids are used again. A process is the same one only if its start time, counted from the same boot, is the same too.
-Linux says it in `/proc/<pid>/stat`; elsewhere `ps` is asked.
+Pids are reused. A process is the same one only if its start time, counted from the same boot, is the same too.
+Linux has it in `/proc/<pid>/stat`; elsewhere it is read from `ps`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _PROC = Path("/proc")
 _START_TIME = (
     19  # field 22 of stat, counted from the state (field 3), which follows the name in brackets
 )
-_GONE = "ZX"  # states of a process that has ended and only waits to be collected
+_GONE = "ZX"  # states of a process that has ended and is not collected yet
 
 
 def start_mark(pid: int) -> str | None:
-    """What tells this process from any other that ever had its pid; None when there is no such process."""
+    """A mark that differs for every process that ever had this pid; None if there is no such process."""
     if sys.platform.startswith("linux"):
         return _mark_from_proc(pid)
     answer = subprocess.run(  # noqa: S603 - a fixed command and a number
@@ -42,10 +42,10 @@ def _mark_from_proc(pid: int) -> str | None:
 
 
 def end_process(pid: int, mark: str, *, patience: float = 5.0) -> bool:
-    """Kill the process with this pid and mark, and wait until it is gone. False when it was gone before.
+    """Kill the process with this pid and mark, and wait for its end. False if it had ended before.
 
-    A process that got the pid later is never touched: the handle is opened first and the mark read after, so that
-    what is killed is what was looked at. Raises `TimeoutError` when it outlives SIGKILL by `patience` seconds.
+    A later process with the same pid is never killed: the handle is opened before the mark is read, so both belong
+    to one process. Raises `TimeoutError` if it outlives SIGKILL by `patience` seconds.
     """
     try:
         handle = os.pidfd_open(pid)

@@ -16,7 +16,7 @@ from perdure.file_lock import try_lock
 
 
 class Holder(BaseModel):
-    """Who runs the stack in a folder; the address is known once its port is."""
+    """The process that runs the stack in a folder. `url` is None until its port is known."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,13 +25,13 @@ class Holder(BaseModel):
 
 
 class FolderLock:
-    """Held as long as the process lives; the kernel frees it whatever way that ends."""
+    """The lock on a state folder. The kernel releases it when the process ends, however it ends."""
 
     def __init__(self, handle: IO[str]) -> None:
         self._handle = handle
 
     def announce(self, url: str | None) -> None:
-        """Tell whoever finds the folder locked who runs here, and where."""
+        """Write this process's id and address into the lock file, for the error of another start."""
         self._handle.seek(0)
         self._handle.truncate()
         json.dump(Holder(pid=os.getpid(), url=url).model_dump(), self._handle)
@@ -40,7 +40,7 @@ class FolderLock:
 
 @contextmanager
 def locked(state: StateFolder) -> Generator[FolderLock]:
-    """Hold the folder. Raises `StackError` naming the process that holds it."""
+    """Lock the folder inside the block. Raises `StackError` naming the process that holds it."""
     with state.lock_file.open("a+") as handle:
         if not try_lock(handle.fileno()):
             raise StackError(_already_running(state, holder(state)))
@@ -50,7 +50,7 @@ def locked(state: StateFolder) -> Generator[FolderLock]:
 
 
 def holder(state: StateFolder) -> Holder | None:
-    """Who wrote its name into the lock last."""
+    """The process that last held the lock."""
     try:
         return Holder.model_validate_json(state.lock_file.read_bytes())
     except (OSError, ValidationError):
@@ -60,7 +60,7 @@ def holder(state: StateFolder) -> Holder | None:
 def _already_running(state: StateFolder, by: Holder | None) -> str:
     who = f"process {by.pid}" if by else "another process"
     where = f" at {by.url}" if by and by.url else ""
-    stop = f"stop it with `kill {by.pid}`" if by else "stop that one"
+    stop = f"stop it with `kill {by.pid}`" if by else "stop that process"
     return (
         f"A stack already runs in {state.path} ({who}{where}): use it, or {stop}, or give another"
         " folder with --state-dir."

@@ -1,4 +1,4 @@
-"""Which processes the stack consists of: their commands, environments and addresses."""
+"""The processes of the stack: their commands, environments and addresses."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from perdure.dev.state import LocalConnection, StateFolder
 
 EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 _TEMPORAL_SETTINGS = (
-    # One shard hands out 20 tasks a second by default: 100 ms per step whatever else is done.
+    # By default a shard dispatches 20 tasks a second, which costs 100 ms per step.
     *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000"),
-    # A process that ends can end its polls first: none takes a call with it.
+    # Lets a process end its polls before it ends, so that none receives a call.
     *("--dynamic-config-value", "frontend.enableCancelWorkerPollsOnShutdown=true"),
-    # Among several partitions of a queue neither priority nor first-in-first-out means anything.
+    # With several partitions of a queue, neither priority nor order is kept.
     *("--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"),
     *("--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"),
     *("--sqlite-pragma", "journal_mode=WAL"),
@@ -30,7 +30,7 @@ _TEMPORAL_SETTINGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackOptions:
-    """What the caller of `perdure dev` may choose. `ready_timeout` is in seconds."""
+    """The options of `perdure dev`. `ready_timeout` is in seconds."""
 
     state_dir: Path = Path(".perdure")
     port: int = 8787
@@ -42,9 +42,9 @@ class StackOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
-    """How the parts are started.
+    """The command of a process.
 
-    `-P` keeps the working folder off the module path: a user's own folder called `api` is not ours.
+    `-P` keeps the working folder off the module path, where a user's folder named `api` would hide ours.
     """
 
     temporal: Path | None = None
@@ -55,7 +55,7 @@ class Commands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where the parts listen. `temporal_port` is None when the Temporal server is somebody else's."""
+    """The ports of the stack. `temporal_port` is None if the Temporal server is external."""
 
     host: str
     port: int
@@ -70,7 +70,7 @@ class Addresses:
 
 
 def find_temporal() -> Path:
-    """The Temporal binary: beside this Python, or on the path. Raises `StackError`."""
+    """Find the Temporal binary beside this Python or on the path. Raises `StackError`."""
     beside = Path(sys.executable).with_name("temporal")
     found = str(beside) if beside.is_file() else shutil.which("temporal")
     if found is None:
@@ -84,7 +84,7 @@ def find_temporal() -> Path:
 def choose_addresses(
     options: StackOptions, environment: Mapping[str, str], previous: LocalConnection | None
 ) -> Addresses:
-    """Find the ports. Temporal's is the one it had, where that is still free. Raises `StackError`."""
+    """Choose the ports. Temporal keeps its previous port if it is free. Raises `StackError`."""
     host = environment.get("PERDURE_HOST") or LOOPBACK
     port = claim_port(host, options.port)
     if elsewhere := environment.get("PERDURE_TEMPORAL_ADDRESS"):
@@ -107,7 +107,7 @@ def _port_as_before(previous: LocalConnection | None, *, avoid: int) -> int:
 
 
 def temporal_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without `TEMPORAL_*`: an address or a key meant for another server must not reach this one."""
+    """The environment without `TEMPORAL_*`, whose addresses and keys are meant for another server."""
     return {name: value for name, value in environment.items() if not name.startswith("TEMPORAL_")}
 
 
@@ -160,7 +160,7 @@ def function_worker_child(
     environment: Mapping[str, str],
     connection: LocalConnection,
 ) -> Child:
-    """One process with the user's own functions; it knows the API and its key, nothing else of the stack."""
+    """A process with the user's functions. It gets the API's address and key, nothing else of the stack."""
     return Child(
         name=name,
         argv=(*command, target, "--ready-file", str(ready_file)),
@@ -171,14 +171,14 @@ def function_worker_child(
             "PERDURE_CLUSTER_ID": connection.cluster_id,
             "PYTHONUNBUFFERED": "1",
         },
-        grace=12.0,  # its calls have 10 s to finish
+        grace=12.0,  # 10 s for its calls to finish
     )
 
 
 def answering_model(environment: Mapping[str, str]) -> str:
-    """Which model answers runs that name none, in words for people."""
+    """Describe the default model."""
     if chosen := environment.get("PERDURE_DEFAULT_MODEL"):
         return f"{chosen} (PERDURE_DEFAULT_MODEL)"
     if environment.get("PERDURE_ANTHROPIC_API_KEY") or environment.get("ANTHROPIC_API_KEY"):
         return "Claude (an Anthropic key is set)"
-    return "scripted/analyst: no ANTHROPIC_API_KEY is set, so a script plays the model"
+    return "scripted/analyst: no ANTHROPIC_API_KEY is set, so a script replaces the model"

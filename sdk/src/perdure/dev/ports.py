@@ -1,4 +1,4 @@
-"""Free ports and taken ones."""
+"""Finds free ports."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port(host: str = LOOPBACK) -> int:
-    """A port nobody listens on at this moment."""
+    """A port that is free at this moment."""
     with _socket_for(host) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether this process could listen there now."""
+    """Whether this process could listen on the port now."""
     try:
         with _socket_for(host) as probe:
             probe.bind((host, port))
@@ -29,7 +29,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def claim_port(host: str, port: int) -> int:
-    """The port itself, or any free one for 0. Raises `StackError` when it is taken or not allowed."""
+    """The port, or any free one for 0. Raises `StackError` if it is in use or not allowed."""
     if port == 0:
         return free_port(host)
     try:
@@ -44,7 +44,7 @@ def claim_port(host: str, port: int) -> int:
 def _refusal(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"Port {port} is taken by another program: stop that one, or choose another with --port N"
+            f"Port {port} is in use by another program: stop that program, or choose another port with --port N"
             " (0 = any free one)."
         )
     if error.errno == errno.EACCES:

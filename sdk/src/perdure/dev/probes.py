@@ -1,4 +1,4 @@
-"""Is the API ready?"""
+"""Checks whether the API is ready."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What `GET /ready` said; `missing` names the parts it waits for, `detail` is for people."""
+    """The response of `GET /ready`; `missing` names the parts that are not available, `detail` is for people."""
 
     ready: bool
     missing: tuple[str, ...] = ()
@@ -25,12 +25,12 @@ class Readiness:
 
 
 async def read_readiness(url: str) -> Readiness:
-    """Ask the API at `url`; an API that cannot be reached is not ready."""
+    """Read the readiness of the API at `url`; an unreachable API is not ready."""
     return await asyncio.to_thread(read_readiness_now, url)
 
 
 def read_readiness_now(url: str) -> Readiness:
-    """`read_readiness` for code that is not async."""
+    """`read_readiness` for synchronous code."""
     try:
         with _direct.open(f"{url}/ready", timeout=_TIMEOUT):
             return Readiness(ready=True)
@@ -43,7 +43,7 @@ def read_readiness_now(url: str) -> Readiness:
 
 
 async def read_cluster_id(url: str, api_key: str) -> str:
-    """The cluster that the key belongs to. Raises `StackError` where the API at `url` does not know it."""
+    """The cluster that the key belongs to. Raises `StackError` if the API at `url` does not know the key."""
     return await asyncio.to_thread(_read_cluster_id, url, api_key)
 
 
@@ -68,5 +68,5 @@ def _missing(body: bytes) -> tuple[str, ...]:
 
 def _sentence(status: int, missing: tuple[str, ...]) -> str:
     if missing:
-        return f"the API still misses: {', '.join(missing)}"
+        return f"not available to the API: {', '.join(missing)}"
     return f"the API answers {status} to /ready"

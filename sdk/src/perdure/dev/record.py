@@ -1,4 +1,4 @@
-"""The record of a stack's processes, so that the next start can end what was left over, and nothing else."""
+"""The record of a stack's processes, by which the next start ends leftovers, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perdure.dev.state import write_private
 
 
 class RecordedProcess(BaseModel):
-    """A process that was started here; `mark` tells it from a later one with the same pid."""
+    """A recorded process; `mark` distinguishes it from a later one with the same pid."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,7 +26,7 @@ _RECORDS = TypeAdapter(list[RecordedProcess])
 
 
 class ProcessRecord:
-    """The processes now running, written down at every change."""
+    """The running processes, written to the file at every change."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -43,9 +43,9 @@ class ProcessRecord:
             self._try_write()
 
     def end_leftovers(self) -> list[str]:
-        """Kill what an earlier supervisor recorded and left running; returns the names of those.
+        """Kill the processes that an earlier supervisor left running; returns their names.
 
-        Call it before the first `add`. Raises `TimeoutError` when one cannot be killed.
+        Call it before the first `add`. Raises `TimeoutError` if one cannot be killed.
         """
         ended = [each.name for each in self._read() if end_process(each.pid, each.mark)]
         self._write()
@@ -58,7 +58,7 @@ class ProcessRecord:
             return []
 
     def _try_write(self) -> None:
-        # On a full disk a process unrecorded is better than a process unsupervised.
+        # On a full disk, an unrecorded process is better than an unsupervised one.
         with suppress(OSError):
             self._write()
 

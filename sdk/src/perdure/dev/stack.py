@@ -29,14 +29,14 @@ from perdure.dev.state import LocalConnection, StateFolder
 from perdure.dev.supervisor import Supervisor
 
 MAX_CRASHES_BEFORE_READY = 5
-"""A part that died so often before the stack was ready will not come up by waiting."""
+"""Crashes of a process before the stack is ready after which the start fails."""
 _PROBE_EVERY = 0.05
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What is to be said when the stack is ready."""
+    """The facts about a ready stack."""
 
     connection: LocalConnection
     model: str
@@ -52,10 +52,10 @@ async def run_stack(
     when_ready: Callable[[Summary], None],
     commands: Commands | None = None,
 ) -> None:
-    """Run the stack until SIGINT, SIGTERM or SIGHUP; a second signal kills what has not stopped yet.
+    """Run the stack until SIGINT, SIGTERM or SIGHUP; a second signal kills the processes that still run.
 
-    `log` hears what happens, a line at a time; `when_ready` is called once. Call it from the main thread.
-    Raises `StackError` when the stack cannot start; everything started is stopped then.
+    `log` receives one line per event; `when_ready` is called once. Call it from the main thread.
+    Raises `StackError` if the stack cannot start; its processes are stopped then.
     """
     state = StateFolder.create(options.state_dir)
     with locked(state) as lock:
@@ -83,7 +83,9 @@ def _end_leftovers(record: ProcessRecord, log: Callable[[str], None]) -> None:
         for name in record.end_leftovers():
             log(f"{name} was left over from an earlier start: ended.")
     except TimeoutError as error:
-        raise StackError(f"A leftover of an earlier start does not end: {error}.") from error
+        raise StackError(
+            f"A process left over from an earlier start does not end: {error}."
+        ) from error
 
 
 class _Stack:
@@ -125,7 +127,7 @@ class _Stack:
         )
 
     async def _start_server(self) -> LocalConnection:
-        """Start all parts at the same time: each waits by itself for what it needs of the others."""
+        """Start all processes at the same time; each waits for the others that it needs."""
         key_file = self._state.key_file
         self._start_temporal()
         self._start_process("api", (*self._commands.api, "--ensure-key", str(key_file)))
@@ -155,7 +157,7 @@ class _Stack:
         )
 
     async def _start_functions(self, connection: LocalConnection) -> None:
-        """Start the users' own functions. One that does not come up hinders nobody: its death was said."""
+        """Start the processes of users' functions. One that fails does not stop the stack; its end is logged."""
         for number, target in enumerate(self._options.functions, start=1):
             name = "functions" if number == 1 else f"functions-{number}"
             ready = self._state.ready_file(name)
@@ -182,19 +184,19 @@ class _Stack:
     def _fail_if_unrecoverable(self) -> None:
         for name in self._supervisor.unrecoverable:
             raise NotReadyError(
-                f"The process {name} cannot work as it is set up. Its log: {self._state.log_file(name)}",
+                f"The process {name} cannot work with its settings. Its log: {self._state.log_file(name)}",
                 self._state.log_tail(name),
             )
         for name, crashes in self._supervisor.crashes.items():
             if crashes >= MAX_CRASHES_BEFORE_READY:
                 raise NotReadyError(
-                    f"The process {name} does not come up: it ended {crashes} times. Its log:"
+                    f"The process {name} does not start: it ended {crashes} times. Its log:"
                     f" {self._state.log_file(name)}",
                     self._state.log_tail(name),
                 )
 
     def _suspect(self) -> str:
-        """The part to look at first: the one that died most, or one /ready misses, else the API."""
+        """The likely culprit: the process that died most often, or a part that /ready misses, else the API."""
         crashes = self._supervisor.crashes
         if crashes:
             return max(crashes, key=lambda name: crashes[name])
@@ -204,7 +206,7 @@ class _Stack:
     def _late(self, suspect: str) -> StackError:
         detail = f": {self._readiness.detail}" if self._readiness.detail else ""
         return NotReadyError(
-            f"The stack was not ready after {self._options.ready_timeout:g} s{detail}. Look first at"
+            f"The stack was not ready after {self._options.ready_timeout:g} s{detail}. See"
             f" {self._state.log_file(suspect)}",
             self._state.log_tail(suspect),
         )
@@ -212,7 +214,7 @@ class _Stack:
 
 @contextmanager
 def _stop_requests(supervisor: Supervisor, log: Callable[[str], None]) -> Generator[asyncio.Event]:
-    """Turns the signals into an event; whoever signals again wants it over at once."""
+    """Turns the signals into an event; a second signal kills the processes at once."""
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -220,7 +222,7 @@ def _stop_requests(supervisor: Supervisor, log: Callable[[str], None]) -> Genera
         if asked.is_set():
             supervisor.kill()
             return
-        log("Stopping; once more to stop at once.")
+        log("Stopping. Press Ctrl-C again to stop at once.")
         asked.set()
 
     for number in _STOP_SIGNALS:
@@ -241,7 +243,7 @@ async def _stopped_at_the_end(supervisor: Supervisor) -> AsyncGenerator[None]:
 
 
 async def _unless(asked: asyncio.Event, starting: Coroutine[Any, Any, None]) -> None:
-    """Carry the start through, or give it up as soon as a stop is asked for."""
+    """Wait for the start, or for a stop signal, whichever comes first."""
     start_task = asyncio.create_task(starting)
     ask_task = asyncio.create_task(asked.wait())
     try:

@@ -1,4 +1,4 @@
-"""The folder in which one stack keeps everything: data, logs, key, connection."""
+"""The state folder of one stack: data, logs, key, connection."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pydantic.alias_generators import to_camel
 from perdure.dev.errors import StackError
 
 MAX_LOG_BYTES = 5 * 1024 * 1024
-"""Bytes of a log after which the next start of its process begins a new one; one old one is kept."""
+"""Bytes of a log after which the next start of its process begins a new one. One old log is kept."""
 _PRIVATE = 0o600
 
 
 class LocalConnection(BaseModel):
-    """How clients reach the stack: the file `connection.json`, and the one line of `--json`."""
+    """The connection of clients to the stack: the file `connection.json`, and the line that `--json` prints."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
@@ -40,7 +40,7 @@ class StateFolder:
 
     @classmethod
     def create(cls, path: Path) -> StateFolder:
-        """Make the folder, for its owner alone, and see that it can be written. Raises `StackError`."""
+        """Create the folder, accessible only to its owner, and check that it is writable. Raises `StackError`."""
         folder = cls(path.absolute())
         try:
             folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,8 +50,8 @@ class StateFolder:
             probe.unlink()
         except OSError as error:
             raise StackError(
-                f"{folder.path} cannot be written ({error.strerror}): give a folder of yours with"
-                " --state-dir, or change into one."
+                f"{folder.path} cannot be written ({error.strerror}): choose another folder with"
+                " --state-dir, or change the working folder."
             ) from error
         return folder
 
@@ -86,14 +86,14 @@ class StateFolder:
         return self.path / f"{name}.ready"
 
     def open_log(self, name: str) -> IO[bytes]:
-        """The log of a process that is about to start, to append to; one that grew too long is put aside."""
+        """Open the log of a process for appending; one that is too long is rotated first."""
         file = self.log_file(name)
         if file.exists() and file.stat().st_size > MAX_LOG_BYTES:
             file.replace(file.with_suffix(".log.1"))
         return file.open("ab")
 
     def log_tail(self, name: str, lines: int = 8) -> str:
-        """The last lines a process wrote; empty when it wrote nothing."""
+        """The last lines that a process wrote; empty if it wrote nothing."""
         try:
             with self.log_file(name).open(errors="replace") as log:
                 return "".join(deque(log, lines)).rstrip()
@@ -101,7 +101,7 @@ class StateFolder:
             return ""
 
     def read_connection(self) -> LocalConnection | None:
-        """How the stack was reached when it last ran here."""
+        """The connection of the stack that last ran here."""
         try:
             return LocalConnection.model_validate_json(self.connection_file.read_bytes())
         except (OSError, ValidationError):
@@ -112,7 +112,7 @@ class StateFolder:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Replace a file in one step by one that only its owner can read."""
+    """Replace a file atomically by one that only its owner can read."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)

@@ -1,4 +1,4 @@
-"""Keeps a stack's processes running: what dies is started again, what is stopped is stopped in order.
+"""Keeps a stack's processes running: restarts those that die, stops them in order.
 
 Runs in the main thread: children ask the kernel to die with the thread that forked them.
 """
@@ -17,17 +17,17 @@ from perdure.dev.state import StateFolder
 from perdure.http.backoff import Backoff
 
 EX_CONFIG = 78
-"""The exit code (EX_CONFIG of sysexits.h) of a process that would end again if it were started again as it is."""
+"""The exit code (EX_CONFIG of sysexits.h) of a process that a restart cannot help."""
 STABLE_SECONDS = 10.0
-"""A process that lived this long died of something new: it comes back without delay again."""
+"""Seconds of life after which a process is restarted without delay again."""
 
 
 class Supervisor:
     """Holds the children of one stack.
 
-    `log` hears one line about each death. `crashes` counts them by name. Delays before a process is started again
-    double from `first_delay` to `longest_delay` seconds. Until `is_settled` a process that says by its exit code that
-    it needs a person is not started again, but named in `unrecoverable`.
+    `log` receives one line about each crash. `crashes` counts them by name. Delays before a restart
+    double from `first_delay` to `longest_delay` seconds. Until `is_settled`, a process whose exit code says that
+    a restart cannot help is not restarted, but named in `unrecoverable`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Supervisor:
         self.is_settled = False
 
     def pid(self, name: str) -> int | None:
-        """The pid of a child as it runs now; None while it does not."""
+        """The pid of a child; None while it does not run."""
         process = self._running.get(name)
         return process.pid if process else None
 
@@ -62,13 +62,13 @@ class Supervisor:
         self._tasks[child.name] = asyncio.create_task(self._supervise(child), name=child.name)
 
     async def stop(self) -> None:
-        """Stop the children, the last one first, each with its grace between SIGTERM and SIGKILL."""
+        """Stop the children, the last one first, each with its grace period between SIGTERM and SIGKILL."""
         self._stopping.set()
         for name in reversed(self._tasks):
             await self._stop_one(name)
 
     def kill(self) -> None:
-        """Kill all children at once; a `stop` under way then ends quickly."""
+        """Kill all children at once; a `stop` in progress then ends quickly."""
         self._stopping.set()
         for process in self._running.values():
             _signal(process, signal.SIGKILL)
@@ -98,14 +98,14 @@ class Supervisor:
             delay = backoff.delay()
             self.crashes[child.name] = self.crashes.get(child.name, 0) + 1
             self._log(
-                f"{child.name} {end}: starting it again in {delay:.1f} s."
+                f"{child.name} {end}: restarting it in {delay:.1f} s."
                 f" Its log: {self._state.log_file(child.name)}"
             )
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
 
     async def _run_once(self, child: Child) -> str:
-        """Run the child to its end; returns how that reads."""
+        """Run the child to its end; returns the description of its end."""
         try:
             with self._state.open_log(child.name) as log:
                 process = await start(child, log)
@@ -113,7 +113,7 @@ class Supervisor:
             return f"cannot be started ({error.strerror})"
         self._running[child.name] = process
         self._record.add(child.name, process.pid)
-        if self._stopping.is_set():  # asked while the process was being made
+        if self._stopping.is_set():  # requested while the process was being created
             _signal(process, signal.SIGTERM)
         returncode = await process.wait()
         del self._running[child.name]

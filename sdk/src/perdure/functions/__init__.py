@@ -1,1 +1,1 @@
-"""Functions as users write them: decorators, options, signatures, context, blobs."""
+"""Functions of users: decorators, options, signatures, context, blobs."""

@@ -1,4 +1,4 @@
-"""How a function asks for a person's approval before it goes on."""
+"""Approval requests of functions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from perdure.contract import MAX_APPROVAL_SECONDS, MAX_DESCRIPTION, ApprovalRequ
 def approval_request(
     message: str | None = None, *, expires: timedelta | None = None
 ) -> ApprovalRequest:
-    """Have a person asked: return this from a function instead of a result.
+    """Request an approval: return this from a function instead of a result.
 
-    The run pauses. Once somebody approves, the function is called again with the same call id and
-    `Context.approved`; if somebody denies, or nobody decides within `expires` (default 7 days, at most 90), it is
+    The run pauses. After an approval, the function is called again with the same call id and
+    `Context.approved`; after a denial, or without a decision within `expires` (default 7 days, at most 90), it is
     not. `message` (at most 4,096 characters) is shown to the person. Raises ValueError for a value over its limit.
     """
     if message is not None and len(message) > MAX_DESCRIPTION:
@@ -22,13 +22,13 @@ def approval_request(
 
 
 def approval_seconds(name: str, expires: timedelta | None) -> float | None:
-    """The seconds that a request for an approval waits. Raises ValueError that names the argument."""
+    """Seconds until an approval request expires. Raises ValueError that names the argument."""
     if expires is None:
         return None
     seconds = expires.total_seconds()
     if not 0 < seconds <= MAX_APPROVAL_SECONDS:
         days = MAX_APPROVAL_SECONDS // 86_400
         raise ValueError(
-            f"{name} is {expires}; it must be more than nothing, and {days} days at most."
+            f"{name} is {expires}; it must be positive, and at most {days} days at most."
         )
     return seconds

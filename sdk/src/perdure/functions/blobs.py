@@ -1,4 +1,4 @@
-"""What a function shows to people and keeps from the model."""
+"""Blobs: content that functions show to people and not to the model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perdure.http.json_codec import encode
 
 
 class BlobData:
-    """A blob on its way: made by `blob`, uploaded when the function has returned it."""
+    """A blob made by `blob`, which is uploaded after the function has returned it."""
 
     def __init__(self, name: str, type: BlobType, content: bytes) -> None:  # noqa: A002 - the wire's word
         self.name = name
@@ -27,21 +27,21 @@ class BlobData:
 
     @property
     def shown(self) -> dict[str, JsonValue]:
-        """What the model gets instead of the content."""
+        """The description that replaces the content for the model."""
         return {"blob": self.name, "type": self.type.value, "size": len(self.content)}
 
     def request(self) -> CreateBlob:
-        """What is uploaded."""
+        """The body of the upload."""
         data = base64.b64encode(self.content).decode("ascii")
         return CreateBlob(name=self.name, type=self.type, data=data, size=len(self.content))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
-        return core_schema.is_instance_schema(cls)  # so that it may stand in models
+        return core_schema.is_instance_schema(cls)  # so that it can be a field of models
 
 
 def blob(name: str, type: BlobType | str, data: object) -> BlobData:  # noqa: A002 - the wire's word
-    """Have something kept for people: return it from a function, by itself or anywhere in what it returns.
+    """Make a blob: return it from a function, by itself or anywhere in the returned value.
 
     It is uploaded with the call, and the model reads its name, type and size in its place. `type` is
     `application/json`, `image/png`, `image/jpeg`, `text/plain` or `application/pdf`; `data` is bytes, or a string for

@@ -1,4 +1,4 @@
-"""What a function may know about the call it answers."""
+"""The context of a call, for the function that runs it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pydantic import JsonValue
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Give a function a parameter of this type and it is filled in; the model never sees it.
+    """Declare a parameter of this type to receive the context; it is not part of the input schema.
 
-    `data` is the context the run was created with, `auth` what the cluster's auth function said of the user whose run
-    it is; they are in no log and in no repr. `attempt` counts the
-    leases of this call from 1. `cancelled` is set when the result is no longer wanted: a blocking function
+    `data` is the context of the run, `auth` what the cluster's auth function returned for the run's
+    user; neither is in logs or in the repr. `attempt` counts the
+    leases of this call from 1. `cancelled` is set when the call is cancelled: a blocking function
     checks `cancelled.is_set()` or waits with `cancelled.wait(seconds)`; an async one is cancelled anyway.
-    `approved` is true when a person has approved this very call, perhaps with other arguments.
+    `approved` is true if a person has approved this call, possibly with edited arguments.
     """
 
     run_id: str

@@ -1,4 +1,4 @@
-"""Functions and status-change handlers that a service offers, and the service as the server knows it."""
+"""The functions and status-change handlers of a service, and its registration."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
 DEFAULT_CONCURRENCY = 10
-"""Calls of one function that one process works on at the same time."""
+"""Calls of one function that one process runs at the same time."""
 
 
 class Input(Protocol):
-    """How a call's JSON becomes keyword arguments."""
+    """Turns a call's JSON into keyword arguments."""
 
     @property
     def schema(self) -> dict[str, JsonValue] | None: ...
@@ -39,7 +39,7 @@ class Input(Protocol):
 
 
 class Function(Generic[P, R_co]):
-    """A decorated function: still the plain function when called, and known to the server by `reference`."""
+    """A decorated function. It can be called as before; the server knows it by `reference`."""
 
     __name__: str
 
@@ -70,10 +70,10 @@ class Function(Generic[P, R_co]):
         return f"<{type(self).__name__} {self.reference.service}.{self.reference.function}>"
 
     async def answer(self, value: JsonValue, context: Context) -> object:
-        """Work on a call's input, in a thread of its own where the function is not async.
+        """Run the function on a call's input, in a thread of its own if it is not async.
 
-        Raises `InvalidInputError`, or whatever the function raises. Cancelling it cancels an async function and
-        abandons the thread of another.
+        Raises `InvalidInputError`, and what the function raises. Cancelling it cancels an async function and
+        abandons the thread of a blocking one.
         """
         arguments: dict[str, Any] = self._input.bind(value, context)
         work: Callable[[], Any] = functools.partial(self._function, **arguments)
@@ -95,18 +95,18 @@ class ServiceDefinition:
 
     @property
     def functions(self) -> Mapping[str, Function[Any, Any]]:
-        """What the service offers so far, by name."""
+        """The functions by name."""
         return MappingProxyType(self._functions)
 
     def definition(self) -> RegisterMachine:
-        """What is posted to the server."""
+        """The body of the registration."""
         return RegisterMachine(
             service=self.name,
             functions=[function.definition for function in self._functions.values()],
         )
 
     def add(self, function: Function[Any, Any]) -> None:
-        """Offer one more. Raises ValueError for a name that is taken, and over the limit of functions."""
+        """Add a function. Raises ValueError for a name that exists, and beyond the maximum number of functions."""
         name = function.reference.function
         if name in self._functions:
             raise ValueError(f"Service {self.name!r} already has a function {name!r}.")
@@ -137,7 +137,7 @@ def _check_name(kind: str, name: str) -> None:
     try:
         _service_name.validate_python(name)
     except ValidationError as error:
-        raise ValueError(f"{name!r} is no {kind} name: {_first_problem(error)}") from error
+        raise ValueError(f"{name!r} is not a {kind} name: {_first_problem(error)}") from error
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""How a function is to be called, from the decorator's arguments to its configuration."""
+"""The options of a function: the decorator's arguments and the configuration made of them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from perdure.functions.approval import approval_seconds
 
 
 class FunctionOptions(TypedDict, total=False):
-    """What `Service.function` takes; all optional.
+    """The options of `Service.function`; all optional.
 
     - `name`, `description`: instead of the function's own name and docstring.
-    - `timeout`: seconds one attempt may take; default 300, at most 86,400.
-    - `retries`: how often an attempt that failed or was lost is repeated; default 0, at most 100. `stall_retries`,
-      instead: how often one that was lost is. `retry`: how long to wait between attempts; default 1, 2, 4 … 60 s.
-    - `deadline`: seconds for all of it, waiting for a function worker included; at most 30 days.
-    - `concurrency`: calls of it that this process works on at once; default 10. `total_concurrency`: the same over all
+    - `timeout`: seconds per attempt; default 300, at most 86,400.
+    - `retries`: how often a failed or lost attempt is repeated; default 0, at most 100. `stall_retries`,
+      instead: how often a lost one is. `retry`: delays between attempts; default 1, 2, 4 … 60 s.
+    - `deadline`: seconds for the whole call, including the wait for a function worker; at most 30 days.
+    - `concurrency`: calls of it that this process runs at once; default 10. `total_concurrency`: the same over all
       processes and runs; default: no limit.
     - `fan_out`: calls of it that one reply of the model may make; default: any number.
-    - `cache`: a successful result is used again for calls with the same key.
+    - `cache`: a successful result is reused for calls with the same key.
     - `private`: not offered to the model.
     - `requires_approval`: a person must approve each call before it is made, within `approval_expires` (default 7
-      days, at most 90). To ask only sometimes, return `approval_request()`.
+      days, at most 90). To decide in the function, return `approval_request()`.
     """
 
     name: str | None
@@ -43,7 +43,7 @@ class FunctionOptions(TypedDict, total=False):
 
 
 def configuration(options: FunctionOptions) -> dict[str, object]:
-    """The fields of a `FunctionConfig`; None where nothing is said."""
+    """The fields of a `FunctionConfig`; None for options that are not set."""
     return {
         "timeout_seconds": options.get("timeout"),
         "retries": options.get("retries"),

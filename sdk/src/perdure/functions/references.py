@@ -1,4 +1,4 @@
-"""The ways in which a function can be named."""
+"""The ways to name a function."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ NamedFunction = Function[..., Any] | FunctionReference | str
 
 
 def to_attachment(function: AttachedFunction) -> FunctionReference | str:
-    """A function as a run attaches it."""
+    """A function that a run attaches."""
     return function.reference if isinstance(function, Function) else function
 
 
 def full_name(function: AttachedFunction) -> str:
-    """The one name by which a model knows a function, `service_function`."""
+    """The name of a function for models, `service_function`."""
     named = to_attachment(function)
     return named if isinstance(named, str) else f"{named.service}_{named.function}"
 
 
 def to_reference(function: NamedFunction) -> FunctionReference:
-    """A function by its service and name. Raises `InvalidRequestError` for a string that is none."""
+    """A function's service and name. Raises `InvalidRequestError` for an invalid string."""
     named = to_attachment(function)
     if isinstance(named, FunctionReference):
         return named
     service, dot, name = named.partition(".")
     if not dot:
         raise InvalidRequestError(
-            422, "invalid_request", f"{named!r} names no function: write service.function."
+            422, "invalid_request", f"{named!r} is not a function: write service.function."
         )
     return build(FunctionReference, {"service": service, "function": name})

@@ -19,23 +19,23 @@ _SUPPORTED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD
 
 
 class InvalidInputError(Exception):
-    """A call's input does not fit the function; the message is for whoever made the call."""
+    """A call's input does not fit the function; the message is for the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """A function's parameters without the `Context`, whose name is kept aside."""
+    """A function's parameters without the `Context`, whose name is stored separately."""
 
     hints: Mapping[str, inspect.Parameter]
     context: str | None
 
     def with_context(self, arguments: dict[str, Any], context: Context) -> dict[str, Any]:
-        """The arguments plus the context, where the function asks for it."""
+        """The arguments plus the context, if the function has a parameter for it."""
         return arguments if self.context is None else {**arguments, self.context: context}
 
 
 class InputObject:
-    """Arguments as one JSON object: what functions for the model take."""
+    """Arguments as one JSON object, for functions of the model."""
 
     def __init__(self, function: AnyFunction, namespace: Mapping[str, object]) -> None:
         self._parameters = read_parameters(function, namespace)
@@ -58,7 +58,7 @@ class InputObject:
         return self._parameters.with_context(arguments, context)
 
     def takes(self, value: JsonValue) -> bool:
-        """Whether this could be a call's input."""
+        """Whether this can be a call's input."""
         try:
             self._adapter.validate_json(encode(value))
         except ValidationError:
@@ -75,8 +75,8 @@ class StatusChangeInput:
         self._parameters = read_parameters(function, namespace)
         if len(self._parameters.hints) != 1:
             raise TypeError(
-                f"A status-change handler takes a StatusChange and, if it likes, a Context;"
-                f" {_name(function)} takes something else."
+                f"A status-change handler takes a StatusChange and optionally a Context;"
+                f" {_name(function)} does not."
             )
         (self._parameter,) = self._parameters.hints
 
@@ -90,9 +90,9 @@ class StatusChangeInput:
 
 
 def read_parameters(function: AnyFunction, namespace: Mapping[str, object]) -> Parameters:
-    """Read a signature, resolving its annotations also with the names in `namespace`.
+    """Parse a signature; its annotations may use the names in `namespace`.
 
-    Raises TypeError for what cannot be called with a JSON object.
+    Raises TypeError if the function cannot be called with a JSON object.
     """
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{_name(function)} is a generator; a function returns one result.")
@@ -140,7 +140,7 @@ def _is_context(annotation: Any) -> bool:
 def _collector(parameters: Mapping[str, inspect.Parameter]) -> Any:
     """A function with these parameters, by name only, that returns its arguments.
 
-    pydantic validates calls of functions; validating a call of this one yields the arguments and nothing else.
+    pydantic validates calls of functions; validating a call of this one returns its arguments.
     """
 
     def collect(**arguments: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How long to wait before the next try."""
+"""Delays between attempts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _random = SystemRandom()
 class Backoff:
     """Delays in seconds that double from `first` to `longest`, each shortened at random by up to a half.
 
-    The randomness keeps clients that lost the server at the same moment from coming back at the same moment.
+    The randomness spreads the retries of clients that lost the server at the same moment.
     """
 
     def __init__(self, first: float = 0.2, longest: float = 10.0) -> None:
@@ -21,18 +21,18 @@ class Backoff:
         self._next = first
 
     def delay(self) -> float:
-        """Seconds to wait now; the following wait is twice as long."""
+        """The next delay in seconds; each is twice as long as the one before."""
         current = self._next
         self._next = min(current * 2, self._longest)
         return current * _random.uniform(0.5, 1.0)
 
     def reset(self) -> None:
-        """Something succeeded: begin again with the shortest delay."""
+        """Start again with the shortest delay, after a success."""
         self._next = self._first
 
 
 def read_retry_after(value: str | None) -> float | None:
-    """Seconds that a `Retry-After` header asks for, as a number or a date; None when it says neither."""
+    """Seconds of a `Retry-After` header, a number or a date; None if it is neither."""
     if value is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The API as one cluster sees it: paths, pages, answers."""
+"""The API of one cluster: paths, pages, responses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PAGE = 50
 
 
 class PageOf(Reply, Generic[ItemT]):
-    """Some of many, and where the rest begins."""
+    """A page of a list, and the cursor of the next one."""
 
     items: list[ItemT]
     next_cursor: str | None = None
 
 
 class Sending(TypedDict, total=False):
-    """What `Transport.send` takes besides method and path."""
+    """Options of `Transport.send` besides method and path."""
 
     query: Mapping[str, QueryValue] | None
     body: Request | bytes | None
@@ -36,14 +36,14 @@ class Sending(TypedDict, total=False):
 
 
 class ClusterApi:
-    """Requests below `/clusters/{clusterId}`; the id is asked of the server once, where it was not given."""
+    """Requests below `/clusters/{clusterId}`; the id is read from the server once, if it was not given."""
 
     def __init__(self, transport: Transport, cluster_id: str | None = None) -> None:
         self.transport = transport
         self._cluster_id = cluster_id
 
     async def identity(self) -> Identity:
-        """Whose key this is."""
+        """The identity of the key."""
         return read_reply(Identity, await self.transport.send("GET", "/me"))
 
     async def cluster_id(self) -> str:
@@ -53,7 +53,7 @@ class ClusterApi:
         return self._cluster_id
 
     async def path(self, *parts: str) -> str:
-        """An address below the cluster's; ids and names are escaped."""
+        """A path below the cluster's; ids and names are escaped."""
         every = ("clusters", await self.cluster_id(), *parts)
         return "".join(f"/{quote(part, safe='')}" for part in every)
 
@@ -64,7 +64,7 @@ class ClusterApi:
     async def read(
         self, reply: type[ReplyT], method: str, *parts: str, **sending: Unpack[Sending]
     ) -> ReplyT:
-        """Send a request and read its answer."""
+        """Send a request and parse its response."""
         return read_reply(reply, await self.send(method, *parts, **sending))
 
     async def pages(
@@ -74,7 +74,7 @@ class ClusterApi:
         query: Mapping[str, QueryValue] | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[ItemT, None]:
-        """The items of a list, at most `limit`; page by page as they are asked for."""
+        """The items of a list, at most `limit`. Pages are fetched as needed."""
         path = await self.path(*parts)
         async for item in read_pages(self.transport, path, page, query=query, limit=limit):
             yield item
@@ -85,12 +85,12 @@ class ClusterApi:
         *parts: str,
         query: Mapping[str, QueryValue] | None = None,
     ) -> list[ItemT]:
-        """All items of a list that is known to be short enough."""
+        """All items of a short list."""
         return [item async for item in self.pages(page, *parts, query=query)]
 
 
 class OfCluster:
-    """Something that a client can do in its cluster."""
+    """Base of the resources of a cluster."""
 
     def __init__(self, api: ClusterApi) -> None:
         self._api = api
@@ -104,7 +104,7 @@ async def read_pages(
     query: Mapping[str, QueryValue] | None = None,
     limit: int | None = None,
 ) -> AsyncGenerator[ItemT, None]:
-    """The items of a list at any address, at most `limit`; page by page as they are asked for."""
+    """The items of a list at any path, at most `limit`. Pages are fetched as needed."""
     asked: dict[str, QueryValue] = dict(query or {})
     left = limit
     while left is None or left > 0:

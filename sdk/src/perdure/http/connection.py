@@ -1,4 +1,4 @@
-"""Where the API is and which key opens it: arguments, then the environment, then the local stack."""
+"""The API's address and key: from arguments, then the environment, then the local stack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONNECTION_FILE = Path(".perdure") / "connection.json"
 
 
 class Connection(BaseModel):
-    """An API's address and the key to it. Without a cluster id the server is asked whose key it is."""
+    """An API's address and key. Without a cluster id, the server is asked for the key's cluster."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
@@ -25,7 +25,7 @@ class Connection(BaseModel):
     api_key: str = Field(repr=False)
     cluster_id: str | None = None
     scheme: Literal["Bearer", "custom"] = "Bearer"
-    """Of the Authorization header: `custom` where the key is a token that the cluster's own function judges."""
+    """The scheme of the Authorization header: `custom` if the key is a token that the cluster's auth function verifies."""
 
 
 def find_connection(
@@ -37,7 +37,7 @@ def find_connection(
     environment: Mapping[str, str] = os.environ,
     folder: Path | None = None,
 ) -> Connection:
-    """Complete what the caller gave from `PERDURE_*` variables and from the stack running in this folder.
+    """Complete the arguments from `PERDURE_*` variables and from the stack that runs in this folder.
 
     The local stack's key is only ever used with the local stack's address. Raises `ConfigurationError`.
     """
@@ -63,12 +63,12 @@ def _for_key(
             url, api_key = local.url, api_key or local.api_key
     if not url:
         raise ConfigurationError(
-            "No Perdure API is known: start one here with `perdure dev`, or set PERDURE_URL and"
+            "No Perdure API is configured: start one here with `perdure dev`, or set PERDURE_URL and"
             " PERDURE_API_KEY, or pass url= and api_key=."
         )
     if not api_key:
         raise ConfigurationError(
-            f"No API key for {url} is known: set PERDURE_API_KEY or pass api_key=."
+            f"No API key for {url} is configured: set PERDURE_API_KEY or pass api_key=."
         )
     return Connection(url=_checked(url), api_key=api_key, cluster_id=cluster_id)
 
@@ -80,7 +80,7 @@ def _for_user(
     environment: Mapping[str, str],
     folder: Path | None,
 ) -> Connection:
-    """With a user's token instead of a key nothing can be asked of the server: all must be known."""
+    """A user's token cannot read the cluster from the server, so address and cluster are required."""
     local = _read_local((folder or Path.cwd()) / CONNECTION_FILE)
     url = url or environment.get("PERDURE_URL") or (local.url if local else None)
     cluster_id = cluster_id or environment.get("PERDURE_CLUSTER_ID")
@@ -101,7 +101,7 @@ def _read_local(file: Path) -> Connection | None:
         return None
     except ValidationError as error:
         raise ConfigurationError(
-            f"{file} cannot be understood: delete it and start `perdure dev` again."
+            f"{file} cannot be parsed: delete it and start `perdure dev` again."
         ) from error
 
 
@@ -112,6 +112,6 @@ def _same(one: str, other: str) -> bool:
 def _checked(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(
-            f"{url!r} is no address of an API: it begins with http:// or https://."
+            f"{url!r} is not an API address: it must begin with http:// or https://."
         )
     return url.rstrip("/")

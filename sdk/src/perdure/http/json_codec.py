@@ -1,4 +1,4 @@
-"""Python values to JSON bytes and JSON schemas, the way the wire wants them."""
+"""Encodes Python values as JSON, and types as JSON Schemas, for requests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from perdure.errors import InvalidRequestError
 RequestT = TypeVar("RequestT", bound=Request)
 
 _DECIMAL = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-"""Without look-around: the server's validator takes only expressions that run in linear time."""
+"""Without look-around: the server's validator accepts only expressions that run in linear time."""
 
 
 class WireSchema(GenerateJsonSchema):
-    """JSON Schema that a model reads: no titles made from names, decimals that must be numbers."""
+    """JSON Schema for a model: no titles made from names, decimals as numbers."""
 
     ignored_warning_kinds: set[JsonSchemaWarningKind] = {  # noqa: RUF012 - as its base class has it
         "skipped-choice",
@@ -38,14 +38,14 @@ class WireSchema(GenerateJsonSchema):
 
 
 def json_schema(adapter: TypeAdapter[Any]) -> dict[str, Any]:
-    """The JSON Schema of what the adapter accepts."""
+    """The JSON Schema of the values that the adapter accepts."""
     return adapter.json_schema(schema_generator=WireSchema, mode="validation")
 
 
 def encode(value: object) -> bytes:
-    """Compact JSON in UTF-8; lone surrogates, which UTF-8 does not know, stay escaped.
+    """Compact JSON in UTF-8; lone surrogates, which UTF-8 cannot encode, stay escaped.
 
-    Raises ValueError on NaN and the infinities, TypeError on what is not JSON.
+    Raises ValueError for NaN and infinities, TypeError for a value that is not JSON.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -65,14 +65,14 @@ def encode_request(request: Request) -> bytes:
 
 
 def build(kind: type[RequestT], fields: Mapping[str, object]) -> RequestT:
-    """Make a request of what is not None. Raises `InvalidRequestError` naming the fields as the wire does."""
+    """Build a request body of the fields that are not None. Raises `InvalidRequestError` naming the fields as in JSON."""
     return build_with_nulls(
         kind, {name: value for name, value in fields.items() if value is not None}
     )
 
 
 def build_with_nulls(kind: type[RequestT], fields: Mapping[str, object]) -> RequestT:
-    """The same, where None means null and says something else than nothing."""
+    """Build a request body in which None is sent as null."""
     given = {kind.model_fields[name].alias or name: value for name, value in fields.items()}
     try:
         return kind.model_validate(given)

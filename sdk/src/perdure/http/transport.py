@@ -1,4 +1,4 @@
-"""One HTTP client for everything the SDK says to the API: headers, time limits, repeats, errors."""
+"""The HTTP client of the SDK: headers, time limits, retries, errors."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from perdure.http.json_codec import encode_request
 logger = logging.getLogger("perdure")
 
 PATIENCE = 30.0
-"""Seconds over which a request that may be repeated is repeated."""
+"""Seconds for which a repeatable request is repeated."""
 WAIT_MARGIN = 10.0
-"""Seconds the server is given on top of the wait that was asked for, before it counts as silent."""
+"""Read timeout in seconds, beyond the requested wait."""
 _CONNECT = 10.0
 _KEEP_ALIVE = 4.0  # below the 5 s after which uvicorn closes an idle connection
 _INTERNAL = 500
@@ -47,7 +47,7 @@ class Transport:
     """A connection pool to one API. Use it from one event loop only; close it with `aclose`.
 
     Requests that are safe to repeat are repeated for `patience` seconds after a broken connection, 429, 502,
-    503 or 504 (a GET also after 500, twice), with growing pauses or the pause the server asks for.
+    503 or 504 (a GET also after 500, twice), with growing delays or the delay that the server requests.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Transport:
     ) -> None:
         self.url = connection.url
         self.key_digest = hashlib.sha256(connection.api_key.encode()).hexdigest()
-        """Tells whether another client has the same key, and nothing of the key."""
+        """A digest that is equal for clients with the same key, and reveals nothing of the key."""
         self._patience = patience
         self._client = httpx2.AsyncClient(
             base_url=connection.url,
@@ -76,7 +76,7 @@ class Transport:
         )
 
     async def aclose(self) -> None:
-        """Close the connections. What is under way fails."""
+        """Close the connections. Requests in progress fail."""
         await self._client.aclose()
 
     async def send(
@@ -91,7 +91,7 @@ class Transport:
         repeatable: bool = True,
         patience: float | None = None,
     ) -> httpx2.Response:
-        """Send a request and return the answer that is not an error.
+        """Send a request and return its response if it is not an error.
 
         `wait` is how many seconds the server may hold the request. With `repeatable=False` only a request that
         never reached the server is sent again. Raises `ApiError` and `ConnectionFailedError`.
@@ -168,12 +168,12 @@ class Transport:
 
 
 def read_reply(reply: type[ReplyT], response: httpx2.Response) -> ReplyT:
-    """Read an answer's body. Raises `ServerError` when it is not what was promised."""
+    """Parse a response body. Raises `ServerError` if it is not of the documented type."""
     return read_value(reply, read_json(response))
 
 
 def read_json(response: httpx2.Response) -> object:
-    """An answer's JSON; Python's own reader, since it takes lone surrogates. Raises `ServerError`."""
+    """Parse a response's JSON with Python's parser, which accepts lone surrogates. Raises `ServerError`."""
     try:
         return json.loads(response.content)
     except ValueError as error:
@@ -181,7 +181,7 @@ def read_json(response: httpx2.Response) -> object:
 
 
 def read_value(reply: type[ReplyT], value: object) -> ReplyT:
-    """One object of an answer. Raises `ServerError` when it is not what was promised."""
+    """Parse one object of a response. Raises `ServerError` if it is not of the documented type."""
     try:
         return reply.model_validate(value)
     except ValidationError as error:
@@ -190,7 +190,9 @@ def read_value(reply: type[ReplyT], value: object) -> ReplyT:
 
 def _unexpected(status: int, why: str) -> ServerError:
     return ServerError(
-        status, "unexpected_answer", f"This is no answer of a Perdure API of this version: {why}"
+        status,
+        "unexpected_answer",
+        f"This is not a response of a Perdure API of this version: {why}",
     )
 
 
@@ -212,7 +214,7 @@ def _is_transient(error: ConnectionFailedError | ApiError, repeatable: bool) -> 
 
 
 def _is_internal_error(error: ConnectionFailedError | ApiError, request: httpx2.Request) -> bool:
-    """A server that is stopped answers the long polls it holds with 500; a bug in it does so every time."""
+    """A server that is stopping answers pending long polls with 500; a bug answers 500 every time."""
     internal = isinstance(error, ApiError) and error.status == _INTERNAL
     return internal and request.method == "GET"
 
@@ -224,7 +226,7 @@ def _timeout(wait: float) -> httpx2.Timeout:
 
 
 def _is_local(url: str) -> bool:
-    """A proxy from the environment must not stand between a process and its own machine."""
+    """A proxy from the environment is not used for this machine."""
     host = httpx2.URL(url).host
     try:
         return ip_address(host).is_loopback

@@ -1,1 +1,1 @@
-"""What the client gives access to: runs, calls, clusters, run configurations."""
+"""The resources of the client: runs, calls, clusters, run configurations."""

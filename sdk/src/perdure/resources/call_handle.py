@@ -1,4 +1,4 @@
-"""Handles to calls: `AsyncCall`, and `Call`, its synchronous face."""
+"""Handles to calls: `AsyncCall`, and `Call`, its synchronous form."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class CallResult(Generic[T]):
-    """A call that brought a result, as the type that was asked for."""
+    """A successful call, with its result as the requested type."""
 
     call: CallSnapshot
     result: T
@@ -48,9 +48,9 @@ class AsyncCallBase(AsyncHandle[CallSnapshot, CallStatus]):
         return self._snapshot.result_type is not None
 
     async def cancel(self, reason: str | None = None) -> CallSnapshot:
-        """Cancel the call. The model receives a rejection and the run continues; a running function learns of it within 5 s.
+        """Cancel the call. The model receives a rejection and the run continues; a running function is notified within 5 s.
 
-        Raises `ConflictError` where the call has its result, or was cancelled before.
+        Raises `ConflictError` if the call has a result or was cancelled.
         """
         body = build(CancelCall, {"reason": reason})
         return self._update(
@@ -63,35 +63,35 @@ class AsyncCallBase(AsyncHandle[CallSnapshot, CallStatus]):
         *,
         reason: str | None = None,
     ) -> CallApproval:
-        """Have the call made, with other arguments where `input` is given.
+        """Approve the call; `input` replaces its arguments.
 
-        Raises `ConflictError` where nobody asks, somebody has decided, or it is too late; `InvalidRequestError` for
+        Raises `ConflictError` if the call does not wait for approval (any more); `InvalidRequestError` for
         an input that breaks the function's schema.
         """
         return await decide(self._api, self.id, approved=True, reason=reason, arguments=input)
 
     async def deny(self, reason: str | None = None) -> CallApproval:
-        """Have the call not made; the model reads the reason. Raises `ConflictError` as `approve` does."""
+        """Deny the call; the model receives the reason. Raises `ConflictError` as `approve` does."""
         return await decide(self._api, self.id, approved=False, reason=reason)
 
     async def original(self) -> JsonValue:
-        """The whole result as the function gave it, however long. Raises `ConflictError` while there is none."""
+        """The complete result as the function returned it. Raises `ConflictError` while there is none."""
         response = await self._api.send("GET", "calls", self.id, "result")
         return cast(JsonValue, read_json(response))
 
 
 class AsyncCall(AsyncCallBase, Generic[T]):
-    """A call, and what was last seen of it. Made by the client."""
+    """A call and its last snapshot. Created by the client."""
 
     def __init__(self, api: ClusterApi, snapshot: CallSnapshot, reader: ResultReader[T]) -> None:
         super().__init__(api, snapshot)
         self._reader = reader
 
     async def poll(self, timeout: float | None = None) -> CallResult[T]:  # noqa: ASYNC109 - a long poll's own limit
-        """Wait for the result, for `timeout` seconds or as long as it takes.
+        """Wait for the result, at most `timeout` seconds if given.
 
-        Raises `CallFailedError`, `CallTimeoutError` (the call goes on), `CallResultError`,
-        `ConnectionFailedError` when the API is away for five minutes.
+        Raises `CallFailedError`, `CallTimeoutError` (the call continues), `CallResultError`,
+        `ConnectionFailedError` if the API is unavailable for five minutes.
         """
         if not self._has_ended() and not await self._wait_for_end(timeout):
             raise CallTimeoutError(self._snapshot, f"{timeout} s are over")
@@ -110,7 +110,7 @@ class AsyncCall(AsyncCallBase, Generic[T]):
 
 
 class Call(Handle[AsyncCall[T], CallSnapshot, CallStatus]):
-    """A call, and what was last seen of it: `AsyncCall` without the waiting in the code."""
+    """A call and its last snapshot: the synchronous form of `AsyncCall`."""
 
     def poll(self, timeout: float | None = None) -> CallResult[T]:
         """Wait for the result; see `AsyncCall.poll`."""
@@ -131,14 +131,14 @@ async def decide(
     reason: str | None,
     arguments: Mapping[str, Any] | None = None,
 ) -> CallApproval:
-    """Give a person's word on a call; whose key it is stands in the answer."""
+    """Approve or deny a call. The response names the key that decided."""
     fields = {"approved": approved, "reason": reason, "input": as_json(arguments, "input")}
     body = build(DecideCall, fields)
     return await api.read(CallApproval, "POST", "calls", call_id, "approval", body=body)
 
 
 def _reason(result: JsonValue) -> str | None:
-    """What a rejection says: its message, behind the error's name."""
+    """The text of a rejection: the error's name and message."""
     if not isinstance(result, dict):
         return result if isinstance(result, str) else None
     parts = [str(result[key]) for key in ("name", "message") if result.get(key)]

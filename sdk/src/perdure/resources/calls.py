@@ -1,4 +1,4 @@
-"""Calls without a model, and decisions on calls: what the client does about calls."""
+"""Calls: direct calls, reads, and approvals."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from perdure.resources.run_options import checked_key
 T = TypeVar("T")
 
 SomeCall = str | CallSnapshot | PendingApproval | AsyncCallBase | Call[Any]
-"""A call: its id, or whatever has it."""
+"""A call: its id, or an object that has it."""
 
 
 class CallOptions(TypedDict, total=False):
-    """What `call` takes besides the function and its input; all optional.
+    """The options of `call`; all optional.
 
-    - `context`: JSON that goes to the function beside its input.
+    - `context`: JSON that is passed to the function in addition to its input.
     - `wait`: seconds to wait for the result, at most 20; default 0.
-    - `idempotency_key`: the same again is the same call.
+    - `idempotency_key`: a repeated request with the same key returns the same call.
     """
 
     context: Mapping[str, Any] | None
@@ -44,7 +44,7 @@ class CallOptions(TypedDict, total=False):
 
 
 class AsyncCalls(OfCluster):
-    """The part of the client that is about calls."""
+    """The part of the client for calls."""
 
     @overload
     async def call(
@@ -70,7 +70,7 @@ class AsyncCalls(OfCluster):
         result_type: object = None,
         **options: Unpack[CallOptions],
     ) -> AsyncCall[Any]:
-        """Call a function without a model, private ones and handlers too; when this returns the call is kept.
+        """Call a function without a model; private functions and handlers are allowed. It is stored durably when this returns.
 
         `function` is a decorated function or `service.function`. `poll` returns the result, as `result_type`. The
         options are described at `CallOptions`. Raises `InvalidRequestError` for an unknown function and for an input
@@ -96,12 +96,12 @@ class AsyncCalls(OfCluster):
     @overload
     async def get_call(self, call_id: str) -> AsyncCall[JsonValue]: ...
     async def get_call(self, call_id: str, *, result_type: object = None) -> AsyncCall[Any]:
-        """A call by its id, a model's or a direct one, its result read as `result_type`. Raises `NotFoundError`."""
+        """Get a call by its id, a model's or a direct one; its result is parsed as `result_type`. Raises `NotFoundError`."""
         snapshot = await self._api.read(CallSnapshot, "GET", "calls", call_id)
         return AsyncCall(self._api, snapshot, reader_for(result_type))
 
     async def approvals(self, *, limit: int | None = None) -> AsyncGenerator[PendingApproval, None]:
-        """Calls of all runs that wait for a person, the oldest first."""
+        """Calls of all runs that wait for approval, oldest first."""
         pages = self._api.pages(PageOf[PendingApproval], "approvals", limit=limit)
         async for waiting in pages:
             yield waiting
@@ -113,15 +113,15 @@ class AsyncCalls(OfCluster):
         *,
         reason: str | None = None,
     ) -> CallApproval:
-        """Have a call that waits for a person made; see `AsyncCall.approve`."""
+        """Approve a call; see `AsyncCall.approve`."""
         return await decide(self._api, _id_of(call), approved=True, reason=reason, arguments=input)
 
     async def deny(self, call: SomeCall, reason: str | None = None) -> CallApproval:
-        """Have a call that waits for a person not made; see `AsyncCall.deny`."""
+        """Deny a call; see `AsyncCall.deny`."""
         return await decide(self._api, _id_of(call), approved=False, reason=reason)
 
     async def read_blob(self, blob: Blob | str) -> bytes:
-        """The content of a blob, itself or by its id. Raises `NotFoundError`."""
+        """The content of a blob, given itself or by its id. Raises `NotFoundError`."""
         blob_id = blob if isinstance(blob, str) else blob.id
         return (await self._api.send("GET", "blobs", blob_id, "data")).content
 

@@ -1,4 +1,4 @@
-"""What goes on in a cluster: services, machines, events of all runs, usage, and who did what."""
+"""Activity of a cluster: services, machines, events of all runs, usage, audit trail."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from perdure.http.cluster_api import OfCluster, PageOf
 
 
 class AsyncClusterActivity(OfCluster):
-    """The part of the client that looks at the cluster."""
+    """The part of the client for the cluster's activity."""
 
     async def services(self) -> list[ServiceDescription]:
-        """What the cluster offers, and how many function workers offer it at the moment."""
+        """The services and functions of the cluster, and how many function workers offer each now."""
         return await self._api.all(PageOf[ServiceDescription], "services")
 
     async def machines(
         self, *, active: bool = False, limit: int | None = None
     ) -> AsyncGenerator[Machine, None]:
-        """Processes of function workers, the newest first; `active`: only those that are there."""
+        """Processes of function workers, newest first; `active`: only live ones."""
         query = {"status": "active" if active else "all"}
         async for machine in self._api.pages(PageOf[Machine], "machines", query=query, limit=limit):
             yield machine
@@ -41,7 +41,7 @@ class AsyncClusterActivity(OfCluster):
         service: str | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[ClusterEvent, None]:
-        """Events of all runs, the newest first; all that is given must hold."""
+        """Events of all runs, newest first, that match all given filters."""
         query = {
             "type": type,
             "runId": run_id,
@@ -55,19 +55,19 @@ class AsyncClusterActivity(OfCluster):
             yield event
 
     async def usage(self, days: int = 60) -> list[UsageOfDay]:
-        """Tokens, model calls, money and runs per day (UTC) and model, the newest day first; at most 366 days."""
+        """Tokens, model calls, money and runs per day (UTC) and model, newest day first; at most 366 days."""
         report = await self._api.read(UsageReport, "GET", "usage", query={"days": days})
         return report.items
 
     async def audit(self, *, limit: int | None = None) -> AsyncGenerator[AuditEntry, None]:
-        """Who changed what, or tried to, the newest first. Needs the scope admin."""
+        """The audit trail: changes and refused changes, newest first. Requires the scope admin."""
         async for entry in self._api.pages(PageOf[AuditEntry], "audit", limit=limit):
             yield entry
 
     async def identity(self) -> Identity:
-        """Whose key this is, and what it may do."""
+        """The identity of the key, and its scopes."""
         return await self._api.identity()
 
     async def cluster_id(self) -> str:
-        """The cluster of this client; asked of the server once, where it was not given."""
+        """The cluster of this client; read from the server once, if it was not given."""
         return await self._api.cluster_id()

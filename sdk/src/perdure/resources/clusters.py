@@ -29,7 +29,7 @@ from perdure.sync.proxy import SyncProxy, sync_iterator, sync_method
 
 
 class ClusterChanges(TypedDict, total=False):
-    """What can be changed of a cluster. A None that is written empties `description` and `additional_context`."""
+    """The editable settings of a cluster. An explicit None clears `description` and `additional_context`."""
 
     name: str
     description: str | None
@@ -42,26 +42,26 @@ class AsyncClusters(OfCluster):
     """Clusters: the client's own with the scope admin, all of them with management."""
 
     async def create(self, name: str | None = None, description: str | None = None) -> Cluster:
-        """Make a cluster; its name must be new. Needs the scope management."""
+        """Create a cluster with a unique name. Requires the scope management."""
         body = build(CreateCluster, {"name": name, "description": description})
         response = await self._api.transport.send("POST", "/clusters", body=body, repeatable=False)
         return read_reply(Cluster, response)
 
     async def list(self, *, limit: int | None = None) -> AsyncGenerator[Cluster, None]:
-        """All clusters, the oldest first. Needs the scope management."""
+        """All clusters, oldest first. Requires the scope management."""
         async for cluster in read_pages(
             self._api.transport, "/clusters", PageOf[Cluster], limit=limit
         ):
             yield cluster
 
     async def get(self, cluster_id: str | None = None) -> Cluster:
-        """A cluster; default: the client's own. Raises `NotFoundError`."""
+        """Get a cluster; default: the client's own. Raises `NotFoundError`."""
         return await self._of(cluster_id).read(Cluster, "GET")
 
     async def update(
         self, cluster_id: str | None = None, **changes: Unpack[ClusterChanges]
     ) -> Cluster:
-        """Change what is given, and leave the rest as it is; default: the client's own cluster."""
+        """Change the given settings of a cluster; default: the client's own."""
         body = build_with_nulls(UpdateCluster, changes)
         return await self._of(cluster_id).read(Cluster, "PUT", body=body)
 
@@ -72,7 +72,7 @@ class AsyncClusters(OfCluster):
     async def context_versions(
         self, cluster_id: str | None = None, *, limit: int | None = None
     ) -> AsyncGenerator[ContextVersion, None]:
-        """What the cluster's `additional_context` was, the newest first."""
+        """Versions of the cluster's `additional_context`, newest first."""
         pages = self._of(cluster_id).pages(PageOf[ContextVersion], "context-versions", limit=limit)
         async for version in pages:
             yield version
@@ -82,35 +82,35 @@ class AsyncClusters(OfCluster):
 
 
 class AsyncApiKeys(OfCluster):
-    """The cluster's API keys. Needs the scope admin."""
+    """The cluster's API keys. Requires the scope admin."""
 
     async def create(self, name: str, scopes: Sequence[Scope | str] | None = None) -> CreatedApiKey:
-        """Make a key; its `key` is shown this once.
+        """Create a key. Its value, `key`, cannot be read again.
 
-        Default scopes: those of admin, client and machine that the client's own key has; it can give no others.
+        Default scopes: those of admin, client and machine that the client's own key has. It cannot grant others.
         """
         fields = {"name": name, "scopes": None if scopes is None else list(scopes)}
         body = build(CreateApiKey, fields)
         return await self._api.read(CreatedApiKey, "POST", "api-keys", body=body, repeatable=False)
 
     async def list(self, *, limit: int | None = None) -> AsyncGenerator[ApiKey, None]:
-        """The keys, revoked ones included, the oldest first; never their value."""
+        """The keys, including revoked ones, oldest first, without their values."""
         async for key in self._api.pages(PageOf[ApiKey], "api-keys", limit=limit):
             yield key
 
     async def revoke(self, key: ApiKey | str) -> None:
-        """Let a key, itself or by its id, work no more, within 2 seconds."""
+        """Revoke a key, given itself or by its id. It stops working within 2 seconds."""
         key_id = key if isinstance(key, str) else key.id
         await self._api.send("DELETE", "api-keys", key_id)
 
 
 class AsyncWebhookSecrets(OfCluster):
-    """The secrets that sign the cluster's webhooks. Needs the scope admin."""
+    """The secrets that sign the cluster's webhooks. Requires the scope admin."""
 
     async def create(self, *, overlap: timedelta | None = None) -> NewWebhookSecret:
-        """Make a secret; its `secret` is shown this once.
+        """Create a secret. Its value, `secret`, cannot be read again.
 
-        Those that are there stay valid beside it for `overlap`: default a day, at most 30.
+        Existing secrets stay valid for `overlap`: default one day, at most 30.
         """
         seconds = None if overlap is None else round(overlap.total_seconds())
         body = build(CreateWebhookSecret, {"expires_in_seconds": seconds})
@@ -119,34 +119,34 @@ class AsyncWebhookSecrets(OfCluster):
         )
 
     async def list(self) -> Sequence[WebhookSecret]:
-        """The secrets that sign now, the newest first; never their value."""
+        """The current secrets, newest first, without their values."""
         return await self._api.all(PageOf[WebhookSecret], "webhook-secrets")
 
     async def delete(self, secret: WebhookSecret | str) -> None:
-        """Let a secret, itself or by its id, sign no more."""
+        """Remove a secret, given itself or by its id."""
         secret_id = secret if isinstance(secret, str) else secret.id
         await self._api.send("DELETE", "webhook-secrets", secret_id)
 
 
 class AsyncFunctionNotes(OfCluster):
-    """What operators say to the model about functions, without touching their code."""
+    """Operators' notes on functions, which the model reads."""
 
     async def put(self, function: NamedFunction, additional_context: str | None) -> None:
-        """Add to what the model reads about a function, at most 100,000 characters. Needs the scope admin."""
+        """Set the note on a function, at most 100,000 characters. Requires the scope admin."""
         body = build(SetFunctionNote, {"additional_context": additional_context})
         await self._api.send("PUT", *_parts(function), body=body)
 
     async def get(self, function: NamedFunction) -> FunctionNote:
-        """What is said about a function. Raises `NotFoundError` where nothing is."""
+        """The note on a function. Raises `NotFoundError` if there is none."""
         return await self._api.read(FunctionNote, "GET", *_parts(function))
 
     async def delete(self, function: NamedFunction) -> None:
-        """Say nothing about a function any more. Needs the scope admin."""
+        """Remove the note on a function. Requires the scope admin."""
         await self._api.send("DELETE", *_parts(function))
 
 
 class Clusters(SyncProxy[AsyncClusters]):
-    """`AsyncClusters` without the waiting in the code."""
+    """The synchronous form of `AsyncClusters`."""
 
     create = sync_method(AsyncClusters.create)
     list = sync_iterator(AsyncClusters.list)
@@ -157,7 +157,7 @@ class Clusters(SyncProxy[AsyncClusters]):
 
 
 class ApiKeys(SyncProxy[AsyncApiKeys]):
-    """`AsyncApiKeys` without the waiting in the code."""
+    """The synchronous form of `AsyncApiKeys`."""
 
     create = sync_method(AsyncApiKeys.create)
     list = sync_iterator(AsyncApiKeys.list)
@@ -165,7 +165,7 @@ class ApiKeys(SyncProxy[AsyncApiKeys]):
 
 
 class WebhookSecrets(SyncProxy[AsyncWebhookSecrets]):
-    """`AsyncWebhookSecrets` without the waiting in the code."""
+    """The synchronous form of `AsyncWebhookSecrets`."""
 
     create = sync_method(AsyncWebhookSecrets.create)
     list = sync_method(AsyncWebhookSecrets.list)
@@ -173,7 +173,7 @@ class WebhookSecrets(SyncProxy[AsyncWebhookSecrets]):
 
 
 class FunctionNotes(SyncProxy[AsyncFunctionNotes]):
-    """`AsyncFunctionNotes` without the waiting in the code."""
+    """The synchronous form of `AsyncFunctionNotes`."""
 
     put = sync_method(AsyncFunctionNotes.put)
     get = sync_method(AsyncFunctionNotes.get)

@@ -1,4 +1,4 @@
-"""The type a run's result was asked in, and the result read as that type."""
+"""The requested type of a run's result, and the result parsed as that type."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ JsonSchema = Mapping[str, JsonValue] | bool
 
 @dataclass(frozen=True, slots=True)
 class RunResult(Generic[T]):
-    """A run that is done, with its result as the type that was asked for.
+    """A run that is done, with its result as the requested type.
 
-    `result` is None when the run has none; `result_null_reason` then says why.
+    `result` is None if the run has none; `result_null_reason` then says why.
     """
 
     run: Run
@@ -53,14 +53,14 @@ class RunResult(Generic[T]):
 
 
 class ResultReader(Generic[T]):
-    """A result schema for the server, and how its results are read here."""
+    """A result schema for the server, and the parser of its results."""
 
     def __init__(self, schema: JsonSchema | None, adapter: TypeAdapter[T] | None) -> None:
         self.schema = schema
         self._adapter = adapter
 
     def read(self, run: Run) -> RunResult[T]:
-        """Read a finished run's result. Raises `ResultError` when it is not of the type."""
+        """Parse a finished run's result. Raises `ResultError` if it is not of the type."""
         if run.result is None and run.result_null_reason is not None:
             return RunResult(run, None)
         try:
@@ -69,14 +69,14 @@ class ResultReader(Generic[T]):
             raise ResultError(run, str(error)) from error
 
     def value(self, value: JsonValue) -> T:
-        """A value as the type. Raises pydantic's ValidationError when it is none of it."""
+        """Parse a value as the type. Raises pydantic's ValidationError."""
         if self._adapter is None:
             return cast(T, value)
         return self._adapter.validate_json(encode(value))
 
 
 UNTYPED: ResultReader[JsonValue] = ResultReader(None, None)
-"""Results as the JSON they are."""
+"""Results as plain JSON."""
 
 
 def reader_for(result_schema: Any) -> ResultReader[Any]:

@@ -1,4 +1,4 @@
-"""Run configurations: kept, versioned, found, measured."""
+"""Run configurations: stored, versioned, searched, measured."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Schema = type[Any] | TypeAdapter[Any] | JsonSchema
 
 
 class RunConfigOptions(TypedDict, total=False):
-    """What a run configuration says. What is left out, the request for a run may say.
+    """The content of a run configuration. The request for a run may set what it leaves out.
 
     - `initial_prompt`: `{{name}}` stands for the input `name`.
     - `system_prompt`; `functions`: an empty list means none at all.
@@ -52,9 +52,9 @@ class AsyncRunConfigs(OfCluster):
         id: str | None = None,  # noqa: A002 - the wire's word
         **options: Unpack[RunConfigOptions],
     ) -> RunConfig:
-        """Keep a new one, under an id of yours (6 to 128 letters, digits, `_`, `-`) or the server's; its version is 1.
+        """Create a configuration with your own id (6 to 128 letters, digits, `_`, `-`) or the server's; its version is 1.
 
-        Raises `ConflictError` for an id that is taken, `InvalidRequestError` that names the field.
+        Raises `ConflictError` for an id that exists, `InvalidRequestError` that names the field.
         """
         body = build(CreateRunConfig, {"name": name, "id": id, **_fields(options)})
         return await self._api.read(RunConfig, "POST", "run-configs", body=body, repeatable=False)
@@ -62,42 +62,42 @@ class AsyncRunConfigs(OfCluster):
     async def put(
         self, config_id: str, name: str, **options: Unpack[RunConfigOptions]
     ) -> RunConfig:
-        """Make this its next version, or its first: it says what is given here and nothing else.
+        """Create the configuration's next version, or its first. It contains only what is given here.
 
-        The versions before are kept, and runs can still name them.
+        Earlier versions are kept, and runs can still use them.
         """
         body = build(PutRunConfig, {"name": name, **_fields(options)})
         return await self._api.read(RunConfig, "PUT", "run-configs", config_id, body=body)
 
     async def get(self, config_id: str, *, with_previous_versions: bool = False) -> RunConfig:
-        """One of them, as it stands. Raises `NotFoundError`."""
+        """Get a configuration in its current version. Raises `NotFoundError`."""
         query = {"withPreviousVersions": "true"} if with_previous_versions else None
         return await self._api.read(RunConfig, "GET", "run-configs", config_id, query=query)
 
     async def list(self, *, limit: int | None = None) -> AsyncGenerator[RunConfig, None]:
-        """All of them, by id."""
+        """All configurations, ordered by id."""
         async for config in self._api.pages(PageOf[RunConfig], "run-configs", limit=limit):
             yield config
 
     async def search(self, words: str) -> Sequence[FoundRunConfig]:
-        """The ten whose names, prompts and inputs fit best, the best first, with how well."""
+        """The ten best matches by names, prompts and inputs, best first, with their scores."""
         found = await self._api.read(
             FoundRunConfigs, "GET", "run-configs", "search", query={"search": words}
         )
         return found.items
 
     async def metrics(self, config_id: str) -> Sequence[RunConfigMetric]:
-        """How its newest runs went, at most 1,000, the newest first."""
+        """Metrics of its runs, newest first, at most 1,000."""
         found = await self._api.read(RunConfigMetrics, "GET", "run-configs", config_id, "metrics")
         return found.items
 
     async def delete(self, config_id: str) -> None:
-        """Take it out of use. Runs that were made of it keep their reference."""
+        """Delete the configuration. Runs that used it keep their reference."""
         await self._api.send("DELETE", "run-configs", config_id)
 
 
 class RunConfigs(SyncProxy[AsyncRunConfigs]):
-    """`AsyncRunConfigs` without the waiting in the code."""
+    """The synchronous form of `AsyncRunConfigs`."""
 
     create = sync_method(AsyncRunConfigs.create)
     put = sync_method(AsyncRunConfigs.put)

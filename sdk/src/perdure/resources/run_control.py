@@ -1,4 +1,4 @@
-"""What one may tell a run: a follow-up, another text, begin again, stop, go on."""
+"""The operations that change a run: messages, edits, retries, cancel, resume."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ class AsyncRunControl(AsyncHandle[RunSnapshot, RunStatus]):
     """The part of a run's handle that changes the run."""
 
     async def send(self, message: str) -> Message:
-        """Add a follow-up; a busy run takes it up in order, a finished one begins its next turn.
+        """Add a follow-up message. A busy run reads it in order; a finished one begins its next turn.
 
-        Raises `ConflictError` when the run is not interactive or was cancelled.
+        Raises `ConflictError` if the run is not interactive or was cancelled.
         """
         body = build(CreateMessage, {"message": message, "id": uuid4().hex})
         return await self._api.read(Message, "POST", "runs", self.id, "messages", body=body)
 
     async def messages(self, *, with_replaced: bool = False) -> list[Message]:
-        """The conversation, oldest first; `with_replaced` also what edits and retries took out (`replaced_by`)."""
+        """The conversation, oldest first; `with_replaced` includes messages that edits and retries replaced (`replaced_by`)."""
         query = {"replaced": "all"} if with_replaced else None
         return await self._api.all(PageOf[Message], "runs", self.id, "messages", query=query)
 
     async def edit_message(self, message: Message | str, text: str) -> Message:
-        """Give a message that was sent to the run, itself or by its id, another text; the run begins again there.
+        """Change the text of a message that was sent to the run, given itself or by its id; the run begins again there.
 
-        What came after it is kept, and marked. Raises `ConflictError` when the run is not interactive or was
-        cancelled, or the message is not one that was sent, or is replaced itself.
+        Later messages are kept, and marked as replaced. Raises `ConflictError` if the run is not interactive or was
+        cancelled, or the message was not sent by a caller, or is replaced itself.
         """
         body = build(EditMessage, {"message": text})
         parts = ("runs", self.id, "messages", _id_of(message))
         return await self._api.read(Message, "PUT", *parts, body=body)
 
     async def retry(self, message: Message | str | None = None) -> RunSnapshot:
-        """Begin again from a message that was sent to the run; default: the last one.
+        """Restart the run from a message that was sent to it; default: the last one.
 
-        What came after it is kept, and marked. A run that is done or failed begins its next turn. Raises
+        Later messages are kept, and marked as replaced. A run that is done or failed begins its next turn. Raises
         `ConflictError` as `edit_message` does.
         """
         body = build(RetryRun, {"message_id": None if message is None else _id_of(message)})
@@ -60,7 +60,7 @@ class AsyncRunControl(AsyncHandle[RunSnapshot, RunStatus]):
         )
 
     async def cancel(self, reason: str | None = None) -> RunSnapshot:
-        """Stop the run. Cancelling a cancelled run is no error; raises `ConflictError` for a finished one."""
+        """Cancel the run. Cancelling a cancelled run is not an error; raises `ConflictError` for a finished one."""
         body = build(CancelRun, {"reason": reason})
         try:
             answer = await self._api.read(RunSnapshot, "POST", "runs", self.id, "cancel", body=body)
@@ -71,11 +71,11 @@ class AsyncRunControl(AsyncHandle[RunSnapshot, RunStatus]):
         return self._update(answer)
 
     async def resume(self, budget: Budget | None = None) -> RunSnapshot:
-        """Let a paused run go on; with more, where it has used up its budget.
+        """Resume a paused run, with a higher budget if it has used up its own.
 
-        In `budget` a number sets a limit, a None that is written lifts it, the others stay as they are. Raises
+        In `budget`, a number sets a limit, an explicit None removes it, other limits are unchanged. Raises
         `ConflictError` for a run that is not paused, waits for approvals or needs more budget;
-        `InvalidRequestError` for a limit that is used up already.
+        `InvalidRequestError` for a limit that is already used up.
         """
         body = None if budget is None else build(ResumeRun, {"budget": budget})
         return self._update(
@@ -83,15 +83,15 @@ class AsyncRunControl(AsyncHandle[RunSnapshot, RunStatus]):
         )
 
     async def feedback(self, score: float | None = None, comment: str | None = None) -> None:
-        """Say what you think of the run: 0 (bad) to 1 (good), and at most 4,096 characters.
+        """Set feedback on the run: a score from 0 (bad) to 1 (good), and a comment of at most 4,096 characters.
 
-        The last word counts: what is None is taken back.
+        It replaces earlier feedback; None removes a value.
         """
         body = build(SetFeedback, {"score": score, "comment": comment})
         await self._api.send("POST", "runs", self.id, "feedback", body=body)
 
     async def delete(self) -> None:
-        """Delete the run for good, whatever it is doing; what it cost stays in the cluster's usage."""
+        """Delete the run permanently, whatever its status. Its cost stays in the cluster's usage."""
         await self._api.send("DELETE", "runs", self.id)
 
 

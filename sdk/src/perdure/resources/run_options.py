@@ -1,4 +1,4 @@
-"""What a run can be asked, from Python values to the request."""
+"""The options of a run, and the request made of them."""
 
 from __future__ import annotations
 
@@ -49,22 +49,22 @@ StatusChangeReceiver = StatusChangeHandler[..., Any] | FunctionReference | Handl
 
 
 class RunOptions(TypedDict, total=False):
-    """What `create_run` takes besides the prompt and the result schema; all optional.
+    """The options of `create_run` besides the prompt and the result schema; all optional.
 
-    - `functions`: what the model may call; default: every function of the cluster that is not private.
+    - `functions`: the functions that the model may call; default: every function of the cluster that is not private.
     - `on_status_change`: the receiver of every change: a handler, `Handler(handler, statuses=[...])` for some of
       them, or `Webhook(url)`.
-    - `metadata`: up to 64 pairs of strings, and `tags`: up to 32 words, by which runs can be listed.
-    - `context`: JSON that functions and handlers get and the model never does, at most 256 KiB.
-    - `config`: the id of a run configuration, or a `RunConfigReference` for an older version; `input`: what its
-      prompt's placeholders stand for. What it says wins over the other options.
-    - `deadline`: the run fails if it has not ended by then; a timedelta counts from now. `budget`: at a limit the
-      run pauses. `priority`: 1 goes first, 5 last; default 3.
-    - `test`: hidden from lists by default; `mocks`: what functions answer in a test run, by function; they make
+    - `metadata`: up to 64 pairs of strings, and `tags`: up to 32 words; both filter lists of runs.
+    - `context`: JSON for functions and handlers, never for the model; at most 256 KiB.
+    - `config`: the id of a run configuration, or a `RunConfigReference` for an older version; `input`: the values of its
+      prompt's placeholders. The configuration takes precedence over the other options.
+    - `deadline`: the run fails if it has not ended by then; a timedelta counts from now. `budget`: at a limit, the
+      run pauses. `priority`: 1 (first) to 5 (last); default 3.
+    - `test`: hidden from lists by default; `mocks`: the results of functions in a test run, by function; they make
       it one.
     - `system_prompt`, `name`, `model` (`provider/model`): default: the server's.
-    - `interactive` (default True): follow-up messages are taken.
-    - `reasoning_traces` (default True): the model says why it makes each call.
+    - `interactive` (default True): follow-up messages are accepted.
+    - `reasoning_traces` (default True): the model gives the reason for each call.
     - `call_summarization` (default True): long results of functions are summarized for the model.
     - `id`: your own id for the run; creating it again with the same options (a deadline as a datetime, then)
       returns the same run.
@@ -116,7 +116,7 @@ def run_request(prompt: str | None, schema: JsonSchema | None, options: RunOptio
 
 
 def run_idempotency_key(options: RunOptions) -> str:
-    """What makes a repeated request the same run. Raises `InvalidRequestError`."""
+    """The idempotency key by which the server recognizes a repeated request. Raises `InvalidRequestError`."""
     return checked_key(options.get("idempotency_key") or options.get("id"))
 
 

@@ -1,4 +1,4 @@
-"""What there is to read of a run: events, calls, blobs, deliveries."""
+"""The reads of a run: events, calls, blobs, deliveries."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from perdure.resources.handle import AsyncHandle
 
 
 class AsyncRunReads(AsyncHandle[RunSnapshot, RunStatus]):
-    """The part of a run's handle that reads what is kept of the run."""
+    """The part of a run's handle that reads data of the run."""
 
     async def events(self, after: int = 0) -> AsyncGenerator[Event, None]:
-        """What happens to the run, from the event numbered `after` + 1 on, as it happens.
+        """Stream the run's events, from number `after` + 1 on.
 
-        Each event comes once and in order, over broken connections too. Ends when the turn has ended and its
-        last event was given.
+        Each event comes once and in order, even if the connection breaks. Ends when the turn has ended and its
+        last event was yielded.
         """
         position = after
         backoff = Backoff(longest=5.0)
@@ -52,44 +52,44 @@ class AsyncRunReads(AsyncHandle[RunSnapshot, RunStatus]):
                 await asyncio.sleep(backoff.delay())
 
     async def timeline(self, after: int = 0, *, wait: float = 0, limit: int = 100) -> Timeline:
-        """What is new after the version `after`: events, and the messages, calls and blobs they are about.
+        """The events after the version `after`, and the messages, calls and blobs that they are about.
 
-        Waits up to `wait` seconds (at most 20) for news. At most `limit` events (at most 500); where `has_more`,
-        ask again with its `version`.
+        Waits up to `wait` seconds (at most 20) for events. At most `limit` events (at most 500); if `has_more`,
+        call it again with its `version`.
         """
         query = {"after": after, "wait": wait, "limit": limit}
         parts = ("runs", self.id, "timeline")
         return await self._api.read(Timeline, "GET", *parts, query=query, wait=wait)
 
     async def calls(self) -> list[Call]:
-        """The calls of the run's model, in the order in which they were made.
+        """The calls of the run's model, in order of creation.
 
-        A result over 10,000 characters is left out: `client.get_call(id)` has it.
+        Results over 10,000 characters are omitted: `client.get_call(id)` has them.
         """
         return await self._api.all(PageOf[Call], "runs", self.id, "calls")
 
     async def approvals(self) -> list[Call]:
-        """The run's calls that wait for a person; `client.approve` and `client.deny` decide them."""
+        """The run's calls that wait for approval; `client.approve` and `client.deny` decide them."""
         return [call for call in await self.calls() if call.status is CallStatus.INTERRUPTED]
 
     async def references(self, token: str, *, before: datetime | None = None) -> list[Call]:
-        """The calls whose result contains a text, the newest first: where a value came from.
+        """The calls whose result contains a text, newest first: the origin of a value.
 
-        `token` has at most 1,024 characters, upper and lower case apart; `before`: only calls that ended before.
+        `token` has at most 1,024 characters, case-sensitive; `before`: only calls that ended earlier.
         """
         query = {"token": token, "before": None if before is None else before.isoformat()}
         return await self._api.all(PageOf[Call], "runs", self.id, "references", query=query)
 
     async def blobs(self) -> list[Blob]:
-        """What the run's functions keep for people, oldest first; `client.read_blob` has the content."""
+        """The blobs of the run's functions, oldest first; `client.read_blob` has the content."""
         return await self._api.all(PageOf[Blob], "runs", self.id, "blobs")
 
     async def deliveries(self) -> list[Delivery]:
-        """Transitions on their way to the run's handler or webhook, oldest first."""
+        """Deliveries of transitions to the run's handler or webhook, oldest first."""
         return await self._api.all(PageOf[Delivery], "runs", self.id, "deliveries")
 
     async def resend(self, delivery: Delivery | int) -> Delivery:
-        """Send a delivery again, itself or by its transition's number.
+        """Send a delivery again, given itself or by its transition's number.
 
         Raises `ConflictError` for one that is pending.
         """
@@ -118,5 +118,5 @@ def _may_end_turn(event: Event) -> bool:
 def _read_event(item: httpx2.ServerSentEvent) -> Event | None:
     try:
         return Event.model_validate_json(item.data)
-    except ValidationError:  # a greeting or a goodbye of the stream, not an event of the run
+    except ValidationError:  # the first or last message of the stream, not an event of the run
         return None

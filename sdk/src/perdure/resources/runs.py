@@ -1,4 +1,4 @@
-"""Handles to runs: `AsyncRun`, and `Run`, its synchronous face."""
+"""Handles to runs: `AsyncRun`, and `Run`, its synchronous form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class AsyncRun(AsyncRunControl, AsyncRunReads, Generic[T]):
-    """A run, and what was last seen of it. Made by the client."""
+    """A run and its last snapshot. Created by the client."""
 
     _resource = "runs"
     _max_wait = MAX_WAIT_SECONDS
@@ -32,9 +32,9 @@ class AsyncRun(AsyncRunControl, AsyncRunReads, Generic[T]):
     async def poll(self, timeout: float | None = None) -> RunResult[T]:  # noqa: ASYNC109 - a long poll's own limit
         """Wait until the current turn has ended and return its result.
 
-        `timeout` is in seconds; without one it waits as long as it takes, outlasting an API that is away for
-        five minutes. After `send` it is the new turn that is waited for. Raises `RunFailedError`,
-        `RunCancelledError`, `PollTimeoutError` (the run goes on), `ResultError`, `ConnectionFailedError`.
+        `timeout` is in seconds, default none. It tolerates an API that is unavailable for
+        five minutes. After `send` it waits for the new turn. Raises `RunFailedError`,
+        `RunCancelledError`, `PollTimeoutError` (the run continues), `ResultError`, `ConnectionFailedError`.
         """
         if not await self._wait_for_end(timeout):
             raise PollTimeoutError(self._snapshot, f"{timeout} s are over")
@@ -53,7 +53,7 @@ class AsyncRun(AsyncRunControl, AsyncRunReads, Generic[T]):
 
 
 class Run(Handle[AsyncRun[T], RunSnapshot, RunStatus]):
-    """A run, and what was last seen of it: `AsyncRun` without the waiting in the code."""
+    """A run and its last snapshot: the synchronous form of `AsyncRun`."""
 
     def poll(self, timeout: float | None = None) -> RunResult[T]:
         """Wait until the current turn has ended and return its result; see `AsyncRun.poll`."""

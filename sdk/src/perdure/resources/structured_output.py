@@ -1,4 +1,4 @@
-"""Structured output: one question, one value of a type."""
+"""Structured output: one model request, one value of a type."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from perdure.resources.results import JsonSchema, reader_for
 T = TypeVar("T")
 
 _MAX_WAIT = 60.0
-"""Seconds that the server works on an answer before it says 408."""
+"""Seconds after which the server answers 408."""
 
 
 class AsyncStructuredOutput(OfCluster):
-    """The part of the client that asks for values."""
+    """The part of the client for structured output."""
 
     @overload
     async def structured_output(
@@ -35,8 +35,8 @@ class AsyncStructuredOutput(OfCluster):
     ) -> Any:
         """Ask a model once, without functions, for a value of a type or a JSON Schema; at most 60 s.
 
-        A request that may have arrived is not repeated: it costs money each time. Raises `StructuredOutputError`
-        when there is no such value, `StillWorkingError` when it takes longer, and what every request raises.
+        A request that may have arrived is not repeated, because each costs money. Raises `StructuredOutputError`
+        if there is no such value, `StillWorkingError` if it takes longer, and the errors of every request.
         """
         reader = reader_for(result_schema)
         fields = {"prompt": prompt, "result_schema": reader.schema, "model_id": model}

@@ -1,1 +1,1 @@
-"""The synchronous half: proxies over the asynchronous objects, and the thread of their event loop."""
+"""The synchronous API: proxies of the asynchronous objects, and the thread of their event loop."""

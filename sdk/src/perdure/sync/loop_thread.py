@@ -1,4 +1,4 @@
-"""Where event loops and threads meet."""
+"""Runs blocking functions in threads, and coroutines on a background thread."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 async def in_daemon_thread(function: Callable[[], T]) -> T:
-    """Run a blocking function in a thread of its own; cancelling the wait abandons the thread.
+    """Run a blocking function in a thread of its own; cancelling it abandons the thread.
 
-    A pool would not do: a function that never returns would keep its slot, and the process from ending.
-    Whatever the function raises, SystemExit included, is raised here.
+    Not a pool: a function that never returns would keep its slot, and keep the process from ending.
+    Raises what the function raises, SystemExit included.
     """
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -28,10 +28,10 @@ async def in_daemon_thread(function: Callable[[], T]) -> T:
         try:
             results.append(function())
         except BaseException as error:  # noqa: BLE001 - handed to the one who waits
-            if isinstance(error, MemoryError):  # its frames hold what is needed to say so
+            if isinstance(error, MemoryError):  # its frames hold this future
                 traceback.clear_frames(error.__traceback__)
             errors.append(error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits for the result
             loop.call_soon_threadsafe(ended.set)
 
     context = contextvars.copy_context()
@@ -43,10 +43,10 @@ async def in_daemon_thread(function: Callable[[], T]) -> T:
 
 
 class Portal:
-    """A background thread with an event loop: coroutines go in, results come out.
+    """A background thread with an event loop that runs coroutines.
 
-    The thread starts with the first use. Calling it from a coroutine that runs on it would wait for itself for
-    ever and raises RuntimeError instead.
+    The thread starts at the first use. A call from a coroutine that runs on it would wait for itself
+    and raises RuntimeError.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Portal:
                 self.call(items.aclose())
 
     def close(self) -> None:
-        """Cancel what still runs, stop the thread and wait for its end. May be called again."""
+        """Cancel running coroutines, stop the thread and wait for its end. May be called repeatedly."""
         with self._lock:
             self._closed = True
             loop, thread = self._loop, self._thread

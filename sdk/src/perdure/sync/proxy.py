@@ -1,4 +1,4 @@
-"""The synchronous faces of asynchronous things: the same methods, run on the client's background thread."""
+"""Synchronous proxies of asynchronous objects: the same methods, run on the client's background thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class SyncProxy(Generic[AioT]):
-    """What is behind it, `aio`, and the thread that runs it."""
+    """An asynchronous object, `aio`, and the thread that runs it."""
 
     def __init__(self, portal: Portal, aio: AioT) -> None:
         self.portal = portal
@@ -23,7 +23,7 @@ class SyncProxy(Generic[AioT]):
 
 
 class sync_method(Generic[P, R]):  # noqa: N801 - read as a decorator
-    """A coroutine method of what is behind a face, as a method of the face that returns when it is done."""
+    """A coroutine method of the asynchronous object, as a method of the proxy that returns when it is done."""
 
     def __init__(self, method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
         self.__doc__ = method.__doc__
@@ -47,7 +47,7 @@ class sync_method(Generic[P, R]):  # noqa: N801 - read as a decorator
 
 
 class sync_iterator(Generic[P, T]):  # noqa: N801 - read as a decorator
-    """The same for an asynchronous generator: an iterator, which may be left early."""
+    """An asynchronous generator as an iterator of the proxy. The loop over it may end early."""
 
     def __init__(self, method: Callable[Concatenate[Any, P], AsyncGenerator[T, None]]) -> None:
         self.__doc__ = method.__doc__
