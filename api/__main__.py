@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # What is imported stays, so collecting garbage meanwhile is in vain: a fifth of the time that it takes.
+    # Imported modules stay, so garbage collection during imports is wasted: a fifth of their time.
     import gc
 
     gc.disable()
@@ -50,15 +50,15 @@ from orchestrator.temporal.signals import WakeupSender
 
 _log = logging.getLogger("api")
 _GRACE_SECONDS = 5
-"""How long requests may still take when the process is asked to end. Long polls and streams end at once."""
+"""Seconds that requests may take after the process is asked to end. Long polls and streams end at once."""
 _POLLS_RUN_OUT_SECONDS = 6.0
-"""How long calls that are on their way from Temporal are still taken, to be given back at once: as long as a poll lasts
+"""Seconds for which calls in transit from Temporal are still received, to be returned at once: as long as a poll lasts
 at a server that cannot end it before."""
 _KEEP_ALIVE_SECONDS = 75
 
 
 class ApiServer(uvicorn.Server):
-    """Uvicorn waits for open connections before it tells the application to end: too late for long polls."""
+    """Ends long polls when the process begins to shut down. Uvicorn would first wait for open connections."""
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
@@ -67,7 +67,7 @@ class ApiServer(uvicorn.Server):
 
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Uvicorn would raise the signal once more after serving, and end the process before its services are closed."""
+        """Keeps Uvicorn from raising the signal again after serving, which would end the process before its services are closed."""
         super().handle_exit(sig, frame)
         self._captured_signals.clear()
         self.ended_by = sig
@@ -80,7 +80,7 @@ class ApiServer(uvicorn.Server):
 
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncGenerator[ApiServices]:
-    """Everything the API stands on, by the settings. Temporal is reached for when it is first needed."""
+    """Open the services of the API. Temporal is connected when it is first needed."""
     async with AsyncExitStack() as stack:
         store = await open_store(
             settings.store_url,
@@ -141,13 +141,13 @@ async def _close_dispatcher(dispatcher: CallDispatcher) -> None:
     try:
         await asyncio.wait_for(dispatcher.aclose(), _POLLS_RUN_OUT_SECONDS)
     except TimeoutError:
-        _log.debug("polls at Temporal are left open; the server ends them")
+        _log.debug("polls at Temporal stay open; the server ends them")
 
 
 async def serve(settings: Settings, key_file: Path | None = None) -> int | None:
-    """Serve until SIGTERM or SIGINT, which is returned; then requests end, long polls and streams at once.
+    """Serve until SIGTERM or SIGINT, which is returned. Then requests end, long polls and streams at once.
 
-    Before that, see to it that `key_file` holds a key. Raises `MisconfiguredError`.
+    First ensure that `key_file` holds a key. Raises `MisconfiguredError`.
     """
     async with AsyncExitStack() as opened:
         try:
@@ -184,13 +184,13 @@ def _parser() -> argparse.ArgumentParser:
         "--ensure-key",
         type=Path,
         metavar="FILE",
-        help="see to it first that the file holds a key of the cluster `default`, with all scopes",
+        help="first ensure that the file holds a key of the cluster `default`, with all scopes",
     )
     return parser
 
 
 def main() -> None:
-    """Run the process. Ends by the signal that it was sent, once everything is closed."""
+    """Run the process. After everything is closed, it ends by the signal that it received."""
     key_file = _parser().parse_args().ensure_key
     settings = read_settings()
     configure_logging("api", level=settings.log_level, log_format=settings.log_format)

@@ -1,10 +1,10 @@
-"""Who is let in, to which cluster, for what: looked at before the body is read, before anything is said about the request.
+"""Authentication and authorization, before the body is read and before the request is validated.
 
-| who | how | may |
+| principal | credential | permissions |
 |---|---|---|
-| the owner of a key | `Authorization: Bearer sk_…` | what the key's scopes say, in the key's cluster |
-| … with the scope `management` | the same | what admin and client may, in every cluster |
-| a user of the cluster's owner | `Authorization: custom TOKEN` | create runs, and whatever concerns runs of the same token |
+| the owner of a key | `Authorization: Bearer sk_…` | those of the key's scopes, in the key's cluster |
+| … with the scope `management` | the same | those of admin and client, in every cluster |
+| a user of the cluster's owner | `Authorization: custom TOKEN` | create runs, and access runs of the same token |
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from orchestrator.workflows.interface import RunRef
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_RUN_ID = 128
 SCHEMES = frozenset({"bearer", USER})
-"""Of the header `Authorization`, in lower case."""
+"""Schemes of the header `Authorization`, in lower case."""
 MAX_MACHINE_ID = 256
 _KEY_REQUIRED = "Send an API key of the cluster, as `Authorization: Bearer sk_…`."
 _NO_CUSTOM_AUTH = (
-    "This address takes no custom tokens: the cluster is unknown, or `enableCustomAuth` is off."
+    "This path accepts no custom tokens: the cluster is unknown, or `enableCustomAuth` is off."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Principal:
-    """Whoever was recognised."""
+    """The authenticated sender of a request."""
 
     key: KeyRecord
     cluster_id: str
@@ -53,9 +53,9 @@ class _Principal:
 
 
 async def authorize(request: Request, operation: str) -> None:
-    """Let the request in; its route finds `key` and `end_user` in the request's state.
+    """Authenticate and authorize the request; writes `key` and `end_user` into the request's state.
 
-    Raises `ApiError` (401, 403, 429, 503), and `NotFoundError` where the key's owner must not know of the cluster.
+    Raises `ApiError` (401, 403, 429, 503), and `NotFoundError` if the key's owner must not learn whether the cluster exists.
     """
     credential = _credential(request)
     services = services_of(request)
@@ -79,7 +79,7 @@ async def authorize(request: Request, operation: str) -> None:
 
 
 def _credential(request: Request) -> Credential:
-    """What the request authenticates with; its dialect knows where that stands. Raises `ApiError` (401)."""
+    """The request's credential, read by its dialect. Raises `ApiError` (401)."""
     dialect = dialect_of(request)
     if dialect is not None and dialect.authenticate is not None:
         credential = dialect.authenticate(request)
@@ -91,7 +91,7 @@ def _credential(request: Request) -> Credential:
 
 
 def credential_in(words: Sequence[str]) -> Credential | None:
-    """The credential in the words of an `Authorization` header: a scheme and a token. None: anything else."""
+    """The credential of an `Authorization` header: a scheme and a token. None for any other text."""
     match words:
         case [scheme, token] if scheme.lower() in SCHEMES:
             return Credential(token, custom=scheme.lower() == USER)
@@ -100,7 +100,7 @@ def credential_in(words: Sequence[str]) -> Credential | None:
 
 
 async def _authenticate_key(services: ApiServices, request: Request, credential: str) -> _Principal:
-    """The owner of a valid key. To its key every other cluster is unknown, unless it manages them."""
+    """The owner of a valid key. Other clusters do not exist for it, unless it has the scope `management`."""
     key = await services.key_cache.identify(credential)
     if key is None:
         raise unauthorized("The API key is unknown or revoked.")
@@ -116,7 +116,7 @@ async def _authenticate_key(services: ApiServices, request: Request, credential:
 async def _authenticate_end_user(
     services: ApiServices, request: Request, operation: str, token: str
 ) -> _Principal:
-    """Somebody whom the cluster's own function lets in."""
+    """A user authenticated by the cluster's auth function."""
     cluster_id = request.path_params.get("clusterId")
     cluster: ClusterRecord | None = None
     if isinstance(cluster_id, str):
@@ -125,7 +125,7 @@ async def _authenticate_end_user(
         raise unauthorized(_NO_CUSTOM_AUTH)
     await _acquire_slot(services, request, operation, cluster.id)
     if USER not in required_scopes(operation):
-        raise unauthorized(f"A custom token opens runs only. {_KEY_REQUIRED}")
+        raise unauthorized(f"A custom token gives access to runs only. {_KEY_REQUIRED}")
     end_user = await services.custom_auth.authenticate(cluster, token)
     name = f"custom token {(end_user.auth_token_hash or '')[:8]}"
     anonymous_key = KeyRecord("", cluster.id, name, "", None, cluster.created_at, None)
@@ -161,7 +161,7 @@ def _audit(services: ApiServices, request: Request, operation: str, principal: _
 
 
 def actor_of(key: KeyRecord) -> str:
-    """Who acts, in words for the audit trail: the key's name and the beginning of its id."""
+    """The actor for the audit trail: the key's name and the beginning of its id."""
     return f"{key.name[: MAX_ACTOR - 20]} {key.id[:10]}".strip()
 
 
@@ -170,26 +170,26 @@ def _check_scope(principal: _Principal, operation: str) -> None:
     if principal.scopes & required:
         return
     listed = " or ".join(f"`{scope}`" for scope in sorted(required - {USER}))
-    raise forbidden(f"This takes a key with the scope {listed}. Make one with it.")
+    raise forbidden(f"This requires a key with the scope {listed}. Create one with it.")
 
 
 def forbidden(detail: str) -> ApiError:
-    """403: recognised, but not allowed."""
+    """403: authenticated, but not allowed."""
     return ApiError(HTTPStatus.FORBIDDEN, "forbidden", detail)
 
 
 async def _check_run(services: ApiServices, request: Request, principal: _Principal) -> None:
-    """To a user, runs of other tokens do not exist."""
+    """Raise `NotFoundError` for a run of another token."""
     run_id = request.path_params.get("runId")
     if not isinstance(run_id, str) or len(run_id) > _MAX_RUN_ID or "\0" in run_id:
-        return  # no run is asked for, or none that could be
+        return  # the path names no run, or an invalid id
     run = await services.store.runs.get(RunRef(principal.cluster_id, run_id))
     if run.auth_token_hash != principal.end_user.auth_token_hash:
         raise NotFoundError(f"There is no run {run_id!r}.")
 
 
 def _client_info(services: ApiServices, request: Request) -> tuple[str | None, str | None]:
-    """A machine's address and its client's name. Only a proxy that is trusted is believed about the former."""
+    """A machine's address and its client's name. The address is taken from a proxy's header only if the proxy is trusted."""
     ip = request.client.host if request.client else None
     forwarded = request.headers.get("x-forwarded-for", "").split(",")[0].strip()
     if services.settings.trust_forwarded and forwarded:

@@ -1,4 +1,4 @@
-"""The API, put together."""
+"""The API application, assembled from its routes, dialects and middleware."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from api.routes.runs import (
 )
 
 _DESCRIPTION = """\
-Durable agent runs: a run that was accepted is finished, reported and kept, whatever dies on the way.
+Durable agent runs: an accepted run is completed, reported and stored, whatever process crashes.
 
 Every request but `/live`, `/ready`, `/public/oas.json` and `/contract` carries an API key, which belongs to one cluster
 and has scopes: machine, client, admin, management. Names are camelCase, times
 are UTC, errors are `application/problem+json` (RFC 9457) with a stable `code`. Unknown fields are refused by name.
 """
-# A request tries one after the other: those that every step asks for stand first.
+# Routes are matched in order: those of every step come first.
 _ROUTERS = (
     calls.router,
     calls.results,
@@ -77,11 +77,11 @@ _ROUTERS = (
     structured_output.router,
 )
 DIALECTS = (inferable.DIALECT,)
-"""A request is in the first of these that matches it; otherwise it is native."""
+"""The dialects, in order of matching. A request that none matches is native."""
 
 
 def create_app(services: ApiServices, dialects: Sequence[Dialect] = DIALECTS) -> FastAPI:
-    """The ASGI application over these services, with these dialects. It opens and closes none of the services."""
+    """Build the ASGI application over these services, with these dialects. It does not open or close the services."""
     app = assemble(dialects)
     app.add_middleware(Cors, origins=services.settings.cors_origins)
     app.state.services = services
@@ -89,9 +89,9 @@ def create_app(services: ApiServices, dialects: Sequence[Dialect] = DIALECTS) ->
 
 
 def assemble(dialects: Sequence[Dialect] = DIALECTS) -> FastAPI:
-    """The application's routes and its OpenAPI document, without anything to serve them from.
+    """Build the application's routes and its OpenAPI document, without services.
 
-    The routes are taken as they are: an included router would build each of them again when it is first asked for.
+    The routes are added directly, because `include_router` would build each of them again.
     """
     app = FastAPI(
         title="Perdure",

@@ -1,4 +1,4 @@
-"""What the API stands on, and how a request finds it."""
+"""The services of the API, and how a request finds them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from orchestrator.temporal.client import Temporal
 
 @dataclass(frozen=True, slots=True)
 class ApiServices:
-    """What the API stands on. `stopping` is set when the process begins to end: whoever waits answers then."""
+    """The services of the API. `stopping` is set when the process begins to shut down: long polls answer then."""
 
     settings: Settings
     store: Store

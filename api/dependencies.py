@@ -1,4 +1,4 @@
-"""What every route needs: the services behind the API, and whose key the request carries."""
+"""Dependencies of routes: the services of the API, the request's key, common parameters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def _services_of(request: Request) -> ApiServices:
     return services_of(request)
 
 
-# Dependencies are coroutines even where they wait for nothing: FastAPI runs plain functions in threads.
+# Dependencies are coroutines even if they await nothing: FastAPI runs plain functions in threads.
 Services = Annotated[ApiServices, Depends(_services_of)]
 
 
@@ -53,10 +53,10 @@ _bearer = HTTPBearer(
 
 
 class KeyedRoute(JsonRoute):
-    """A route for who has a key with the scope that the operation needs; see `api/auth/scopes.py`.
+    """A route that requires a key with the scope of its operation; see `api/auth/scopes.py`.
 
-    That is looked at first: before the body is read, before anything is said about the request. So no dependency has to
-    look at it again: FastAPI would solve a dependency's own ones anew wherever it stands.
+    That is checked first, before the body is read and before the request is validated. So no dependency has to
+    check it again, which FastAPI would do once for each use of the dependency.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -86,7 +86,7 @@ async def _key_of(request: Request) -> KeyRecord:
 
 
 Key = Annotated[KeyRecord, Depends(_key_of)]
-"""The request's key: who acts. Its cluster need not be that of the path."""
+"""The request's key. Its cluster can differ from that of the path."""
 
 
 async def _end_user_of(request: Request) -> EndUser:
@@ -95,7 +95,7 @@ async def _end_user_of(request: Request) -> EndUser:
 
 
 CurrentEndUser = Annotated[EndUser, Depends(_end_user_of)]
-"""What the cluster's own auth function said of whoever asks; nothing where a key was sent."""
+"""The user, as the cluster's auth function returned it; empty for a request with a key."""
 
 # -- parameters that several routes take -----------------------------------------------------------
 
@@ -109,7 +109,9 @@ async def _cluster_of(
     ],
     request: Request,
 ) -> str:
-    _ = request.state.key  # none where nobody was let in: better an error than an open door
+    _ = (
+        request.state.key
+    )  # missing if the request was not authenticated: fail rather than let it in
     return cluster_id
 
 
@@ -127,7 +129,7 @@ async def _run_ref_of(
 
 
 Ref = Annotated[RunRef, Depends(_run_ref_of)]
-"""The run of the path, which need not exist."""
+"""The run of the path. It may not exist."""
 
 MachineId = Annotated[
     str,
@@ -136,7 +138,7 @@ MachineId = Annotated[
         min_length=1,
         max_length=MAX_MACHINE_ID,
         pattern=r"^[\x20-\x7e]+$",
-        description="The function worker's own name, the same for its whole life and nobody else's.",
+        description="The function worker's unique id, the same for its whole life.",
     ),
 ]
 

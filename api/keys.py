@@ -1,6 +1,6 @@
-"""API keys from the command line, straight on the store: `python -m api.keys ensure|create|list|revoke`.
+"""API keys on the command line, directly in the store: `python -m api.keys ensure|create|list|revoke`.
 
-For who runs the server: the first key has to come from somewhere. Keys are shown once; what counts is their hash.
+For operators, who need a first key. A key is shown once; the store has only its hash.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from perdure.contract import Scope
 
 
 async def ensure(store: Store, cluster: str, name: str, key_file: Path) -> dict[str, object]:
-    """See to it that the file holds a valid key of the cluster with all scopes; it is readable by its owner alone."""
+    """Ensure that the file holds a valid key of the cluster with all scopes. Only its owner can read the file."""
     cluster_id = await store.keys.ensure_cluster(cluster)
     record = await store.keys.identify(hash_key(_read(key_file)))
     if record is None or record.cluster_id != cluster_id:
@@ -59,11 +59,11 @@ async def _create(store: Store, args: argparse.Namespace) -> dict[str, object]:
 
 
 def _scopes(text: str) -> frozenset[Scope]:
-    """Raises `ValueError` for a word that is no scope."""
+    """Parse scopes. Raises `ValueError` for an unknown scope."""
     known = ", ".join(Scope)
     names = [word.strip() for word in text.split(",") if word.strip()]
     if not names or not {*names} <= {*Scope}:
-        raise ValueError(f"--scopes takes words of {known}, separated by commas, not {text!r}")
+        raise ValueError(f"--scopes accepts {known}, separated by commas, not {text!r}")
     return frozenset(Scope(word) for word in names)
 
 
@@ -92,8 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cluster", default="default", help="name of the cluster (tenant)")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
-        ("ensure", "make a key unless the file holds a valid one"),
-        ("create", "make a key and show it, once"),
+        ("ensure", "create a key unless the file holds a valid one"),
+        ("create", "create a key and print it"),
         ("list", "list the cluster's keys"),
         ("revoke", "make a key worthless"),
     ):
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--scopes",
                 default=",".join(sorted(DEFAULT_SCOPES)),
-                help=f"what the key may do: {', '.join(Scope)}; separated by commas",
+                help=f"scopes of the key: {', '.join(Scope)}; separated by commas",
             )
         if name == "ensure":
             command.add_argument("--key-file", type=Path, required=True)
@@ -135,7 +135,7 @@ async def _main(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """Run the command line; 1 with one line on stderr where it fails."""
+    """Run the command line; returns 1, with one line on stderr, if it fails."""
     try:
         asyncio.run(_main(_parser().parse_args()))
     except (OrchestratorError, OSError, ValueError) as error:

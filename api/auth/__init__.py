@@ -1,1 +1,1 @@
-"""Who asks and how much they may: keys, scopes, custom auth, rate limits, audit."""
+"""Authentication and limits: keys, scopes, custom auth, rate limits, audit."""

@@ -1,4 +1,4 @@
-"""Whose key it is and which clusters there are, remembered for a moment: what was revoked or deleted works no longer."""
+"""Caches of keys and clusters. A revoked key or deleted cluster stops working after `KEY_CACHE_SECONDS`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestrator.store.tenants.api_keys import KeyStore, hash_key
 from orchestrator.store.tenants.clusters import ClusterRecord, ClusterStore
 
 KEY_CACHE_SECONDS = 2.0
-"""A revoked key, a key of a deleted cluster, and a changed setting work at most this much longer."""
+"""Seconds for which a revoked key, a key of a deleted cluster, or an earlier setting is still used."""
 _CACHE_SIZE = 10_000
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ Clock = Callable[[], float]
 
 
 class _TtlCache(Generic[T]):
-    """What a look into the store found, for `KEY_CACHE_SECONDS`. What was not found is looked for each time."""
+    """Caches what the store returned for `KEY_CACHE_SECONDS`. Missing values are read every time."""
 
     def __init__(self, load: Callable[[str], Awaitable[T | None]], clock: Clock) -> None:
         self._load = load
@@ -44,33 +44,33 @@ class _TtlCache(Generic[T]):
 
 
 class ApiKeyCache:
-    """Whose key is it? A busy client costs one look in a while."""
+    """Finds the record of a key. A busy client costs one read per `KEY_CACHE_SECONDS`."""
 
     def __init__(self, keys: KeyStore, clock: Clock = time.monotonic) -> None:
         self._cache = _TtlCache(keys.identify, clock)
 
     async def identify(self, key: str) -> KeyRecord | None:
-        """The record of a key; None for one that is unknown or revoked."""
+        """The record of a key; None if it is unknown or revoked."""
         return await self._cache.get(hash_key(key))
 
 
 class ClusterCache:
-    """Which clusters are there, and how are they set?"""
+    """Finds clusters and their settings."""
 
     def __init__(self, clusters: ClusterStore, clock: Clock = time.monotonic) -> None:
         self._store = clusters
         self._cache = _TtlCache(self._load, clock)
 
     async def find(self, cluster_id: str) -> ClusterRecord | None:
-        """The cluster; None for one that is unknown or deleted."""
+        """The cluster; None if it is unknown or deleted."""
         return await self._cache.get(cluster_id)
 
     def invalidate(self, cluster_id: str) -> None:
-        """It was changed here: look again at once. Other processes follow."""
+        """Drop the cached cluster after a change in this process. Other processes follow when their cache expires."""
         self._cache.invalidate(cluster_id)
 
     async def _load(self, cluster_id: str) -> ClusterRecord | None:
-        if "\0" in cluster_id:  # databases refuse it, and no id has one
+        if "\0" in cluster_id:  # databases reject NUL, and no id has it
             return None
         try:
             return await self._store.get(cluster_id)

@@ -1,4 +1,4 @@
-"""Audit entries on their way into the store: written in the background, a moment later, many at once."""
+"""Writes audit entries to the store in the background, in batches."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from orchestrator.store.tenants.audit_log import AuditEntry, AuditStore
 _log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.5
-"""An entry is written at most this much later, if the store answers."""
+"""Seconds until an entry is written, while the store is available."""
 _BATCH = 500
 MAX_PENDING = 50_000
-"""Entries kept while the store does not answer; beyond that the oldest are given up, and the log says so."""
+"""Entries kept while the store is unavailable; beyond that the oldest are dropped, and logged as lost."""
 
 
 class AuditWriter:
-    """Takes entries without making anybody wait. `aclose` writes what is left."""
+    """Accepts entries without blocking. `aclose` writes the rest."""
 
     def __init__(self, audit: AuditStore) -> None:
         self._audit = audit
@@ -29,7 +29,7 @@ class AuditWriter:
         self._stop = asyncio.Event()
 
     def record(self, entry: AuditEntry) -> None:
-        """Have the entry written soon."""
+        """Queue the entry."""
         self._pending.append(entry)
         if len(self._pending) > MAX_PENDING:
             lost = len(self._pending) - MAX_PENDING
@@ -48,7 +48,7 @@ class AuditWriter:
                 _log.warning("audit entries wait for the store: %s", type(error).__name__)
 
     async def flush(self) -> None:
-        """Write all entries noted so far. Raises the store's error where it does not answer."""
+        """Write all queued entries. Raises the store's error if it is unavailable."""
         async with self._write_lock:
             while self._pending:
                 batch = self._pending[:_BATCH]
@@ -56,7 +56,7 @@ class AuditWriter:
                 del self._pending[: len(batch)]
 
     async def aclose(self) -> None:
-        """Write what is left and stop."""
+        """Write the remaining entries and stop."""
         self._stop.set()
         if self._writer is not None:
             await self._writer

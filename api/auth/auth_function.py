@@ -1,4 +1,4 @@
-"""The cluster's own auth function, `default.handleCustomAuth`, asked by a direct call that leaves nothing behind."""
+"""Calls the cluster's auth function, `default.handleCustomAuth`, by a direct call that is deleted afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME = f"{AUTH_SERVICE}.{AUTH_FUNCTION}"
 
 
 class AuthFunction:
-    """Asks a cluster's function who the owner of a token is."""
+    """Verifies tokens by a cluster's function."""
 
     def __init__(
         self, store: Store, operations: Operations, *, timeout: float = TIMEOUT_SECONDS
@@ -32,18 +32,18 @@ class AuthFunction:
         self._timeout = timeout
 
     async def authenticate(self, cluster_id: str, token: str) -> AuthResult:
-        """What the function says. Raises `UnavailableError` where no function worker answers in time."""
+        """Call the function. Raises `UnavailableError` if no function worker answers in time."""
         request = CreateCall(service=AUTH_SERVICE, function=AUTH_FUNCTION, input={"token": token})
         try:
             call_id = await self._operations.create_call(cluster_id, request)
         except InvalidRequestError:
             return AuthRefusal(
-                f"The cluster takes custom tokens, but no function worker offers {_NAME}, which judges them."
+                f"The cluster accepts custom tokens, but no function worker offers {_NAME}, which verifies them."
             )
         call = await self._store.call_queries.get(cluster_id, call_id)
         try:
             return self._to_auth_result(cluster_id, await self._wait_for_result(cluster_id, call))
-        finally:  # the token is in the call's input: it must not stay in the database
+        finally:  # the call's input holds the token, which must not stay in the database
             with contextlib.suppress(NotFoundError):
                 await self._operations.delete_run(RunRef(cluster_id, call.run_id))
 
@@ -67,17 +67,15 @@ class AuthFunction:
             result = open_auth_result(self._store.database.cipher, cluster_id, call.content)
         if isinstance(result, dict):
             return result
-        return AuthRefusal(
-            f"{_NAME} must return an object to let the token's owner in; it did not."
-        )
+        return AuthRefusal(f"{_NAME} must return an object to accept a token; it did not.")
 
 
 def _refusal(call: CallView) -> AuthRefusal | None:
-    """Why it opens nothing, whatever is in it. Else the object is who the token's owner is."""
+    """The reason why the token is rejected; otherwise the object that describes its owner."""
     if call.call.result_type != ResultType.RESOLUTION.value:
         return AuthRefusal("The token was refused.")
     if (call.call.result_size or 0) > MAX_CONTEXT_BYTES:
         return AuthRefusal(
-            f"{_NAME} may return {MAX_CONTEXT_BYTES} characters as JSON; it returned more."
+            f"{_NAME} may return at most {MAX_CONTEXT_BYTES} characters of JSON; it returned more."
         )
     return None

@@ -1,7 +1,7 @@
-"""Custom auth: a token that the cluster's own function judges, `default.handleCustomAuth`.
+"""Custom auth: tokens that the cluster's function `default.handleCustomAuth` verifies.
 
-What the function returned is remembered, per cluster, token and state of the cluster's settings: the object itself,
-never a row, and of the token only its hash. Several requests with one new token ask once.
+The function's answers are cached per cluster, token and version of the cluster's settings: the object in memory,
+never in the store, and the token only as a hash. Concurrent requests with a new token cause one call.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from orchestrator.store.tenants.clusters import ClusterRecord
 ACCEPTED_TTL_SECONDS = 300.0
 REFUSED_TTL_SECONDS = 60.0
 UNAVAILABLE_TTL_SECONDS = 5.0
-"""So long nobody is asked again where no function worker answered."""
+"""Seconds without another call after no function worker answered."""
 MAX_TOKEN = 8_192
 """Characters."""
 MAX_CONCURRENT_CHECKS = 20
-"""Tokens of one cluster that may be with its function at once."""
+"""Tokens of one cluster that its function may verify at once."""
 _CACHE_SIZE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class AuthRefusal:
-    """The function, or the lack of it, said no. `reason` is for whoever runs the cluster."""
+    """The token was rejected. `reason` is for the operator of the cluster."""
 
     reason: str
 
 
 AuthResult = Mapping[str, JsonValue] | AuthRefusal
 Authenticate = Callable[[str, str], Awaitable[AuthResult]]
-"""Has the cluster's function judge a token. Raises `UnavailableError` where nobody answers in time."""
+"""Verifies a token by the cluster's function. Raises `UnavailableError` if no function worker answers in time."""
 _CacheKey = tuple[str, int | None, str]
 
 
 class CustomAuth:
-    """Judges tokens, each once in a while."""
+    """Verifies tokens, with a cache."""
 
     def __init__(
         self, authenticate: Authenticate, clock: Callable[[], float] = time.monotonic
@@ -58,7 +58,7 @@ class CustomAuth:
         self._in_flight_of_cluster: Counter[str] = Counter()
 
     async def authenticate(self, cluster: ClusterRecord, token: str) -> EndUser:
-        """Who the token's owner is. Raises `ApiError`: 401 refused, 503 nobody could say."""
+        """The token's owner. Raises `ApiError`: 401 if rejected, 503 if it could not be verified."""
         if len(token) > MAX_TOKEN:
             raise unauthorized(f"A token may have at most {MAX_TOKEN} characters.")
         token_hash = hashlib.sha256(token.encode("utf-8", "backslashreplace")).hexdigest()
@@ -78,7 +78,7 @@ class CustomAuth:
         task = self._in_flight.get(key)
         if task is None:
             if self._in_flight_of_cluster[key[0]] >= MAX_CONCURRENT_CHECKS:
-                raise _unavailable("Too many new tokens are being looked at.")
+                raise _unavailable("Too many new tokens are being verified.")
             task = asyncio.create_task(self._authenticate_and_cache(key, token))
             self._in_flight[key] = task
         return await asyncio.shield(task)
@@ -111,14 +111,14 @@ class CustomAuth:
         self._cache[key] = (self._clock() + seconds, result)
 
     async def aclose(self) -> None:
-        """Ask nobody any more."""
+        """Cancel all verifications."""
         for task in self._in_flight.values():
             task.cancel()
         await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
 
 
 def unauthorized(reason: str) -> ApiError:
-    """401: the token opens nothing here."""
+    """401: the token was rejected."""
     return ApiError(
         HTTPStatus.UNAUTHORIZED, "unauthorized", reason, headers={"WWW-Authenticate": "Bearer"}
     )

@@ -1,7 +1,7 @@
-"""How much a cluster may ask of one process: requests a second, and requests at once.
+"""Rate limits of a cluster in one process: requests per second, and concurrent requests.
 
-Machines and clients have limits of their own, and so have requests that wait (long polls, streams) and requests that
-work. So nobody's waiting takes another's turn, and a flood of clients starves no function worker.
+Machines and clients have separate limits, and so have requests that wait (long polls, streams) and requests that
+do not. So waiting requests do not block others, and a flood of clients does not starve function workers.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _LONG_POLL_OPERATIONS = frozenset({"poll_calls", "stream_events"})
 
 
 class TrafficClass(NamedTuple):
-    """Requests that are counted together."""
+    """A group of requests with a common limit."""
 
     is_worker: bool
     waits: bool
 
 
 def classify(request: Request, operation: str) -> TrafficClass:
-    """The lane of a request, by its operation, its client, and by whether it asks to be held."""
+    """The lane of a request, by its operation, its client, and whether it waits."""
     profile, query = client_profile(request), request.query_params
     wait = next((query[name] for name in profile.wait_parameters if query.get(name)), "0")
     held_by_dialect = operation in profile.held_operations or operation in _LONG_POLL_OPERATIONS
@@ -54,7 +54,7 @@ class RateLimiter:
         self._in_flight: Counter[tuple[str, TrafficClass]] = Counter()
 
     async def acquire(self, cluster_id: str, traffic_class: TrafficClass) -> Callable[[int], None]:
-        """Let a request in; call what this returns when it was answered. Raises `ApiError` (429)."""
+        """Admit a request; call the returned function after its response. Raises `ApiError` (429)."""
         side = "machines" if traffic_class.is_worker else "clients"
         if self._rate is not None and not await self._rate.try_acquire(cluster_id, side):
             raise _too_many(
@@ -87,6 +87,6 @@ def _too_many(detail: str) -> ApiError:
     return ApiError(
         HTTPStatus.TOO_MANY_REQUESTS,
         "too_many_requests",
-        f"{detail} Come back after the seconds in Retry-After.",
+        f"{detail} Retry after the seconds in Retry-After.",
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )

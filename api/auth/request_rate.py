@@ -1,4 +1,4 @@
-"""So many requests a second: counted by the library `limits`, which is only loaded where such a limit is set."""
+"""Requests per second, counted by the library `limits`, which is imported only if such a limit is set."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ class RequestRate:
         self._item = RateLimitItemPerSecond(per_second)
 
     async def try_acquire(self, *who: str) -> bool:
-        """Count a request of theirs, unless it is one too many."""
+        """Count a request. Returns False if it exceeds the limit."""
         return await self._limiter.hit(self._item, *who)

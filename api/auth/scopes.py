@@ -1,4 +1,4 @@
-"""Which scope each operation needs: one of those listed. `docs/reference/clusters-and-keys.md` has the same table."""
+"""The scopes of each operation: any one of those listed is sufficient. `docs/reference/clusters-and-keys.md` has the same table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.store.tenants.api_keys import parse_scopes
 from perdure.contract import Scope
 
 USER = "custom"
-"""Not given to keys: what somebody may do whom the cluster's own auth function let in, with runs of the same token."""
+"""Not a scope of keys: the permissions of users with a custom token, for runs of the same token."""
 
 _MACHINE, _CLIENT, _ADMIN, _MANAGEMENT = (
     Scope.MACHINE.value,
@@ -20,7 +20,7 @@ _MACHINE, _CLIENT, _ADMIN, _MANAGEMENT = (
 _GROUPS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((_MACHINE, _CLIENT, _ADMIN, _MANAGEMENT), "get_identity"),
     ((_MACHINE,), "poll_calls keep_call post_result create_blob report_lost_machine"),
-    # A client may ask by `{}` which cluster it is in; to register functions takes the machine's scope.
+    # A client may read its cluster by `{}`; registering functions requires the scope `machine`.
     ((_MACHINE, _CLIENT), "register_machine"),
     (
         (_CLIENT, USER),
@@ -56,19 +56,19 @@ _GROUPS: tuple[tuple[tuple[str, ...], str], ...] = (
 SCOPES: Mapping[str, frozenset[str]] = {
     operation: frozenset(scopes) for scopes, names in _GROUPS for operation in names.split()
 }
-"""By operation id."""
+"""Scopes by operation id."""
 _UNDECLARED = frozenset({_ADMIN})
 UNAUDITED = frozenset({"keep_call", "post_result", "create_blob"})
-"""The hot path of function workers: what becomes of a call stands in its run's events."""
+"""Frequent operations of function workers: the run's events record what happens to its calls."""
 
 
 def required_scopes(operation: str) -> frozenset[str]:
-    """Any of these scopes is enough. An operation that was forgotten above is the administrator's."""
+    """The scopes of which one is sufficient. An operation that is missing above requires admin."""
     return SCOPES.get(operation, _UNDECLARED)
 
 
 def granted_scopes(key: KeyRecord, cluster_id: str) -> frozenset[str]:
-    """What the key may do in that cluster. Management is admin and client everywhere, and a machine nowhere."""
+    """The key's scopes in that cluster. Management includes admin and client in every cluster, and machine in none."""
     own = parse_scopes(key.scopes)
     may = set(own) if cluster_id == key.cluster_id else set[Scope]()
     if Scope.MANAGEMENT in own:
@@ -77,9 +77,9 @@ def granted_scopes(key: KeyRecord, cluster_id: str) -> frozenset[str]:
 
 
 def grantable_scopes(key: KeyRecord, cluster_id: str) -> frozenset[Scope]:
-    """What the key may give to keys of that cluster: what it has there, management never.
+    """The scopes that the key may grant to keys of that cluster: its own there, never management.
 
-    Management also gives `machine`: a cluster that it made could have no function worker otherwise.
+    Management may also grant `machine`, because a cluster that it created could have no function worker otherwise.
     """
     mine = {Scope(scope) for scope in granted_scopes(key, cluster_id)}
     if Scope.MANAGEMENT in mine:

@@ -1,1 +1,1 @@
-"""Other products' manners of speaking, put into ours and back. Native rules win wherever a client cannot see it."""
+"""Wire formats of other products. Where a client cannot see a difference, native rules apply."""

@@ -1,4 +1,4 @@
-"""Functions in which one process after another dies: they are offered more and more rarely, all others as before."""
+"""Crash-loop backoff: functions whose processes crash again and again are dispatched with growing delays."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from orchestrator.rules.crash_loop import WARNING, CrashLoopBackoff
 _log = logging.getLogger(__name__)
 
 _MAX_TRACKED_CALLS = 10_000
-"""Calls at work of which is known here whose they are."""
+"""Maximum running calls whose machine is remembered."""
 
 
 class CrashLoopTracker:
-    """What this process saw of calls that came back without a result, by task queue."""
+    """Crashes by task queue, as this process saw them: calls that returned without a result."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -24,7 +24,7 @@ class CrashLoopTracker:
         self._running: OrderedDict[str, str] = OrderedDict()
 
     def record_lease(self, call_id: str, queue: str, attempt: int) -> None:
-        """A machine has the call; at a later attempt, because the former one came back."""
+        """Record that a machine leased the call; a later attempt means that the former one returned without a result."""
         self._running[call_id] = queue
         if len(self._running) > _MAX_TRACKED_CALLS:
             self._running.popitem(last=False)
@@ -32,13 +32,13 @@ class CrashLoopTracker:
             self.record_lost(queue)
 
     def record_result(self, call_id: str) -> None:
-        """A result came, a failure or not: the function's process lives."""
+        """Record a result, success or failure: the function's process lives."""
         queue = self._running.pop(call_id, None)
         if queue is not None:
             self._backoffs.pop(queue, None)
 
     def record_lost(self, queue: str) -> None:
-        """A call came back without a result, as from a process that died."""
+        """Record a call that returned without a result, as from a crashed process."""
         now, known = self._clock(), self._backoffs.get(queue, CrashLoopBackoff())
         self._backoffs[queue] = backoff = known.after_death(now)
         pause = backoff.pause_left(now)
@@ -46,6 +46,6 @@ class CrashLoopTracker:
             _log.warning(WARNING, queue, backoff.deaths, pause)
 
     def is_pausing(self, queue: str) -> bool:
-        """Whether the function is not to be offered just now."""
+        """Whether calls of the function are delayed now."""
         backoff = self._backoffs.get(queue)
         return backoff is not None and backoff.pause_left(self._clock()) > 0

@@ -1,7 +1,7 @@
-"""The door between Temporal's task queues and the machines that wait for calls over HTTP.
+"""Dispatches calls from Temporal's task queues to the machines that poll over HTTP.
 
-While machines wait for a function, one poll per function and process is open at the Temporal server. A poll is
-never cancelled when its machine leaves: it runs out, and what it brings goes to the next machine that waits, or
+While machines wait for a function, the process has one open poll for it at the Temporal server. A poll is
+never cancelled when its machine leaves: it ends by its timeout, and its call goes to the next waiting machine, or
 back to the queue as `NotDelivered`, which costs the function nothing.
 """
 
@@ -30,21 +30,21 @@ from perdure.contract import FunctionCall
 _log = logging.getLogger(__name__)
 
 HOLD_FOR_NEXT_POLL = 0.25
-"""How long a call that came too late for its machine is held for the next one before it goes back to the queue."""
+"""Seconds that a call without a machine is held for the next one before it returns to the queue."""
 REQUEUE_DELAY = 0.05
-"""Seconds until a call that was not delivered is offered again."""
+"""Seconds until an undelivered call is dispatched again."""
 _BACK_OFF = (0.2, 0.5, 1.0)
 
 
 @dataclass(slots=True, eq=False)
 class _WaitingWorker:
-    """A machine at the door."""
+    """A machine that waits for calls."""
 
     machine_id: str
     queues: frozenset[str]
     capacity: int
     pending: int = 0
-    """Leases to it that are being written."""
+    """Number of leases to it that are being written."""
     calls: list[FunctionCall] = field(default_factory=list[FunctionCall])
     tokens: list[bytes] = field(default_factory=list[bytes])
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -54,7 +54,7 @@ class _WaitingWorker:
 
 
 class CallDispatcher:
-    """Hands calls to waiting machines, first come first served, each only what it asked for and has room for."""
+    """Dispatches calls to waiting machines in the order of their polls, within each machine's functions and capacity."""
 
     def __init__(
         self, activity_tasks: ActivityTaskClient, calls: CallStore, journal: InFlightJournal
@@ -78,11 +78,11 @@ class CallDispatcher:
         disconnected: asyncio.Event,
         batch_seconds: float = 0.0,
     ) -> list[FunctionCall]:
-        """Calls for this machine: as soon as there is one, none after `wait` seconds or when it is `disconnected`.
+        """Lease calls for this machine: as soon as there is one; none after `wait` seconds or when it is `disconnected`.
 
         With `batch_seconds` further calls are awaited for that many seconds after the last one, up to `limit`: for clients
-        that do not come back before everything they took is done. What was handed out to a machine that is gone goes
-        back to its queue.
+        that do not poll again before all their calls are done. Calls leased to a machine that is gone return
+        to their queue.
         """
         worker = _WaitingWorker(machine_id, frozenset(queues), limit)
         watcher = asyncio.create_task(_set_after(disconnected, worker.changed))
@@ -92,9 +92,7 @@ class CallDispatcher:
         finally:
             worker.capacity = 0
             watcher.cancel()
-            while (
-                worker.pending
-            ):  # what is being written as handed out to this machine must reach it
+            while worker.pending:  # leases being written for this machine must reach it
                 worker.changed.clear()
                 await worker.changed.wait()
             self._waiting_workers.remove(worker)
@@ -114,7 +112,7 @@ class CallDispatcher:
             if not await _within(deadline - loop.time(), worker.changed):
                 if not (batch_seconds and worker.pending):
                     return
-                # one is on its way: what is slow is the store, not the caller
+                # one is being leased: the store is slow, not the machine
                 deadline = loop.time() + batch_seconds
             elif worker.calls:
                 deadline = loop.time() + batch_seconds
@@ -143,20 +141,20 @@ class CallDispatcher:
         self._pollers.pop(poller.get_name(), None)
 
     def release(self, call_id: str | None = None) -> None:
-        """A call has ended: there may be room for another one of its function. `call_id`: of one that was answered."""
+        """Note that a call has ended, so that another one of its function may start. `call_id`: the answered call."""
         if call_id is not None:
             self._crash_loops.record_result(call_id)
         self._gates.release()
 
     def is_waiting(self, machine_id: str) -> bool:
-        """Whether this machine waits here for calls of any of its services."""
+        """Whether this machine has an open poll here."""
         return any(machine.machine_id == machine_id for machine in self._waiting_workers)
 
     def _has_demand(self, queue: str) -> bool:
         return any(machine.accepts(queue) for machine in self._waiting_workers)
 
     async def _poll_task_queue(self, queue: str) -> None:
-        """Poll while anybody waits for this queue."""
+        """Poll while a machine waits for this queue."""
         failures = 0
         while self._has_demand(queue):
             try:
@@ -210,7 +208,10 @@ class CallDispatcher:
                 worker.capacity += 1
                 self._gates.set_limit(queue, limit)
                 await self._activity_tasks.fail(
-                    task.token, NOT_DELIVERED, "as many are at work as may be", delay=RECHECK_DELAY
+                    task.token,
+                    NOT_DELIVERED,
+                    "the function is at its concurrency limit",
+                    delay=RECHECK_DELAY,
                 )
             case Completed(call_outcome):
                 worker.capacity += 1
@@ -221,7 +222,7 @@ class CallDispatcher:
                 await self._activity_tasks.fail(task.token, UNWANTED, reason, delay=None)
 
     async def _next_worker(self, queue: str) -> _WaitingWorker | None:
-        """The machine that has waited longest for this queue; a short while, for one that is just coming back."""
+        """The machine that has waited longest for this queue; waits a moment for one that is about to poll again."""
         deadline = asyncio.get_running_loop().time() + HOLD_FOR_NEXT_POLL
         while True:
             for machine in self._waiting_workers:
@@ -233,7 +234,7 @@ class CallDispatcher:
                 return None
 
     async def aclose(self) -> None:
-        """End the open polls; what they bring meanwhile goes back to its queue."""
+        """End the open polls; calls that they still receive return to their queue."""
         for machine in list(self._waiting_workers):
             machine.capacity = 0
             machine.changed.set()

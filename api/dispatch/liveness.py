@@ -1,4 +1,4 @@
-"""Which machines are there: noted in the store, but not on every request."""
+"""Liveness of machines: recorded in the store, but not on every request."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from orchestrator.store.functions.registry import FunctionStore
 
 _MAX_TRACKED_WORKERS = 50_000
 _MARGIN_MS = 10_000
-"""A machine's row is written again when what it says will run out within this time."""
+"""Seconds before its expiry at which a machine's row is renewed."""
 
 
 class WorkerLiveness:
-    """Keeps the rows of machines fresh. A machine is alive until the time that its row says."""
+    """Renews the rows of machines. A machine is alive until the time in its row."""
 
     def __init__(self, functions: FunctionStore) -> None:
         self._functions = functions
@@ -19,7 +19,7 @@ class WorkerLiveness:
         self._info: dict[tuple[str, str], tuple[str | None, str | None]] = {}
 
     def set_info(self, cluster_id: str, machine_id: str, ip: str | None, sdk: str | None) -> None:
-        """Where the machine is and what it runs: kept here, and written when its row is written next."""
+        """Remember the machine's address and client; written with the next write of its row."""
         machine = (cluster_id, machine_id)
         self._info.pop(machine, None)
         while len(self._info) >= _MAX_TRACKED_WORKERS:
@@ -27,17 +27,17 @@ class WorkerLiveness:
         self._info[machine] = (ip, sdk)
 
     def info(self, cluster_id: str, machine_id: str) -> tuple[str | None, str | None]:
-        """Address and client of a machine, as far as it introduced itself."""
+        """The machine's address and client, if known."""
         return self._info.get((cluster_id, machine_id), (None, None))
 
     def knows(self, cluster_id: str, machine_id: str) -> bool:
-        """Whether the machine asked for calls here since it last registered."""
+        """Whether the machine has polled here since it last registered."""
         return (cluster_id, machine_id) in self._alive_until
 
     async def touch(
         self, cluster_id: str, machine_id: str, *, heartbeats: bool, seconds: float
     ) -> None:
-        """The machine is there, and will be heard of again within so many seconds."""
+        """Record that the machine is alive, and sends its next request within `seconds`."""
         machine, now = (cluster_id, machine_id), now_ms()
         until = now + int(seconds * 1000)
         known = self._alive_until.get(machine, 0)
@@ -49,19 +49,19 @@ class WorkerLiveness:
     async def extend(
         self, cluster_id: str, machine_id: str, *, heartbeats: bool, seconds: float
     ) -> None:
-        """The machine is busy: it is there for so many seconds, although it may not be heard of."""
+        """Record that the machine is busy and counts as alive for `seconds` without a request."""
         machine, until = (cluster_id, machine_id), now_ms() + int(seconds * 1000)
         if until > self._alive_until.get(machine, 0):
             self._cache(machine, until)
             await self._write(cluster_id, machine_id, heartbeats=heartbeats, alive_until=until)
 
     async def mark_offline(self, cluster_id: str, machine_id: str, *, heartbeats: bool) -> None:
-        """The machine has gone: its connection closed."""
+        """Record that the machine disconnected."""
         self._alive_until.pop((cluster_id, machine_id), None)
         await self._write(cluster_id, machine_id, heartbeats=heartbeats, alive_until=now_ms())
 
     def _cache(self, machine: tuple[str, str], until: int) -> None:
-        """Of too many names those are forgotten that came first: all that is lost is when their rows were written."""
+        """Forget the oldest machines beyond the maximum; only the times of their last writes are lost."""
         self._alive_until.pop(machine, None)
         while len(self._alive_until) >= _MAX_TRACKED_WORKERS:
             self._alive_until.pop(next(iter(self._alive_until)))
@@ -76,5 +76,5 @@ class WorkerLiveness:
         )
 
     def invalidate(self, cluster_id: str, machine_id: str) -> None:
-        """Its row was written by somebody else."""
+        """Forget the machine's last write, because another component wrote its row."""
         self._alive_until.pop((cluster_id, machine_id), None)

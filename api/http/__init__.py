@@ -1,1 +1,1 @@
-"""Requests and responses: bodies, validation, errors, the OpenAPI document, the seam for dialects."""
+"""Requests and responses: bodies, validation, errors, the OpenAPI document, the interface of dialects."""

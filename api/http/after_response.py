@@ -1,4 +1,4 @@
-"""What is to be done when a request was answered in full, stream included: count it, let the next one in."""
+"""Callbacks that run after a request's complete response, streams included."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CLIENT_CLOSED_REQUEST = 499
-"""Status of a request whose client left before it was answered."""
+"""Status of a request whose client disconnected before the response."""
 
 
 class ResponseHooks:
@@ -20,7 +20,7 @@ class ResponseHooks:
         self._callbacks: list[Callable[[int], None]] = []
 
     def on_complete(self, callback: Callable[[int], None]) -> None:
-        """Call this with the answer's status when it was sent."""
+        """Call the function with the response's status after it was sent."""
         self._callbacks.append(callback)
 
     def observe(self, message: Message) -> None:
@@ -29,12 +29,12 @@ class ResponseHooks:
             self._status = message["status"]
 
     def failed(self) -> None:
-        """The application broke; the server answers in its place."""
+        """Record that the application failed; the server answers 500."""
         if self._status == CLIENT_CLOSED_REQUEST:
             self._status = HTTPStatus.INTERNAL_SERVER_ERROR
 
     def close(self) -> None:
-        """Do what was to be done."""
+        """Run the callbacks."""
         for callback in self._callbacks:
             callback(self._status)
 
@@ -46,13 +46,13 @@ def response_hooks(request: Request) -> ResponseHooks:
 
 
 class ResponseHooksMiddleware:
-    """Middleware: gives every request its end."""
+    """Middleware: gives every request its `RequestEnd`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request, then do what was asked for."""
+        """Answer the request, then run its callbacks."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Which web pages may use the API: any page its runs, the pages of the set origins everything. Never with cookies."""
+"""CORS: pages of any origin may use runs, pages of the configured origins everything. Never with cookies."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _RUNS = re.compile(r"^/+clusters/[^/]+/runs(/|$)")
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 _EXPOSED = ("Retry-After",)
 _MAX_AGE = 600
-"""Seconds for which a browser need not ask again."""
+"""Seconds for which a browser caches a preflight response."""
 
 
 class Cors:
-    """Middleware: answers preflight requests, and says to browsers which page may read an answer."""
+    """Middleware: answers preflight requests, and adds the headers that let a page read the response."""
 
     def __init__(self, app: ASGIApp, *, origins: str) -> None:
         self._app = app
@@ -24,7 +24,7 @@ class Cors:
         self._for_some = _cors(app, allowed) if allowed else app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on by the rules of its address."""
+        """Handle the request by the rules of its path."""
         any_page = scope["type"] == "http" and _RUNS.match(scope["path"])
         await (self._for_all if any_page else self._for_some)(scope, receive, send)
 

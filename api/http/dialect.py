@@ -1,4 +1,4 @@
-"""The seam for dialects: what another product's wire format provides, and how native code asks the request's dialect.
+"""The interface of dialects: what another product's wire format provides, and how native code finds a request's dialect.
 
 A dialect is a folder under `api/dialects` that exports one `Dialect`, and one line in `api/app.py`. No native module and
 no other dialect imports it: `DialectMiddleware` finds the request's dialect before a route is looked for and writes it
@@ -34,7 +34,7 @@ _AS_SENT = object()
 _STATE = "dialect"
 """Name of the request's dialect in its state."""
 _OWN_ROUTE = "perdure.dialect_route"
-"""In the scope of a request that one of the dialect's own routes answers."""
+"""Key in the scope of a request that one of the dialect's own routes answers."""
 
 
 # -- what a dialect provides -----------------------------------------------------------------------
@@ -42,20 +42,20 @@ _OWN_ROUTE = "perdure.dialect_route"
 
 @dataclass(frozen=True, slots=True)
 class ClientProfile:
-    """What the server can expect of a client, beyond the format of its messages. Each dialect has one."""
+    """A client's behavior, beyond the format of its messages. Each dialect has one profile."""
 
     sends_heartbeats: bool
-    """Its machines acknowledge a call and keep it. One that does not is believed until the call's timeout."""
+    """Its machines acknowledge calls and send heartbeats. Otherwise a machine counts as alive until the call's timeout."""
     accepts_409: bool
-    """It accepts a 409 for a late result. Other clients take any refusal for a failure and report that."""
+    """It accepts a 409 for a late result. Other clients treat any refusal as a failure of the function and report that."""
     answer_first_poll_at_once: bool
-    """It learns from the first answer how soon to ask again, and without one waits long: answer the first at once."""
+    """It learns the polling interval from the first response, and waits long without one: answer the first poll at once."""
     batch_seconds: float
-    """Seconds to wait for further calls: its machines do not come back before all they took is done."""
+    """Seconds to wait for further calls: its machines do not poll again before all their calls are done."""
     held_operations: frozenset[str] = frozenset()
-    """Operations whose requests the dialect holds open even if the client asks for no wait."""
+    """Operations whose requests the dialect holds open without a wait parameter."""
     wait_parameters: tuple[str, ...] = ("wait",)
-    """Query parameters by which the client asks for a wait, in seconds."""
+    """Query parameters for a wait, in seconds."""
 
 
 NATIVE = ClientProfile(
@@ -64,16 +64,16 @@ NATIVE = ClientProfile(
 
 
 class Credential(NamedTuple):
-    """What a request authenticates with."""
+    """A request's credential."""
 
     token: str
     custom: bool = False
-    """The cluster's own auth function judges the token. Otherwise the token is an API key."""
+    """Whether the cluster's auth function verifies the token. Otherwise the token is an API key."""
 
 
 @dataclass(frozen=True, slots=True)
 class DialectRequest:
-    """What a client asks of a route. `handle` answers it natively."""
+    """A client's request for a native operation. `handle` answers it natively."""
 
     request: Request
     route: APIRoute
@@ -85,13 +85,13 @@ class DialectRequest:
         return self.request.query_params
 
     async def body(self) -> object:
-        """The body as it was sent, None without one. Raises `ApiError` for what is not JSON within the limits."""
+        """The body as it was sent, None without one. Raises `ApiError` unless it is JSON within the limits."""
         return await self.request.json() if await self.request.body() else None
 
     async def call_native(
         self, *, query: Mapping[str, object] | None = None, body: object = _AS_SENT
     ) -> Response:
-        """The native answer to the same question in these words. What the route does not know is left out."""
+        """The native response to this request. Fields and parameters that the route does not know are dropped."""
         pairs = self.query.multi_items() if query is None else query.items()
         known = query_names(self.route)
         query_string = urlencode([(name, value) for name, value in pairs if name in known])
@@ -104,11 +104,11 @@ class DialectRequest:
 
 
 Matches = Callable[[Headers, str], bool]
-"""Whether a request with these headers and this path, as sent, is written in the dialect."""
+"""Whether a request with these headers and this path, as sent, belongs to the dialect."""
 Authenticate = Callable[[Request], Credential | None]
 """Reads the request's credential. None: the request has none, which is a 401."""
 RenderError = Callable[[Request, Exception, Response], Response]
-"""Turns an error into the dialect's answer. The response is the native answer to the same error: its status, its headers
+"""Renders an error in the dialect. The argument is the native response to the same error: its status, its headers
 and a `Problem` as its body."""
 Translate = Callable[[DialectRequest], Coroutine[Any, Any, Response]]
 """Answers a request for a native operation. Raises what the native route raises."""
@@ -116,7 +116,7 @@ Translate = Callable[[DialectRequest], Coroutine[Any, Any, Response]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
-    """Another product's wire format. Whatever is left out is as in the native API."""
+    """Another product's wire format. Defaults are those of the native API."""
 
     name: str
     matches: Matches
@@ -131,7 +131,7 @@ class Dialect:
     translate: Translate | None = None
     """For native routes, which serve the dialect too. Own routes are not translated."""
     rewrite: Callable[[Scope], Scope] | None = None
-    """Changes the address before a route is looked for. Returns a new scope, or the same one unchanged."""
+    """Rewrites the path before a route is matched. Returns a new scope, or the same one unchanged."""
     profile: ClientProfile = NATIVE
 
     @property
@@ -144,7 +144,7 @@ class Dialect:
 
 
 def dialect_of(request: Request) -> Dialect | None:
-    """The dialect of the request; None for a native one."""
+    """The request's dialect; None for a native request."""
     return _dialect_in(request.scope)
 
 
@@ -154,7 +154,7 @@ def _dialect_in(scope: Scope) -> Dialect | None:
 
 
 def client_profile(request: Request) -> ClientProfile:
-    """What the server can expect of the client that sent the request."""
+    """The profile of the client that sent the request."""
     dialect = dialect_of(request)
     return NATIVE if dialect is None else dialect.profile
 
@@ -164,21 +164,21 @@ async def _client_profile(request: Request) -> ClientProfile:
 
 
 RequestProfile = Annotated[ClientProfile, Depends(_client_profile)]
-"""The manner of the request."""
+"""The request's dialect."""
 
 
 # -- how a request reaches it ----------------------------------------------------------------------
 
 
 class DialectMiddleware:
-    """Middleware: gives every request the first dialect that matches it, and its address in the dialect's rewriting."""
+    """Middleware: finds the first dialect that matches a request, and lets it rewrite the path."""
 
     def __init__(self, app: ASGIApp, *, dialects: Sequence[Dialect]) -> None:
         self._app = app
         self._dialects = tuple(dialects)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
+        """Handle the request."""
         if scope["type"] == "http":
             scope = self._assigned(scope)
         await self._app(scope, receive, send)
@@ -186,13 +186,13 @@ class DialectMiddleware:
     def _assigned(self, scope: Scope) -> Scope:
         headers, path = Headers(scope=scope), scope["path"]
         dialect = next((one for one in self._dialects if one.matches(headers, path)), None)
-        # The state is shared with the handler of unforeseen errors, which stands outside every middleware.
+        # The state is shared with the handler of unexpected errors, which runs outside all middleware.
         scope.setdefault("state", {})[_STATE] = dialect
         return scope if dialect is None or dialect.rewrite is None else dialect.rewrite(scope)
 
 
 class OwnRoutes(BaseRoute):
-    """A dialect's own routes. To any other request they do not exist."""
+    """A dialect's own routes, which match only its requests."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -216,7 +216,7 @@ class OwnRoutes(BaseRoute):
 
 
 class DialectRoute(APIRoute):
-    """A native route that serves dialects too: the request's dialect translates the question and the answer."""
+    """A native route that serves dialects too: the request's dialect translates request and response."""
 
     @override
     def get_route_handler(self) -> Handle:
@@ -253,7 +253,7 @@ class _RewrittenRequest(Request):
 
 
 def _drop_unknown_fields(value: object, annotation: object) -> object:
-    """The value without fields that no model of the annotation has."""
+    """The value without fields that are unknown to every model of the annotation."""
     fields = fields_of(models_in(annotation))
     if not fields:
         return value
@@ -271,7 +271,7 @@ def _drop_unknown_fields(value: object, annotation: object) -> object:
 
 
 def _mapping_value_type(annotation: object) -> object | None:
-    """What an annotation allows as values of a mapping with any keys; None where it means no mapping."""
+    """The annotation of the values of a mapping with arbitrary keys; None if the annotation is not a mapping."""
     if get_origin(annotation) is dict:
         return cast("object", get_args(annotation)[1])
     if get_origin(annotation) is list:

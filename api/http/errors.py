@@ -53,11 +53,11 @@ _STATUSES: tuple[tuple[type[OrchestratorError], HTTPStatus], ...] = (
     (UnknownServiceError, HTTPStatus.GONE),
     (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-"""The first that fits; an error that is none of them was not foreseen and is a 500."""
+"""Renderers by error class, the first match applies; any other error is a 500."""
 
 
 class ApiError(HTTPException):
-    """An answer that is an error, raised by the HTTP layer itself."""
+    """An error response raised by the HTTP layer."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ def problem(
     errors: Sequence[FieldProblem] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The answer to a request that failed."""
+    """The response to a failed request."""
     body = Problem(
         type=f"urn:perdure:problem:{code}",
         title=HTTPStatus(status).phrase,
@@ -123,7 +123,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     fields = explain(error, request.scope.get("route"))
     detail = fields[0].detail if fields else "The request is not valid."
     if len(fields) > 1:
-        detail = f"{len(fields)} things are wrong with the request. The first: {detail}"
+        detail = f"The request has {len(fields)} errors. The first: {detail}"
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail, errors=fields)
 
 
@@ -153,21 +153,21 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _of_routing(request: Request, error: HTTPException) -> tuple[str, str]:
-    """Starlette raises these where no route fits."""
+    """Render Starlette's errors for requests without a matching route."""
     target = f"{request.method} {request.url.path}"
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return "not_found", f"There is nothing at {target}."
+        return "not_found", f"There is no resource at {target}."
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = _methods_at(request)
         error.headers = {"Allow": allowed}
-        return "method_not_allowed", f"{target} is not possible. Possible there: {allowed}."
+        return "method_not_allowed", f"{target} is not allowed. Allowed methods: {allowed}."
     return HTTPStatus(error.status_code).name.lower(), error.detail
 
 
 def _methods_at(request: Request) -> str:
     """All methods of the path; Starlette names those of one route only.
 
-    Of two paths that fit, such as `/x/search` and `/x/{id}`, the first is meant.
+    Of two matching paths, such as `/x/search` and `/x/{id}`, the first applies.
     """
     methods: dict[str, set[str]] = {}
     dialect = dialect_of(request)
@@ -194,5 +194,5 @@ async def _on_unforeseen_error(_: Request, __: Exception) -> Response:
     return problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "internal_error",
-        "Something went wrong on the server; its log says what. The request can be repeated.",
+        "The server failed; its log has the details. The request can be repeated.",
     )

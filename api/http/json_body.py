@@ -1,7 +1,7 @@
-"""Request bodies: bounded while they arrive, strict JSON, and nothing in them that a database cannot keep.
+"""Request bodies: limited in size while they arrive, strict JSON, and only values that databases can store.
 
-FastAPI would read a body of any size and take `NaN` for a number. `JsonRoute` reads it here instead, before FastAPI
-looks at the fields.
+FastAPI would read a body of any size and accept `NaN`. `JsonRoute` reads it here instead, before FastAPI
+validates the fields.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from perdure.contract import MAX_REQUEST_BYTES
 
 _DRAIN_SECONDS = 5.0
 _DRAIN_BYTES = 128 * 1024 * 1024
-"""Of a body that is too large so much is still read and thrown away: a client that is not done sending would
-otherwise see a broken connection instead of the answer."""
+"""Bytes of an oversized body that are read and discarded: a client that is still sending would
+otherwise see a broken connection instead of the response."""
 MAX_VALUES = 500_000
-"""Of any kind, names of members apart. A megabyte of brackets would be a million objects, and a second of work."""
+"""JSON values of a body, not counting names. A megabyte of brackets would be a million objects, and a second of work."""
 MAX_MISTAKES = 5_000
-"""Validation errors that are reported one by one. Each costs microseconds, and a body has room for hundreds of thousands."""
+"""Validation errors that are listed. Each costs microseconds, and a body can have hundreds of thousands."""
 LARGE_BYTES = 256 * 1024
-"""To read more than this keeps the process busy for long enough that others would notice several of them."""
+"""Bytes beyond which bodies are parsed one at a time, because parsing blocks the process noticeably."""
 BODY_SECONDS = 20.0
 BODY_BYTES_PER_SECOND = 8 * 1024
-"""A body may take this long, and longer only as far as it comes this fast: nobody holds a request open by dripping."""
+"""Seconds that a body may take; longer only at this rate, so that a slow client cannot hold a request open."""
 
 _SUSPICIOUS = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]|[eE]\+?\d{3}|\d{300}")
-"""What may be a NUL, half a surrogate pair or an infinite number; without it nothing has to be looked at."""
+"""Matches what can be a NUL, a lone surrogate or an infinite number; other bodies need no check of their values."""
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -60,7 +60,7 @@ class JsonRoute(DialectRoute):
     max_bytes: ClassVar[int] = MAX_REQUEST_BYTES
     body_seconds: ClassVar[float] = BODY_SECONDS
     any_text: ClassVar[bool] = False
-    """Whether NUL and lone surrogates are taken: they are where a function's output comes in."""
+    """Whether NUL and lone surrogates are accepted, as in a function's output."""
 
     @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -83,7 +83,7 @@ class JsonRoute(DialectRoute):
 
 
 class _JsonRequest(Request):
-    """A request whose `body` and `json` raise `ApiError` for whatever is not a JSON body within the limits."""
+    """A request whose `body` and `json` raise `ApiError` for anything but a JSON body within the limits."""
 
     def __init__(
         self, request: Request, max_bytes: int, *, seconds: float, any_text: bool, model: object
@@ -124,8 +124,8 @@ class _JsonRequest(Request):
             raise ApiError(
                 HTTPStatus.REQUEST_TIMEOUT,
                 "too_slow",
-                f"The body did not come: it may take {self._seconds:g} seconds,"
-                f" and longer while it comes with {BODY_BYTES_PER_SECOND:,} bytes a second.",
+                f"The body did not arrive in time: it may take {self._seconds:g} seconds,"
+                f" and longer at {BODY_BYTES_PER_SECOND:,} bytes per second.",
                 headers={"Connection": "close"},
             ) from None
 
@@ -152,7 +152,7 @@ class _JsonRequest(Request):
         encoding = self.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":
             raise _unsupported(
-                f"Send the body as it is; Content-Encoding {encoding[:100]!r} is not taken."
+                f"Send the body without encoding; Content-Encoding {encoding[:100]!r} is not supported."
             )
         kind = self.headers.get("content-type", "").split(";")[0].strip().lower()
         is_json = kind == "application/json" or _JSON_SUFFIX.fullmatch(kind)
@@ -185,7 +185,7 @@ class _JsonRequest(Request):
 
 
 async def _read_alone(read: Callable[[], object]) -> object:
-    """Read a large body when no other one is read, and then let others work for as long as it took."""
+    """Parse a large body when no other is being parsed, then yield to other tasks for as long as it took."""
     loop = asyncio.get_running_loop()
     lock = _large_body_locks.setdefault(loop, asyncio.Lock())
     await lock.acquire()
@@ -197,9 +197,9 @@ async def _read_alone(read: Callable[[], object]) -> object:
 
 
 def parse_json(body: bytes, *, any_text: bool = False) -> object:
-    """Read a JSON text. Raises `ApiError`: 400 for what is not JSON, 422 for JSON that is not taken.
+    """Parse a JSON text. Raises `ApiError`: 400 for invalid JSON, 422 for JSON that is not accepted.
 
-    Not JSON: other encodings than UTF-8, NaN and Infinity. Not taken: more than `MAX_DEPTH` levels or `MAX_VALUES`
+    Invalid: other encodings than UTF-8, NaN and Infinity. Not accepted: more than `MAX_DEPTH` levels or `MAX_VALUES`
     values, numbers beyond a double's range, and (unless `any_text`) NUL and lone surrogates.
     """
     if _has_too_many_values(body):
@@ -241,7 +241,7 @@ def _refuse_many_mistakes(value: object, model: object) -> None:
     except ValidationError as error:
         if error.error_count() > MAX_MISTAKES:
             raise _not_taken(
-                f"More than {MAX_MISTAKES:,} things are wrong with the body: is it meant for another operation?",
+                f"The body has more than {MAX_MISTAKES:,} errors: is it meant for another operation?",
                 (),
             ) from None
 
@@ -260,13 +260,13 @@ def _check_scalars(value: object, *, any_text: bool) -> None:
 
 def _check_text(text: str, path: Path) -> None:
     if "\0" in text:
-        raise _not_taken("NUL characters are not taken.", path)
+        raise _not_taken("NUL characters are not accepted.", path)
     if _SURROGATE.search(text):
         raise _not_taken("The text has half a surrogate pair; it is not Unicode.", path)
 
 
 def _scalars(value: object, path: Path) -> Iterator[tuple[Path, object]]:
-    """Every string and number with its place, names of members included. As deep as `MAX_DEPTH` at most."""
+    """Every string and number with its location, names of members included, at most `MAX_DEPTH` deep."""
     if isinstance(value, dict):
         for name, child in cast("dict[str, object]", value).items():
             yield path, name

@@ -1,4 +1,4 @@
-"""The OpenAPI document: which errors an operation has, and what they look like."""
+"""The OpenAPI document: errors of operations, and their format."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from perdure.contract.event_types import EVENT_DATA
 _REASONS = {
     HTTPStatus.BAD_REQUEST: "The body is not JSON.",
     HTTPStatus.UNAUTHORIZED: "The API key is missing, unknown or revoked.",
-    HTTPStatus.FORBIDDEN: "The key lacks a scope that this takes; `detail` names it.",
-    HTTPStatus.NOT_FOUND: "Unknown, or not this key's.",
-    HTTPStatus.REQUEST_TIMEOUT: "Not done yet. It goes on; `detail` says where to look.",
-    HTTPStatus.CONFLICT: "Not possible as things stand now; `code` says why.",
-    HTTPStatus.GONE: "This machine has not registered what it asks for: `POST /machines` first.",
+    HTTPStatus.FORBIDDEN: "The key lacks a required scope; `detail` names it.",
+    HTTPStatus.NOT_FOUND: "Unknown, or of another cluster.",
+    HTTPStatus.REQUEST_TIMEOUT: "Not finished yet. It continues; `detail` says where to read it.",
+    HTTPStatus.CONFLICT: "Not possible in the current state; `code` says why.",
+    HTTPStatus.GONE: "This machine has not registered the functions: `POST /machines` first.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Over a limit, which `detail` names.",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not sent as plain JSON.",
-    HTTPStatus.UNPROCESSABLE_ENTITY: "A field or parameter breaks a rule; `errors` names each.",
-    HTTPStatus.TOO_MANY_REQUESTS: "More than the cluster may ask; `detail` names the limit.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not plain JSON.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "A field or parameter is invalid; `errors` names each.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Over the cluster's rate limit; `detail` names the limit.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of the server.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "A part of the engine is away. Repeat after `Retry-After` seconds.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "A dependency is unavailable. Repeat after `Retry-After` seconds.",
 }
 _ALWAYS = (401, 403, 429, 500, 503)
 _WITH_BODY = (400, 413, 415)
@@ -38,7 +38,7 @@ _REF = _SCHEMA_REF.format(model="Problem")
 def problems(
     *statuses: int, body: bool = False, fields: bool = True
 ) -> dict[int | str, dict[str, Any]]:
-    """Error answers of an operation that needs a key; `body` and `fields` add those of reading a body and parameters."""
+    """Error responses of an operation that requires a key; `body` and `fields` add those of a body and of parameters."""
     reading = (*(_WITH_BODY if body else ()), *((422,) if fields else ()))
     listed = sorted({*statuses, *_ALWAYS, *reading})
     return {status: _response(HTTPStatus(status)) for status in listed}
@@ -60,7 +60,7 @@ def _response(status: HTTPStatus) -> dict[str, Any]:
 
 
 def install_openapi(app: FastAPI) -> None:
-    """Give the app its document, made once, on the first question."""
+    """Give the app its document, built once, on the first request."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -1,4 +1,4 @@
-"""Examples for every operation and every error of the OpenAPI document, as the API once answered them."""
+"""Examples of every operation and every error in the OpenAPI document, recorded from the API."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 EXAMPLES = Path(__file__).with_suffix(".json")
-"""By operation its `request` and `answer`, or the answer of a status; under `problems` the problem of each status."""
+"""By operation its `request` and `answer`, or the response of a status; under `problems` the problem of each status."""
 _JSON = "application/json"
 _PROBLEM = "application/problem+json"
 
 
 def add_examples(document: dict[str, Any]) -> None:
-    """Put the recorded examples into the document; those that an operation gives itself stay."""
+    """Add the recorded examples to the document; an operation's own examples stay."""
     recorded: dict[str, dict[str, Any]] = json.loads(EXAMPLES.read_text())
     problems = recorded["problems"]
     for item in document["paths"].values():

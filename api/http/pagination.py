@@ -1,6 +1,6 @@
-"""Pages of lists: what a client may ask for, and the cursor that leads to the next page.
+"""Pages of lists: query parameters, and the cursor of the next page.
 
-A list reads `PageQuery.fetch` rows, one more than the page holds, and `page_of` makes the page and its cursor of them.
+A list reads `PageQuery.fetch` rows, one more than the page holds; `page_of` makes the page and its cursor of them.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from api.http.errors import ApiError
 MAX_CURSOR = 100
 """Characters."""
 MAX_TEXT_CURSOR = 800
-"""The same for one that holds ids, the longest of a machine: 256 characters that JSON may have to escape."""
+"""Characters of a cursor that holds ids; the longest, a machine's, has 256 characters that JSON may have to escape."""
 MAX_VERSION = 2**31 - 1
-"""Of a run's events or transitions, or of a text; PostgreSQL takes no larger number where one is meant."""
+"""The largest number that PostgreSQL accepts, for numbers of events and transitions and for positions in texts."""
 _NUMBERS = re.compile(r"\d{1,18}(\.\d{1,18})*")
 
 T = TypeVar("T")
 
 
 class PageQuery(BaseModel):
-    """Which page of a list. Lists with more parameters inherit from it."""
+    """Query parameters of a list's page. Lists with more parameters inherit from it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,12 +44,12 @@ class PageQuery(BaseModel):
         return self.limit + 1
 
     def number(self) -> int | None:
-        """The position of a list that pages on one number. Raises `ApiError` (422) for an unknown cursor."""
+        """The position of a list that pages on one number. Raises `ApiError` (422) for an invalid cursor."""
         return None if self.cursor is None else from_cursor(self.cursor, parts=1)[0]
 
 
 class TextPageQuery(PageQuery):
-    """The same for lists whose position holds an id."""
+    """Query parameters of a list whose position holds an id."""
 
     cursor: Annotated[
         str | None,
@@ -64,7 +64,7 @@ class TextPageQuery(PageQuery):
 def page_of(
     found: Sequence[T], query: PageQuery, cursor_of: Callable[[T], str]
 ) -> tuple[Sequence[T], str | None]:
-    """The page of the rows found, and the cursor behind its last one; None where it is the last page."""
+    """The page of the found rows, and the cursor after its last row; None for the last page."""
     page = found[: query.limit]
     return page, cursor_of(page[-1]) if len(found) > query.limit else None
 
@@ -94,14 +94,14 @@ def from_text_cursor(cursor: str, *kinds: type[int | str]) -> tuple[Any, ...]:
 
 
 def _is_plain(value: object) -> bool:
-    """A number or a word that every database takes."""
+    """A number or text that every database accepts."""
     if isinstance(value, int):
         return 0 <= value < 10**18
     return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
 def from_cursor(cursor: str, parts: int) -> tuple[int, ...]:
-    """The numbers of a cursor. Raises `ApiError` (422) for one that this server did not make."""
+    """The numbers of a cursor. Raises `ApiError` (422) for one that this server did not create."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
@@ -117,5 +117,5 @@ def _unknown_cursor() -> ApiError:
     return ApiError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid_cursor",
-        "`cursor` is not one that this list gave. Begin again without one.",
+        "`cursor` is not from this list. Start again without a cursor.",
     )

@@ -1,7 +1,7 @@
-"""Connections that nobody can hold open by being slow, nor fill memory through: heads of requests are bounded.
+"""Limits size and duration of request heads, so that slow or endless requests hold no connection or memory.
 
-Uvicorn's own protocol on httptools takes a head of any size and waits for its end for ever. Bodies are bounded in
-`api/http/json_body.py`; what is left of a body once its answer was given, here.
+Uvicorn's protocol on httptools accepts a head of any size and waits for its end without limit. Bodies are limited in
+`api/http/json_body.py`; the rest of a body after its response, here.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from api.http.errors import problem
 
 MAX_HEAD_BYTES = 256 * 1024
-"""Of a request's line and headers: the longest question for metadata fits."""
+"""Bytes of a request's line and headers: the longest query for metadata fits."""
 MAX_HEADERS = 200
 HEAD_SECONDS = 20.0
-"""Within which a head must be there, and within which what is left of a body after its answer must have come."""
+"""Seconds for a head, and for the rest of a body after its response."""
 _LINGER_SECONDS = 1.0
 _MAX_LINGER_SECONDS = 5.0
-"""Whoever is refused and sends on is listened to so long: they would see a broken connection instead of the answer."""
+"""Seconds for which data of a refused client is still read: it would otherwise see a broken connection instead of the response."""
 
 _ErrorResponse = tuple[HTTPStatus, str, str]
 
 
 class _HeadRefusedError(Exception):
-    """Ends the parser's work."""
+    """Stops the parser."""
 
 
 class Connection(HttpToolsProtocol):
@@ -43,12 +43,12 @@ class Connection(HttpToolsProtocol):
     _in_head = False
     _head_bytes = 0
     _unanswered = 0
-    """Answers."""
+    """Requests without a complete response."""
     _refused = False
     _error_response: _ErrorResponse | None = None
     _still_sending = False
 
-    # -- what the event loop says ------------------------------------------------------------------
+    # -- callbacks of the event loop ------------------------------------------------------------------
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,7 +72,7 @@ class Connection(HttpToolsProtocol):
                 return
         super().data_received(data)
 
-    # -- what the parser says ----------------------------------------------------------------------
+    # -- callbacks of the parser ----------------------------------------------------------------------
 
     @override
     def on_message_begin(self) -> None:
@@ -109,10 +109,10 @@ class Connection(HttpToolsProtocol):
 
     @override
     def send_400_response(self, msg: str) -> None:
-        """Uvicorn calls this whenever the parser fails, also where a callback above made it fail."""
+        """Uvicorn calls this whenever the parser fails, also if a callback above made it fail."""
         self._refuse(self._error_response or (HTTPStatus.BAD_REQUEST, "not_http", msg))
 
-    # -- patience ----------------------------------------------------------------------------------
+    # -- time limits ----------------------------------------------------------------------------------
 
     def _start_timer(self) -> None:
         self._cancel_timer()
@@ -127,13 +127,13 @@ class Connection(HttpToolsProtocol):
         if self._unanswered:  # an earlier request of the same connection is not answered yet
             self._start_timer()
         elif self._in_head:
-            detail = f"The line and the headers of a request must be there within {self.head_seconds:g} seconds."
+            detail = f"The line and the headers of a request must arrive within {self.head_seconds:g} seconds."
             self._refuse((HTTPStatus.REQUEST_TIMEOUT, "too_slow", detail))
         else:
             self.transport.close()
 
     def _refuse(self, error_response: _ErrorResponse) -> None:
-        """Answer the request of which the application never hears, and hang up."""
+        """Answer a request that does not reach the application, and close the connection."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True

@@ -1,4 +1,4 @@
-"""Answers as JSON, whatever a function or a model wrote into them."""
+"""JSON responses, for any text of functions and models."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def reply(
     *,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The answer with that body, in the names of the wire."""
+    """A response with this body, with camelCase names."""
     return Response(
         encode(body), status, media_type="application/json", headers=dict(headers or {})
     )
 
 
 def encode(body: BaseModel | Sequence[BaseModel]) -> bytes:
-    """JSON in UTF-8. Lone surrogates, which UTF-8 does not know, stay escaped."""
+    """JSON in UTF-8. Lone surrogates, which UTF-8 cannot encode, stay escaped."""
     try:
         if isinstance(body, BaseModel):
             return body.__pydantic_serializer__.to_json(body, by_alias=True)

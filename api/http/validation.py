@@ -1,4 +1,4 @@
-"""What pydantic says about a request, for the person who wrote the request."""
+"""Renders pydantic's errors for the author of the request."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from perdure.contract import FieldProblem
 
 MAX_PROBLEMS = 20
 MAX_PARAMETERS = 100
-"""Of a query."""
+"""Maximum parameters of a query."""
 _KEY_MARK = "[key]"
 _SUBJECT = re.compile(r"^(Input|String|Value|List|Dictionary|Object|Data|Tuple|Set) should ")
 
 
 def explain(error: RequestValidationError, route: object) -> list[FieldProblem]:
-    """Each thing that is wrong, with a JSON Pointer into the body; at most `MAX_PROBLEMS`.
+    """Every error with a JSON Pointer into the body; at most `MAX_PROBLEMS`.
 
-    A parameter of the query, the path or a header has no pointer; it is named in the words. Values are never
-    repeated: they may be secret. What is wrong beyond that is not looked at: a body may have a million mistakes.
+    A parameter of the query, the path or a header has no pointer; the text names it. Values are never
+    repeated: they may be secret. Further errors are not rendered: a body may have a million.
     """
     found: dict[tuple[str, str], FieldProblem] = {}
     for item in cast("Sequence[Mapping[str, Any]]", error.errors()):
@@ -82,7 +82,7 @@ def _unknown(kind: str, name: str, allowed: Sequence[str]) -> str:
 def body_path(
     location: Sequence[str | int], body: object, *, missing: bool
 ) -> tuple[str | int, ...]:
-    """The location in the body, without the marks that pydantic adds for the members of a union and for keys."""
+    """The location in the body, without pydantic's marks for the members of a union and for keys."""
     path: list[str | int] = []
     here = body
     for position, token in enumerate(location):
@@ -97,7 +97,7 @@ def body_path(
 
 
 def _fields_at(location: Sequence[str | int], model: object) -> list[str]:
-    """Names of the fields of the model that stands at a location."""
+    """Names of the fields of the model at a location."""
     models = list(models_in(model))
     for token in location:
         inside = [m for kind in models for m in models_in(fields_of([kind]).get(str(token)))]
@@ -107,7 +107,7 @@ def _fields_at(location: Sequence[str | int], model: object) -> list[str]:
 
 
 def fields_of(models: Iterable[type[BaseModel]]) -> dict[str, object]:
-    """Names of the models' fields on the wire, and what each may hold."""
+    """Names of the models' fields in JSON, and the annotation of each."""
     return {
         field.alias or name: field.annotation
         for model in models
@@ -116,7 +116,7 @@ def fields_of(models: Iterable[type[BaseModel]]) -> dict[str, object]:
 
 
 def models_in(annotation: object) -> Iterator[type[BaseModel]]:
-    """Every model that a value of this annotation may be or hold, however deep the annotation is."""
+    """Every model that a value of this annotation may be or contain, at any depth."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
@@ -124,18 +124,18 @@ def models_in(annotation: object) -> Iterator[type[BaseModel]]:
 
 
 def body_model(route: object) -> object:
-    """What a route takes as its body; None where it takes none."""
+    """The annotation of a route's body; None if it has none."""
     field = route.body_field if isinstance(route, APIRoute) else None
     return None if field is None else field.field_info.annotation
 
 
 def query_names(route: object) -> list[str]:
-    """Names of the parameters that a route takes in its query."""
+    """Names of a route's query parameters."""
     return list(_query_fields(route))
 
 
 def single_names(route: object) -> frozenset[str]:
-    """Those of them that may be given once."""
+    """Query parameters that accept one value."""
     return frozenset(name for name, kind in _query_fields(route).items() if not _is_list(kind))
 
 
@@ -145,7 +145,7 @@ def has_too_many(query: bytes) -> bool:
 
 
 def refuse_repeated(query: QueryParams, single: frozenset[str]) -> None:
-    """Raise `RequestValidationError` where a parameter that takes one value is given several."""
+    """Raise `RequestValidationError` if a parameter that accepts one value has several."""
     repeated = [name for name in query if name in single and len(query.getlist(name)) > 1]
     if repeated:
         raise RequestValidationError(

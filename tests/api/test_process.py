@@ -50,7 +50,7 @@ async def test_whoever_waits_is_answered_before_the_process_ends(
             poll, calls, stream = await asyncio.gather(*waiting)
     assert (poll.status_code, poll.json()["version"]) == (200, 1)
     assert (calls.status_code, calls.json()) == (200, [])
-    assert "the server stops" in stream.text
+    assert "the server shuts down" in stream.text
     assert await asyncio.to_thread(process.process.wait, 10) in {0, -signum}
 
 

@@ -107,7 +107,7 @@ async def test_a_body_that_drips_is_answered_with_the_limit(port: int) -> None:
     status, code, detail = await refused(port, head, b"{", b" ", b" ", pause=0.12)
     assert (status, code) == (408, "too_slow")
     assert "0.3 seconds" in detail
-    assert "8,192 bytes a second" in detail
+    assert "8,192 bytes per second" in detail
 
 
 async def test_a_chunked_body_that_never_ends_is_answered(port: int) -> None:

@@ -125,7 +125,7 @@ ATTACKS: list[tuple[Attack, int, str]] = [
     (infinite_number, 422, "double"),
     (nul, 422, "NUL"),
     (half_a_surrogate, 422, "surrogate"),
-    (many_fields, 422, "5,000 things are wrong"),
+    (many_fields, 422, "5,000 errors are wrong"),
     (many_parameters, 431, "262,144 bytes"),
     (as_many_as_fit, 422, "100 parameters"),
     (many_headers, 431, "200 headers"),

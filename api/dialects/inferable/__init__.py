@@ -1,7 +1,7 @@
-"""The Inferable manner, operation by operation: its question in our words, our answer in its.
+"""The Inferable dialect: translates requests and responses, operation by operation.
 
-An operation that is not listed is answered natively, without what the client sent too much. Errors are put into
-this manner by `errors`, addresses into ours by `addresses`. `DIALECT` is what the application is given.
+An operation that is not listed is answered natively, without unknown fields of the request. Errors are rendered
+by `errors`, paths are rewritten by `paths`. The application receives `DIALECT`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OPERATIONS: Mapping[str, Operation] = {
 
 
 async def answer(request: DialectRequest) -> Response:
-    """The answer to a question in this manner. Raises what the native route raises."""
+    """Answer a request of this dialect. Raises what the native route raises."""
     operation = _OPERATIONS.get(request.route.operation_id or "")
     return await request.call_native() if operation is None else await operation(request)
 

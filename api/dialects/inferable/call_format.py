@@ -1,4 +1,4 @@
-"""Calls and blobs, as these clients read them. Pure."""
+"""Calls and blobs in Inferable's format. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _OPEN = frozenset({"pending", "running"})
 
 
 def format_call_status(status: str) -> str:
-    """Their statuses of a call: one that waits for a person is running."""
+    """Inferable's statuses of a call: one that waits for approval is running."""
     return "running" if status == "interrupted" else status
 
 
 def is_open(call: Body) -> bool:
-    """Whether the call may still get a result."""
+    """Whether the call can still get a result."""
     return call["resultType"] is None and format_call_status(call["status"]) in _OPEN
 
 
@@ -29,7 +29,7 @@ def format_leased_call(call: Body) -> Body:
 
 
 def format_direct_call(call: Body) -> Body:
-    """A call that was made directly, with its result as it is."""
+    """A direct call, with its result."""
     return {
         "id": call["id"],
         "status": format_call_status(call["status"]),
@@ -57,7 +57,7 @@ def format_job(call: Body) -> Body:
 
 
 def format_job_with_result(call: Body) -> Body:
-    """A call with what went in and came out, each packed into a text."""
+    """A call with its input and result, each as a JSON text."""
     return {
         **format_job(call),
         "targetArgs": _pack(call["input"]),

@@ -35,7 +35,7 @@ from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_INLINE_RESULT
 
 POLL_SECONDS = 20
-"""How long a machine's question for calls is held. It asks again at once."""
+"""Seconds that a poll for calls waits. The machine polls again at once."""
 _RUN_STATUSES = ("pending", "running", "paused", "done", "failed")
 _REFERENCES = 100
 
@@ -49,7 +49,7 @@ async def _poll_calls(request: DialectRequest) -> Response:
     if status not in _RUN_STATUSES:
         raise _wrong_status(status)
     if not query.get("acknowledge"):
-        raise bad_request("not_served", "Calls are only handed out with acknowledge=true.")
+        raise bad_request("not_served", "Calls are only leased with acknowledge=true.")
     if status != "pending":
         return Response("[]", media_type="application/json", headers={"Retry-After": "1"})
     wanted: dict[str, object] = {**query, "wait": query.get("waitTime", POLL_SECONDS)}
@@ -74,7 +74,7 @@ def _wrong_status(status: str) -> RequestValidationError:
 
 
 async def _post_result(request: DialectRequest) -> Response:
-    """Take a result. What a request for an approval says to people stands in its notification in later versions."""
+    """Accept a result. Later versions put the message of an approval request into its notification."""
     body = await read_object(request)
     result = None if body is None else body.get("result")
     if body is None or body.get("resultType") != "interrupt" or not isinstance(result, dict):
@@ -88,7 +88,7 @@ async def _post_result(request: DialectRequest) -> Response:
 
 
 async def _create_blob(request: DialectRequest) -> Response:
-    """Keep a blob. Their `size` counts the characters of the base64 text, not the bytes."""
+    """Store a blob. Inferable's `size` counts the characters of the base64 text, not the bytes."""
     body = await read_object(request)
     if body is None:
         return await request.call_native()
@@ -104,7 +104,7 @@ async def _create_call(request: DialectRequest) -> Response:
     call: Body = read_body(native)
     body = format_direct_call({**call, "result": await _whole_result(request, call)})
     if float(wait) > 0 and is_open(call):
-        message = "The call has no result yet. Its id finds it."
+        message = "The call has no result yet. Read it by its id."
         late = {**body, "message": message, "code": "still_working", "error": {"message": message}}
         return with_body(native, late, HTTPStatus.REQUEST_TIMEOUT)
     return with_body(native, body, HTTPStatus.OK)
@@ -122,7 +122,7 @@ async def _get_call(request: DialectRequest) -> Response:
 
 
 async def _whole_result(request: DialectRequest, call: Body) -> object:
-    """The result, a long one too: here it has no address of its own."""
+    """The complete result, even if it is long: this dialect has no separate path for it."""
     if (call["resultSize"] or 0) <= MAX_INLINE_RESULT:
         return call["result"]
     queries = services_of(request.request).store.call_queries
@@ -140,7 +140,7 @@ async def _list_references(request: DialectRequest) -> Response:
 
 
 def _format_time(text: str) -> str:
-    """A time as ours are written; what is none is for the native route to refuse."""
+    """A time in the native format; the native route refuses an invalid one."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

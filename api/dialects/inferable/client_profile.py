@@ -11,7 +11,7 @@ from api.http.dialect import NATIVE, ClientProfile, Credential
 
 SDK_VERSION_HEADER = "x-machine-sdk-version"
 _EARLIER_USER = "customer"
-"""The scheme `custom`, as the clients up to 0.30.60 call it."""
+"""The scheme `custom` under its name in clients up to 0.30.60."""
 
 INFERABLE = ClientProfile(
     sends_heartbeats=False,
@@ -24,8 +24,8 @@ INFERABLE = ClientProfile(
 
 
 def inferable_profile(headers: Headers) -> ClientProfile:
-    """Who names the version of its SDK, or sends a key without a scheme, gets the Inferable manner; and who sends a
-    token in the scheme that only its earlier clients know.
+    """A request belongs to the Inferable dialect if it names an SDK version, or has a key without a scheme, or a
+    token in the scheme that only earlier Inferable clients use.
     """
     words = headers.get("authorization", "").split()
     bare = len(words) == 1 and words[0].lower() != "bearer"
@@ -34,7 +34,7 @@ def inferable_profile(headers: Headers) -> ClientProfile:
 
 
 def matches(headers: Headers, _path: str) -> bool:
-    """Whether a client of Inferable sent the request."""
+    """Whether an Inferable client sent the request."""
     return inferable_profile(headers) is INFERABLE
 
 

@@ -57,7 +57,7 @@ async def _get_cluster(request: DialectRequest) -> Response:
 
 
 async def _additional_context(request: DialectRequest, cluster: Body) -> Body | None:
-    """The text with its former versions, which administrators see."""
+    """The text with its earlier versions, for administrators."""
     if cluster["additionalContext"] is None:
         return None
     versions = await services_of(request.request).store.clusters.context_versions(
@@ -84,7 +84,7 @@ async def _last_ping(services: ApiServices, cluster_id: str) -> str | None:
 
 
 async def _update_cluster(request: DialectRequest) -> Response:
-    """Change what is sent. The additional context may come with its version; versions are ours to count."""
+    """Change the given settings. The version of an additional context is ignored; the server counts versions."""
     body = await read_object(request)
     if body is None:
         return await request.call_native()
@@ -136,7 +136,7 @@ async def _list_events(request: DialectRequest) -> Response:
 
 
 async def _event_meta(request: DialectRequest) -> Response:
-    """One event of a run, where the address names one; else the run's events, natively."""
+    """One event of a run if the path names one; otherwise the run's events, natively."""
     version: int | None = request.request.scope.get(EVENT_VERSION)
     if version is None:
         return await request.call_native()

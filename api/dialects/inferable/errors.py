@@ -20,7 +20,7 @@ from api.http.errors import ApiError
 from api.http.validation import body_path
 
 RETRY_SECONDS = 1
-"""A machine whose question for calls failed comes back after this; without it some would ask without a pause."""
+"""Seconds after which a machine polls again after an error; without the header some would poll without a delay."""
 _BAD_REQUEST_CODES = frozenset({"run_is_not_interactive"})
 _ROUTING = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 _PLACES: Mapping[str, str] = {
@@ -41,7 +41,7 @@ _EXPECTED: Mapping[str, str] = {
     "model_type": "object",
     "model_attributes_type": "object",
 }
-"""What pydantic missed, as zod calls it."""
+"""The types of pydantic, by zod's names."""
 _CODES: Mapping[str, str] = {
     "greater_than": "too_small",
     "greater_than_equal": "too_small",
@@ -57,7 +57,7 @@ _CODES: Mapping[str, str] = {
 
 
 def render_error(request: Request, error: Exception, native: Response) -> Response:
-    """The native answer to an error, in this manner."""
+    """Render a native error response in this dialect."""
     status, body = _status_and_body(request, error, native)
     kept = {name: text for name, text in native.headers.items() if not name.startswith("content-")}
     route = request.scope.get("route")
@@ -79,7 +79,7 @@ def _status_and_body(request: Request, error: Exception, native: Response) -> tu
     bad = problem["code"] in _BAD_REQUEST_CODES
     bad = bad or native.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     status = HTTPStatus.BAD_REQUEST if bad else native.status_code
-    # Their server has no 403: what a key may not do is a 401.
+    # Inferable's server has no 403: a missing permission is a 401.
     return HTTPStatus.UNAUTHORIZED if status == HTTPStatus.FORBIDDEN else status, _message(problem)
 
 
@@ -152,7 +152,7 @@ def _invalid_type(
 
 
 def _type_of(value: object) -> str:
-    """What JavaScript calls it."""
+    """The name of a JSON type in JavaScript."""
     names: tuple[tuple[type | tuple[type, ...], str], ...] = (
         (bool, "boolean"),
         (str, "string"),

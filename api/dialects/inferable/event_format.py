@@ -1,4 +1,4 @@
-"""Events, as these clients read them. Pure."""
+"""Events in Inferable's format. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _EVENT_ID = re.compile(r"(?:[^:]*:)?(\d{1,16})")
 
 
 def format_event(event: Body, run_id: str, *, with_meta: bool) -> Body:
-    """An event. Its id says its run and its version; all it has to tell is its `meta`."""
+    """An event. Its id consists of its run and its version; `meta` holds its data."""
     data = event["data"]
     return {
         "id": f"{run_id}:{event['version']:012d}",

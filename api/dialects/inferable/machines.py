@@ -33,7 +33,7 @@ async def _register_machine(request: DialectRequest) -> Response:
 
 
 def parse_registration(body: Body) -> Body:
-    """A registration, with numbers that ours take. Tools and functions without a service are the default one's."""
+    """A registration with native numbers. Tools and functions without a service belong to the default one."""
     functions = body.get("functions") or body.get("tools")
     if not isinstance(functions, list) or not functions:
         return without_nulls(body)
@@ -83,7 +83,7 @@ async def _list_services(request: DialectRequest) -> Response:
 
 
 def _format_function(function: Body) -> Body:
-    """A schema is a text of JSON; what a function does not have is left out."""
+    """A schema is a JSON text; missing fields of a function are omitted."""
     schema = function["schema"]
     config = cast("Body", function["config"] or {})
     text = None if schema is None else json.dumps(schema)
@@ -96,7 +96,7 @@ async def _list_machines(request: DialectRequest) -> Response:
 
 
 def _format_machine(machine: Body) -> Body:
-    """They know no machine that was never heard of, nor one without an address."""
+    """Machines in Inferable's format always have a last ping and an address."""
     seen = machine["lastPingAt"] or machine["createdAt"]
     return {**machine, "lastPingAt": seen, "ip": machine["ip"] or ""}
 

@@ -1,4 +1,4 @@
-"""Messages, as these clients read them. Pure."""
+"""Messages in Inferable's format. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CLOSING_TOOLS = frozenset({RESULT_TOOL, GIVE_UP_TOOL})
 
 
 def format_messages(messages: Sequence[Body]) -> list[Body]:
-    """A conversation. Corrections, and replies that were sent back, are not shown."""
+    """A conversation. Corrections and corrected replies are omitted."""
     refused = {
         message["data"]["id"]
         for message in messages
@@ -33,7 +33,7 @@ def format_messages(messages: Sequence[Body]) -> list[Body]:
 
 
 def _answers_final_call(message: Body) -> bool:
-    """Whether it is our word to the model on its result."""
+    """Whether it is the server's response to the model's result."""
     return message["type"] == "invocation-result" and message["data"]["toolName"] in _CLOSING_TOOLS
 
 
@@ -46,7 +46,7 @@ def _format_data(kind: str, data: Body, refused: set[str]) -> Body | None:
 
 
 def _format_agent_data(data: Body, refused: set[str]) -> Body | None:
-    """Our model gives its result by a tool; theirs says that it is done."""
+    """The native model returns its result by a tool; in Inferable's format a message says that it is done."""
     tool_calls: list[Body] = data.get("invocations", [])
     formatted: Body = {"message": data["message"]} if "message" in data else {}
     if calls := [call for call in tool_calls if call["toolName"] not in _CLOSING_TOOLS]:
@@ -78,7 +78,7 @@ def _format_result_data(data: Body) -> Body:
 
 
 def _parse_value(text: str) -> object:
-    """The value that a function returned, where what the model was shown of it is JSON; else those words."""
+    """The value that the model received, parsed if it is JSON; otherwise its text."""
     try:
         return cast("object", json.loads(text))
     except (ValueError, RecursionError):

@@ -26,7 +26,7 @@ from orchestrator.workflows.interface import RunRef
 from perdure.contract import CreateMessage
 
 _FOLLOW_PARAMETERS = frozenset({"after", "waitTime"})
-"""Parameters by which later versions follow a conversation."""
+"""Parameters of later versions to follow a conversation."""
 _MESSAGE_ID = re.compile(r"[0-9A-Za-z\-_.]{4,128}")
 
 
@@ -43,7 +43,7 @@ async def _create_message(request: DialectRequest) -> Response:
 
 
 async def _edit_message(request: DialectRequest) -> Response:
-    """Edit a message; the same text has the run begin again from there; an unknown id writes a message."""
+    """Edit a message; the same text restarts the run from it; an unknown id creates a message."""
     ref, message_id = _target(request)
     services = services_of(request.request)
     before = await services.store.runs.get(ref)
@@ -52,7 +52,7 @@ async def _edit_message(request: DialectRequest) -> Response:
     except NotFoundError:
         return await _add(request, ref, message_id)
     after = await services.store.runs.get(ref)
-    if after.rewinds == before.rewinds:  # the text is the same, and they edit to try again
+    if after.rewinds == before.rewinds:  # the text is the same: an edit means to try again
         await services.operations.retry_run(ref, message_id)
     message: Body = read_body(native)
     return with_body(native, {name: message[name] for name in ("id", "type", "data")})

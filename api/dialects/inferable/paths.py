@@ -1,4 +1,4 @@
-"""Addresses of these clients that are not ours: put into ours before a route is looked for."""
+"""Rewrites paths that differ from the native ones, before a route is matched."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 from starlette.types import Scope
 
 EVENT_VERSION = "perdure.event_version"
-"""In the scope of a question for one event of a run: which; 0 where the event's id is none."""
+"""Key in the scope of a request for one event of a run: its version; 0 if its id is invalid."""
 _PATH_ALIASES = (
     (re.compile(r"(/clusters/[^/]+)/jobs(?=/|$)"), r"\1/calls"),
     (re.compile(r"(/clusters/[^/]+)/agents(?=/|$)"), r"\1/run-configs"),
 )
-"""Later versions' words for the same."""
+"""Names of resources in later versions, and their native names."""
 _EVENT = re.compile(r"(/clusters/[^/]+)/events/([^/:]+)(?::(\d{1,15}))?[^/]*/meta")
 
 
 def rewrite_path(scope: Scope) -> Scope:
-    """The request at our address: slashes at the beginning of the path are one, and some nouns have other names."""
+    """Rewrite the path: several leading slashes count as one, and some resources have other names."""
     path = "/" + scope["path"].lstrip("/")
     for theirs, ours in _PATH_ALIASES:
         path = theirs.sub(ours, path, count=1) if theirs.match(path) else path

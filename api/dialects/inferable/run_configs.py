@@ -22,11 +22,11 @@ from orchestrator.store.database.json_columns import object_from_json
 
 _TEXTS = frozenset({"initialPrompt", "systemPrompt"})
 _ANY_OBJECT = {"type": "object"}
-"""What they ask for who ask without a schema."""
+"""The schema of a request without one."""
 
 
 def parse_config(body: Body) -> Body:
-    """A run configuration. What they leave empty, functions too, the request for a run may say."""
+    """A run configuration. Empty fields, functions included, are left to the request for a run."""
     return {
         name: None if (name in _TEXTS and value == "") or _is_no_list(name, value) else value
         for name, value in body.items()
@@ -58,7 +58,7 @@ async def _create(request: DialectRequest) -> Response:
 
 
 async def _put(request: DialectRequest) -> Response:
-    """Fields that are left out stay as they are; an unknown id is a new configuration."""
+    """Omitted fields are unchanged; an unknown id creates a configuration."""
     body = await read_object(request)
     if body is None:
         return await request.call_native()

@@ -1,4 +1,4 @@
-"""Runs: what these clients send, in our words, and what we say, in theirs. Pure."""
+"""Runs: translates requests to the native format, and native responses to Inferable's. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from api.dialects.inferable.translation import Body, bad_request, without_nulls
 
 NO_PROMPT = "initialPrompt or configId is required to create a workflow"
 DEFAULT_SERVICE = "default"
-"""Tools of clients that know no services are functions of this one."""
+"""The service of tools of clients without services."""
 _NOT_IN_A_RUN: Mapping[str, bool | None] = {"userId": None, "debug": False, "authContext": None}
-"""What their runs have and ours do not show."""
+"""Fields of Inferable's runs that native runs do not have."""
 _MAY_BE_EMPTY = frozenset({"name", "systemPrompt", "model", "initialPrompt"})
 _NAMES_OF_A_CONFIG = ("config", "template")
 _LATER_STATUSES = ("done", "failed")
-"""The statuses that are delivered to a target of the later versions by default."""
+"""The default statuses for a target in the format of later versions."""
 
 
 def format_status(status: str) -> str:
-    """Their five statuses: a cancelled run shows as failed, with the reason."""
+    """Inferable's five statuses: a cancelled run is shown as failed, with the reason."""
     return "failed" if status == "cancelled" else status
 
 
@@ -36,9 +36,9 @@ def format_run(run: Body) -> Body:
 
 
 def parse_run(body: Body) -> Body:
-    """A request for a run, of whatever version. Raises `ApiError` where it has neither prompt nor configuration.
+    """Translate a request for a run, of any version. Raises `ApiError` if it has neither prompt nor configuration.
 
-    Texts that were left empty are texts that were left out.
+    Empty texts count as omitted.
     """
     run = {name: value for name, value in body.items() if value != "" or name not in _MAY_BE_EMPTY}
     run["config"] = _parse_config(body)
@@ -48,7 +48,7 @@ def parse_run(body: Body) -> Body:
         run["id"] = run["runId"]
     if "test" in run:
         run["test"] = _parse_test(run["test"])
-    if isinstance(run.get("tags"), dict):  # what metadata was called for a while
+    if isinstance(run.get("tags"), dict):  # an earlier name of metadata
         run["metadata"] = run.pop("tags")
     if "onStatusChange" in run:
         run["onStatusChange"] = parse_target(run["onStatusChange"])
@@ -56,14 +56,14 @@ def parse_run(body: Body) -> Body:
 
 
 def _parse_config(body: Body) -> object:
-    """The run configuration that is meant: by its id and inputs, or by one of the former names."""
+    """The requested run configuration: by id and inputs, or by one of the earlier names."""
     if body.get("configId") not in (None, ""):
         return without_nulls({"id": body["configId"], "input": body.get("input")})
     return next((body[name] for name in _NAMES_OF_A_CONFIG if body.get(name) is not None), None)
 
 
 def _parse_test(test: object) -> object:
-    """Mocks of a run that is no test are passed over."""
+    """Mocks of a run that is not a test are ignored."""
     if not isinstance(test, dict):
         return test
     known = cast("Body", test)
@@ -80,7 +80,9 @@ def parse_target(target: object) -> object:
     known = cast("Body", target)
     kind = known.get("type")
     if kind == "workflow" or (kind is None and "workflow" in known):
-        raise bad_request("not_served", "Workflows are not served: give a function or a webhook.")
+        raise bad_request(
+            "not_served", "Workflows are not supported: pass a function or a webhook."
+        )
     parsed = {
         name: known[name]
         for name in ("function", "webhook")

@@ -23,8 +23,8 @@ from api.http.dialect import DialectRequest
 from orchestrator.llm.model_names import resolve_model
 
 LONG_POLL_SECONDS = 1
-"""How long a question for a run is held that works: these clients ask every half second, and would learn of its end
-that much too late."""
+"""Seconds that a read of a running run waits. These clients poll every half second, and would learn of its end
+that much late."""
 _MODEL_HEADER = "x-provider-model"
 _CONFIG_ID = re.compile(r"[A-Za-z0-9\-_]{6,128}")
 
@@ -45,7 +45,7 @@ async def _create_run(request: DialectRequest) -> Response:
 
 
 async def _tools(request: DialectRequest, names: object) -> object:
-    """Functions by one name each: of the default service, else a full name, `service_function`."""
+    """Functions by name: of the default service, otherwise a full name, `service_function`."""
     if not isinstance(names, list):
         return names
     store = services_of(request.request).store
@@ -58,7 +58,7 @@ async def _tools(request: DialectRequest, names: object) -> object:
 
 
 def _model_of(request: DialectRequest) -> str | None:
-    """The model that the header names, where it is one of ours."""
+    """The model that the header names, if it is known."""
     name = request.request.headers.get(_MODEL_HEADER, "").strip()
     try:
         return str(resolve_model(name)) if name else None
@@ -93,7 +93,7 @@ async def _list_runs(request: DialectRequest) -> Response:
     native = await request.call_native(query=wanted)
     if query.get("userId") or (
         config_id and not known
-    ):  # runs are nobody's, nor of no configuration
+    ):  # filters for runs without a user or configuration match none
         return with_body(native, list[Body]())
     return with_body(native, [format_run(run) for run in read_body(native)["items"]])
 

@@ -1,4 +1,4 @@
-"""What is new of a run, after what was seen of its messages, events and calls; or wait for it."""
+"""The timeline of a run: messages, events and calls after given ones, or a wait for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from orchestrator.workflows.interface import RunRef
 from perdure.contract import MAX_CALL_WAIT_SECONDS
 
 LONG_POLL_SECONDS = MAX_CALL_WAIT_SECONDS
-"""How long a question is held when there is nothing new."""
+"""Seconds that a request waits if there is nothing new."""
 _PAGE = 500
 _NOTHING_SEEN = "0"
 
@@ -39,7 +39,7 @@ async def _get_timeline(request: DialectRequest) -> Response:
 
 
 async def messages_after(request: DialectRequest) -> Response:
-    """The conversation after a message, as later versions follow it: waits for `waitTime` seconds at most."""
+    """The conversation after a message, for later versions: waits at most `waitTime` seconds."""
     query = request.query
 
     async def read_new(services: ApiServices, ref: RunRef) -> tuple[bool, list[Body]]:
@@ -59,7 +59,7 @@ async def _long_poll(
     read: Callable[[ApiServices, RunRef], Awaitable[tuple[bool, T]]],
     seconds: float,
 ) -> T:
-    """What is seen as soon as there is something new, at the latest when the time is over."""
+    """The timeline as soon as there is something new, or after the timeout."""
     services = services_of(request.request)
     path = request.request.path_params
     ref = RunRef(path["clusterId"], path["runId"])
@@ -80,7 +80,7 @@ async def _read_page(request: DialectRequest, services: ApiServices, ref: RunRef
     page = await services.store.timeline.page(ref, after=after, limit=_PAGE)
     after_call = query.get("jobsAfter", _NOTHING_SEEN)
     new_calls = await services.store.timeline.calls_after(ref, after_call, limit=_PAGE)
-    # A client that follows the events also gets calls that it has seen before and that have changed.
+    # A client that follows events also gets earlier calls that have changed.
     calls = [_wire(present_call(one)) for one in _merge(new_calls, page.calls if after else ())]
     return {
         "messages": await _messages(services, ref, query.get("messagesAfter", _NOTHING_SEEN)),

@@ -1,4 +1,4 @@
-"""What the operations of this manner share: read the native answer, say it in other words."""
+"""Helpers of the operations of this dialect: read native responses and replace their bodies."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from api.http.errors import ApiError
 
 Body = dict[str, Any]
 Operation = Callable[[DialectRequest], Awaitable[Response]]
-"""Answers a question of one native operation. Raises what the native route raises."""
+"""Answers a request for one native operation. Raises what the native route raises."""
 
 MAX_LISTED = 5_000
-"""Items of a list without pages, messages of a conversation among them."""
+"""Maximum items of a list without pages, including the messages of a conversation."""
 _PAGE = 100
 
 
 def with_body(native: Response, value: object, status: int | None = None) -> Response:
-    """The native answer with another body; what is to be done when it was sent is kept."""
+    """The native response with another body; its background tasks are kept."""
     headers = {
         name: text for name, text in native.headers.items() if not name.startswith("content-")
     }
@@ -36,17 +36,17 @@ def with_body(native: Response, value: object, status: int | None = None) -> Res
 
 
 def no_content(native: Response, status: int = HTTPStatus.NO_CONTENT) -> Response:
-    """The native answer without its body."""
+    """The native response without its body."""
     return Response(status_code=status, background=native.background)
 
 
 def read_body(native: Response) -> Any:
-    """The native answer's body."""
+    """The native response's body."""
     return json.loads(bytes(native.body))
 
 
 async def read_object(request: DialectRequest) -> Body | None:
-    """The body, where it is an object; anything else is for the native route to refuse."""
+    """The body if it is an object; the native route refuses anything else."""
     body = await request.body()
     return cast("Body", body) if isinstance(body, dict) else None
 
@@ -54,7 +54,7 @@ async def read_object(request: DialectRequest) -> Body | None:
 async def all_pages(
     request: DialectRequest, query: Mapping[str, object] | None = None
 ) -> tuple[Response, list[Body]]:
-    """The last of the native pages, and what all of them list, `MAX_LISTED` items or a few more."""
+    """The last native page, and the items of all pages, about `MAX_LISTED` at most."""
     found: list[Body] = []
     page: dict[str, object] = {**(query or {}), "limit": _PAGE}
     while True:
@@ -67,15 +67,15 @@ async def all_pages(
 
 
 async def without_body(request: DialectRequest) -> Response:
-    """Do it, and say only that it is done."""
+    """Call the native route, and answer without a body."""
     return no_content(await request.call_native())
 
 
 def bad_request(code: str, detail: str) -> ApiError:
-    """400 in words."""
+    """A 400 with this text."""
     return ApiError(HTTPStatus.BAD_REQUEST, code, detail)
 
 
 def without_nulls(fields: Body) -> Body:
-    """Without what is null: their optional fields are left out."""
+    """Without null fields: Inferable omits optional fields."""
     return {name: value for name, value in fields.items() if value is not None}

@@ -1,1 +1,1 @@
-"""Runs and what belongs to one."""
+"""Run routes."""

@@ -1,4 +1,4 @@
-"""Deliveries of a run's status changes: look at them, send one again."""
+"""Delivery routes: list the deliveries of a run's status changes, send one again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Transition = Annotated[
 async def list_deliveries(
     ref: Ref, wanted: Annotated[PageQuery, Query()], services: Services
 ) -> Response:
-    """Deliveries to the run's handler or webhook, sent and pending, in the order of their transitions, a page at a time."""
+    """Return the deliveries to the run's handler or webhook, sent and pending, in order of transition, paginated."""
     after = min(wanted.number() or 0, MAX_VERSION)
     found = await services.store.deliveries.page(ref, after=after, limit=wanted.fetch)
     page, next_cursor = page_of(found, wanted, lambda last: to_cursor(last.transition))
@@ -56,10 +56,10 @@ async def list_deliveries(
     responses=problems(404, 409),
 )
 async def resend_delivery(ref: Ref, transition: Transition, services: Services) -> Response:
-    """Send a delivery again that was given up or came through: the same id, the same content, and again up to
-    24 hours of tries. It goes before later transitions that still wait.
+    """Send a finished delivery again, delivered or not: the same id, the same content, and up to 24 hours of attempts.
+    It goes before later transitions that are pending.
 
-    One that is under way is a conflict (`delivery_is_pending`).
+    A pending delivery is a conflict (`delivery_is_pending`).
     """
     return reply(_present(ref.run_id, await services.operations.resend_delivery(ref, transition)))
 

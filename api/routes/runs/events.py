@@ -1,7 +1,7 @@
-"""Events of a run: as pages, and as they happen (server-sent events), at one address.
+"""Event routes of a run: a list, and a stream of server-sent events, at one path.
 
-`Accept: text/event-stream` asks for the stream. Event ids are versions: a client that comes back with
-`Last-Event-ID` misses nothing and gets nothing twice.
+`Accept: text/event-stream` selects the stream. Event ids are versions: a client that reconnects with
+`Last-Event-ID` misses no event and gets none twice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ router = APIRouter(tags=["events"], route_class=KeyedRoute)
 
 
 class _StreamRoute(KeyedRoute):
-    """Fits only who asks for a stream; everybody else goes on to the route with the same path."""
+    """A route that matches only requests for a stream; others go to the route with the same path."""
 
     @override
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -48,14 +48,16 @@ streams = APIRouter(route_class=_StreamRoute)
 
 
 class ListEvents(BaseModel):
-    """Which events."""
+    """Query parameters of events."""
 
     model_config = ConfigDict(extra="forbid")
 
     after: Annotated[int, Field(ge=0, le=MAX_VERSION, description="The version last seen.")] = 0
-    limit: Annotated[int, Field(ge=1, le=1_000, description="Of a page; not of a stream.")] = 100
+    limit: Annotated[
+        int, Field(ge=1, le=1_000, description="For a page; ignored by the stream.")
+    ] = 100
     follow: Annotated[
-        bool, Field(description="Stream only: stay connected when the turn has ended.")
+        bool, Field(description="Stream only: stay connected after the turn has ended.")
     ] = False
 
 
@@ -65,13 +67,13 @@ LastEventId = Annotated[
         alias="Last-Event-ID",
         ge=0,
         le=MAX_VERSION,
-        description="The same as `after`, and wins over it.",
+        description="The same as `after`; takes precedence over it.",
     ),
 ]
 
 
 async def _existing_run(ref: Ref, services: Services) -> RunRecord:
-    """The run, looked up while an error can still be answered."""
+    """The run, read before the stream begins, while an error can still be answered."""
     return await services.store.runs.get(ref)
 
 
@@ -87,12 +89,12 @@ async def stream_events(
     services: Services,
     last_event_id: LastEventId = None,
 ) -> AsyncGenerator[ServerSentEvent, None]:
-    """The same events one by one as they happen, until the turn has ended and all is said, or for ever (`follow`)."""
+    """Stream events as they happen, until the turn has ended and all its events are sent, or without end (`follow`)."""
     position = wanted.after if last_event_id is None else last_event_id
     patience = min(MAX_WAIT_SECONDS, services.settings.max_wait_seconds)
     while not services.stopping.is_set():
         news = await services.store.events.new_events(run.key, after=position, limit=_BATCH)
-        if news is None:  # deleted meanwhile: nothing more will come
+        if news is None:  # deleted meanwhile: there are no further events
             return
         for record in news.events:
             position = record.version
@@ -102,7 +104,7 @@ async def stream_events(
         if news.is_final and not wanted.follow:
             return
         await next_version(services, run.key, position, patience)
-    yield ServerSentEvent(comment="the server stops; connect again", retry=_RECONNECT_MS)
+    yield ServerSentEvent(comment="the server shuts down; connect again", retry=_RECONNECT_MS)
 
 
 _STREAM_DOC: dict[int | str, dict[str, Any]] = {
@@ -123,7 +125,7 @@ _STREAM_DOC: dict[int | str, dict[str, Any]] = {
 @router.get(
     _PATH,
     operation_id="list_events",
-    summary="Read a run's events, or follow them",
+    summary="List a run's events, or stream them",
     response_model=EventPage,
     responses={**_STREAM_DOC, **problems(404)},
 )
@@ -133,8 +135,8 @@ async def list_events(
     services: Services,
     last_event_id: LastEventId = None,
 ) -> Response:
-    """Events after a version, in order. With `Accept: text/event-stream` they come as they happen; the stream ends
-    by itself when the turn has ended, unless `follow=true`.
+    """Return events after a version, in order. With `Accept: text/event-stream` they are streamed as they happen; the
+    stream ends when the turn has ended, unless `follow=true`.
     """
     after = wanted.after if last_event_id is None else last_event_id
     found = await services.store.runs.events(ref, after=after, limit=wanted.limit + 1)

@@ -1,4 +1,4 @@
-"""Messages of a run: read the conversation, add a follow-up, edit what was said."""
+"""Message routes of a run: read the conversation, add a follow-up, edit a message."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ retries = APIRouter(prefix="/clusters/{clusterId}/runs", tags=["runs"], route_cl
 
 
 class ListMessages(PageQuery):
-    """Which page of a conversation."""
+    """Query parameters of a conversation's page."""
 
     replaced: Annotated[
         Literal["false", "true", "all"],
-        Field(description="`true`: those that an edit or retry took out; `all`: both."),
+        Field(description="`true`: messages that an edit or retry replaced; `all`: all messages."),
     ] = "false"
 
     def wants_replaced(self) -> bool | None:
@@ -55,8 +55,8 @@ MessageIdOfPath = Annotated[
 async def list_messages(
     ref: Ref, wanted: Annotated[ListMessages, Query()], services: Services
 ) -> Response:
-    """Messages of the conversation as it is, oldest first, a page at a time. What an edit or a retry has taken out of
-    it is kept, and marked by `replacedBy`: ask with `replaced`.
+    """Return the messages of the conversation, oldest first, paginated. Messages that an edit or a retry replaced are
+    kept, and marked by `replacedBy`; the parameter `replaced` lists them.
     """
     found = await services.store.messages.page(
         ref, after=wanted.number() or 0, limit=wanted.fetch, replaced=wanted.wants_replaced()
@@ -79,8 +79,8 @@ async def list_messages(
     responses=problems(404, 409, body=True),
 )
 async def create_message(ref: Ref, request: CreateMessage, services: Services) -> Response:
-    """Add a message to an interactive run. While the run is busy it is queued, in order; after done or failed it
-    begins the next turn. The same `id` again returns the same message.
+    """Add a message to an interactive run. While the run is busy, it is queued in order; after done or failed, it
+    begins the next turn. Sending the same `id` again returns the same message.
     """
     record, _ = await services.operations.add_message(ref, request)
     return reply(present_message(record), 201)
@@ -89,17 +89,17 @@ async def create_message(ref: Ref, request: CreateMessage, services: Services) -
 @router.put(
     "/{messageId}",
     operation_id="edit_message",
-    summary="Edit a message and begin again from there",
+    summary="Edit a message and restart the run from it",
     response_model=Message,
     responses=problems(404, 409, body=True),
 )
 async def edit_message(
     ref: Ref, message_id: MessageIdOfPath, request: EditMessage, services: Services
 ) -> Response:
-    """Give a message that was sent to an interactive run another text. What came after it is taken out of the
-    conversation, kept and marked; the run begins again from there. The same text again changes nothing.
+    """Change the text of a message that was sent to an interactive run. Later messages are replaced: kept and marked,
+    but no longer part of the conversation. The run begins again from the message. The same text changes nothing.
 
-    409: the run is not interactive or cancelled, or the message was not sent to it or is replaced itself.
+    409: the run is not interactive, or cancelled; or the message was not sent by a caller, or is replaced itself.
     """
     record = await services.operations.edit_message(ref, message_id, request.message)
     return reply(present_message(record))
@@ -108,15 +108,15 @@ async def edit_message(
 @retries.post(
     "/{runId}/retry",
     operation_id="retry_run",
-    summary="Begin again from a message",
+    summary="Restart the run from a message",
     response_model=Run,
     responses=problems(404, 409, body=True),
 )
 async def retry_run(ref: Ref, services: Services, request: RetryRun | None = None) -> Response:
-    """Take what came after a message out of the conversation, and let the run begin again from there: a run that is
-    done or failed in its next turn, one at work at once. What is replaced is kept and marked.
+    """Replace the messages after a message, and restart the run from it: a run that is done or failed in its next turn,
+    a running one at once. Replaced messages are kept and marked.
 
-    409: not an interactive run, cancelled, or not a message that was sent to it.
+    409: the run is not interactive, or cancelled; or the message was not sent by a caller.
     """
     message_id = None if request is None else request.message_id
     return reply(present_run(await services.operations.retry_run(ref, message_id)))

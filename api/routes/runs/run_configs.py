@@ -1,4 +1,4 @@
-"""Run configurations: kept, changed, read, found, measured, taken out of use."""
+"""Run configuration routes: create, list, search, read, update, delete, metrics."""
 
 from __future__ import annotations
 
@@ -65,17 +65,17 @@ _ANALYSIS: dict[str, Example] = {
 
 
 class GetRunConfigQuery(BaseModel):
-    """How much of a run configuration to show."""
+    """Query parameters of a run configuration."""
 
     model_config = ConfigDict(extra="forbid")
 
     with_previous_versions: Annotated[
-        bool, Field(alias="withPreviousVersions", description="Also what it said before.")
+        bool, Field(alias="withPreviousVersions", description="Include the previous versions.")
     ] = False
 
 
 class SearchRunConfigs(BaseModel):
-    """What to look for."""
+    """Query parameters of the search."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -103,7 +103,7 @@ async def create_run_config(
     request: Annotated[CreateRunConfig, Body(openapi_examples=_ANALYSIS)],
     configurations: Configurations,
 ) -> Response:
-    """Keep a prompt, functions and schemas under an id, for runs with `config: {id, input}`. Its version is 1."""
+    """Store a prompt, functions and schemas under an id, for runs with `config: {id, input}`. Its version is 1."""
     return reply(present(await configurations.create(cluster_id, request)), 201)
 
 
@@ -117,7 +117,7 @@ async def create_run_config(
 async def list_run_configs(
     cluster_id: Cluster, wanted: Annotated[TextPageQuery, Query()], services: Services
 ) -> Response:
-    """Run configurations, by id, a page at a time."""
+    """Return the run configurations, ordered by id, paginated."""
     found = await services.store.run_configs.page(
         cluster_id, after=wanted.text(), limit=wanted.fetch
     )
@@ -133,7 +133,7 @@ async def list_run_configs(
 @router.get(
     "/search",
     operation_id="search_run_configs",
-    summary="Find run configurations by words",
+    summary="Search run configurations",
     response_model=FoundRunConfigs,
     responses=problems(404),
 )
@@ -142,7 +142,7 @@ async def search_run_configs(
     wanted: Annotated[SearchRunConfigs, Query()],
     configurations: Configurations,
 ) -> Response:
-    """The ten whose names, prompts and inputs fit the words best, with how well; nothing that has no word in common."""
+    """Return the ten best matches by names, prompts and inputs, with their scores. Each has at least one word in common."""
     found = await configurations.search(cluster_id, wanted.search)
     return reply(
         FoundRunConfigs(
@@ -157,7 +157,7 @@ async def search_run_configs(
 @router.get(
     "/{configId}",
     operation_id="get_run_config",
-    summary="Look at a run configuration",
+    summary="Get a run configuration",
     response_model=RunConfig,
     responses=problems(404),
 )
@@ -167,7 +167,7 @@ async def get_run_config(
     look: Annotated[GetRunConfigQuery, Query()],
     services: Services,
 ) -> Response:
-    """The configuration as it stands; with its previous versions, newest first, where they are asked for."""
+    """Return the configuration, with its previous versions, newest first, if requested."""
     record = await services.store.run_configs.get(cluster_id, config_id)
     shown = present(record)
     if look.with_previous_versions:
@@ -179,7 +179,7 @@ async def get_run_config(
 @router.put(
     "/{configId}",
     operation_id="put_run_config",
-    summary="Change a run configuration",
+    summary="Update a run configuration",
     response_model=RunConfig,
     responses=problems(404, body=True),
 )
@@ -191,14 +191,14 @@ async def put_run_config(
     request: Annotated[PutRunConfig, Body(openapi_examples=_ANALYSIS)],
     configurations: Configurations,
 ) -> Response:
-    """Make this its next version, or its first; the versions before are kept, and runs can still name them."""
+    """Create the next version, or the first. Earlier versions are kept, and runs can still use them."""
     return reply(present(await configurations.put(cluster_id, config_id, request)))
 
 
 @router.delete(
     "/{configId}",
     operation_id="delete_run_config",
-    summary="Take a run configuration out of use",
+    summary="Delete a run configuration",
     status_code=204,
     response_class=Response,
     responses=problems(404),
@@ -206,7 +206,7 @@ async def put_run_config(
 async def delete_run_config(
     cluster_id: Cluster, config_id: ConfigId, services: Services
 ) -> Response:
-    """No more runs can be made of it; those that were keep their reference."""
+    """No further runs can use it; earlier runs keep their reference."""
     await services.store.run_configs.delete(cluster_id, config_id)
     return Response(status_code=204)
 
@@ -214,21 +214,21 @@ async def delete_run_config(
 @router.get(
     "/{configId}/metrics",
     operation_id="get_run_config_metrics",
-    summary="See how a configuration's runs went",
+    summary="Get metrics of a configuration's runs",
     response_model=RunConfigMetrics,
     responses=problems(404),
 )
 async def get_run_config_metrics(
     cluster_id: Cluster, config_id: ConfigId, services: Services
 ) -> Response:
-    """Its newest runs, at most 1,000, newest first; test runs do not count."""
+    """Return its newest runs, at most 1,000, newest first, without test runs."""
     await services.store.run_configs.get(cluster_id, config_id)
     found = await services.store.run_configs.measured(cluster_id, config_id)
     return reply(RunConfigMetrics(items=[_metric(run) for run in found]))
 
 
 def present(record: RunConfigRecord) -> RunConfig:
-    """A configuration as its owner sees it."""
+    """Convert a configuration to its wire model."""
     return RunConfig(
         **dict(present_version(record)),
         id=record.id,
@@ -238,7 +238,7 @@ def present(record: RunConfigRecord) -> RunConfig:
 
 
 def present_version(record: RunConfigRecord) -> RunConfigVersion:
-    """What it said at one version."""
+    """Convert one version."""
     content = config_from_record(record)
     return RunConfigVersion(
         **dict(content), version=record.version, created_at=to_datetime(record.created_at)

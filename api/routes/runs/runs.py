@@ -1,4 +1,4 @@
-"""Runs: create, list, look at, cancel, resume."""
+"""Run routes: create, list, read, cancel, resume, delete."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from perdure.contract import (
 router = APIRouter(prefix="/clusters/{clusterId}/runs", tags=["runs"], route_class=KeyedRoute)
 
 _MAX_PAIRS = 8
-"""Metadata pairs that one question may name: they travel in the address."""
+"""Maximum metadata pairs of a query."""
 _MAX_TAGS = 8
 _TEST = {"false": False, "true": True, "all": None}
 _PAIR = re.compile(r"((?:[^:\\]|\\.)+):(.*)", re.DOTALL)
@@ -55,7 +55,7 @@ _Pair = Annotated[
 
 
 class ListRuns(PageQuery):
-    """Which runs to list. Metadata pairs must all match."""
+    """Query parameters of the list of runs. All metadata pairs must match."""
 
     status: RunStatus | None = None
     metadata: Annotated[
@@ -75,7 +75,7 @@ class ListRuns(PageQuery):
     ] = []  # noqa: RUF012 - pydantic copies the default of a field
     test: Annotated[
         Literal["false", "true", "all"],
-        Field(description="Test runs are hidden unless they are asked for."),
+        Field(description="Test runs are hidden by default."),
     ] = "false"
     config_id: Annotated[
         RunConfigId | None,
@@ -83,7 +83,7 @@ class ListRuns(PageQuery):
     ] = None
 
     def to_filter(self, asker: EndUser) -> RunFilter:
-        """The same as the store wants it, for one run more than the page holds; a user sees only their own."""
+        """The filter for the store, for one run more than the page holds; a user sees only their own runs."""
         before = None
         if self.cursor is not None:
             created_at, key = from_cursor(self.cursor, parts=2)
@@ -102,13 +102,13 @@ class ListRuns(PageQuery):
 
 def _split_pair(pair: str) -> tuple[str, str]:
     found = _PAIR.fullmatch(pair)
-    if found is None:  # it was checked
+    if found is None:  # it was validated
         raise ValueError(pair)
     return re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL), found[2]
 
 
 class GetRunQuery(BaseModel):
-    """How to look at a run."""
+    """Query parameters of a run."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -120,7 +120,7 @@ class GetRunQuery(BaseModel):
         Field(
             ge=0,
             le=MAX_VERSION,
-            description="The `version` last seen; default: the run's version when it is asked for.",
+            description="The last known `version`; default: the run's version at the time of the request.",
         ),
     ] = None
     until: Annotated[
@@ -131,7 +131,7 @@ class GetRunQuery(BaseModel):
 
 _QUESTION: dict[str, Example] = {
     "question": {
-        "summary": "A question with a typed answer",
+        "summary": "A prompt with a result schema",
         "value": {
             "initialPrompt": "Which customer grew most this quarter, and why?",
             "attachedFunctions": [{"service": "sales", "function": "query_orders"}],
@@ -172,7 +172,7 @@ async def create_run(
     asker: CurrentEndUser,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Accept a run: once this answers, the run is kept and will be finished and reported, whatever dies meanwhile.
+    """Start a run. It is stored durably before the response, and completes whatever process crashes.
 
     The same `id` or `Idempotency-Key` again returns the same run; with a different request it is an error (422,
     `idempotency_mismatch`).
@@ -196,7 +196,7 @@ async def list_runs(
     services: Services,
     asker: CurrentEndUser,
 ) -> Response:
-    """Runs, newest first, a page at a time."""
+    """Return the runs, newest first, paginated."""
     found = await services.store.runs.page(cluster_id, wanted.to_filter(asker))
     page, next_cursor = page_of(found, wanted, lambda last: to_cursor(last.created_at, last.key))
     return reply(
@@ -210,15 +210,15 @@ async def list_runs(
 @router.get(
     "/{runId}",
     operation_id="get_run",
-    summary="Look at a run, or wait for it to change",
+    summary="Get a run, or wait for a change",
     response_model=Run,
     responses=problems(404),
 )
 async def get_run(ref: Ref, look: Annotated[GetRunQuery, Query()], services: Services) -> Response:
-    """The run as it stands. With `wait` it answers the moment the run's `version` moves past `after`, or, with
-    `until=final`, the moment its turn is done, failed or cancelled.
+    """Return the current run. With `wait`, return as soon as the run's `version` is past `after`, or, with
+    `until=final`, as soon as its turn is done, failed or cancelled.
 
-    When the time is over the answer is the run as it is: ask again.
+    On timeout the response is the current run: send the request again.
     """
     record = await services.store.runs.get(ref)
     if not look.wait:
@@ -239,9 +239,9 @@ async def get_run(ref: Ref, look: Annotated[GetRunQuery, Query()], services: Ser
     responses=problems(404, 409, body=True),
 )
 async def cancel_run(ref: Ref, services: Services, request: CancelRun | None = None) -> Response:
-    """Stop a run. One that works is asked to stop, model call and functions included, and is cancelled soon after.
+    """Cancel a run. A running one stops its model call and its functions, and is cancelled soon after.
 
-    Cancelling a cancelled run is no error; a run that is done or failed is a conflict (`run_is_final`).
+    Cancelling a cancelled run is not an error; a run that is done or failed is a conflict (`run_is_final`).
     """
     reason = request.reason if request is not None else None
     return reply(present_run(await services.operations.cancel_run(ref, reason)))
@@ -255,10 +255,10 @@ async def cancel_run(ref: Ref, services: Services, request: CancelRun | None = N
     responses=problems(404, 409, body=True),
 )
 async def resume_run(ref: Ref, services: Services, request: ResumeRun | None = None) -> Response:
-    """Let a paused run go on, when what it paused for was seen to.
+    """Resume a paused run after the reason of its pause was resolved.
 
     One that used up its budget needs a higher one (409 `budget_exhausted`, 422 `budget_too_small`); one that waits
-    for approvals goes on by itself once they are decided (409 `approval_needed`).
+    for approvals resumes by itself once they are decided (409 `approval_needed`).
     """
     budget = request.budget if request is not None else None
     return reply(present_run(await services.operations.resume_run(ref, budget)))
@@ -272,9 +272,9 @@ async def resume_run(ref: Ref, services: Services, request: ResumeRun | None = N
     responses=problems(404),
 )
 async def delete_run(ref: Ref, services: Services) -> Response:
-    """Delete a run for good, whatever it is doing: its messages, calls, results, blobs, events and pending deliveries.
+    """Delete a run permanently, whatever its status: its messages, calls, results, blobs, events and pending deliveries.
 
-    What works for it is stopped, who waits for it gets a 404. What it cost stays in the cluster's usage.
+    Its workflow is stopped, pending long polls receive a 404. Its cost stays in the cluster's usage.
     """
     await services.operations.delete_run(ref)
     return Response(status_code=204)
@@ -283,13 +283,13 @@ async def delete_run(ref: Ref, services: Services) -> Response:
 @router.post(
     "/{runId}/feedback",
     operation_id="set_feedback",
-    summary="Say what you think of a run",
+    summary="Set feedback on a run",
     status_code=204,
     responses=problems(404, body=True),
 )
 async def set_feedback(ref: Ref, request: SetFeedback, services: Services) -> Response:
-    """Keep a comment and a score from 0 to 1 with the run. The last word counts: what is null or left out is taken
-    back.
+    """Store a comment and a score from 0 to 1 with the run. It replaces earlier feedback: null or omitted values are
+    removed.
     """
     await services.store.feedback.set(ref, request.comment, request.score)
     return Response(status_code=204)

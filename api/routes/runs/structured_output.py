@@ -1,4 +1,4 @@
-"""Structured output: one question, one value that satisfies a schema."""
+"""Structured output route: one model request, one value that satisfies a schema."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ router = APIRouter(
 )
 
 MAX_LONG_POLLS = 2
-"""Times the longest long poll (30 s, unless it is set lower) that an answer is waited for."""
+"""Maximum wait, in units of the longest long poll (30 s by default)."""
 
 _QUESTION: dict[str, Example] = {
     "question": {
@@ -49,7 +49,7 @@ _QUESTION: dict[str, Example] = {
 @router.post(
     "",
     operation_id="create_structured_output",
-    summary="Ask a model for a value of a schema",
+    summary="Get a value of a schema from a model",
     response_model=StructuredOutput | NoStructuredOutput,
     responses=problems(404, 408, body=True),
 )
@@ -58,10 +58,10 @@ async def create_structured_output(
     request: Annotated[CreateStructuredOutput, Body(openapi_examples=_QUESTION)],
     services: Services,
 ) -> Response:
-    """Ask without functions, and wait for the value, at most 60 s.
+    """Call a model without functions, and wait for the value, at most 60 s.
 
-    It is a run that no list shows: nothing is lost where the wait ends first (408, `still_working`). The problem names
-    the run, which can be looked at as any other.
+    It is a run that lists do not show: nothing is lost if the wait ends first (408, `still_working`). The problem names
+    the run, which can be read like any other.
     """
     record = await services.operations.create_structured(cluster_id, request)
     record = await _wait_for_end(services, record)
@@ -70,7 +70,7 @@ async def create_structured_output(
     raise ApiError(
         HTTPStatus.REQUEST_TIMEOUT,
         "still_working",
-        f"There is no answer yet. It is worked on as run {record.id!r}: look at that.",
+        f"There is no result yet. Run {record.id!r} is working on it: read that run.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What is new of a run, on one page: for who shows it to people as it goes on."""
+"""Timeline route of a run: its state and news in one response, for user interfaces."""
 
 from __future__ import annotations
 
@@ -19,33 +19,35 @@ from perdure.contract import Timeline
 router = APIRouter(prefix="/clusters/{clusterId}/runs", tags=["runs"], route_class=KeyedRoute)
 
 MAX_WAIT = 20
-"""Seconds that a look may wait."""
+"""Maximum wait in seconds."""
 
 
 class GetTimelineQuery(BaseModel):
-    """From where on, and how long to wait for more."""
+    """Query parameters of the timeline."""
 
     model_config = ConfigDict(extra="forbid")
 
     after: Annotated[int, Field(ge=0, le=MAX_VERSION, description="The `version` last seen.")] = 0
-    wait: Annotated[float, Field(ge=0, le=MAX_WAIT, description="Seconds to wait for news.")] = 0
+    wait: Annotated[
+        float, Field(ge=0, le=MAX_WAIT, description="Seconds to wait for an event.")
+    ] = 0
     limit: Annotated[int, Field(ge=1, le=500, description="Events of a page.")] = 100
 
 
 @router.get(
     "/{runId}/timeline",
     operation_id="get_timeline",
-    summary="Look at what is new of a run, or wait for it",
+    summary="Get a run's timeline, or wait for an event",
     response_model=Timeline,
     responses=problems(404),
 )
 async def get_timeline(
     ref: Ref, wanted: Annotated[GetTimelineQuery, Query()], services: Services
 ) -> Response:
-    """The run, its events after a version, and the messages, calls and blobs that they are about, as those stand now.
+    """Return the run, its events after a version, and the current messages, calls and blobs that they are about.
 
-    With `wait` it answers the moment there is an event. After a `message.edited` or `run.retried` messages that were
-    seen before may be out of the conversation: read it again.
+    With `wait` it returns as soon as there is an event. After `message.edited` or `run.retried`, messages that were
+    returned earlier may be replaced: read the conversation again.
     """
     store = services.store
     if wanted.wait:

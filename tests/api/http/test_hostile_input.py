@@ -219,7 +219,7 @@ async def test_more_mistakes_than_can_be_reported_are_reported_as_too_many(
 ) -> None:
     create = OPERATIONS["create_run"].address(**ours.ids)
     headers = {"Authorization": ours.key}
-    for number, says in ((MAX_MISTAKES + 1, "5,000 things"), (MAX_MISTAKES - 1, "no field `0`")):
+    for number, says in ((MAX_MISTAKES + 1, "5,000 errors"), (MAX_MISTAKES - 1, "no field `0`")):
         body = dict.fromkeys(map(str, range(number)), 1)
         answer = await client.post(create, json=body, headers=headers)
         assert refused(answer)

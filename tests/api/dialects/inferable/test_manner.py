@@ -153,7 +153,7 @@ async def test_runs_are_a_plain_list_by_their_filters(
         ({"initialPrompt": ""}, "initialPrompt or configId is required to create a workflow"),
         (
             {"initialPrompt": "x", "onStatusChange": {"type": "workflow", "workflow": {}}},
-            "Workflows are not served: give a function or a webhook.",
+            "Workflows are not supported: pass a function or a webhook.",
         ),
     ],
     ids=str,

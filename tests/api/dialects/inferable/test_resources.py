@@ -39,7 +39,7 @@ async def test_a_call_whose_time_is_over_is_a_408_with_its_id(
     assert (
         said["message"]
         == said["error"]["message"]
-        == "The call has no result yet. Its id finds it."
+        == "The call has no result yet. Read it by its id."
     )
     assert (said["status"], said["result"], said["resultType"]) == ("pending", None, None)
     call = (await theirs.get(f"{path}/{said['id']}")).json()

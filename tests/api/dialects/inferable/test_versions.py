@@ -50,7 +50,7 @@ def test_the_target_may_be_given_in_the_form_of_any_version(target: object, hear
 
 @pytest.mark.parametrize("target", [{"type": "workflow"}, {"workflow": {"executionId": "x"}}])
 def test_a_workflow_cannot_be_a_target(target: dict[str, Any]) -> None:
-    with pytest.raises(ApiError, match="Workflows are not served"):
+    with pytest.raises(ApiError, match="Workflows are not supported"):
         parse_target(target)
 
 
