@@ -1,13 +1,13 @@
-"""What can go wrong when somebody asks for something, as a tree:
+"""Errors of requests, as a tree:
 
     OrchestratorError
-    ├── InvalidRequestError      the request breaks a rule; names the field
+    ├── InvalidRequestError      the request is invalid; names the field
     │   └── TooLargeError        … a limit of size
-    ├── NotFoundError            unknown, or another cluster's: the two look the same
-    ├── ConflictError            right request, wrong moment
+    ├── NotFoundError            unknown, or of another cluster: indistinguishable
+    ├── ConflictError            a valid request that the current state does not allow
     │   └── SupersededError      a call's result that is late, stale, or from the wrong machine
     ├── UnknownServiceError      a machine polls for a service it must register first
-    └── UnavailableError         a part of the engine is away; try again
+    └── UnavailableError         a dependency is unavailable; try again
 
 The API turns each into one HTTP status (`api/http/errors.py`). `code` is stable and meant for programs.
 """
@@ -26,7 +26,7 @@ class OrchestratorError(Exception):
 
 
 class InvalidRequestError(OrchestratorError):
-    """The request breaks a rule. `pointer` is the JSON Pointer of the field."""
+    """The request is invalid. `pointer` is the JSON Pointer of the field."""
 
     code = "invalid_request"
 

@@ -16,7 +16,7 @@ _PREFIX = "PERDURE_"
 
 
 class Settings(BaseSettings):
-    """What a process of the server side needs to know. Read once, at the process's start."""
+    """The settings of a server process, read once at its start."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
 
@@ -36,7 +36,7 @@ class Settings(BaseSettings):
 
     task_journal: str | None = Field(
         default=None,
-        description="Folder in which a process notes what it works on, for others on the machine to see when it died; default: `tasks` in the state folder. Empty: none.",
+        description="Folder of the in-flight journals, by which other processes of the machine recover tasks after a crash; default: `tasks` in the state folder. Empty: none.",
     )
 
     temporal_address: str = "127.0.0.1:7233"
@@ -59,17 +59,17 @@ class Settings(BaseSettings):
     max_wait_seconds: Annotated[float, Field(gt=0, le=MAX_WAIT_SECONDS)] = MAX_WAIT_SECONDS
 
     trust_forwarded: bool = Field(
-        default=False, description="Believe X-Forwarded-For about where a machine is."
+        default=False, description="Trust X-Forwarded-For for a machine's address."
     )
     cors_origins: str = Field(
         default="",
         description="Origins whose pages may use the API, separated by commas. Runs may be used from any page.",
     )
     max_requests_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
-        default=0, description="Of one cluster, at one API process; 0: any."
+        default=0, description="Of one cluster, in one API process; 0: no limit."
     )
     max_concurrent_requests: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
-        default=0, description="Of one cluster, at one API process at once; 0: any."
+        default=0, description="Concurrent, of one cluster, in one API process; 0: no limit."
     )
 
     default_model: str | None = Field(
@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     sweep_seconds: Annotated[float, Field(gt=0)] = 2.0
     retention_days: Annotated[float, Field(gt=0, le=36_500)] | None = Field(
         default=None,
-        description="Runs are deleted so many days after their last turn ended; default: kept.",
+        description="Days after the end of its last turn after which a run is deleted; default: never.",
     )
     log_format: str = Field(default="text", pattern="^(text|json)$")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
@@ -128,17 +128,17 @@ class Settings(BaseSettings):
 
     @property
     def webhook_rules(self) -> AddressRules:
-        """Where webhooks may go."""
+        """The allowed addresses of webhooks."""
         return _webhook_rules(self.webhook_allowed_networks)
 
     @property
     def store_url(self) -> str:
-        """Where the store is: the given URL, or the SQLite file in the state folder."""
+        """The store's URL: the given one, or the SQLite file in the state folder."""
         return self.database_url or f"sqlite:///{(self.state_dir / 'perdure.db').resolve()}"
 
     @property
     def task_folder(self) -> Path | None:
-        """Where processes note what they work on; None: nowhere."""
+        """The folder of the in-flight journals; None: no journals."""
         if self.task_journal is None:
             return self.state_dir / "tasks"
         return Path(self.task_journal) if self.task_journal else None
@@ -156,7 +156,7 @@ def _webhook_rules(networks: str) -> AddressRules:
 
 
 def read_settings() -> Settings:
-    """The settings of this process. Raises `MisconfiguredError`, which names the variable and what is wrong with it."""
+    """Read the settings of this process. Raises `MisconfiguredError`, which names the variable and the problem."""
     try:
         return Settings()
     except ValidationError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    # What is imported stays, so collecting garbage meanwhile is in vain: a fifth of the time that it takes.
+    # Imported modules stay, so garbage collection during imports is wasted: a fifth of their time.
     import gc
 
     gc.disable()
@@ -64,16 +64,18 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("workers")
 _POLLERS = 20
-"""Measured: 20 pollers bring 12 % more runs per second than the default of 5."""
+"""Measured: 20 pollers give 12 % more runs per second than the default of 5."""
 _STICKY_TIMEOUT = timedelta(seconds=2)
-"""How long a run waits for a worker that was killed before another one takes it; the default of 10 s is felt."""
+"""Seconds after which another worker takes a run of a killed one; the default of 10 s is noticeable."""
 _GRACE = timedelta(seconds=20)
 _CONNECT_PAUSE = 0.1
 _LOG_AFTER = 2.0
-"""Seconds without Temporal until it is said; beside a server that is just starting it is no news."""
+"""Seconds without Temporal before it is logged; a server that is starting needs a few."""
 _MAX_CONCURRENT_WEBHOOKS = 100
 _HOSTED = "PERDURE_HOSTED_FUNCTIONS (`perdure dev --hosted`)"
-_HOSTED_CURE = "Name services as `module:name`, as they are imported from the folder where the process is started."
+_HOSTED_CURE = (
+    "Name services as `module:name`, importable from the folder where the process starts."
+)
 
 
 def build_worker(client: Client, activities: Activities, settings: Settings) -> Worker:
@@ -115,7 +117,7 @@ def build_webhook_worker(client: Client, delivery: WebhookDelivery) -> Worker:
 
 
 def _load_host(targets: str) -> Host:
-    # Only a process that hosts functions has what function workers are made of.
+    # Only a process that hosts functions imports the function worker.
     from perdure.hosting import ConfigurationError, Host  # noqa: PLC0415 - see above
 
     try:
@@ -130,9 +132,9 @@ def _load_host(targets: str) -> Host:
 
 
 async def open_hosted_functions(store: Store, settings: Settings) -> HostedFunctions | None:
-    """The functions that the settings have this process host, if any.
+    """The functions that this process hosts by its settings, if any.
 
-    Raises `MisconfiguredError` for a cluster that is not there, and for services that are not or cannot be imported.
+    Raises `MisconfiguredError` for an unknown cluster, and for services that do not exist or cannot be imported.
     """
     if not settings.hosted_functions:
         return None
@@ -187,7 +189,7 @@ def _retention(settings: Settings) -> timedelta | None:
 
 
 def build_crash_recovery(store: Store, temporal: Temporal, settings: Settings) -> CrashRecovery:
-    """Who looks for what processes left behind that died on this machine."""
+    """The recovery of tasks of processes that died on this machine."""
     activity_tasks = ActivityTaskClient(temporal, "lost-tasks")
     return CrashRecovery(
         settings.task_folder, journal_scope(settings), activity_tasks, store.lost_leases
@@ -195,7 +197,7 @@ def build_crash_recovery(store: Store, temporal: Temporal, settings: Settings) -
 
 
 async def _connected(parts: _Parts, stop: asyncio.Event) -> Client | None:
-    """Connect, however long it takes until Temporal answers; say once that it does not. None: stopped before."""
+    """Connect to Temporal, without a time limit; log once if it does not answer. None: stopped before."""
     settings, patience = parts.settings, time.monotonic() + _LOG_AFTER
     while not stop.is_set():
         try:
@@ -214,7 +216,7 @@ async def _connected(parts: _Parts, stop: asyncio.Event) -> Client | None:
 
 @asynccontextmanager
 async def _beside(*loops: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
-    """What runs beside the body and ends with it."""
+    """Background tasks that run inside the block."""
     tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         yield
@@ -226,7 +228,7 @@ async def _beside(*loops: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What a worker is made of before it knows Temporal."""
+    """The parts of a worker that do not need Temporal."""
 
     settings: Settings
     store: Store
@@ -235,7 +237,7 @@ class _Parts:
     run_namer: RunNamer
     in_flight: InFlightInterceptor
     process: str
-    """What it calls itself to Temporal."""
+    """Its Temporal identity."""
 
     def activities(self) -> Activities:
         return build_activities(
@@ -276,7 +278,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> _Parts:
 
 
 async def work(settings: Settings, stop: asyncio.Event) -> None:
-    """Be a worker until `stop` is set, then finish what was begun. Raises `MisconfiguredError`."""
+    """Run a worker until `stop` is set, then finish running tasks. Raises `MisconfiguredError`."""
     async with AsyncExitStack() as stack:
         parts = await _opened(settings, stack)
         collect_garbage_again()
@@ -304,7 +306,7 @@ async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
         if hosting is not None:
             await (
                 crash_recovery.recover_orphaned()
-            )  # what a predecessor died of is known before anything is begun
+            )  # read the crashes of predecessors before anything begins
             await working.enter_async_context(hosting.registered())
             for worker in build_hosting_workers(client, hosting):
                 await working.enter_async_context(worker)

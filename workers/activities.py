@@ -1,4 +1,4 @@
-"""The bodies of the run's activities: ask the store, ask the model, write one fact."""
+"""The activities of a run: read the store, call the model, write the outcome."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SUMMARY_ATTEMPTS = 3
 
 
 _MAX_ACTIVITY_SECONDS = 60.0
-"""One activity starts calls and steps for so long; then it returns, so that Temporal's history keeps recording progress."""
+"""Seconds for which one activity starts calls and steps; then it returns, so that Temporal's history records progress."""
 
 _DELETED = RunState(RunStatus.CANCELLED.value)
 """The state of a deleted run: nothing is left to do."""
@@ -109,7 +109,7 @@ class Activities:
 
     @staticmethod
     def _continues(hosting: HostedFunctions, state: RunState, until: float) -> bool:
-        """Whether this activity goes on with the run as it stands."""
+        """Whether this activity continues the run."""
         if state.late or not _may_continue(until):
             return False
         action = next_action(state.loop_state())
@@ -179,7 +179,7 @@ class Activities:
     @activity.defn(name=interface.SUMMARIZE)
     @heartbeating
     async def summarize(self, summarize_input: SummarizeInput) -> None:
-        """Show the model a summary of a result that is too long; where that fails, its beginning."""
+        """Replace a result that is too long by a summary for the model, or by its beginning if that fails."""
         found = await self._store.results.original(summarize_input.run, summarize_input.call_id)
         if found is None or not found[1]:
             return
@@ -216,7 +216,7 @@ class Activities:
 
     @activity.defn(name=interface.LIST_DUE_DELIVERIES)
     async def list_due_deliveries(self, list_input: ListDueDeliveriesInput) -> DueDeliveries:
-        """Handler calls that wait, in the order of their transitions."""
+        """Pending handler calls, in the order of their transitions."""
         return DueDeliveries(
             await self._store.deliveries.list_pending(list_input.run, list_input.dead)
         )

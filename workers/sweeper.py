@@ -1,4 +1,4 @@
-"""Finds whatever would otherwise stand still: lost wake-up signals, calls without a worker, deliveries without a workflow.
+"""Finds and repairs stalled work: lost wake-up signals, calls without a worker, deliveries without a workflow.
 
 Every action is harmless when repeated, so every Temporal worker process sweeps and none has to be the only one.
 """
@@ -91,7 +91,7 @@ class Sweeper:
     async def _cancel_orphans(self) -> None:
         """Cancel the runs of deleted clusters."""
         for ref in await self._clusters.orphans():
-            with suppress(ConflictError, NotFoundError):  # it ended, or was deleted
+            with suppress(ConflictError, NotFoundError):  # it has ended, or was deleted
                 await self._runs.cancel(ref, "The cluster was deleted.")
 
     async def _delete_outdated(self, before: int) -> None:

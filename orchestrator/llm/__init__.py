@@ -1,1 +1,1 @@
-"""What a model is shown and what it says: messages, prompts, tools. Pure; knows no provider."""
+"""Requests to models and their responses: messages, prompts, tools, and the registry of providers. Pure."""

@@ -1,4 +1,4 @@
-"""Functions that every cluster has: what time it is, and arithmetic. Answered at once, without a function worker."""
+"""Functions that every cluster has: the current time, and arithmetic. Answered at once, without a function worker."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ BUILT_IN_TOOLS = frozenset(tool.name for tool in _TOOLS)
 
 
 def built_in_tools(wanted: Collection[str]) -> tuple[Tool, ...]:
-    """Those of the functions that are wanted, always in the same order."""
+    """The tools of these names, always in the same order."""
     return tuple(tool for tool in _TOOLS if tool.name in wanted)
 
 
 def run_built_in_tool(call: ToolCall, now: int) -> ToolResult:
-    """Answer a call of one of the functions; `now` in ms. What cannot be answered is an error that the model reads."""
+    """Answer a call of one of the functions; `now` in ms. An invalid call gets an error that the model reads."""
     values: Mapping[str, JsonValue] = call.input if isinstance(call.input, dict) else {}
     try:
         content = _ANSWERS[call.name](values, now)

@@ -1,7 +1,7 @@
-"""Arithmetic for models: one expression in, its exact value out. Nothing is executed, and everything is bounded.
+"""Arithmetic for models: evaluates one expression exactly. Nothing is executed, and everything is bounded.
 
-Numbers are exact fractions, so `0.1 + 0.2` is 0.3; only roots and broken powers are rounded. The bounds stand before
-the work: no expression that is accepted takes longer than some milliseconds.
+Numbers are exact fractions, so `0.1 + 0.2` is 0.3; only roots and fractional powers are rounded. Limits are checked
+before the computation: no accepted expression takes longer than a few milliseconds.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ MAX_EXPRESSION_CHARACTERS = 1_000
 MAX_NUMBER_DIGITS = 1_000
 """Digits of a number before or after the point, intermediate results included."""
 MAX_EXPRESSION_DEPTH = 50
-"""Parentheses, signs and functions in each other. A chain as `1 + 2 + 3` counts as one."""
+"""Nesting of parentheses, signs and functions. A chain such as `1 + 2 + 3` counts as one."""
 _SHOWN_DIGITS = 28
-"""Significant digits of a value that has no end, or none soon."""
+"""Significant digits of a value with infinitely many, or very many, digits."""
 _MAX_DECIMALS = 100
-"""Decimals of a value that is shown whole."""
+"""Decimals of a value that is shown completely."""
 
 _MAX_BITS = math.floor(MAX_NUMBER_DIGITS * math.log2(10))
 _TOKENS = re.compile(
@@ -51,13 +51,13 @@ Number = Fraction
 
 
 class CalculationError(Exception):
-    """An expression that has no value; the text says why, for the model."""
+    """An expression without a value; the text gives the reason, for the model."""
 
 
 def calculate(expression: str) -> str:
-    """The value of an arithmetic expression, in digits; with "(rounded)" behind it where it is not exact.
+    """The value of an arithmetic expression in digits, followed by "(rounded)" if it is not exact.
 
-    Known are + - * / // % ** (and ^), parentheses, and abs, ceil, floor, max, min, round, sqrt and sum. Raises
+    Supports + - * / // % ** (and ^), parentheses, and abs, ceil, floor, max, min, round, sqrt and sum. Raises
     `CalculationError`.
     """
     if len(expression) > MAX_EXPRESSION_CHARACTERS:
@@ -69,7 +69,7 @@ def calculate(expression: str) -> str:
 
 
 class _Sheet:
-    """One expression being worked out. `exact` is false once something had to be rounded."""
+    """The evaluation of one expression. `exact` becomes false when a value is rounded."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -107,7 +107,7 @@ class _Sheet:
                 raise CalculationError(f"{written[:60]!r} is not arithmetic.")
 
     def _chain(self, node: ast.BinOp, depth: int) -> Number:
-        """A left-leaning chain of operators, worked from its left end without recursion."""
+        """A left-associative chain of operators, evaluated from its left end without recursion."""
         links: list[ast.BinOp] = []
         first: ast.expr = node
         while isinstance(first, ast.BinOp):
@@ -130,7 +130,7 @@ class _Sheet:
             raise CalculationError("Division by zero.") from None
 
     def _number(self, node: ast.Constant) -> Number:
-        """The number as it is written: `ast` would have read 0.1 as a float."""
+        """The number as written: `ast` would parse 0.1 as a float."""
         written = Decimal(self._text[node.col_offset : node.end_col_offset].replace("_", ""))
         if abs(written.adjusted()) > MAX_NUMBER_DIGITS:
             raise _too_long()
@@ -213,7 +213,7 @@ _FUNCTIONS: Mapping[str, tuple[int, int]] = MappingProxyType(
         "sum": (1, MAX_EXPRESSION_CHARACTERS),
     }
 )
-"""How few and how many values each takes."""
+"""Minimum and maximum number of arguments of each function."""
 
 
 def _bounded(value: Number | int) -> Number:
@@ -228,7 +228,7 @@ def _too_long() -> CalculationError:
 
 
 def _rounded(value: Number, digits: Number) -> Number:
-    """Rounded to decimals, a half away from zero; negative digits round before the point."""
+    """Round to decimals, a half away from zero; negative digits round before the point."""
     if digits.denominator != 1 or abs(digits) > MAX_NUMBER_DIGITS:
         raise CalculationError(
             f"round takes a whole number of digits, -{MAX_NUMBER_DIGITS} to {MAX_NUMBER_DIGITS}."
@@ -261,7 +261,7 @@ def _written(value: Number, *, exact: bool) -> str:
 
 
 def _decimals(value: Number) -> int | None:
-    """How many decimals the value has; None where it has no end, or too many to be shown."""
+    """Number of decimals of the value; None if infinite, or too many to be shown."""
     twos = (value.denominator & -value.denominator).bit_length() - 1
     rest, fives = value.denominator >> twos, 0
     while rest % 5 == 0:
@@ -271,6 +271,6 @@ def _decimals(value: Number) -> int | None:
 
 
 def _plain(value: Decimal) -> str:
-    """Without zeros at the end; with an exponent only where the plain digits would be many."""
+    """Format without trailing zeros; with an exponent only if there are many digits."""
     short = value.normalize(_SHOWING)
     return f"{short:f}" if -_SHOWN_DIGITS < short.adjusted() < _SHOWN_DIGITS else str(short)

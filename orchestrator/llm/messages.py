@@ -1,6 +1,6 @@
-"""What a model is asked and what it answers, in nobody's dialect: the wall between the rules and the providers.
+"""Requests to models and their responses, independent of any provider.
 
-`workers/models/` translates these values to a provider's shapes and back; nothing else knows those shapes.
+`workers/models/` converts these values to a provider's format and back; nothing else knows those formats.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class StopReason(StrEnum):
     LENGTH = "length"
     """Cut at the output limit: the reply is incomplete."""
     PAUSE = "pause"
-    """The provider wants to be called again with the reply so far."""
+    """The provider must be called again with the reply so far."""
     REFUSAL = "refusal"
     CONTEXT = "context"
     """The conversation no longer fits the model's window."""
@@ -44,12 +44,12 @@ class ToolCall:
     name: str
     input: JsonValue
     reasoning: str | None = None
-    """Why it is called, in the model's words, once that was taken out of the input."""
+    """The model's reason for the call, after it was removed from the input."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What the model is shown of a call's result."""
+    """The text that the model receives for a call's result."""
 
     id: str
     name: str
@@ -59,7 +59,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one reply, as the provider counts them. `input_tokens` excludes what the cache served."""
+    """Tokens of one reply, as the provider counts them. `input_tokens` excludes cached ones."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -82,14 +82,14 @@ class ModelResponse:
     blocks: tuple[Mapping[str, JsonValue], ...] = ()
     model: str = ""
     detail: str = ""
-    """The provider's words on a refusal, where it gives any."""
+    """The provider's text on a refusal, if it gives any."""
     provider: str = "anthropic"
     """The name of the provider whose `blocks` these are. Replies stored without it are Anthropic's."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserTurn:
-    """What the model has not seen yet: the results of its calls, in the order it asked, then words."""
+    """Input that the model has not received yet: the results of its calls, in the order of the calls, then texts."""
 
     results: tuple[ToolResult, ...] = ()
     texts: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class UserTurn:
 
 @dataclass(frozen=True, slots=True)
 class AssistantTurn:
-    """What the model said earlier."""
+    """An earlier reply of the model."""
 
     reply: ModelResponse
 
@@ -111,9 +111,9 @@ Turn = UserTurn | AssistantTurn
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """One question to a model. `turns` alternate, begin and end with a `UserTurn`.
+    """A request to a model. `turns` alternate, and begin and end with a `UserTurn`.
 
-    `attempt` counts from 1 over the tries of this very step, so that a scripted error can pass.
+    `attempt` counts the attempts of this step from 1, so that a scripted error can be temporary.
     """
 
     model: str
@@ -133,29 +133,29 @@ class Model(Protocol):
     async def generate(
         self, request: ModelRequest, on_progress: Callable[[], None]
     ) -> ModelResponse:
-        """Answer the request; `on_progress` is called whenever the provider shows a sign of life."""
+        """Answer the request; `on_progress` is called whenever the provider sends data."""
         ...
 
     async def summarize(self, text: str, limit: int) -> ModelResponse:
-        """Say in at most about `limit` characters what an oversized call result contains."""
+        """Summarize an oversized call result in about `limit` characters at most."""
         ...
 
     async def name(self, prompt: str) -> ModelResponse | None:
-        """Say in at most ten words what a run that begins with this prompt is about; None: nothing but its first words."""
+        """Name a run that begins with this prompt in at most ten words; None: use its first words."""
         ...
 
 
 class ErrorAction(StrEnum):
-    """What a failed model call asks for."""
+    """The action after a failed model call."""
 
     RETRY = "retry"
     PAUSE = "pause"
-    """Money: trying again costs nothing and brings nothing until a person acts."""
+    """A billing problem: retries fail until a person resolves it."""
     FAIL = "fail"
 
 
 class ModelError(Exception):
-    """A model call that brought no reply. `reason` is one sentence for people, without secrets."""
+    """A model call without a reply. `reason` is one sentence for people, without secrets."""
 
     def __init__(
         self,
@@ -170,4 +170,4 @@ class ModelError(Exception):
         self.action = action
         self.status = status
         self.retry_after = retry_after
-        """Seconds the provider asks to wait."""
+        """Seconds of the provider's `Retry-After`."""

@@ -19,7 +19,7 @@ _POLICY_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class ModelName(NamedTuple):
-    """A provider and the id by which that provider knows the model."""
+    """A provider and the provider's id of the model."""
 
     provider: str
     model: str
@@ -30,7 +30,7 @@ class ModelName(NamedTuple):
 
 
 def resolve_model(name: str, *, policies: Iterable[str] = ()) -> ModelName:
-    """The model a caller means by `name`; `policies` are scripted policies beyond the built-in ones.
+    """Resolve a model's name; `policies` are scripted policies beyond the built-in ones.
 
     Raises `ValueError` for an unknown name; its text lists the known ones.
     """

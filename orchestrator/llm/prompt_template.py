@@ -1,7 +1,7 @@
-"""Prompts with places for inputs: `{{name}}`. Pure.
+"""Prompt templates with placeholders for inputs: `{{name}}`. Pure.
 
-A place is filled with the input's text, or with its JSON where it is no text. What was filled in is never looked at
-again, so an input that says `{{other}}` stays what it is. `\\{{` writes two plain braces.
+A placeholder is replaced by the input's text, or by its JSON if it is not a text. Inserted text is not expanded
+again, so an input with `{{other}}` is unchanged. `\\{{` writes two literal braces.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _PLAIN_BRACES = "{{"
 
 @lru_cache(maxsize=256)
 def places(template: str) -> tuple[str, ...]:
-    """The names of the inputs that the template has places for, in their order, each once."""
+    """The names of the template's placeholders, in order, each once."""
     names = (found[1] for found in _PLACE.finditer(template) if found[1] is not None)
     return tuple(dict.fromkeys(names))
 
 
 def fill(template: str, inputs: Mapping[str, JsonValue]) -> str:
-    """The prompt with every place filled; an input that is missing leaves its place empty."""
+    """The prompt with its placeholders replaced; a missing input counts as empty."""
 
     def put(found: re.Match[str]) -> str:
         name: str | None = found[1]
@@ -37,7 +37,7 @@ def fill(template: str, inputs: Mapping[str, JsonValue]) -> str:
 
 
 def append(prompt: str, inputs: Mapping[str, JsonValue]) -> str:
-    """The prompt with all inputs behind it, for templates without places.
+    """The prompt followed by all inputs, for templates without placeholders.
 
     `<` is escaped in the JSON, so that no input can close the block.
     """

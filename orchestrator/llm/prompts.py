@@ -1,4 +1,4 @@
-"""Words and tools of our own that a model is given beside the user's."""
+"""The product's own instructions and tools for models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.llm.messages import Tool
 from perdure.contract import INLINE_RESULT_CHARACTERS
 
 OWN_SERVICE = "perdure"
-"""Reserved: nobody can register a service of this name, so these tools collide with nothing."""
+"""Reserved: no service of this name can be registered, so the names of these tools are unique."""
 RESULT_TOOL = f"{OWN_SERVICE}_return_result"
 GIVE_UP_TOOL = f"{OWN_SERVICE}_give_up"
 READ_TOOL = f"{OWN_SERVICE}_read_result"
@@ -23,11 +23,11 @@ OWN_TOOLS = frozenset(
 )
 """Reserved too: `perdure_return` could have a function `result`."""
 REASON_PARAMETER = f"{OWN_SERVICE}_reasoning"
-"""The property of a function's input in which the model says why it calls; no function ever gets it."""
+"""The property of a function's input for the reason of a call. It is removed before the function runs."""
 MAX_FOUND = 10
-"""Functions that one search brings."""
+"""Maximum functions per search."""
 MAX_CONTEXT_CHARACTERS = 4_096
-"""Of what operators say about their cluster or a function, the model reads so much."""
+"""Characters of an operator's note on a cluster or a function that the model reads."""
 
 _INSTRUCTIONS = """\
 You work on a task by yourself. Use the functions you are given; several calls in one reply run at the same time.
@@ -63,9 +63,9 @@ _SEARCH = Tool(
 def system_prompt(
     user_prompt: str | None, *, wants_schema: bool, cluster_context: str | None = None
 ) -> str:
-    """Our instructions, the cluster's context, then the run's own prompt.
+    """The product's instructions, the cluster's context, then the run's own system prompt.
 
-    The same for every step of a run while nobody edits the context, so that the prompt cache holds.
+    It is the same for every step of a run until the context is edited, so that the prompt cache holds.
     """
     parts = [_INSTRUCTIONS, _WITH_SCHEMA if wants_schema else _WITHOUT_SCHEMA]
     text = "\n".join(parts).format(read=READ_TOOL, result=RESULT_TOOL, give_up=GIVE_UP_TOOL)
@@ -74,7 +74,7 @@ def system_prompt(
 
 
 def with_function_note(description: str, note: str | None) -> str:
-    """A function's description with what the operator says about it."""
+    """A function's description with the operator's note."""
     return "\n".join(filter(None, [description, (note or "")[:MAX_CONTEXT_CHARACTERS]]))
 
 
@@ -85,12 +85,12 @@ def has_parameter(tool: Tool, name: str) -> bool:
 
 
 def with_reason_parameter(tool: Tool) -> Tool:
-    """The tool as the model is shown it where its reasons are kept: its first parameter is why it is called."""
+    """The tool with a first parameter for the reason of a call."""
     properties = tool.schema.get("properties", {})
     required = tool.schema.get("required", [])
     if has_parameter(
         tool, REASON_PARAMETER
-    ):  # the function's own: it gets what the model says there
+    ):  # the function's own parameter: it receives the model's value
         return tool
     if not isinstance(properties, dict) or not isinstance(required, list):
         return tool
@@ -108,9 +108,9 @@ def with_reason_parameter(tool: Tool) -> Tool:
 def own_tools(
     result_input: Mapping[str, JsonValue], *, wants_schema: bool, searchable: bool = False
 ) -> tuple[Tool, ...]:
-    """The tools every run has. `result_input` is the schema of the result tool's input object.
+    """The tools of every run. `result_input` is the schema of the result tool's input object.
 
-    `searchable`: there are more functions than the model is offered.
+    `searchable`: there are more functions than the model receives.
     """
     tools = [
         Tool(

@@ -1,12 +1,12 @@
-"""Names of runs that were given none: the prompt's first words at once, a model's words later."""
+"""Names of runs without a given name: first the prompt's first words, later a model's name."""
 
 from __future__ import annotations
 
 MAX_NAME_WORDS = 10
-"""Words of a name that a model makes."""
+"""Maximum words of a model's name."""
 MAX_NAME_CHARACTERS = 80
 READ_CHARACTERS = 4_000
-"""Of a longer prompt the naming model reads the beginning."""
+"""Characters of a prompt that the naming model reads."""
 _FIRST_WORDS = 8
 _QUOTES = "\"'`*#“”„‚‘’«»"
 
@@ -18,7 +18,7 @@ def first_words(prompt: str) -> str:
 
 
 def parse_name(text: str) -> str | None:
-    """The name in what a model said when it was asked for one; None where there is none."""
+    """Parse the name in a model's reply; None if there is none."""
     first = next(filter(None, (line.strip() for line in text.splitlines())), "")
     words = first.strip(_QUOTES).split()[:MAX_NAME_WORDS]
     return " ".join(words)[:MAX_NAME_CHARACTERS].rstrip(" .") or None

@@ -1,6 +1,6 @@
-"""Which functions fit some words best: BM25 over names, descriptions and parameters. Pure, without a model.
+"""Ranks functions by a query: BM25 over names, descriptions and parameters. Pure, without a model.
 
-Names are read as people read them: `createInvoice` and `create_invoice` are two words each. Scripts without spaces
+Names are split into words: `createInvoice` and `create_invoice` are two words each. Scripts without spaces
 are compared by pairs of characters.
 """
 
@@ -22,17 +22,17 @@ _UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 )
 _MAX_QUERY_CHARACTERS = 20_000
-"""Of longer words only the beginning counts."""
+"""Characters of a word that count."""
 _MAX_DOCUMENT_CHARACTERS = 2_000
-"""Of a longer description with its parameters only the beginning is searched."""
+"""Characters of a description with its parameters that are searched."""
 _MAX_PARAMETERS = 100
 _SATURATION, _LENGTH_WEIGHT = 1.2, 0.75
 _NAME_WEIGHT = 3
-"""A word of a function's name counts as often."""
+"""Weight of a word of a function's name."""
 
 
 def rank_tools(query: str, tools: Sequence[Tool]) -> list[tuple[float, Tool]]:
-    """All the tools with their scores, the best first; by name where they fit alike. A score of 0: nothing in common."""
+    """All tools with their scores, best first, then by name. A score of 0 means no common word."""
     documents = [_document(tool.name, _description(tool)) for tool in tools]
     weights = _weights(split_words(query[:_MAX_QUERY_CHARACTERS]), documents)
     average = sum(document.total() for document in documents) / max(1, len(documents)) or 1.0
@@ -44,7 +44,7 @@ def rank_tools(query: str, tools: Sequence[Tool]) -> list[tuple[float, Tool]]:
 
 
 def split_words(text: str) -> tuple[str, ...]:
-    """The words of a text or of a name, in one spelling."""
+    """The normalized words of a text or a name."""
     return tuple(token for word in _WORDS.findall(text) for token in _tokens(word))
 
 
@@ -67,7 +67,7 @@ def _singular(token: str) -> str:
 
 
 def _weights(query: tuple[str, ...], documents: Sequence[Counter[str]]) -> dict[str, float]:
-    """How much each word of the query says: the rarer among the documents, the more."""
+    """The weight of each word of the query: higher for words that are rarer among the documents."""
     wanted = sorted(set(query))
     found = Counter(word for document in documents for word in wanted if word in document)
     total = len(documents)

@@ -26,16 +26,16 @@ from orchestrator.llm.transcript import TranscriptEntry, last_seen_key, selected
 from perdure.contract import INLINE_RESULT_CHARACTERS, MessageType
 
 MAX_TOOLS = 64
-"""Functions that a model is offered at first."""
+"""Maximum functions in a run's first request."""
 MAX_TOOL_CHARACTERS = 100_000
-"""Of names, descriptions and schemas of what is offered at first."""
+"""Maximum characters of names, descriptions and schemas in the first request."""
 MAX_FOUND_TOOLS = 128
-"""Functions that a model is offered at most, with what it found: beyond that it calls them from the search's answer."""
+"""Maximum functions in a request, including found ones: the model calls further ones from the search result."""
 _PER_MESSAGE = 8
-"""Functions that a later message can bring in."""
+"""Maximum functions that a later message adds."""
 _DEFAULT_FOUND = 5
 _MAX_DESCRIPTION = INLINE_RESULT_CHARACTERS // MAX_FOUND // 2
-"""Of a longer description the search's answer has the beginning; the function is offered with the whole of it."""
+"""Characters of a description in a search result; the request has the complete description."""
 _MAX_QUERY_CHARACTERS = 2_000
 
 
@@ -91,17 +91,17 @@ def _mock(full_name: str) -> AvailableFunction:
 
 @dataclass(frozen=True, slots=True)
 class ToolSelection:
-    """What the model is offered in one step."""
+    """The functions of one model request."""
 
     functions: tuple[AvailableFunction, ...]
     searchable: bool = False
-    """There are others, which the model can search."""
+    """Whether there are further functions, which the model can search."""
     names: tuple[str, ...] | None = None
-    """The list to be kept with the reply; None where it is as it was."""
+    """The list to store with the reply; None if it is unchanged."""
 
 
 class ToolSelector:
-    """What a run's transcript says of the functions that its model was offered."""
+    """Selects the functions of a run's model requests by its transcript."""
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
@@ -126,7 +126,7 @@ class ToolSelector:
                 pass
 
     def select(self, functions: Sequence[AvailableFunction]) -> ToolSelection:
-        """What to offer now of the functions that the run may call, given in the order of their names."""
+        """Select the functions of the next request from those that the run may call, ordered by name."""
         fits = len(functions) <= MAX_TOOLS and _size(functions) <= MAX_TOOL_CHARACTERS
         if fits and not self._names:
             return ToolSelection(tuple(functions))
@@ -175,9 +175,9 @@ def request_tools(
 
 
 def search_answer(call: ToolCall, functions: Sequence[AvailableFunction]) -> ToolResult:
-    """Answer the model's search: names, descriptions and schemas of what fits its words, the best first.
+    """Answer the model's search: names, descriptions and schemas of the matching functions, best first.
 
-    Schemas that would make the answer longer than any result the model is shown are left out.
+    Schemas that would make the answer longer than the limit of a result are omitted.
     """
     values: Mapping[str, JsonValue] = call.input if isinstance(call.input, dict) else {}
     query, limit = values.get("query"), values.get("limit", _DEFAULT_FOUND)
@@ -193,7 +193,7 @@ def search_answer(call: ToolCall, functions: Sequence[AvailableFunction]) -> Too
 
 
 def _listing(tools: Sequence[Tool]) -> str:
-    """Name and beginning of the description of each, and the schemas for which there is room."""
+    """Name and beginning of the description of each, and the schemas that fit."""
     listed: list[dict[str, JsonValue]] = [
         {"name": tool.name, "description": tool.description[:_MAX_DESCRIPTION]} for tool in tools
     ]
@@ -212,7 +212,7 @@ def _json(value: object) -> str:
 
 
 def _names_in(answer: str) -> Iterator[str]:
-    """Names in the answer to a search; none in a refusal."""
+    """Names in a search result; none if the search was refused."""
     try:
         found = json.loads(answer)
     except ValueError:
@@ -222,7 +222,7 @@ def _names_in(answer: str) -> Iterator[str]:
 
 
 def _best(query: str, functions: Sequence[AvailableFunction]) -> Iterator[str]:
-    """The best matches that fit, and at least the best one."""
+    """The best matches within the limit, and at least the best one."""
     sizes = {function.tool.name: function.characters for function in functions}
     count = room = 0
     for _, tool in rank_tools(query, [function.tool for function in functions]):

@@ -24,7 +24,7 @@ def tool_name(service: str, function: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AvailableFunction:
-    """A function that a run may call, and how its calls are tried."""
+    """A function that a run may call, and the limits of its calls."""
 
     service: str
     name: str
@@ -36,9 +36,9 @@ class AvailableFunction:
     fan_out: int | None = None
     """Calls of it that one reply may make."""
     config: str = "{}"
-    """Its `FunctionConfig`, as JSON: a call keeps the one it was made under."""
+    """Its `FunctionConfig` as JSON. A call keeps the one of its creation."""
     characters: int = 0
-    """About how much of the prompt it takes."""
+    """Approximate characters of the prompt that it takes."""
 
     @property
     def full_name(self) -> str:

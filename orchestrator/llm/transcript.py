@@ -1,6 +1,6 @@
-"""A run's messages as the store keeps them, and the conversation that a model is shown of them.
+"""A run's stored messages, and the conversation for the model that is made of them.
 
-The message rows are the transcript; nothing is ever sent to a model that is not made from them by `turns`.
+The message rows are the transcript; everything that a model receives is made from them by `turns`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def text_data(text: str) -> dict[str, JsonValue]:
 def reply_data(
     reply: ModelResponse, *, seen: int, selected_tools: Sequence[str] | None = None
 ) -> dict[str, JsonValue]:
-    """Data of an agent message. `seen` is the key of the last message the model had before it answered.
+    """Data of an agent message. `seen` is the key of the last message in the model's request.
 
-    `selected_tools` names the functions it was offered, where they are others than before and not simply all.
+    `selected_tools` names the functions of the request if they changed and are not all.
     """
     kept: dict[str, JsonValue] = {
         "stop": reply.stop.value,
@@ -69,13 +69,13 @@ def _invocation(call: ToolCall) -> dict[str, JsonValue]:
 
 
 def last_seen_key(data: Mapping[str, JsonValue]) -> int:
-    """Of an agent message: the key of the last message that the model had before it answered."""
+    """Of an agent message: the key of the last message in the model's request."""
     seen = _mapping(data["reply"])["seen"]
     return seen if isinstance(seen, int) else 0
 
 
 def selected_tool_names(data: Mapping[str, JsonValue]) -> tuple[str, ...] | None:
-    """Of an agent message: the functions that the model was offered, where they were new."""
+    """Of an agent message: the functions of the model's request, if they had changed."""
     names = _mapping(data["reply"]).get("offered")
     return tuple(map(str, names)) if isinstance(names, list) else None
 
@@ -83,7 +83,7 @@ def selected_tool_names(data: Mapping[str, JsonValue]) -> tuple[str, ...] | None
 def result_data(
     result: ToolResult, *, call_id: str | None = None, summarized: bool = False
 ) -> dict[str, JsonValue]:
-    """Data of an invocation-result message: what the model is shown of a call's result."""
+    """Data of an invocation-result message: the text that the model receives for a call's result."""
     data: dict[str, JsonValue] = {
         "id": result.id,
         "toolName": result.name,
@@ -98,12 +98,12 @@ def result_data(
 
 
 def public_data(data: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Message data without what only the provider's module reads."""
+    """Message data without the part that only the provider's module reads."""
     return {name: value for name, value in data.items() if name != "reply"}
 
 
 def turns(entries: Iterable[TranscriptEntry]) -> tuple[Turn, ...]:
-    """The conversation that these entries make."""
+    """The conversation of these entries."""
     conversation = Conversation()
     for entry in entries:
         conversation.add(entry)
@@ -111,10 +111,10 @@ def turns(entries: Iterable[TranscriptEntry]) -> tuple[Turn, ...]:
 
 
 class Conversation:
-    """Alternating turns made of entries: results in the order the model asked, then words.
+    """Alternating turns made of entries: results in the order of the calls, then texts.
 
-    A message that arrived while the model was busy stands behind the reply that did not see it, wherever its
-    row was written: what was sent once never changes, so the provider's prompt cache holds. Adding is cheap, so a
+    A message that arrived while the model was busy is placed after the reply that did not include it, wherever its
+    row was written: a sent prefix never changes, so the provider's prompt cache holds. Adding is cheap, so a
     worker keeps the conversation of a run and adds what is new.
     """
 
@@ -136,7 +136,7 @@ class Conversation:
                 self._words.append((entry.key, str(entry.data["message"])))
 
     def turns(self) -> tuple[Turn, ...]:
-        """The conversation as it stands, with everything the model has not answered yet in its last turn."""
+        """The current conversation. Its last turn has everything that the model has not answered yet."""
         return (*self._turns, *self._user_turn([text for _, text in self._words]))
 
     def _add_reply(self, data: Mapping[str, JsonValue]) -> None:
@@ -165,7 +165,7 @@ def _read_reply(data: Mapping[str, JsonValue]) -> ModelResponse:
 
 
 def _read_call(invocation: Mapping[str, JsonValue]) -> ToolCall:
-    """The call as the model made it, with its reasons where it gave them."""
+    """The call as the model made it, with its reason if it gave one."""
     values = invocation["input"]
     if "reasoning" in invocation and isinstance(values, dict):
         values = {REASON_PARAMETER: invocation["reasoning"], **values}
@@ -194,12 +194,12 @@ def _items(value: JsonValue) -> list[JsonValue]:
 
 
 def is_oversized(content: str) -> bool:
-    """Whether a result is too long to be shown to the model as it is."""
+    """Whether a result is too long for the model."""
     return len(content) > INLINE_RESULT_CHARACTERS
 
 
 def truncate(content: str, *, call_id: str) -> str:
-    """The beginning of a result that is too long, with a marker that says how to read the rest."""
+    """The beginning of a result that is too long, with a marker that explains how to read the rest."""
     shown = content[:INLINE_RESULT_CHARACTERS]
     return (
         f"{shown}\n[cut: {len(shown)} of {len(content)} characters shown; read the rest with "
@@ -216,7 +216,7 @@ def summarized(summary: str, *, size: int, call_id: str) -> str:
 
 
 def slice_result(content: str, *, offset: int, size: int) -> str:
-    """A part of a result, as the reading tool answers it."""
+    """A part of a result, as the reading tool returns it."""
     end = offset + len(content)
     rest = f"{size - end} characters follow" if end < size else "the end"
     return f"{content}\n[characters {offset} to {end} of {size}; {rest}]"

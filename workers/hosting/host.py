@@ -1,8 +1,8 @@
-"""Functions hosted in this process: their calls are made here, without the way over HTTP.
+"""Functions hosted in this process: their calls run here, without HTTP.
 
-Where a model step and its calls are made in the same worker, no activity stands between them: the calls are made
-within the step's own activity, each begun and ended by a transaction of its own. What cannot be made so goes the
-usual way, as an activity on the function's own task queue, which this process polls too.
+If a model step and its calls run in the same worker, no activity is between them: the calls run
+within the step's activity, each begun and ended by a transaction of its own. Other calls are activities
+on the function's task queue, which this process polls too.
 See docs/internals/decisions/0007-run-hosted-calls-within-the-model-step.md.
 """
 
@@ -51,20 +51,20 @@ from workers.hosting.crash_loops import CrashLoopCache
 _log = logging.getLogger(__name__)
 
 MAX_IN_PROCESS_SECONDS = 310.0
-"""Seconds. A call that may take longer has an activity of its own, and with it a time limit of its own."""
+"""Seconds. A call with a longer timeout has an activity and a time limit of its own."""
 MAX_RETRY_WAIT = 60.0
-"""Seconds between two attempts that are waited for within a step."""
+"""Maximum seconds between two attempts within a step."""
 SUPERSEDED_RETRY_DELAY = 1.0
-"""Seconds until it is looked what came of a call that another machine holds."""
+"""Seconds until a call that another machine holds is read again."""
 _ALIVE_MS = 12_000
-"""A process of which nothing is heard for so long makes no call any more, as far as others know: as long as a heartbeat."""
+"""Milliseconds without a sign of life after which others regard the process as dead: the heartbeat timeout."""
 _KEEP_ALIVE_SECONDS = 4.0
 
 AttemptOutcome = Completed | Retry | AtCapacity | Discarded
 
 
 class ExecutionResult(Protocol):
-    """What came of a call."""
+    """The outcome of a call."""
 
     @property
     def result(self) -> PostResult: ...
@@ -73,7 +73,7 @@ class ExecutionResult(Protocol):
 
 
 class FunctionHost(Protocol):
-    """Functions that can be run in this process: `perdure.hosting.Host` is one."""
+    """Functions that can run in this process: `perdure.hosting.Host` is one."""
 
     @property
     def definitions(self) -> list[RegisterMachine]: ...
@@ -131,7 +131,7 @@ class HostedFunctions:
 
     @asynccontextmanager
     async def registered(self) -> AsyncGenerator[None]:
-        """Registered, and known to be alive while the body runs. Raises `InvalidRequestError` and its kin."""
+        """Register the functions, and renew the machine's liveness inside the block. Raises `InvalidRequestError`."""
         for registration in self._host.definitions:
             await self._store.functions.register(
                 self.cluster_id,
@@ -158,7 +158,9 @@ class HostedFunctions:
             try:
                 await self._touch(_ALIVE_MS)
             except Exception:  # noqa: BLE001 # a store that is away comes back
-                _log.warning("hosted functions could not be said to be here", exc_info=True)
+                _log.warning(
+                    "the liveness of hosted functions could not be recorded", exc_info=True
+                )
 
     async def _touch(self, milliseconds: int) -> None:
         await self._store.functions.touch(
@@ -169,7 +171,7 @@ class HostedFunctions:
         )
 
     def can_run(self, calls: Sequence[CallSchedule]) -> bool:
-        """Whether all of these calls can be made here within a step, as things are."""
+        """Whether all of these calls can run here within a step."""
         return all(
             order.queue in self.functions
             and order.timeout <= MAX_IN_PROCESS_SECONDS
@@ -178,7 +180,7 @@ class HostedFunctions:
         )
 
     def has_capacity(self, calls: Sequence[CallSchedule]) -> bool:
-        """Whether all of these calls would begin here at once."""
+        """Whether all of these calls would start here at once."""
         if not self.can_run(calls):
             return False
         needed = Counter(order.queue for order in calls)
@@ -191,10 +193,10 @@ class HostedFunctions:
     async def run(
         self, ref: RunRef, calls: Sequence[CallSchedule], leased: Sequence[Leased] = ()
     ) -> bool:
-        """Make calls, all at once; True if each has its result, or is interrupted.
+        """Run calls concurrently; True if each has its result, or is interrupted.
 
-        `leased`: those that were given to this process already. On the others nobody may work. Raises `ApplicationError`
-        where a function is to be tried again much later.
+        `leased`: calls that are already leased to this process. The others must not be leased. Raises `ApplicationError`
+        if a function is to be retried much later.
         """
         leased_calls = {each.call.id: each.call for each in leased}
         runs = (self._run_call(ref, each, leased_calls.get(each.call_id)) for each in calls)
@@ -226,7 +228,7 @@ class HostedFunctions:
     async def run_attempt(
         self, call_ref: CallRef, queue: str, token: bytes | None
     ) -> AttemptOutcome:
-        """One attempt of a call. `token`: of its own activity, if it has one."""
+        """Run one attempt of a call. `token`: of its own activity, if it has one."""
         async with self._slot(queue):
             outcome = await self._store.calls.lease(
                 call_ref,
@@ -253,13 +255,13 @@ class HostedFunctions:
             return await self._record_outcome(call, performed)
         except NotFoundError as error:
             return Discarded(str(error))
-        except SupersededError as error:  # its result comes from elsewhere, and is there soon
+        except SupersededError as error:  # another machine holds it, and will have its result
             return Retry(str(error), SUPERSEDED_RETRY_DELAY)
         finally:
             watch.cancel()
 
     async def _watch(self, call: FunctionCall, cancelled: asyncio.Event) -> None:
-        """Hear that a call was cancelled, as soon as a function worker would."""
+        """Set `cancelled` when the call is cancelled, as soon as a function worker would learn it."""
         lost = False
         while not lost:
             await asyncio.sleep(self._watch_seconds)
@@ -270,7 +272,7 @@ class HostedFunctions:
             except (NotFoundError, SupersededError):
                 lost = True
             except Exception:  # noqa: BLE001 # a store that is away comes back
-                _log.warning("could not look after call %s", call.id, exc_info=True)
+                _log.warning("the lease of call %s could not be read", call.id, exc_info=True)
         cancelled.set()
 
     async def _record_outcome(

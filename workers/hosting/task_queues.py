@@ -1,6 +1,6 @@
-"""The task queues of hosted functions: calls that are activities of their own are taken and made here.
+"""The task queues of hosted functions: runs calls that are activities of their own.
 
-A call comes this way from a worker that does not host the function, after its process died, or where it may take long.
+These are calls of a worker that does not host the function, of a process that died, and calls with a long timeout.
 """
 
 from __future__ import annotations
@@ -66,16 +66,16 @@ class HostedFunctionActivity:
 
 
 def _not_delivered(seconds: float | None) -> ApplicationError:
-    """`seconds`: of the pause of a function that ended its processes."""
+    """`seconds`: the delay of a function in a crash loop."""
     if seconds is None:
-        reason, delay = "as many are at work as may be", _RECHECK_DELAY
+        reason, delay = "the function is at its concurrency limit", _RECHECK_DELAY
     else:
         reason, delay = "its process died too often in a row", timedelta(seconds=seconds)
     return ApplicationError(reason, type=NOT_DELIVERED, next_retry_delay=delay)
 
 
 async def _still_holds_task() -> bool:
-    """Whether the task is still this process's: not where it stood still for so long that another one has it."""
+    """Whether this process still holds the task: not after it was suspended for so long that another one has it."""
     info = activity.info()
     if now_ms() - info.started_time.timestamp() * 1000 < STALE_AFTER_MS:
         return True
@@ -85,12 +85,12 @@ async def _still_holds_task() -> bool:
     except RPCError as error:
         return error.status is not RPCStatusCode.NOT_FOUND
     except AsyncActivityCancelledError:
-        return True  # it hears of that as any activity does
+        return True  # it is notified like any activity
     return True
 
 
 def build_hosting_workers(client: Client, functions: HostedFunctions) -> list[Worker]:
-    """A Temporal worker for each hosted function: its queue is its own."""
+    """A Temporal worker for the task queue of each hosted function."""
     return [_worker(client, functions, function) for function in functions.functions.values()]
 
 

@@ -1,1 +1,1 @@
-"""One model call and what is done around it: reply, summaries, names."""
+"""Model steps, summaries and names of runs."""

@@ -1,4 +1,4 @@
-"""The model that does small work for a run, summaries and names; its use counts for the cluster's day."""
+"""The auxiliary model of a run, for summaries and names. Its usage counts for the cluster's day."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class AuxiliaryModel:
         self._prices = prices or PriceList()
 
     async def summarize(self, run: RunRecord, text: str, limit: int) -> str:
-        """What an oversized result of the run contains. Raises `ModelError`."""
+        """Summarize an oversized result of the run. Raises `ModelError`."""
         name, model = await self._of(run)
         return await self._counted(run, name, await model.summarize(text, limit))
 
     async def name(self, run: RunRecord, prompt: str) -> str | None:
-        """What a run that begins with this prompt is about; None: nothing better is known. Raises `ModelError`."""
+        """A name for a run that begins with this prompt; None if the model gives none. Raises `ModelError`."""
         name, model = await self._of(run)
         response = await model.name(prompt)
         return None if response is None else await self._counted(run, name, response)

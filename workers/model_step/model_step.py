@@ -1,4 +1,4 @@
-"""A model step between its two transactions: the question put together, the reply taken apart."""
+"""A model step between its two transactions: builds the request, parses the reply."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ from workers.model_step.run_naming import RunNamer
 from workers.models import Models
 
 _CACHED_RUNS = 256
-"""Runs whose conversation a worker remembers, so that a step reads only what is new: the cost per step stays flat."""
+"""Runs whose transcript a worker caches, so that a step reads only new messages: the cost per step stays constant."""
 _CACHED_CHARACTERS = 32_000_000
-"""Of all conversations together: a run of a thousand steps with long results has ten million. The newest is kept always."""
+"""Characters of all cached transcripts: a run of a thousand steps with long results has ten million. The newest is always kept."""
 
 
 @dataclass(slots=True)
 class CachedTranscript:
-    """What this worker has read of one run's transcript."""
+    """The transcript of one run, as far as this worker has read it."""
 
     run_key: int
     rewinds: int
@@ -68,7 +68,7 @@ class CachedTranscript:
 
 
 class ModelStepRunner:
-    """Asks models in the name of runs."""
+    """Runs model steps."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class ModelStepRunner:
         self._transcripts: OrderedDict[RunRef, CachedTranscript] = OrderedDict()
 
     async def begin(self, step_input: ModelStepInput, attempt: int) -> StepInput | RunState:
-        """The first transaction: what is to be asked, if it is the model's turn. Raises `NotFoundError`."""
+        """The first transaction: the input of the step, if it is the model's turn. Raises `NotFoundError`."""
         transcript = self._transcripts.get(step_input.run)
         return await self._store.steps.begin(
             step_input.run,
@@ -111,9 +111,9 @@ class ModelStepRunner:
         on_progress: Callable[[], None],
         executor: Callable[[], CallExecutor | None] = lambda: None,
     ) -> RecordedStep:
-        """Ask the model, and record what it says in the second transaction. Raises `ModelError`.
+        """Call the model, and record its reply in the second transaction. Raises `ModelError`.
 
-        `executor`: who begins the calls of the reply at once, as it is when the reply is there.
+        `executor`: starts the calls of the reply at once; evaluated after the reply.
         """
         model = await self._models.get(resolve_model(step_input.run.model, policies=self._policies))
         if self._run_namer is not None:
@@ -139,7 +139,7 @@ class ModelStepRunner:
         )
 
     async def _reload_if_evicted(self, step_input: StepInput) -> StepInput:
-        """The question with all entries, where the memory of the earlier ones was given up since it was asked."""
+        """The step's input with all entries, if the cached transcript was evicted since it was read."""
         transcript = self._transcripts.get(RunRef(step_input.run.cluster_id, step_input.run.id))
         if step_input.after == 0 or (transcript is not None and transcript.is_of(step_input.run)):
             return step_input
@@ -147,7 +147,7 @@ class ModelStepRunner:
         return replace(step_input, after=0, entries=tuple(entries))
 
     def _update_transcript(self, step_input: StepInput) -> CachedTranscript:
-        """The run's conversation with what is new in it. Two attempts of one step may both come here."""
+        """Add the new entries to the run's cached transcript. Two attempts of one step may both do this."""
         ref = RunRef(step_input.run.cluster_id, step_input.run.id)
         transcript = self._transcripts.get(ref)
         if transcript is None or not transcript.is_of(step_input.run) or step_input.after == 0:
@@ -210,7 +210,7 @@ def _result_input(result_schema: str | None) -> Mapping[str, JsonValue]:
 
 
 def _inline_tools(step_input: StepInput) -> InlineTools:
-    """Tools that are answered here: the standard library, and the search, also where nothing is left to be found."""
+    """Tools that are answered here: the built-in tools and the search."""
     builtin_tool = partial(run_built_in_tool, now=now_ms())
     search = partial(search_answer, functions=step_input.tools.functions)
     return {**dict.fromkeys(step_input.tools.built_in, builtin_tool), SEARCH_TOOL: search}

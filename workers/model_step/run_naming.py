@@ -1,4 +1,4 @@
-"""Names of runs, asked of the small model while the run works: it never waits for its name."""
+"""Names runs by the small model in the background: a run never waits for its name."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from workers.model_step.auxiliary_model import AuxiliaryModel
 _log = logging.getLogger(__name__)
 
 MAX_CONCURRENT = 4
-"""Names that a worker asks for at the same time."""
+"""Names that a worker requests at the same time."""
 MAX_WAITING = 100
-"""Runs that wait for a name; more keep their first words."""
+"""Runs that wait for a name; further runs keep their first words."""
 SECONDS = 30.0
-"""How long a model may think about a name."""
+"""Seconds that a model may take for a name."""
 
 
 class RunNamer:
@@ -38,7 +38,7 @@ class RunNamer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, step_input: StepInput, attempt: int) -> None:
-        """See that the run gets a name, if this is its first step and nobody gave it one. Returns at once."""
+        """Request a name for the run, if this is its first step and it was given none. Returns at once."""
         run = step_input.run
         unnamed = run.name_source == FROM_PROMPT and run.kind == "run"
         if not unnamed or (step_input.step, attempt) != (1, 1) or len(self._tasks) >= MAX_WAITING:
@@ -70,11 +70,11 @@ class RunNamer:
             _log.error("a run keeps its first words as its name", exc_info=error)
 
     async def wait_idle(self) -> None:
-        """Wait until every name that was begun is there, or given up."""
+        """Wait until every requested name is stored or abandoned."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def aclose(self) -> None:
-        """Give up the names that are not there yet."""
+        """Cancel the pending requests for names."""
         for task in self._tasks:
             task.cancel()
         await self.wait_idle()

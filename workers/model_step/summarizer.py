@@ -9,20 +9,20 @@ from perdure.contract import INLINE_RESULT_CHARACTERS
 from workers.model_step.auxiliary_model import AuxiliaryModel
 
 SUMMARY_CHARACTERS = 2_000
-"""About how long a summary may be."""
+"""Approximate maximum characters of a summary."""
 READ_CHARACTERS = 400_000
-"""Of a longer result the summarizing model reads the beginning and the end, each of half that length."""
+"""Characters of a result that the summarizing model reads: beginning and end of a longer one, half each."""
 
 
 class Summarizer:
-    """Has oversized results summarized by the small model."""
+    """Summarizes oversized results by the small model."""
 
     def __init__(self, store: Store, auxiliary_model: AuxiliaryModel) -> None:
         self._store = store
         self._auxiliary_model = auxiliary_model
 
     async def summarize(self, ref: RunRef, content: str) -> str:
-        """What the result contains, in fewer characters than it has. Raises `ModelError`."""
+        """A summary of the result that is shorter than it. Raises `ModelError`."""
         run = await self._store.runs.get(ref)
         answer = await self._auxiliary_model.summarize(run, _readable(content), SUMMARY_CHARACTERS)
         text = answer.strip()

@@ -18,7 +18,7 @@ class ModelPool(Protocol):
     """One provider, opened: its models share its connections."""
 
     def model(self, model: str) -> Model:
-        """The model of this id. Raises `ModelError` (fail) if it cannot be had; asks nothing of the provider yet."""
+        """The model of this id. Raises `ModelError` (fail) if it is not available; sends nothing to the provider yet."""
         ...
 
     async def aclose(self) -> None:

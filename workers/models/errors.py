@@ -1,4 +1,4 @@
-"""What a failed model call asks for, by HTTP status: one table for real providers and scripted ones."""
+"""The action after a failed model call, by HTTP status, for real and scripted providers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PASSES = frozenset(
 
 
 def action_for_status(status: int) -> ErrorAction:
-    """Retry what passes by itself (408, 409, 425, 429, 5xx), pause for money (402), fail on the rest."""
+    """Retry temporary errors (408, 409, 425, 429, 5xx), pause for billing (402), fail otherwise."""
     if status == HTTPStatus.PAYMENT_REQUIRED:
         return ErrorAction.PAUSE
     if status in _PASSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -17,9 +17,9 @@ R = TypeVar("R")
 def heartbeating(
     body: Callable[Concatenate[S, P], Awaitable[R]],
 ) -> Callable[Concatenate[S, P], Awaitable[R]]:
-    """Send a heartbeat every third of the heartbeat timeout. A cancellation is delivered by the same way.
+    """Send a heartbeat every third of the heartbeat timeout. Its response delivers a cancellation.
 
-    The heartbeat says that the worker lives, not the provider: the model client ends a stream that is silent.
+    The heartbeat shows that the worker lives, not the provider: the model client ends a silent stream.
     """
 
     @wraps(body)

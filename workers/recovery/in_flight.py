@@ -1,6 +1,6 @@
 """Records every activity of this process while it runs, so that another process can recover it after a crash.
 
-Activities that ended a short time ago are recorded too: while Temporal is away, it does not learn of their end.
+Activities that ended a short time ago are recorded too: while Temporal is unavailable, it does not learn of their end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class EndedTask(NamedTuple):
 
 
 class InFlightInterceptor(client.Interceptor, worker.Interceptor):
-    """Given to a client: all workers of that client have it."""
+    """An interceptor for a client; all workers of that client use it."""
 
     def __init__(self, journal: InFlightJournal) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class InFlightInterceptor(client.Interceptor, worker.Interceptor):
         self._ended: deque[EndedTask] = deque(maxlen=_MAX_ENDED_TASKS)
 
     def ended_since(self, moment: float) -> list[EndedTask]:
-        """The activities that ended after that moment, as far as they are known."""
+        """The recorded activities that ended after that moment."""
         return [task for task in self._ended if task.at >= moment]
 
     @override
@@ -54,7 +54,7 @@ class _InFlightInbound(ActivityInboundInterceptor):
     @override
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         info = activity.info()
-        # Most attempts of a call were not delivered: it waited for its turn. Its function's deaths are counted in the store.
+        # Most attempts of a call were not delivered, because it waited. Crashes of its function are counted in the store.
         attempt = info.attempt if info.activity_type in RUN_ACTIVITIES else 1
         with self._journal.record(InFlightTask(info.task_token, attempt)):
             try:

@@ -11,7 +11,7 @@ from orchestrator.temporal.activity_tasks import NOT_DELIVERED, ActivityTaskClie
 _log = logging.getLogger(__name__)
 
 _REQUEUE_DELAY = 0.05
-"""Seconds until the call is offered again."""
+"""Seconds until the call is dispatched again."""
 
 
 class LostLeaseRecovery:
@@ -22,7 +22,7 @@ class LostLeaseRecovery:
         self._activity_tasks = activity_tasks
 
     async def sweep(self) -> None:
-        """Offer again what was lost, and note that nobody has it. While Temporal is away all stays as it is."""
+        """Release the lost calls, in Temporal and in the store. Nothing changes while Temporal is unavailable."""
         for lost in await self._leases.find_unconfirmed():
             try:
                 await self._activity_tasks.fail(

@@ -1,4 +1,4 @@
-"""Retries activities about every second while the store is away. The pauses of their retry policies are for other errors."""
+"""Retries activities about every second while the store is unavailable, instead of the delays of their retry policies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 _RETRY_DELAY = timedelta(seconds=1)
 _LONG_OUTAGE_ATTEMPTS = 20
-"""After so many attempts the outage counts as long, and the activity's own retry policy decides on the next attempt."""
+"""Attempts after which the activity's own retry policy decides on the next attempt."""
 
 
 class StoreOutageInterceptor(client.Interceptor, worker.Interceptor):
@@ -35,7 +35,7 @@ class _StoreOutageInbound(ActivityInboundInterceptor):
             return await super().execute_activity(input)
         except OUTAGES as error:
             _log.warning("the store is away: %s", type(error).__name__)
-            # Its own words may hold what was to be written; they have no place in Temporal's history.
+            # Its text may hold the data that was to be written, which must not be in Temporal's history.
             raise ApplicationError(
                 "The store cannot be reached.",
                 type="StoreAway",

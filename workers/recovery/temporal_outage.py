@@ -22,13 +22,13 @@ _log = logging.getLogger(__name__)
 
 _PAUSE = 1.0
 _DELIVERY_SECONDS = 1.0
-"""Seconds for which the end of an activity may have been on its way when the server was last seen."""
+"""Seconds for which the end of an activity may have been in transit when the server was last reached."""
 LONG = 3.0
-"""Seconds; over a shorter absence the SDK is trusted."""
+"""Seconds of an outage that the SDK's own retries cover."""
 
 
 class TemporalOutageMonitor:
-    """Looks after the server from one worker process."""
+    """Monitors the server from one worker process."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class TemporalOutageMonitor:
         self._last_seen = clock()
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Monitor until cancelled."""
         while True:
             await asyncio.sleep(_PAUSE)
             try:
@@ -53,7 +53,7 @@ class TemporalOutageMonitor:
                 _log.debug("away again: %s", error)
 
     async def check(self) -> None:
-        """One look. Raises `UnavailableError` where the server leaves again: the next look does the same."""
+        """One check. Raises `UnavailableError` if the server fails again: the next check repeats it."""
         if not await self._temporal.is_reachable():
             return
         now = self._clock()
@@ -70,4 +70,4 @@ class TemporalOutageMonitor:
                 "its end could not be reported",
                 delay=IMMEDIATE_RETRY_SECONDS,
             )
-        _log.info("Temporal is back; %d activities ended while it was away", undelivered)
+        _log.info("Temporal is available again; %d activities ended meanwhile", undelivered)

@@ -1,4 +1,4 @@
-"""The activity that delivers webhooks: count the attempt, send, write down what came of it."""
+"""The activity that delivers webhooks: counts the attempt, sends, records the outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DOUBLINGS = 10
 
 
 class WebhookDelivery:
-    """Webhooks as activities, which the delivery workflow drives like calls of handlers."""
+    """Webhooks as activities, which the delivery workflow schedules like calls of handlers."""
 
     def __init__(self, store: Store, webhooks: Webhooks, sender: WebhookSender) -> None:
         self._deliveries = store.deliveries
@@ -30,7 +30,7 @@ class WebhookDelivery:
 
     @activity.defn(name=interface.DELIVER_WEBHOOK)
     async def deliver_webhook(self, call: CallRef) -> CallOutcome:
-        """One attempt. Fails with the pause until the next where the receiver did not take it."""
+        """One attempt. Fails with the delay until the next attempt if the receiver did not accept it."""
         outcome = CallOutcome(call.call_id)
         attempt = await self._deliveries.begin_webhook(call.run, call.call_id)
         if attempt is None:
@@ -43,7 +43,7 @@ class WebhookDelivery:
         await self._deliveries.webhook_failed(call.run, call.call_id, answer.reason, final=gone)
         if gone:
             return outcome
-        # The reason is the receiver's words: it stands in the store and not in Temporal's history.
+        # The reason is the receiver's text: it is in the store, not in Temporal's history.
         raise ApplicationError(
             f"attempt {attempt.number} failed",
             type="WebhookRefused",
@@ -61,6 +61,6 @@ class WebhookDelivery:
 
 
 def retry_delay(attempts: int, retry_after: float | None) -> float:
-    """Seconds until the next attempt: doubled each time, or what the receiver asked for if that is longer."""
+    """Seconds until the next attempt: doubled each time, or the receiver's `Retry-After` if that is longer."""
     pause = min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2.0 ** min(attempts - 1, _DOUBLINGS))
     return max(pause, retry_after or 0.0)

@@ -1,8 +1,8 @@
-"""Webhooks on the wire: one signed request to an address that was checked, and what its answer means.
+"""Sends webhooks: one signed request to a checked address, and the interpretation of its response.
 
-Signatures are those of Standard Webhooks. The name is looked up here and the connection made to the very address
-that was checked, so a name that changes its mind in between gains nothing. Nothing is followed, no proxy is asked,
-no connection is shared, and of an answer only the beginning is read.
+Signatures are those of Standard Webhooks. The name is resolved here, and the connection is made to the address
+that was checked, so a name that resolves differently later gains nothing. Redirects and proxies are not used,
+no connection is shared, and only the beginning of a response is read.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from orchestrator.runtime.url_policy import Address, AddressRules, Endpoint
 
 CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 15.0
-"""Of one attempt, from the look-up of the name to the end of the answer."""
+"""Seconds of one attempt, from the resolution of the name to the end of the response."""
 MAX_RETRY_AFTER = 6 * 3_600.0
-"""The longest pause, in seconds, that a receiver can ask for."""
+"""The longest delay, in seconds, that a receiver can request."""
 _ANSWER_BYTES = 300
-"""Of a refusal's text, which people read; the rest is left on the wire."""
+"""Characters of a refusal's text that are stored for people; the rest is not read."""
 _ADDRESSES = 4
 """Addresses of one name that are tried in one attempt."""
 _USER_AGENT = "Perdure-Webhook/1"
@@ -44,12 +44,12 @@ class DeliveryOutcome(StrEnum):
     DELIVERED = "delivered"
     RETRY = "retry"
     GONE = "gone"
-    """The receiver wants no more of these."""
+    """The receiver refuses further webhooks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one attempt. `retry_after`: seconds that the receiver asked to be left alone."""
+    """The outcome of one attempt. `retry_after`: seconds of the receiver's `Retry-After`."""
 
     outcome: DeliveryOutcome
     reason: str
@@ -68,7 +68,7 @@ class Notice:
 
 
 _RESOLVERS = ThreadPoolExecutor(16, thread_name_prefix="webhook-names")
-"""Threads of its own: a name server that never answers holds up webhooks and nothing else."""
+"""A thread pool of its own, so that a name server that never answers blocks only webhooks."""
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
@@ -80,7 +80,7 @@ async def look_up(host: str, port: int) -> Sequence[str]:
 
 
 class WebhookSender:
-    """Sends notices. One for a whole process; close it with `aclose`."""
+    """Sends webhooks. One per process; close it with `aclose`."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class WebhookSender:
         self._policy = rules
         self._seconds = seconds
         self._resolve = resolve
-        # No connection is kept: one made for a name must not carry what is meant for another at the same address.
+        # No connection is reused: one made for a name must not carry a request for another name at the same address.
         self._client = httpx2.AsyncClient(
             verify=tls or httpx2.create_ssl_context(),
             trust_env=False,
@@ -106,7 +106,7 @@ class WebhookSender:
         await self._client.aclose()
 
     async def send(self, notice: Notice) -> Answer:
-        """One attempt. Whatever goes wrong on the way is an answer and no exception."""
+        """One attempt. Every error is an outcome, not an exception."""
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._send(notice)
@@ -123,12 +123,12 @@ class WebhookSender:
         for address in others:
             try:
                 return await self._post(notice, endpoint, address)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout):  # another may answer
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):  # another address may answer
                 continue
         return await self._post(notice, endpoint, last)
 
     async def _addresses(self, endpoint: Endpoint) -> list[Address]:
-        """Addresses that may be sent to, at least one. Raises `ValueError`, `OSError`."""
+        """The allowed addresses, at least one. Raises `ValueError`, `OSError`."""
         if endpoint.literal is not None:
             return [endpoint.literal]  # checked with the URL
         found = await self._resolve(endpoint.host, endpoint.port)
@@ -202,7 +202,7 @@ async def _beginning(response: httpx2.Response) -> str:
 
 
 def retry_after(value: str, now: datetime) -> float | None:
-    """Seconds by a `Retry-After` header, given as seconds or as a date; None where it makes no sense."""
+    """Seconds of a `Retry-After` header, a number or a date; None if it is invalid."""
     try:
         seconds = float(value)
     except ValueError:

@@ -117,7 +117,9 @@ class ApprovalStore:
             outcome = None if late else await _interrupt_for_approval(run, call, request)
             await run.save()
         if outcome is None:
-            raise SupersededError(f"The run is {run.status.value}; nobody is asked any more.")
+            raise SupersededError(
+                f"The run is {run.status.value}; approvals are no longer requested."
+            )
         return ResultRecorded(run.ref, call, token, outcome)
 
     async def decide(self, cluster_id: str, call_id: str, decision: Decision) -> CallRecord:
@@ -251,7 +253,8 @@ def _require_decidable(run: LockedRun, call: CallRecord) -> None:
         raise ConflictError(f"The run is {_end_description(run)} already.", code="run_is_final")
     if call.status != CallStatus.INTERRUPTED.value:
         raise ConflictError(
-            "The call was given up before anybody decided on it.", code="approval_closed"
+            "The call was cancelled or timed out before it was approved or denied.",
+            code="approval_closed",
         )
     if _is_overdue(run, call):
         raise ConflictError("The approval request has expired.", code="approval_expired")

@@ -53,7 +53,7 @@ from perdure.contract.event_types import CallCancelled, CallSuperseded
 calls = tables.calls
 
 _UNASSIGNED = frozenset({CallStatus.PENDING.value, CallStatus.INTERRUPTED.value})
-"""Statuses of calls that nobody works on."""
+"""Statuses of calls that are not leased."""
 
 # Built once: building a statement costs more than sending it.
 _ACKNOWLEDGE = prepared_inline(
@@ -97,7 +97,7 @@ class CallStore:
         attempts are used up. `AtCapacity`: it must wait, because of its function's `concurrency`.
         `started`: the worker is this process and begins at once, so the attempt counts now, and a function in a crash loop may
         pause: that is checked if the call was leased before or its function is `suspected`.
-        Without a token the call has no activity, and it is leased only if nobody works on it.
+        Without a token the call has no activity, and it is leased only if no machine holds it.
         """
         async with self._database.write() as write:
             try:
@@ -192,7 +192,7 @@ class CallStore:
             await run.save()
         if outcome is None:
             raise SupersededError(
-                f"The run is {run.status.value}; the result is not wanted any more."
+                f"The run is {run.status.value}; the result was stored, but the run no longer uses it."
             )
         return ResultRecorded(run.ref, call, token, outcome)
 

@@ -50,7 +50,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """Nobody waits for this call any more."""
+    """The call is no longer needed."""
 
     reason: str
 

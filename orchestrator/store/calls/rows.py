@@ -367,7 +367,7 @@ def attempts_exhausted(call: CallRecord) -> str | None:
         tries = "attempt" if call.attempts == 1 else "attempts"
         return f"The function did not return after {call.attempts} {tries}: {last}"
     if call.handouts - call.interruptions - call.attempts >= MAX_UNACKNOWLEDGED:
-        return f"The call was handed out {call.handouts} times and no function worker took it."
+        return f"The call was leased {call.handouts} times, but no function worker received it."
     return None
 
 

@@ -1,7 +1,7 @@
 """Lost leases: those that no function worker confirmed, or whose worker is dead.
 
 Temporal's heartbeat timeout finds a worker that sends heartbeats, unless its death is known earlier. A worker without
-heartbeats counts as notified when the response was written. If the API died before that, nobody works on the call, and
+heartbeats counts as notified when the response was written. If the API died before that, no machine has the call, and
 its own timeout may be an hour.
 """
 
@@ -30,7 +30,7 @@ from perdure.contract.event_types import CallUndelivered
 calls = tables.calls
 
 IMMEDIATE_RETRY_SECONDS = 0.05
-"""Seconds until a call is leased again that certainly nobody works on."""
+"""Seconds until a call is leased again that certainly no machine has."""
 _LEASES_OF_WORKER = select(
     calls.c.run_key, calls.c.cluster_id, calls.c.id, calls.c.handouts, calls.c.task_token
 ).where(

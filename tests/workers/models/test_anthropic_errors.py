@@ -190,7 +190,7 @@ async def test_silence_ends_at_the_read_timeout_and_pings_are_signs_of_life(
         await provider.model("claude-sonnet-5-5").generate(request, lambda: signs.append(None))
     await provider.aclose()
     assert caught.value.action is ErrorAction.RETRY
-    assert "silent for too long" in caught.value.reason
+    assert "sent nothing for too long" in caught.value.reason
     assert len(signs) >= 2
     await asyncio.wait_for(server.disconnected.wait(), 5)
 

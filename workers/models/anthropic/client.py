@@ -1,6 +1,6 @@
 """Claude, by Anthropic's own client: always streamed, never retried here, cancelled by closing the connection.
 
-Importing this module takes more than a second and 70 MB; only `workers.models` does it, when a run asks for Claude.
+Importing this module takes more than a second and 70 MB; only `workers.models` does it, when a run needs Claude.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from workers.models.anthropic.errors import sort_error
 from workers.models.anthropic.messages import to_messages, to_reply, to_system, to_tools
 
 READ_TIMEOUT = 30.0
-"""Seconds between two bytes of an answer. The API pings while it thinks, so silence means that it hangs."""
+"""Seconds between two bytes of a response. The API sends pings while the model thinks, so silence means that it hangs."""
 CONNECT_TIMEOUT = 10.0
 
 MAX_SUMMARIZED = 300_000
@@ -68,11 +68,11 @@ class AnthropicModels:
         )
 
     def model(self, model: str) -> Model:
-        """The model of this id; nothing is asked of the provider yet."""
+        """The model of this id; sends nothing to the provider yet."""
         return ClaudeModel(self._client, model, secret=self._secret)
 
     async def aclose(self) -> None:
-        """Close the connections. Calls under way are cut."""
+        """Close the connections. Calls in progress are cut."""
         await self._client.close()
 
 
@@ -85,7 +85,7 @@ def open_anthropic(settings: Settings) -> AnthropicModels:
 
 
 class ClaudeModel(Model):
-    """One Claude model behind the wall of `orchestrator.llm.messages`."""
+    """One Claude model."""
 
     def __init__(self, client: anthropic.AsyncAnthropic, model: str, *, secret: str) -> None:
         self._client = client
@@ -100,7 +100,7 @@ class ClaudeModel(Model):
         try:
             return to_reply(await self._stream(request))
         except Exception as error:  # noqa: BLE001 - `ModelError` and nothing else is the promise
-            # `from None`: the causes carry request and answer bodies, which belong in no log and no history.
+            # `from None`: the causes carry request and answer bodies, which must not be in logs or histories.
             raise sort_error(error, secret=self._secret) from None
         finally:
             _on_progress.reset(token)

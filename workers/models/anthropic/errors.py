@@ -1,4 +1,4 @@
-"""What an exception of Anthropic's client means for the run (DESIGN, law 3): the one place that decides it."""
+"""Maps exceptions of Anthropic's client to `ModelError`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STATUS_OF_TYPE = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-"""An error inside a stream arrives after a 200: its type says which status it would have been."""
+"""Status by error type, for an error inside a stream, which arrives after a 200."""
 
 _MONEY_CODES = frozenset(
     {
@@ -38,18 +38,18 @@ _MONEY_CODES = frozenset(
     }
 )
 _MONEY_WORDS = re.compile(r"credit balance|api usage limits|spend(ing)? limit", re.IGNORECASE)
-"""Money trouble that comes as a plain 400, without a code."""
+"""Matches billing problems that are reported as a 400 without a code."""
 
 _CURES = {
     401: "check ANTHROPIC_API_KEY",
-    403: "the key of ANTHROPIC_API_KEY may not do this",
+    403: "the key of ANTHROPIC_API_KEY lacks the permission",
     404: "check the model's name",
     413: "the conversation is too large to send",
 }
 _WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], str, ErrorAction], ...] = (
     (
         (httpx2.TimeoutException, anthropic.APITimeoutError),
-        "Claude was silent for too long, so the call was given up",
+        "Claude sent nothing for too long, so the call was ended",
         ErrorAction.RETRY,
     ),
     ((anthropic.APIConnectionError,), "Claude could not be reached", ErrorAction.RETRY),

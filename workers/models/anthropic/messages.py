@@ -1,6 +1,6 @@
-"""Our conversation in the shapes of Anthropic's Messages API, and its answer back.
+"""Converts conversations to the format of Anthropic's Messages API, and its responses back.
 
-Pure: nothing here needs the provider's package while running. What repeats from step to step of a run (tools,
+Pure: nothing here needs the provider's package at run time. What repeats from step to step of a run (tools,
 system, earlier turns) comes out byte for byte the same, so that the provider's prompt cache holds.
 """
 
@@ -40,10 +40,10 @@ _STOPS = {
 
 _CACHED_USER_TURNS = 2
 """The API allows four cache marks: tools, system, and two for the conversation. The last user turn is where this
-step writes, the one before is where the former step wrote; a lookup reaches back only 20 blocks by itself."""
+step writes, the one before is where the previous step wrote; a lookup reaches back only 20 blocks by itself."""
 
 _NOTHING_SAID = "(empty)"
-"""Stands for a message of white space, which the API refuses."""
+"""Replaces a message of white space, which the API refuses."""
 
 _GO_ON = "Continue."
 
@@ -73,10 +73,10 @@ def to_messages(request: ModelRequest) -> list[dict[str, Any]]:
 
 
 def to_reply(message: Message) -> ModelResponse:
-    """A finished message as our reply. Calls count only when the model stopped in order to make them:
+    """Convert a complete message. Calls count only if the model stopped in order to make them:
 
-    a tool use that a limit or a refusal cut off is incomplete and nobody will answer it, so it is left out of
-    what is sent back as well.
+    a tool use that a limit or a refusal cut off is incomplete and gets no result, so it is omitted from
+    later requests as well.
     """
     stop = _STOPS.get(message.stop_reason or "", StopReason.END)
     blocks = [_returnable(block.to_dict(mode="json")) for block in message.content]
@@ -161,7 +161,7 @@ def _is_answerable(block: Mapping[str, Any], stop: StopReason) -> bool:
 
 
 def _returnable(block: Block) -> Block:
-    """A block of an answer without what the API gives but does not take: nulls, and the file of a citation."""
+    """A response block without fields that the API returns but does not accept: nulls, and the file of a citation."""
     kept = {key: value for key, value in block.items() if value is not None}
     if "citations" in kept:
         kept["citations"] = [
@@ -191,7 +191,7 @@ def _object(value: object) -> object:
 
 
 def _sendable(text: str) -> str:
-    """Text that UTF-8 can carry: what a function returned may hold half of a surrogate pair."""
+    """Text that UTF-8 can encode: a function's result may contain a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:

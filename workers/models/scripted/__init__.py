@@ -1,6 +1,6 @@
-"""A model that is a script: for tests, examples and demonstrations.
+"""Scripted models, for tests, examples and demonstrations.
 
-What a scripted policy needs is exported here.
+This package exports what a scripted policy needs.
 """
 
 from orchestrator.llm.messages import ModelRequest, UserTurn

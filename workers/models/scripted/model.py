@@ -1,7 +1,7 @@
-"""A model that is a Python function: for tests, demos and whoever has no key. It says that it is scripted.
+"""A model that is a Python function: for tests, demos, and use without a key. Its replies say that it is scripted.
 
-A policy is a callable `policy(request: ModelRequest) -> Step`, called once per try of a step. It must be quick and
-decide by the request alone, since a step may be tried again on another machine. Built in are `inline` and `analyst`;
+A policy is a callable `policy(request: ModelRequest) -> Step`, called once per attempt of a step. It must be quick and
+decide by the request alone, since a step may be retried on another machine. Built in are `inline` and `analyst`;
 the setting `scripted_policies` names others as `name=module:function`.
 """
 
@@ -45,7 +45,7 @@ _CHARACTERS_PER_TOKEN = 4
 
 
 class ScriptedModel(Model):
-    """A policy behind the wall of `orchestrator.llm.messages`.
+    """A model whose replies come from a policy.
 
     Ids of calls are `call_<step>_<index>`; usage is the characters of system prompt and turns, and of the answer,
     over four. Both are the same each time.
@@ -94,7 +94,7 @@ class ScriptedModel(Model):
 
     @override
     async def name(self, prompt: str) -> None:
-        """A script has no other words for a run than the prompt's own first, which it has: nothing is used or written."""
+        """None: the run keeps the first words of its prompt as its name."""
 
     def _decide(self, request: ModelRequest) -> Step:
         try:

@@ -1,4 +1,4 @@
-"""The steps of a scripted model, and `scripted/inline`, whose script is the prompt itself.
+"""The steps of a scripted model, and the policy `scripted/inline`, whose script is the prompt itself.
 
 A script is a JSON list. Each step does one of four things::
 
@@ -53,7 +53,7 @@ class Call(_Part):
 
 
 class StepError(_Part):
-    """An error as a provider would answer: `status` decides what becomes of the run (`action_for_status`)."""
+    """An error of a provider: `status` decides the action (`action_for_status`)."""
 
     status: Annotated[int, Field(ge=400, le=599)]
     retry_after: Annotated[float, Field(ge=0, le=86_400)] | None = None
@@ -61,7 +61,7 @@ class StepError(_Part):
 
 
 class Step(_Part):
-    """What a scripted model does once. Exactly one of `calls`, `text` and `result`, or `error` alone."""
+    """One reply of a scripted model. Exactly one of `calls`, `text` and `result`, or `error` alone."""
 
     calls: Annotated[list[Call], Field(min_length=1, max_length=MAX_CALLS)] | None = None
     text: str | None = None
@@ -82,7 +82,7 @@ class Step(_Part):
 
     @property
     def actions(self) -> list[str]:
-        """Which of calls, text and result were given; a result may be null and still be one."""
+        """Which of calls, text and result were given; a result may be null."""
         return [name for name in _ACTIONS if name in self.model_fields_set]
 
 
@@ -120,7 +120,7 @@ def _read(request: ModelRequest) -> tuple[list[Step], int]:
 
 @lru_cache(maxsize=_CACHED_SCRIPTS)
 def _parse(text: str, *, already: int = 0) -> tuple[Step, ...]:
-    """The steps of a script. It is kept: a run of a thousand steps has it read a thousand times."""
+    """The parsed steps of a script. They are cached: a run of a thousand steps reads its script a thousand times."""
     try:
         parsed = _load(text)
     except (ValueError, RecursionError) as error:
@@ -158,7 +158,7 @@ def _cause(error: Exception) -> str:
 
 
 def _problem(error: ValidationError, already: int) -> str:
-    """The first problem in words: which step, where in it, what."""
+    """Describe the first problem: the step, the field, the error."""
     first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
     index, *path = first["loc"]
     where = ".".join(str(part) for part in path)

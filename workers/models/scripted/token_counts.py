@@ -31,13 +31,13 @@ class _Counted(NamedTuple):
 
 
 class TokenEstimator:
-    """Counts conversations; of one that has only grown since, what is new: a long run costs the same per step to its end."""
+    """Counts characters of conversations. Of a conversation that has only grown, only the new part is counted."""
 
     def __init__(self) -> None:
         self._counted: OrderedDict[int, _Counted] = OrderedDict()
 
     def characters(self, turns: Sequence[Turn]) -> int:
-        """Of all these turns. The last one is counted anew each time: it may still grow."""
+        """Characters of all these turns. The last one is counted each time, because it may still grow."""
         if not turns:
             return 0
         first, total = id(turns[0]), 0

@@ -39,7 +39,7 @@ async def _shown(stage: Stage, ref: RunRef) -> list[tuple[bool, str]]:
     return [(result.is_error, result.content) for result in last.results]
 
 
-# -- handed out ------------------------------------------------------------------------------------
+# -- leased -----------------------------------------------------------------------------------------
 
 
 async def test_a_machine_is_given_what_to_do_and_for_how_long(stage: Stage) -> None:
@@ -220,7 +220,7 @@ async def test_a_lease_that_reached_no_machine_costs_the_function_nothing(stage:
     assert isinstance(given, Completed)
     ((is_error, content),) = await _shown(stage, ref)
     assert is_error
-    assert f"handed out {MAX_UNACKNOWLEDGED} times and no function worker took it" in content
+    assert f"leased {MAX_UNACKNOWLEDGED} times, but no function worker received it" in content
 
 
 # -- results that do not count ---------------------------------------------------------------------
