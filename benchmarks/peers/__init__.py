@@ -11,8 +11,8 @@
 
 from __future__ import annotations
 
+from benchmarks.peers.catalogue import PEERS
 from benchmarks.peers.errors import PeerError
 from benchmarks.peers.peer import Peer, RunningPeer
-from benchmarks.peers.roster import PEERS
 
 __all__ = ["PEERS", "Peer", "PeerError", "RunningPeer"]

@@ -79,7 +79,7 @@ def with_next(wanted: str, word: str = "") -> list[tuple[Block, Block | None]]:
 
 
 def fits(documented: str, real: str) -> bool:
-    """Whether the text is as documented, `…` standing for anything."""
+    """Whether the text is as documented, `…` in place of anything."""
     parts = (re.escape(part) for part in documented.strip().split("…"))
     return re.fullmatch(".*".join(parts), real.strip(), re.DOTALL) is not None
 

@@ -43,8 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(folder: Path) -> dict[str, str]:
-    told = ("PERDURE_", "ANTHROPIC_", "TEMPORAL_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(told)}
+    prefixes = ("PERDURE_", "ANTHROPIC_", "TEMPORAL_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return {
         **kept,
         "PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY}",

@@ -83,9 +83,13 @@ async def asks(run: str, amount: int, context: Context) -> str | ApprovalRequest
 
 
 @service.on_status_change
-async def told(change: StatusChange) -> None:
+async def on_status(change: StatusChange) -> None:
     write_diary(
-        "told", run=change.run_id, id=change.id, transition=change.transition, status=change.status
+        "on_status",
+        run=change.run_id,
+        id=change.id,
+        transition=change.transition,
+        status=change.status,
     )
 
 

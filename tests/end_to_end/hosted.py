@@ -20,8 +20,8 @@ async def work(run: str, step: int, context: Context) -> str:
 
 
 @service.on_status_change
-async def told(change: StatusChange) -> None:
-    write_diary("told", run=change.run_id, id=change.id, transition=change.transition)
+async def on_status(change: StatusChange) -> None:
+    write_diary("on_status", run=change.run_id, id=change.id, transition=change.transition)
 
 
 @service.function(timeout=600)

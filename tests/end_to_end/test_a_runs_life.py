@@ -13,7 +13,7 @@ from perdure.contract import MessageType, RunStatus
 from tests.support.running_stack import World, start_worker, until
 
 pytestmark = pytest.mark.timeout(120)
-STATUSES = FunctionReference(service="e2e", function="told")
+STATUSES = FunctionReference(service="e2e", function="on_status")
 
 
 class Finding(BaseModel):
@@ -145,9 +145,9 @@ async def test_a_run_says_within_seconds_that_nobody_offers_its_function(
         world.worker = start_worker(world.environment)
     done = await run.poll(timeout=60)
     assert done.result == "end"
-    # The handler was away as well: it is told late, but of everything and in order.
-    await until(lambda: len(world.diary_lines("told", run.id)) >= 2)
-    assert [line["transition"] for line in world.diary_lines("told", run.id)] == [1, 2]
+    # The handler was away as well: it is notified late, but of everything and in order.
+    await until(lambda: len(world.diary_lines("on_status", run.id)) >= 2)
+    assert [line["transition"] for line in world.diary_lines("on_status", run.id)] == [1, 2]
 
 
 async def test_a_model_in_trouble_is_waited_for_and_reported(client: AsyncPerdure) -> None:

@@ -35,7 +35,7 @@ async def _asked(world: World, client: AsyncPerdure, name: str) -> tuple[AsyncRu
         json.dumps(script),
         model="scripted/inline",
         functions=["e2e_asks"],
-        on_status_change=FunctionReference(service="e2e", function="told"),
+        on_status_change=FunctionReference(service="e2e", function="on_status"),
     )
     async with asyncio.timeout(30):
         call_id = await anext(
@@ -71,10 +71,17 @@ async def test_a_decision_is_carried_out_although_a_process_was_killed(
     begun = [(line["approved"], line["amount"]) for line in world.diary_lines("begun", name)]
     assert begun == [(False, 100), (True, 50)]
     await until(
-        lambda: len({line["transition"] for line in world.diary_lines("told", run.id)}) == 4
+        lambda: len({line["transition"] for line in world.diary_lines("on_status", run.id)}) == 4
     )
-    told = {line["transition"]: line["status"] for line in world.diary_lines("told", run.id)}
-    assert [told[number] for number in sorted(told)] == ["running", "paused", "running", "done"]
+    statuses = {
+        line["transition"]: line["status"] for line in world.diary_lines("on_status", run.id)
+    }
+    assert [statuses[number] for number in sorted(statuses)] == [
+        "running",
+        "paused",
+        "running",
+        "done",
+    ]
 
 
 async def test_a_waiting_run_wakes_at_once(world: World, client: AsyncPerdure) -> None:

@@ -22,7 +22,7 @@ async def test_a_run_survives_the_worker_that_hosts_its_function(
         json.dumps({"run": "hosted", "steps": STEPS, "function": "inside_work"}),
         model="scripted/billed",
         functions=["inside_work"],
-        on_status_change=FunctionReference(service="inside", function="told"),
+        on_status_change=FunctionReference(service="inside", function="on_status"),
     )
     await until(
         lambda: (
@@ -45,7 +45,7 @@ async def test_a_run_survives_the_worker_that_hosts_its_function(
     assert len(again) <= 1, "no more than the call whose process died in it"
     assert sum(begun.values()) <= STEPS + 1
     await until(
-        lambda: {line["transition"] for line in world.diary_lines("told", run.id)} == {1, 2}
+        lambda: {line["transition"] for line in world.diary_lines("on_status", run.id)} == {1, 2}
     )
 
 

@@ -23,7 +23,7 @@ async def test_a_run_survives_a_killed(victim: str, world: World, client: AsyncP
         json.dumps({"run": name, "steps": STEPS, "delayMs": 80}),
         model="scripted/billed",
         functions=["e2e_work"],
-        on_status_change=FunctionReference(service="e2e", function="told"),
+        on_status_change=FunctionReference(service="e2e", function="on_status"),
     )
     await until(lambda: len(world.diary_lines("ended", name)) >= 2)
     if victim == "function worker":
@@ -59,10 +59,12 @@ async def _check_events(world: World, run_id: str, client: AsyncPerdure, name: s
     transitions = [event.data["transition"] for event in events if event.type == "run.status"]
     assert transitions == [1, 2]
     await until(
-        lambda: {line["transition"] for line in world.diary_lines("told", run_id)} == {1, 2}
+        lambda: {line["transition"] for line in world.diary_lines("on_status", run_id)} == {1, 2}
     )
-    order = list(dict.fromkeys(line["transition"] for line in world.diary_lines("told", run_id)))
-    assert order == [1, 2], "told in order"
+    order = list(
+        dict.fromkeys(line["transition"] for line in world.diary_lines("on_status", run_id))
+    )
+    assert order == [1, 2], "delivered in order"
 
 
 async def test_a_run_survives_a_killed_supervisor(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A webhook receiver that dies and comes back is told everything, in order, signed."""
+"""A webhook receiver that dies and comes back receives everything, in order, signed."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ async def test_a_receiver_that_was_away_is_notified_of_everything_in_order(
     async with receiving(port=port) as receiver:
         await _received(receiver, 2)
         deliveries = await _settled(http, run)
-        assert [told.headers["webhook-id"] for told in receiver.received] == [
+        assert [request.headers["webhook-id"] for request in receiver.received] == [
             f"{run}:1",
             f"{run}:2",
         ]
-        changes = [told.verified(secret) for told in receiver.received]
+        changes = [request.verified(secret) for request in receiver.received]
         assert [change["status"] for change in changes] == ["running", "done"]
         assert changes[-1]["result"] == "Hello."
         assert [one["status"] for one in deliveries] == ["delivered", "delivered"]

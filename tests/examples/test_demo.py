@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("processes")]
 
 
 def start_demo(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    told = ("PERDURE_", "ANTHROPIC_", "TEMPORAL_")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(told)}
+    prefixes = ("PERDURE_", "ANTHROPIC_", "TEMPORAL_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
     environment |= {
         "SALES_DATABASE": str(folder / "sales.db"),
         "PYTHONPATH": str(REPOSITORY),

@@ -13,7 +13,7 @@ from tests.faults.checker.evidence import gather
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.ground.ground import Ground, laid_out
 from tests.faults.ground.load import all_delivered
-from tests.faults.wishes import Person, always, deciding
+from tests.faults.requests import Person, always, deciding
 
 API_POINTS = (
     Point.CALL_WAITING,  # first: its calls come back only after a missed heartbeat

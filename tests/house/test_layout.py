@@ -59,7 +59,7 @@ def long_files(root: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("root", ROOTS)
-def test_no_folder_has_more_entries_than_one_sees_at_a_glance(root: str) -> None:
+def test_no_folder_has_too_many_entries(root: str) -> None:
     assert crowded(REPOSITORY / root) == []
 
 

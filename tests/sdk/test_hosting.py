@@ -108,7 +108,7 @@ def test_services_are_found_by_name() -> None:
     host = Host.load("tests.end_to_end.hosted:service examples.sales.functions:service")
     assert [one.service for one in host.definitions] == ["inside", "sales"]
     inside = host.definitions[0].functions
-    assert [function.name for function in inside] == ["work", "told", "double"]
+    assert [function.name for function in inside] == ["work", "on_status", "double"]
 
 
 def test_a_name_that_is_no_service_is_refused() -> None:

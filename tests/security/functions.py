@@ -49,7 +49,7 @@ async def judge(token: str) -> dict[str, str]:
 
 
 @service.on_status_change
-async def told(change: StatusChange) -> None:
+async def on_status(change: StatusChange) -> None:
     """The handler of runs."""
     logging.getLogger("vault").info("%s is %s", change.run_id, change.status)
 

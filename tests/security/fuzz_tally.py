@@ -1,4 +1,4 @@
-"""What was played by the fuzz: counted as it goes, told as a report, and kept as the tables of `docs/operate/security.md`."""
+"""What was played by the fuzz: counted as it goes, printed as a report, and kept as the tables of `docs/operate/security.md`."""
 
 from __future__ import annotations
 

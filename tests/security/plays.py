@@ -9,7 +9,7 @@ from perdure.contract import MAX_CONTEXT_BYTES
 from tests.security.vault import ECHO, Vault
 from tests.support.running_stack import until
 
-_HANDLER = {"function": {"service": "vault", "function": "told"}}
+_HANDLER = {"function": {"service": "vault", "function": "on_status"}}
 
 
 def _calls(name: str, *before: dict[str, Any]) -> str:
@@ -49,11 +49,11 @@ async def looks(vault: Vault) -> Any:
 
 
 async def hook(vault: Vault) -> list[str]:
-    """A run that tells a webhook; what that was told, as text."""
+    """A run that tells a webhook; what that received, as text."""
     made = await vault.ask("POST", f"{vault.cluster}/webhook-secrets", keep=False)
     vault.canaries.add("webhook secret", made.json()["secret"])
     target = {"webhook": {"url": vault.receiver.url()}}
-    run = await vault.run('[{"text": "told"}]', onStatusChange=target)
+    run = await vault.run('[{"text": "done"}]', onStatusChange=target)
     await vault.until(run, "done")
     await until(lambda: len(vault.receiver.received) > 1)
     await vault.search_everywhere(run)

@@ -1,4 +1,4 @@
-"""Who is slow, or sends a head without an end, is told the limit and let go; everybody else is served meanwhile."""
+"""Who is slow, or sends a head without an end, is refused with the limit and let go; everybody else is served meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stack that is told secrets in every way there is, plays runs of every kind, and is then searched for them."""
+"""A stack that receives secrets in every way there is, plays runs of every kind, and is then searched for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ECHO = '{"what": "the provider repeats the key in its error"}'
 
 @dataclass(slots=True)
 class Vault:
-    """The stack, what it was told, and what it said."""
+    """The stack, what it received, and what it said."""
 
     ground: Ground
     canaries: Canaries

@@ -30,8 +30,8 @@ def eventually(question: Callable[[], T | None], patience: float = WAIT_SECONDS)
 
 def clean_environment(**changes: str) -> dict[str, str]:
     """This process's environment without a word about Perdure, Temporal or a model's key."""
-    told = ("PERDURE_", "TEMPORAL_", "ANTHROPIC_", "STANDIN_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(told)}
+    prefixes = ("PERDURE_", "TEMPORAL_", "ANTHROPIC_", "STANDIN_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return {**kept, "PYTHONPATH": str(STANDIN), "NO_COLOR": "1", **changes}
 
 

@@ -83,7 +83,7 @@ def test_a_part_that_keeps_crashing_is_named_with_its_last_log_lines(tmp_path: P
     lines = refusal(tmp_path, "--port", "0", STANDIN_WORKERS_CRASH="1")
     assert sum("workers exited with code 1" in line for line in lines) == 5
     assert "The process workers does not start" in lines[5]
-    assert lines[-1] == "the stand-in workers were told to crash"
+    assert lines[-1] == "the stand-in workers were set to crash"
 
 
 def test_a_part_that_needs_a_person_ends_the_start_at_once(tmp_path: Path) -> None:

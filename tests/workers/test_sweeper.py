@@ -1,4 +1,4 @@
-"""A sweep brings to the engine what the store has and nobody was told of."""
+"""A sweep brings to the engine what the store has and was not signalled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ runs, calls, deliveries = tables.runs, tables.calls, tables.deliveries
 
 
 class Engine(Temporal):
-    """Writes down what it is told; or is away."""
+    """Writes down what it receives; or is away."""
 
     def __init__(self) -> None:
         super().__init__(Settings())
@@ -44,7 +44,7 @@ class Engine(Temporal):
 
     @override
     async def signal_run(self, ref: RunRef) -> None:
-        self._record("nudge run", ref)
+        self._record("signal run", ref)
 
     @override
     async def start_delivery(self, ref: RunRef) -> None:
@@ -52,7 +52,7 @@ class Engine(Temporal):
 
     @override
     async def signal_delivery(self, ref: RunRef) -> None:
-        self._record("nudge delivery", ref)
+        self._record("signal delivery", ref)
 
     @override
     async def end_run(self, ref: RunRef) -> None:
@@ -61,7 +61,7 @@ class Engine(Temporal):
     def woken(self, wakeups: Collection[Wakeup]) -> None:
         """Hear the wake-ups of committed transactions, as long as it is there."""
         if not self.away:
-            self.requests += [(f"nudge {kind.value}", ref.run_id) for kind, ref, _ in wakeups]
+            self.requests += [(f"signal {kind.value}", ref.run_id) for kind, ref, _ in wakeups]
 
 
 class RecordedSweeper(Sweeper):
@@ -117,7 +117,7 @@ async def test_a_request_to_a_run_that_was_begun_is_signalled_again(
     await stage.send(ref, "and then?")
     await _age(stage, GRACE_MS + 500)
     await sweeper.sweep()
-    assert engine.requests == [("nudge run", ref.run_id)]
+    assert engine.requests == [("signal run", ref.run_id)]
 
 
 async def test_a_run_that_the_engine_is_slow_with_is_not_signalled_at_each_sweep(
@@ -166,10 +166,10 @@ async def test_a_run_without_a_function_worker_says_so_then_rests_until_one_come
     assert engine.requests == []
     await stage.alter(runs, waiting_since=now_ms() - SUSPEND_AFTER_MS - 500)
     await sweeper.sweep()
-    assert engine.requests == [("nudge run", ref.run_id)]
+    assert engine.requests == [("signal run", ref.run_id)]
     await stage.register("query", machine="m2")
     await sweeper.sweep()
-    assert engine.requests == [("nudge run", ref.run_id)] * 2
+    assert engine.requests == [("signal run", ref.run_id)] * 2
     assert (await stage.get_run(ref)).waiting_for is None
 
 

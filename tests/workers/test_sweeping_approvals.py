@@ -47,7 +47,7 @@ async def test_what_nobody_decides_in_time_is_denied_and_the_run_goes_on(
         approval_expires_at=past + 90_000 - 1,
     )
     await sweeper.sweep()
-    assert engine.requests == [("nudge delivery", ref.run_id), ("nudge run", ref.run_id)]
+    assert engine.requests == [("signal delivery", ref.run_id), ("signal run", ref.run_id)]
     assert (await stage.get_run(ref)).run_status is RunStatus.RUNNING
     (denied,) = await stage.events(ref, "call.denied")
     assert denied["decidedBy"] == "expiry"
@@ -75,7 +75,7 @@ async def test_a_decision_whose_signal_was_lost_is_reported_by_a_sweep(
     )
     await stage.alter(runs, wake_at=now_ms() - GRACE_MS - 500)
     await sweeper.sweep()
-    assert engine.requests == [("nudge run", ref.run_id)]
+    assert engine.requests == [("signal run", ref.run_id)]
 
 
 async def test_a_paused_run_whose_other_call_nobody_takes_says_so_and_rests(
@@ -102,4 +102,4 @@ async def test_a_paused_run_whose_other_call_nobody_takes_says_so_and_rests(
     await stage.register("look", machine="m3", service="other")
     await sweeper.sweep()
     assert not (await stage.get_run(ref)).parked
-    assert [what for what, _ in engine.requests] == ["nudge run", "nudge run"]
+    assert [what for what, _ in engine.requests] == ["signal run", "signal run"]

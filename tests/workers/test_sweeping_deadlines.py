@@ -37,7 +37,7 @@ async def test_an_overdue_run_ends_its_workflow_and_its_handler_are_notified(
     await sweeper.sweep()
     await sweeper.sweep()
 
-    assert engine.requests == [("nudge delivery", ref.run_id), ("nudge run", ref.run_id)]
+    assert engine.requests == [("signal delivery", ref.run_id), ("signal run", ref.run_id)]
     assert (await stage.get_run(ref)).status == "failed"
     assert (await stage.get_run(in_time)).status == "pending"
 

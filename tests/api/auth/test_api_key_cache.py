@@ -83,22 +83,22 @@ async def test_a_revoked_key_stops_working_when_the_cache_is_stale(
 ) -> None:
     record, key = await services.store.keys.create(cluster, "short-lived")
     now = 1_000.0
-    keyring = ApiKeyCache(services.store.keys, clock=lambda: now)
-    assert await keyring.identify(key) == record
+    keys = ApiKeyCache(services.store.keys, clock=lambda: now)
+    assert await keys.identify(key) == record
     await services.store.keys.revoke(cluster, record.id)
     now += KEY_CACHE_SECONDS - 0.01
-    assert await keyring.identify(key) == record
+    assert await keys.identify(key) == record
     now += 0.02
-    assert await keyring.identify(key) is None
+    assert await keys.identify(key) is None
 
 
 async def test_a_new_key_works_at_once_although_it_was_unknown_before(
     services: ApiServices, cluster: str
 ) -> None:
     record, key = await services.store.keys.create(cluster, "new")
-    keyring = ApiKeyCache(services.store.keys)
-    assert await keyring.identify(key + "x") is None
-    assert await keyring.identify(key) == record
+    keys = ApiKeyCache(services.store.keys)
+    assert await keys.identify(key + "x") is None
+    assert await keys.identify(key) == record
 
 
 async def test_health_needs_no_key_and_names_what_is_missing(client: httpx2.AsyncClient) -> None:

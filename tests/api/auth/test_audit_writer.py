@@ -93,7 +93,7 @@ async def test_nobody_reads_the_trail_of_another_cluster(
 
 
 class Away(AuditStore):
-    """A store that does not answer until it is told to."""
+    """A store that does not answer until it is released."""
 
     def __init__(self) -> None:
         self.away = True

@@ -220,11 +220,11 @@ async def test_a_changed_setting_drops_what_was_remembered(
     users: httpx2.AsyncClient, services: ApiServices, cluster: str, runs: str, judge: FakeAuth
 ) -> None:
     now = 0.0
-    roster = ClusterCache(services.store.clusters, clock=lambda: now)
+    cache = ClusterCache(services.store.clusters, clock=lambda: now)
     auth = CustomAuth(judge.authenticate)
 
     async def look() -> None:
-        found = await roster.find(cluster)
+        found = await cache.find(cluster)
         assert found is not None
         await auth.authenticate(found, "ada")
 

@@ -1,4 +1,4 @@
-"""The door on its own, with a queue that always has another call and a store as slow as it is told to be."""
+"""The door on its own, with a queue that always has another call and a store as slow as it is set to be."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ async def test_a_dead_machine_counts_as_gone_at_once(
 async def test_what_it_had_is_released_and_reported_to_temporal_when_that_is_there(
     client: httpx2.AsyncClient, cluster: str, stage: Stage
 ) -> None:
-    """Temporal is away here: whoever reported it is told to do so again."""
+    """Temporal is away here: whoever reported it is asked to do so again."""
     await stage.register("query", machine="m1")
     ref = await stage.run()
     (order,) = await stage.called(ref)

@@ -17,10 +17,10 @@ from tests.api.http.examples_story import story, write_examples
 async def _record() -> str:
     with tempfile.TemporaryDirectory() as folder:
         async with story(Path(folder)) as one:
-            told = await write_examples(one)
+            written = await write_examples(one)
     lines = (
         f"{json.dumps(name)}: {json.dumps(said, ensure_ascii=False)}"
-        for name, said in sorted(told.items())
+        for name, said in sorted(written.items())
     )
     return "{\n" + ",\n".join(lines) + "\n}\n"
 

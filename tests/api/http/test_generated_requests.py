@@ -20,7 +20,7 @@ from schemathesis.pytest._test_builder import build_operation_test
 from api.app import assemble
 from tests.support.api_process import ApiProcess, api_process
 
-_CHECKS = (
+CHECKS = (
     "allow_header_conformance",
     "content_type_conformance",
     "missing_required_header",
@@ -55,7 +55,7 @@ LABELS = [
 def _checks() -> list[Any]:
     known.load_all_checks()
     registry: Any = known.CHECKS
-    return [registry.get_one(name) for name in _CHECKS]
+    return [registry.get_one(name) for name in CHECKS]
 
 
 @cache

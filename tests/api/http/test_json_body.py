@@ -1,4 +1,4 @@
-"""What a request body may be, and what a client is told when it is not that."""
+"""What a request body may be, and how other bodies are refused."""
 
 from __future__ import annotations
 

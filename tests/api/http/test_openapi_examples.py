@@ -65,14 +65,14 @@ def test_a_problem_is_the_one_of_its_status(document: dict[str, Any]) -> None:
 async def test_the_story_is_still_answered_in_this_form(tmp_path: Path) -> None:
     recorded = json.loads(EXAMPLES.read_text())
     async with story(tmp_path) as one:
-        told = await write_examples(one)
-    assert {name: _form(said) for name, said in told.items()} == {
+        written = await write_examples(one)
+    assert {name: _form(said) for name, said in written.items()} == {
         name: _form(said) for name, said in recorded.items()
     }, AGAIN
 
 
 def _form(value: Any) -> Any:
-    """What stays the same whenever it is told: the names of fields and the kinds of values."""
+    """What stays the same on every run: the names of fields and the kinds of values."""
     if isinstance(value, dict):
         members = cast("dict[str, Any]", value)
         return {name: _form(member) for name, member in members.items()}

@@ -33,7 +33,7 @@ def calls(cluster: str) -> str:
 async def _registered(client: httpx2.AsyncClient) -> None:
     functions = [
         {"name": "query", "schema": SCHEMA, "config": {"private": True}},
-        {"name": "told", "config": {"handler": True}},
+        {"name": "on_status", "config": {"handler": True}},
     ]
     body = {"service": "sales", "functions": functions}
     assert (await client.post("/machines", json=body, headers=ME)).status_code == 200
@@ -54,7 +54,7 @@ async def _lease_call(services: ApiServices, cluster: str, call: dict[str, Any])
 
 
 async def _post_result(client: httpx2.AsyncClient, path: str, **fields: Any) -> None:
-    """It is in the store although Temporal, which is away here, is told later."""
+    """It is in the store although Temporal, which is away here, is signalled later."""
     body = {"resultType": "resolution", **fields}
     response = await client.post(f"{path}/result", json=body, headers=ME)
     assert response.status_code == 204, response.text
@@ -79,7 +79,7 @@ async def _lease_and_finish(
 # -- made ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", ["query", "told"])
+@pytest.mark.parametrize("function", ["query", "on_status"])
 async def test_private_functions_and_handlers_can_be_called(
     client: httpx2.AsyncClient, calls: str, function: str
 ) -> None:

@@ -90,21 +90,21 @@ async def test_a_revoked_key_and_one_of_a_deleted_cluster_stop_within_seconds(
     client: Client, services: ApiServices, cluster: str, manager: dict[str, str]
 ) -> None:
     now = 50.0
-    keyring = ApiKeyCache(services.store.keys, clock=lambda: now)
-    roster = ClusterCache(services.store.clusters, clock=lambda: now)
+    keys = ApiKeyCache(services.store.keys, clock=lambda: now)
+    clusters = ClusterCache(services.store.clusters, clock=lambda: now)
     made = await client.post(f"/clusters/{cluster}/api-keys", json={"name": "short"})
     other = (await client.post("/clusters", json={}, headers=manager)).json()["id"]
     theirs = await client.post(
         f"/clusters/{other}/api-keys", json={"name": "theirs"}, headers=manager
     )
     secrets = [made.json()["key"], theirs.json()["key"]]
-    assert all([await keyring.identify(secret) for secret in secrets])
-    assert await roster.find(other) is not None
+    assert all([await keys.identify(secret) for secret in secrets])
+    assert await clusters.find(other) is not None
     await client.delete(f"/clusters/{cluster}/api-keys/{made.json()['id']}")
     await client.delete(f"/clusters/{other}", headers=manager)
     now += KEY_CACHE_SECONDS + 0.01
-    assert [await keyring.identify(secret) for secret in secrets] == [None, None]
-    assert await roster.find(other) is None
+    assert [await keys.identify(secret) for secret in secrets] == [None, None]
+    assert await clusters.find(other) is None
 
 
 async def test_no_key_gives_what_it_lacks(

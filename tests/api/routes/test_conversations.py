@@ -134,9 +134,9 @@ async def test_feedback_is_shown_on_the_run_and_the_last_one_counts(
         run = (await client.get(done)).json()
         assert (run["feedbackComment"], run["feedbackScore"]) == expected
     events = (await client.get(f"{done}/events")).json()["items"]
-    told = [event["data"] for event in events if event["type"] == "run.feedback"]
-    assert told[0] == {"comment": "close", "score": 0.75}
-    assert len(told) == 4
+    received = [event["data"] for event in events if event["type"] == "run.feedback"]
+    assert received[0] == {"comment": "close", "score": 0.75}
+    assert len(received) == 4
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ async def test_a_plain_run_has_the_defaults(
         ({"budget": {"tokens": 0}}, "/budget/tokens", "invalid_request"),
         ({"budget": {"euros": 1}}, "/budget/euros", "invalid_request"),
         (
-            {"budget": {"usd": 1}, "model": "anthropic/claude-unheard-of"},
+            {"budget": {"usd": 1}, "model": "anthropic/claude-unknown"},
             "/budget/usd",
             "unknown_price",
         ),

@@ -144,7 +144,7 @@ async def test_a_run_shows_who_is_notified_of_what(
 
 
 async def _cancelled(client: httpx2.AsyncClient, runs: str, new_run: NewRun) -> str:
-    """A run with one transition of which a webhook is to be told; the path of its deliveries."""
+    """A run with one transition of which a webhook is to be notified; the path of its deliveries."""
     run_id = await new_run(onStatusChange={"webhook": {"url": URL}})
     assert (await client.post(f"{runs}/{run_id}/cancel")).status_code == 200
     return f"{runs}/{run_id}/deliveries"

@@ -110,12 +110,12 @@ def test_a_handler_function_is_notified_of_every_transition_in_their_statuses(
     found = client.result_of("handlers")
 
     for name in ("done", "failed", "cancelled"):
-        told = found[name]
+        changes = found[name]
         final = "done" if name == "done" else "failed"
-        assert [change["status"] for change in told] == ["running", final]
-        assert all(change["parsed"] for change in told), "it fits their own schema"
-        assert all(change["metadata"] == {"team": "sales"} for change in told)
-        assert all(change["context"]["runContext"] == {"secret": 7} for change in told)
+        assert [change["status"] for change in changes] == ["running", final]
+        assert all(change["parsed"] for change in changes), "it fits their own schema"
+        assert all(change["metadata"] == {"team": "sales"} for change in changes)
+        assert all(change["context"]["runContext"] == {"secret": 7} for change in changes)
     assert found["done"][-1]["result"] == {"n": 1}
     assert found["cancelled"][-1]["failureReason"] == "enough"
     assert (found["shown"]["status"], found["shown"]["failureReason"]) == ("failed", "enough")
@@ -157,7 +157,7 @@ def test_a_result_that_is_posted_twice_is_answered_and_not_accepted(client: Clie
 def test_a_blob_is_stored_for_people_and_not_shown_to_the_model(client: Client) -> None:
     found = client.result_of("blobs")
 
-    assert (found["status"], found["told"]) == ("done", {"n": 1})
+    assert (found["status"], found["shown"]) == ("done", {"n": 1})
     assert found["blob"] == {"name": "table", "type": "application/json", "encoding": "base64"}
     assert found["data"] == {"rows": [1, 2]}
 
@@ -166,7 +166,7 @@ def test_a_mock_answers_without_a_machine_and_its_run_is_in_no_list(client: Clie
     found = client.result_of("tests_and_mocks")
 
     assert (found["done"], found["calls"]) == (["done", True], 0)
-    assert found["told"] == {"price": 7}
+    assert found["shown"] == {"price": 7}
     assert found["listed"] == [False, True]
 
 

@@ -15,7 +15,7 @@ from orchestrator.rules.lifecycle import TRANSITIONS, Trigger, is_final
 from orchestrator.store.calls.rows import HEARTBEAT_TIMEOUT
 from perdure.contract import MessageType, RunStatus
 from tests.faults.checker.evidence import Evidence, Row
-from tests.faults.checker.wish_rules import requests
+from tests.faults.checker.request_rules import requests
 
 AFTER_THE_END = frozenset(
     {
@@ -32,7 +32,7 @@ AFTER_THE_END = frozenset(
         "step.dropped",
     }
 )
-"""Evidence and wishes that may be noted on a run whose turn has ended; they are no work on it."""
+"""Evidence and requests that may be noted on a run whose turn has ended; they are no work on it."""
 _MOVES = {(before.value, after.value) for (before, _), after in TRANSITIONS.items()}
 _REVIVALS = {
     (before.value, after.value)
@@ -200,12 +200,12 @@ def _executions_of(
         yield run, f"call {call['id']} began {count} times, {call['attempts']} are reported"
     for line, again in pairwise(lines):
         if again["at"] - line["at"] >= HEARTBEAT_TIMEOUT * 1000:
-            continue  # nobody could be told of its heartbeats for so long
+            continue  # nobody could receive its heartbeats for so long
         if line["pid"] not in dead and (call["id"], line["attempt"]) not in retried:
             yield run, f"call {call['id']} began again although nobody died in it"
     numbers = [line["attempt"] for line in lines]
     if len(set(numbers)) != len(numbers):
-        yield run, f"call {call['id']} began twice for one hand-out"
+        yield run, f"call {call['id']} began twice for one lease"
 
 
 def numbering(evidence: Evidence) -> Finds:
@@ -240,16 +240,16 @@ def _moves_of(evidence: Evidence, run: Row) -> list[Row]:
 
 
 def deliveries(evidence: Evidence) -> Finds:
-    """Every transition of a run with a handler is told, in order, at least once."""
-    told: dict[str, list[int]] = defaultdict(list)
+    """Every transition of a run with a handler is delivered, in order, at least once."""
+    delivered: dict[str, list[int]] = defaultdict(list)
     for line in evidence.diary:
-        if line["kind"] == "told":
-            told[line["run"]].append(line["transition"])
+        if line["kind"] == "on_status":
+            delivered[line["run"]].append(line["transition"])
     for row in evidence.runs:
         if row["on_status_change"] is None:
             continue
         wanted = list(range(1, row["transition"] + 1))
-        first = list(dict.fromkeys(told[row["run"]]))
+        first = list(dict.fromkeys(delivered[row["run"]]))
         if first != wanted:
             yield row["run"], f"made the transitions {wanted}, its handler heard {first}"
         planned = [one["transition"] for one in evidence.of(evidence.deliveries, row["run"])]

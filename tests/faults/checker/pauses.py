@@ -14,7 +14,7 @@ _AT_REST = frozenset({"run.waiting"})
 
 
 LONG_MS = 6_000
-"""A pause longer than this is told apart by what it was between."""
+"""A pause longer than this is distinguished by what it was between."""
 
 
 def longest_pause(evidence: Evidence) -> float:

@@ -22,7 +22,7 @@ from workers.model_step.model_step import ModelStepRunner
 from workers.models import open_models
 
 POLICIES = "plan=tests.faults.ground.policies:plan"
-HANDLER = StatusChangeTarget(function=FunctionReference(service="faults", function="told"))
+HANDLER = StatusChangeTarget(function=FunctionReference(service="faults", function="on_status"))
 PID = 4711
 
 
@@ -46,8 +46,8 @@ class Played:
         return ModelStepRunner(self.store, models, max_output_tokens=1_000, policies=["plan"])
 
     async def accept(self, name: str, *, steps: int = 2) -> RunRef:
-        """A run is created and its caller is told so."""
-        await self.stage.register("work", "told", service="faults")
+        """A run is created and its caller gets the response."""
+        await self.stage.register("work", "on_status", service="faults")
         prompt = json.dumps({"run": name, "steps": steps, "delayMs": 0})
         new = new_run(
             self.stage.cluster_id,
@@ -88,8 +88,10 @@ class Played:
         while orders := await self.store.deliveries.list_pending(ref, []):
             for order in orders:
                 call = await self.stage.lease(ref, order.call_id)
-                told = json.loads(json.dumps(call.input))
-                self.write("told", ref, transition=told["transition"], status=told["status"])
+                change = json.loads(json.dumps(call.input))
+                self.write(
+                    "on_status", ref, transition=change["transition"], status=change["status"]
+                )
                 await self.stage.finish(order.call_id)
 
     def write(self, kind: str, ref: RunRef, **facts: object) -> None:

@@ -25,7 +25,7 @@ from orchestrator.workflows.interface import CallSchedule, RunRef, RunState, Tim
 from tests.faults.checker.evidence import Evidence, Execution, Row
 from tests.faults.checker.invariants import RULES, check
 from tests.faults.checker.played_run import PID, Played
-from tests.faults.checker.wish_rules import APPROVED, CANCELLED, DENIED, EDITED, SENT
+from tests.faults.checker.request_rules import APPROVED, CANCELLED, DENIED, EDITED, SENT
 from tests.faults.ground.diary import LEDGER
 from tests.support.stage import Stage
 
@@ -67,7 +67,7 @@ def test_healthy_runs_break_no_rule(healthy: Evidence) -> None:
     assert check(healthy) == []
     assert len(healthy.runs) == 2
     assert len(healthy.asked) == len(healthy.steps) == 6
-    assert {line["kind"] for line in healthy.diary} == {"begun", "ended", "told"}
+    assert {line["kind"] for line in healthy.diary} == {"begun", "ended", "on_status"}
 
 
 def test_requests_that_were_carried_out_break_no_rule(healthy: Evidence) -> None:
@@ -159,12 +159,17 @@ def _a_transition_is_made_up(found: Evidence) -> None:
 
 
 def _a_transition_is_not_delivered(found: Evidence) -> None:
-    found.diary.remove(next(line for line in found.diary if line["kind"] == "told"))
+    found.diary.remove(next(line for line in found.diary if line["kind"] == "on_status"))
 
 
 def _transitions_are_delivered_out_of_order(found: Evidence) -> None:
-    told = [line for line in found.diary if line["kind"] == "told" and line["run"] == "one"]
-    told[0]["transition"], told[1]["transition"] = told[1]["transition"], told[0]["transition"]
+    delivered = [
+        line for line in found.diary if line["kind"] == "on_status" and line["run"] == "one"
+    ]
+    delivered[0]["transition"], delivered[1]["transition"] = (
+        delivered[1]["transition"],
+        delivered[0]["transition"],
+    )
 
 
 def _tokens_are_counted_twice(found: Evidence) -> None:
@@ -187,7 +192,7 @@ def _a_function_worker_of_another_tenant_leases_a_call(found: Evidence) -> None:
 
 
 def _acknowledged_request(found: Evidence, kind: str) -> Row:
-    """Plant a wish for the first run; its call or its message, whichever it is about."""
+    """Plant a request for the first run; its call or its message, whichever it is about."""
     table = found.messages if kind in {SENT, EDITED} else found.calls
     about = next(row for row in found.of(table, "one") if row.get("kind", "function") == "function")
     found.requests = [{"kind": kind, "run": "one", "id": about["id"], "text": "steps"}]
@@ -227,7 +232,7 @@ def _an_approved_call_is_not_made(found: Evidence) -> None:
 
 def _a_reply_after_going_back_comes_from_nowhere(found: Evidence) -> None:
     found.runs[0]["rewinds"] = 1
-    # what follows within a millisecond cannot be told apart
+    # what follows within a millisecond cannot be distinguished
     for line in found.asked:
         line["at"] += 100 * line["step"]
     for step in found.steps:

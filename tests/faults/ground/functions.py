@@ -144,10 +144,14 @@ async def hurried(run: str, step: int, context: Context) -> str:
 
 
 @service.on_status_change
-async def told(change: StatusChange) -> None:
+async def on_status(change: StatusChange) -> None:
     """The handler of every run."""
     append(
-        DIARY, kind="told", run=change.run_id, transition=change.transition, status=change.status
+        DIARY,
+        kind="on_status",
+        run=change.run_id,
+        transition=change.transition,
+        status=change.status,
     )
 
 

@@ -29,7 +29,7 @@ from tests.support.running_stack import REPOSITORY
 
 WAIT_SECONDS = 120.0
 """Seconds for which a client tries again: longer than any process is away in a scenario."""
-TOLD = FunctionReference(service="faults", function="told")
+ON_STATUS = FunctionReference(service="faults", function="on_status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Ground:
             id=name,
             model="scripted/plan",
             functions=[f"{plan.get('service', 'faults')}_{plan.get('function', 'work')}"],
-            on_status_change=TOLD,
+            on_status_change=ON_STATUS,
         )
         self.acknowledged[name] = await client.cluster_id()
         return run

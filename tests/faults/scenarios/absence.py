@@ -18,7 +18,7 @@ from tests.faults.ground.load import Scale, all_delivered, begin, ended, seconds
 _REPORT_SECONDS = 5.0
 """From a call that nobody takes until its run says so."""
 _CANCEL_SECONDS = 5.0
-"""From a call's deadline until the model is told."""
+"""From a call's deadline until the model gets the error."""
 _WAITING = 5
 _HURRIED = "hurried"
 
@@ -67,7 +67,7 @@ def _reported_after(evidence: Evidence, run: str) -> float:
 
 
 def _missed_deadline(evidence: Evidence) -> list[Violation]:
-    """The call of which only its deadline is known was given up at that, tried by nobody, and the model was told."""
+    """The call of which only its deadline is known was given up at that, tried by nobody, and the model got the error."""
     (call,) = [c for c in evidence.of(evidence.calls, _HURRIED) if c["kind"] == "function"]
     waited = (call["finished_at"] - call["created_at"]) / 1000
     found: list[Violation] = []

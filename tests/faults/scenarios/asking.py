@@ -10,11 +10,11 @@ from pathlib import Path
 from perdure.contract import RunStatus
 from tests.faults.checker.evidence import gather
 from tests.faults.checker.outcome import Outcome, judge
-from tests.faults.checker.wish_rules import CANCELLED
+from tests.faults.checker.request_rules import CANCELLED
 from tests.faults.ground.ground import Ground, laid_out
 from tests.faults.ground.load import Scale, all_delivered, begin, ended
+from tests.faults.requests import Person, by_chance, deciding
 from tests.faults.scenarios.kills import at_random, kill
-from tests.faults.wishes import Person, by_chance, deciding
 
 _CAREFUL_STEPS = 3
 _FOLLOW_UPS = 3

@@ -17,7 +17,7 @@ from tests.faults.checker.evidence import Evidence, gather
 from tests.faults.checker.invariants import Violation
 from tests.faults.checker.outcome import Outcome, judge
 from tests.faults.ground.diary import lines_of
-from tests.faults.ground.ground import TOLD, Ground, laid_out
+from tests.faults.ground.ground import ON_STATUS, Ground, laid_out
 from tests.faults.ground.load import Scale, all_delivered, ended
 from tests.support.running_stack import REPOSITORY
 
@@ -78,7 +78,7 @@ async def _create(ground: Ground, client: AsyncPerdure, name: str, mishap: dict[
         name=name,  # or a model would be asked for one
         model="claude-3-5-sonnet",
         functions=["faults_work"],
-        on_status_change=TOLD,
+        on_status_change=ON_STATUS,
     )
     ground.acknowledged[name] = ground.tenant.cluster_id
 

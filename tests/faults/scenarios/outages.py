@@ -109,7 +109,7 @@ def _cancelled(worker: Process) -> int:
 
 
 async def _posted_late(ground: Ground) -> list[Violation]:
-    """Post a result for each first hand-out, as its machine would that slept: each must be a conflict."""
+    """Post a result for each first lease, as its machine would that slept: each must be a conflict."""
     evidence = await of_store(ground.database_url, ground.acknowledged)
     found: list[Violation] = []
     headers = {"authorization": f"Bearer {ground.tenant.key}"}

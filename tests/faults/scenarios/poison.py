@@ -35,7 +35,7 @@ _INACCURACY = 0.2
 async def poison(
     folder: Path, scale: Scale, *, hosted: bool = False, database_url: str = ""
 ) -> Outcome:
-    """Each poison in a run of its own, one again and again: the model is told, attempts are counted, others come through."""
+    """Each poison in a run of its own, one again and again: the model gets the error, attempts are counted, others come through."""
     async with (
         laid_out(folder, hosted=hosted, database_url=database_url) as ground,
         _keeping_alive(ground),
@@ -86,7 +86,7 @@ def _undelivered(evidence: Evidence) -> list[Violation]:
     for name, attempts in POISONS.items():
         (call,) = [c for c in evidence.of(evidence.calls, name) if c["kind"] == "function"]
         if call["result_type"] != ResultType.REJECTION.value:
-            found.append(Violation("told", name, f"its result is a {call['result_type']}"))
+            found.append(Violation("on_status", name, f"its result is a {call['result_type']}"))
         if call["attempts"] != attempts:
             found.append(Violation("attempts", name, f"{call['attempts']} attempts are recorded"))
     loop = [c for c in evidence.of(evidence.calls, "loop") if c["kind"] == "function"]

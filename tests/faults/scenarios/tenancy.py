@@ -34,7 +34,7 @@ async def two_tenants(folder: Path, scale: Scale) -> Outcome:
 
 
 async def _seen(ground: Ground, client: AsyncPerdure, run: str) -> list[Violation]:
-    """What a tenant is told of a run of the other one: that there is none."""
+    """What a tenant learns of a run of the other one: that there is none."""
     own = f"/clusters/{await client.cluster_id()}/runs/{run}"
     foreign = f"/clusters/{ground.acknowledged[run]}/runs/{run}"
     return [

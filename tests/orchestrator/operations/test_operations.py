@@ -1,4 +1,4 @@
-"""What callers may ask for: checked first, written as one fact, and only then told to the engine."""
+"""What callers may ask for: checked first, written as one fact, and only then signalled to the engine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from perdure.contract import (
 
 
 class Engine(Temporal):
-    """Writes down what it is told; or is away."""
+    """Writes down what it receives; or is away."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -217,7 +217,7 @@ async def test_a_handler_must_be_registered_and_may_be_private(office: Office) -
     assert (await office.store.runs.get(ref)).on_status_change is not None
 
 
-# -- wishes ----------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------
 
 
 async def test_a_message_signals_its_run_once(office: Office) -> None:

@@ -1,4 +1,4 @@
-"""What counts as a request for an approval, and what the model is told."""
+"""What counts as a request for an approval, and what the model gets the error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handlers are told of one transition after the other, and of all of them."""
+"""Handlers receive one transition after the other, and of all of them."""
 
 from __future__ import annotations
 

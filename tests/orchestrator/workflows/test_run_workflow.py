@@ -95,7 +95,7 @@ async def test_a_message_that_was_already_read_is_never_left_behind(play: Play) 
 
 
 async def test_a_cancel_that_was_already_read_is_never_left_behind(play: Play) -> None:
-    """The next step finds the wish in the store, and carries it out."""
+    """The next step finds the request in the store, and carries it out."""
     histories = await scenarios.cancel_read_at_the_end_of_a_step(play)
     assert commands(histories) == ["think", "look", "think"]
 

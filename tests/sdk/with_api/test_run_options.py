@@ -106,20 +106,20 @@ async def test_who_is_notified_of_status_changes(client: AsyncPerdure, stage: St
     await offer(stage)
     await client.webhook_secrets.create()
 
-    async def told(receiver: Any) -> StatusChangeTarget | None:
+    async def target_of(receiver: Any) -> StatusChangeTarget | None:
         return (await client.create_run("[]", on_status_change=receiver)).snapshot.on_status_change
 
-    everything = await told(announce)
+    everything = await target_of(announce)
     assert everything is not None
     assert everything.function == announce.reference
     assert everything.statuses is None
-    some = await told(Handler(announce, ["done", RunStatus.FAILED]))
+    some = await target_of(Handler(announce, ["done", RunStatus.FAILED]))
     assert some is not None
     assert (some.function, some.statuses) == (announce.reference, ["done", "failed"])
-    hook = await told(Webhook("http://127.0.0.1:9/told", statuses=["cancelled"]))
+    hook = await target_of(Webhook("http://127.0.0.1:9/status", statuses=["cancelled"]))
     assert hook is not None
     assert hook.webhook is not None
-    assert (hook.webhook.url, hook.statuses) == ("http://127.0.0.1:9/told", ["cancelled"])
+    assert (hook.webhook.url, hook.statuses) == ("http://127.0.0.1:9/status", ["cancelled"])
 
 
 async def test_mocks_make_a_test_run_that_lists_hide(client: AsyncPerdure, stage: Stage) -> None:

@@ -44,21 +44,21 @@ async def test_a_cancelled_call_stops_a_blocking_function_and_posts_nothing(
     api: ApiDouble, client: AsyncPerdure
 ) -> None:
     service = Service("sales")
-    told = threading.Event()
+    cancelled = threading.Event()
     began = threading.Event()
 
     @service.function
     def wait(context: Context) -> str:
         began.set()
         if context.cancelled.wait(10):
-            told.set()
+            cancelled.set()
         return "too late"
 
     async with serving(client, service):
         api.call("sales.wait", {})
         await api.until(began.is_set)
         api.cancelled_calls.add("call-1")
-        await api.until(told.is_set)
+        await api.until(cancelled.is_set)
     assert not api.requests("POST .*/result")
 
 

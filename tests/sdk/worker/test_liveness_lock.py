@@ -60,7 +60,7 @@ async def test_a_worker_says_which_other_one_was_killed(
     *,
     status: int,
 ) -> None:
-    """Once where the server takes it, or has never heard of the machine; again where it could not be told."""
+    """Once where the server takes it, or has never heard of the machine; again where it could not be notified."""
     neighbour.kill()
     neighbour.wait()
     if status != 204:

@@ -244,11 +244,11 @@ async def test_a_handler_is_notified_of_status_changes(
     api: ApiDouble, client: AsyncPerdure
 ) -> None:
     service = Service("sales")
-    told: list[StatusChange] = []
+    changes: list[StatusChange] = []
 
     @service.on_status_change
     def announce(change: StatusChange) -> None:
-        told.append(change)
+        changes.append(change)
 
     change = {
         "id": "run-1:3",
@@ -265,7 +265,7 @@ async def test_a_handler_is_notified_of_status_changes(
         api.call("sales.announce", change)
         posted = await asyncio.to_thread(api.result)
     assert (posted["resultType"], posted["result"]) == ("resolution", None)
-    assert (told[0].id, told[0].result) == ("run-1:3", {"a": 1})
+    assert (changes[0].id, changes[0].result) == ("run-1:3", {"a": 1})
 
 
 async def test_no_log_line_holds_the_context_or_the_input(

@@ -1,4 +1,4 @@
-"""What keeps a worker from hosting functions is told with the setting, the cause and the cure."""
+"""What keeps a worker from hosting functions is reported with the setting, the cause and the cure."""
 
 from __future__ import annotations
 

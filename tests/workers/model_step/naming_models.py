@@ -1,4 +1,4 @@
-"""A model that names runs as it is told, and counts how many names it makes at once."""
+"""A model that names runs as it is set, and counts how many names it makes at once."""
 
 from __future__ import annotations
 

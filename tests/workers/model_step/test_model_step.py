@@ -28,7 +28,7 @@ from workers.models import Models
 
 
 class Parrot:
-    """Answers when it is told to, in the order it was asked; keeps what it was asked."""
+    """Answers when it is released, in the order it was asked; keeps what it was asked."""
 
     def __init__(self) -> None:
         self.requests: list[ModelRequest] = []

@@ -1,4 +1,4 @@
-"""What a scripted model was told is counted as if it were counted anew each time."""
+"""What a scripted model received is counted as if it were counted anew each time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call handed out to a machine that was never told is offered again, long before its own timeout."""
+"""A call handed out to a machine that was never notified is offered again, long before its own timeout."""
 
 from __future__ import annotations
 

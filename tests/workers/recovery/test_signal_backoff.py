@@ -1,4 +1,4 @@
-"""A run is nudged at once where its nudge was lost, and seldom where the engine is only busy."""
+"""A run is signalled at once if its signal was lost, and seldom where the engine is only busy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Clock:
         return self.now
 
 
-def _nudge(unread: SignalBackoff, *refs: RunRef) -> list[RunRef]:
+def _signalled(unread: SignalBackoff, *refs: RunRef) -> list[RunRef]:
     due = unread.due(refs)
     for ref in due:
         unread.record_signal(ref)
@@ -27,22 +27,22 @@ def _nudge(unread: SignalBackoff, *refs: RunRef) -> list[RunRef]:
 
 def test_the_first_signal_is_at_once_and_each_pause_is_twice_the_one_before() -> None:
     clock = _Clock()
-    unread, nudged = SignalBackoff(clock), list[float]()
+    unread, signalled = SignalBackoff(clock), list[float]()
     for second in range(600):
         clock.now = float(second)
-        if _nudge(unread, _A):
-            nudged.append(clock.now)
-    pauses = [after - before for before, after in pairwise(nudged)]
-    assert nudged[0] == 0
+        if _signalled(unread, _A):
+            signalled.append(clock.now)
+    pauses = [after - before for before, after in pairwise(signalled)]
+    assert signalled[0] == 0
     assert pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
     assert max(pauses) == MAX_PAUSE
 
 
 def test_a_run_that_was_heard_begins_anew() -> None:
     unread = SignalBackoff(_Clock())
-    assert _nudge(unread, _A, _B) == [_A, _B]
-    assert _nudge(unread, _B) == []
-    assert _nudge(unread, _A, _B) == [_A]
+    assert _signalled(unread, _A, _B) == [_A, _B]
+    assert _signalled(unread, _B) == []
+    assert _signalled(unread, _A, _B) == [_A]
 
 
 def test_a_signal_that_the_engine_did_not_take_does_not_count() -> None:

@@ -111,7 +111,7 @@ async def test_its_end_is_registered_with_again_after_a_long_absence(
     await _play(notes, _Body(None))
     now[0] += away
     await watch.check()
-    assert queue.failed == [], "nobody could be told"
+    assert queue.failed == [], "nothing could be notified"
     server.there = True
     await watch.check()
     await watch.check()

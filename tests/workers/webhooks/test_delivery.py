@@ -79,9 +79,9 @@ async def test_a_transition_reaches_its_receiver_signed(
     _, secret = await webhooks.create_secret(stage.cluster_id, keep_seconds=0)
     ref, order = await _run(stage, receiver)
     await _deliver(delivery, ref, order)
-    (told,) = receiver.received
-    assert told.headers["webhook-id"] == f"{ref.run_id}:2"
-    change = told.verified(secret)
+    (request,) = receiver.received
+    assert request.headers["webhook-id"] == f"{ref.run_id}:2"
+    change = request.verified(secret)
     assert {name: change[name] for name in ("runId", "status", "metadata", "result")} == {
         "runId": ref.run_id,
         "status": "done",
@@ -103,8 +103,8 @@ async def test_a_receiver_in_trouble_is_tried_again_until_it_takes_it(
     assert await _refused(delivery, ref, order) == 90
     await _deliver(delivery, ref, order)
     assert await _delivery_of(stage, ref) == ("delivered", 3, "503 Answer")
-    assert {told.headers["webhook-id"] for told in receiver.received} == {f"{ref.run_id}:2"}
-    assert len({told.body for told in receiver.received}) == 1
+    assert {request.headers["webhook-id"] for request in receiver.received} == {f"{ref.run_id}:2"}
+    assert len({request.body for request in receiver.received}) == 1
     await _deliver(delivery, ref, order)
     assert len(receiver.received) == 3, "sent again although it was delivered"
 
@@ -129,8 +129,8 @@ async def test_receivers_can_change_secrets_without_missing_anything(
     _, new = await webhooks.create_secret(stage.cluster_id, keep_seconds=3_600)
     ref, order = await _run(stage, receiver)
     await _deliver(delivery, ref, order)
-    (told,) = receiver.received
-    assert told.verified(old) == told.verified(new)
+    (request,) = receiver.received
+    assert request.verified(old) == request.verified(new)
 
 
 async def test_without_a_secret_a_webhook_waits_for_one(

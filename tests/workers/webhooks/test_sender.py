@@ -53,23 +53,23 @@ async def test_a_notice_is_signed_and_says_which_transition_it_is(
 ) -> None:
     given = await sender.send(_notice(receiver.url("/hook?a=b")))
     assert given.outcome is DeliveryOutcome.DELIVERED
-    (told,) = receiver.received
-    assert told.line == "POST /hook?a=b HTTP/1.1"
-    assert told.headers["webhook-id"] == "run-1:3"
-    assert told.headers["content-type"] == "application/json"
-    assert told.headers["host"] == f"127.0.0.1:{receiver.port}"
-    assert told.verified(NEW) == {"status": "done", "why": "née"}
+    (request,) = receiver.received
+    assert request.line == "POST /hook?a=b HTTP/1.1"
+    assert request.headers["webhook-id"] == "run-1:3"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["host"] == f"127.0.0.1:{receiver.port}"
+    assert request.verified(NEW) == {"status": "done", "why": "née"}
     with pytest.raises(WebhookVerificationError):
-        told.verified(FOREIGN)
+        request.verified(FOREIGN)
 
 
 async def test_while_a_secret_is_changed_both_verify(
     receiver: Receiver, sender: WebhookSender
 ) -> None:
     await sender.send(_notice(receiver.url(), NEW, OLD))
-    (told,) = receiver.received
-    assert told.verified(NEW) == told.verified(OLD)
-    assert told.headers["webhook-signature"].count("v1,") == 2
+    (request,) = receiver.received
+    assert request.verified(NEW) == request.verified(OLD)
+    assert request.headers["webhook-signature"].count("v1,") == 2
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])

@@ -69,7 +69,7 @@ async def _obey(peer: AbstractAsyncContextManager[RunOnce], answers: TextIO) -> 
 async def _carry_out(line: bytes, run_once: RunOnce, answers: TextIO) -> None:
     try:
         seconds = await _timed(json.loads(line), run_once)
-    except Exception as error:  # noqa: BLE001 - the parent is told, whatever it was
+    except Exception as error:  # noqa: BLE001 - the parent is notified, whatever it was
         _say(answers, {"error": f"{type(error).__name__}: {error}"[:2000]})
     else:
         _say(answers, {"seconds": seconds})

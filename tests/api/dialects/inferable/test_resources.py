@@ -246,8 +246,8 @@ async def test_a_clusters_context_is_shown_with_its_versions(
     assert seen["current"] == {"version": "2", "content": "Be brief."}
     assert seen["history"] == [{"version": "1", "content": "Be kind."}]
     other = {"authorization": await key_with(services, cluster, Scope.CLIENT)}
-    told = (await theirs.get(path, headers=other)).json()["additionalContext"]
-    assert told == {"current": seen["current"], "history": []}, "as a scope of its own says"
+    shown = (await theirs.get(path, headers=other)).json()["additionalContext"]
+    assert shown == {"current": seen["current"], "history": []}, "as a scope of its own says"
 
 
 async def test_an_event_is_found_by_its_id_with_all_its_data(

@@ -28,7 +28,7 @@ play(async () => {
   const { body } = await api.getBlobData({ params: { ...params, blobId: blobs[0].id } });
   return {
     status,
-    told: messages.find(({ type }) => type === "invocation-result").data.result.result,
+    shown: messages.find(({ type }) => type === "invocation-result").data.result.result,
     blob: { name: blobs[0].name, type: blobs[0].type, encoding: blobs[0].encoding },
     data: JSON.parse(Buffer.from(body, "base64").toString()),
   };

@@ -5,13 +5,13 @@ const { CLUSTER_ID, call, inferable, native, play, run, script, until } = requir
 play(async () => {
   const client = inferable();
   const service = client.service({ name: "handlers" });
-  const told = [];
+  const changes = [];
   const working = [];
   const target = service.register({
     name: "tell",
     schema: { input: onStatusChangeInput },
     func: async (input, context) => {
-      told.push({ ...input, parsed: onStatusChangeInput.safeParse(input).success, context });
+      changes.push({ ...input, parsed: onStatusChangeInput.safeParse(input).success, context });
     },
     config: { private: true },
   });
@@ -34,7 +34,7 @@ play(async () => {
   const cancelled = await start(script({ calls: [call("handlers_wait")] }, { text: "never" }));
   await until(() => working.length === 1);
   await native(`/clusters/${CLUSTER_ID}/runs/${cancelled.id}/cancel`, { reason: "enough" });
-  const of = ({ id }) => told.filter(({ runId }) => runId === id);
+  const of = ({ id }) => changes.filter(({ runId }) => runId === id);
   await until(() => [done, failed, cancelled].every((each) => of(each).length >= 2));
   const shown = await cancelled.poll();
   return { done: of(done), failed: of(failed), cancelled: of(cancelled), shown };

@@ -1,4 +1,4 @@
-// Everything a function can return or throw, and what the run is told of it.
+// Everything a function can return or throw, and what the run receives of it.
 const { POLL, call, inferable, play, run, script } = require("./common.cjs");
 
 const functions = {

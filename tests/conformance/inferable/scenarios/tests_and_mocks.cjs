@@ -21,7 +21,7 @@ play(async () => {
   return {
     done: [done.status, done.test],
     calls,
-    told: messages.find(({ type }) => type === "invocation-result").data.result.result,
+    shown: messages.find(({ type }) => type === "invocation-result").data.result.result,
     listed: [await listed({}), await listed({ test: "true" })],
   };
 });

@@ -1,4 +1,4 @@
-"""Runs that wait for people: decisions that race, what the workflow is told, other pauses, and many of them."""
+"""Runs that wait for people: decisions that race, what the workflow receives, other pauses, and many of them."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_reading_requests_of_a_run_that_has_ended_reports_it(stage: Stage)
 
 
 async def test_a_lease_that_comes_before_the_decision_ends_its_activity(stage: Stage) -> None:
-    """The process that took the request died before it told Temporal, which offers the call again."""
+    """The process that took the request died before it notified Temporal, which offers the call again."""
     ref, call_id = await waiting_call(stage)
     given = await stage.store.calls.lease(CallRef(ref, call_id), "m2", b"other")
     assert given == Completed(CallOutcome(call_id, interrupted=True))

@@ -72,7 +72,7 @@ async def shown_results(stage: Stage, ref: RunRef) -> list[tuple[bool, str]]:
 
 
 async def run_state(stage: Stage, ref: RunRef) -> RunState:
-    """What a new execution of the workflow is told; it is not the model's turn."""
+    """What a new execution of the workflow receives; it is not the model's turn."""
     found = await stage.begin(ref)
     assert isinstance(found, RunState)
     return found

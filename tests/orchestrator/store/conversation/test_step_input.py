@@ -1,4 +1,4 @@
-"""What a run's model is told and may call, and what functions answer in a test run, on both databases."""
+"""What a run's model receives and may call, and what functions answer in a test run, on both databases."""
 
 from __future__ import annotations
 

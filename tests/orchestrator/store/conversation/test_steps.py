@@ -100,10 +100,10 @@ async def test_of_many_records_of_one_step_exactly_one_counts(
     await stage.register("query")
     ref = await stage.run()
     question = await stage.begin_step(ref)
-    standings = await asyncio.gather(
+    states = await asyncio.gather(
         *(place.record(question, calls_for("sales_query")) for place in [stage, elsewhere] * 3)
     )
-    assert len({state.orders[0].call_id for state in standings}) == 1
+    assert len({state.orders[0].call_id for state in states}) == 1
     assert len(await stage.rows(tables.steps)) == 1
     assert len(await stage.rows(tables.calls)) == 1
     assert len(await stage.events(ref, "step.dropped")) == 5

@@ -122,23 +122,23 @@ async def test_an_inline_read_sees_what_others_have_committed(
     version = select(runs.c.version).where(runs.c.key == 1)
     for expected in (1, 2, 3):
         async with database.read_inline() as first, another_database.read_inline() as second:
-            for glance in (first, second):
-                assert (await glance.execute(version)).scalar_one() == expected
+            for read in (first, second):
+                assert (await read.execute(version)).scalar_one() == expected
         async with another_database.write() as write:
             await write.execute(update(runs).values(version=runs.c.version + 1))
 
 
 async def test_an_inline_read_on_sqlite_needs_no_thread_and_refuses_a_write(tmp_path: Path) -> None:
-    database = await open_database(f"sqlite:///{tmp_path / 'glance.db'}")
-    async with database.read_inline() as glance:
-        assert (await glance.execute(text("SELECT 1"))).scalar_one() == 1
+    database = await open_database(f"sqlite:///{tmp_path / 'read.db'}")
+    async with database.read_inline() as read:
+        assert (await read.execute(text("SELECT 1"))).scalar_one() == 1
         with pytest.raises(OperationalError, match="readonly"):
-            await glance.execute(text("CREATE TABLE t (x)"))
+            await read.execute(text("CREATE TABLE t (x)"))
         with pytest.raises(OperationalError, match="no such table"):
-            await glance.execute(text("SELECT * FROM t"))
-    async with database.read_inline() as glance:
-        assert (await glance.execute(text("SELECT 2"))).scalar_one() == 2
-    assert not [each.name for each in threading.enumerate() if each.name == "sqlite glance.db"]
+            await read.execute(text("SELECT * FROM t"))
+    async with database.read_inline() as read:
+        assert (await read.execute(text("SELECT 2"))).scalar_one() == 2
+    assert not [each.name for each in threading.enumerate() if each.name == "sqlite read.db"]
     await database.aclose()
 
 

@@ -31,8 +31,8 @@ async def test_a_runs_life_leaves_nothing_of_it_in_the_log(
     (order,) = await stage.called(ref)
     await stage.lease_and_finish(ref, order.call_id, to_json(RESULT))
     await stage.think(ref, text_of(RESULT))
-    for told in await stage.store.deliveries.list_pending(ref, []):
-        given = await stage.lease(ref, told.call_id)
+    for delivery in await stage.store.deliveries.list_pending(ref, []):
+        given = await stage.lease(ref, delivery.call_id)
         assert given.run_context == {"token": CONTEXT}
     assert (await stage.get_run(ref)).status == "done"
     assert "hush-" not in caplog.text

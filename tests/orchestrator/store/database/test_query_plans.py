@@ -26,11 +26,11 @@ _LATER = 2**50
 _PAGE = RunFilter(before=(_WAITING // 2, _WAITING // 2))
 
 QUESTIONS: Mapping[str, tuple[Question, str]] = {
-    "unheard": (lambda store: store.sweeps.runs_with_unread_requests(_LATER), "ix_runs_unheard"),
+    "unread": (lambda store: store.sweeps.runs_with_unread_requests(_LATER), "ix_runs_unheard"),
     "stuck": (lambda store: store.sweeps.stalled_runs(), "ix_runs_at_work"),
     "at work": (lambda store: store.lost_leases.active_runs(500), "ix_runs_at_work"),
     "untaken calls": (lambda store: store.sweeps.calls_without_worker(_LATER), "ix_calls_open"),
-    "lost hand-outs": (lambda store: store.lost_leases.find_unconfirmed(), "ix_calls_open"),
+    "lost leases": (lambda store: store.lost_leases.find_unconfirmed(), "ix_calls_open"),
     "to be parked": (lambda store: store.sweeps.suspend(), "ix_runs_waiting"),
     "to be unparked": (lambda store: store.sweeps.resume_suspended(), "ix_runs_waiting"),
     "deadlines": (lambda store: store.deadlines.overdue(), "ix_runs_deadline"),
@@ -85,7 +85,7 @@ def _call_row(run_key: int) -> dict[str, object]:
 
 
 async def _many_wait(database: Database) -> None:
-    """Runs that wait for a person. PostgreSQL is told how many; SQLite is never told in production either."""
+    """Runs that wait for a person. PostgreSQL knows how many; SQLite never knows in production either."""
     keys = range(1, _WAITING + 1)
     async with database.write() as write:
         for cluster_id in ("c", "d"):

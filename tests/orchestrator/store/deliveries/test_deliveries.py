@@ -169,10 +169,10 @@ async def test_a_turn_of_many_transitions_is_delivered_in_batches(stage: Stage) 
     for _ in range(6):
         await stage.think(ref, text_of("an answer"))
         await stage.send(ref, "and?")
-    told: list[int] = []
+    delivered: list[int] = []
     while orders := await _waiting(stage, ref):
         for order in orders:
             call = await stage.call_row(order.call_id)
-            told.append(int(str(object_from_json(call["input"])["transition"])))
+            delivered.append(int(str(object_from_json(call["input"])["transition"])))
             await stage.lease_and_finish(ref, order.call_id, "null")
-    assert told == list(range(1, 19))
+    assert delivered == list(range(1, 19))

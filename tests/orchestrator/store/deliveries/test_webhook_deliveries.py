@@ -1,4 +1,4 @@
-"""Webhooks in the store: which transitions they are told of, how attempts are counted, what can be sent again."""
+"""Webhooks in the store: which transitions they receive, how attempts are counted, what can be sent again."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ async def test_a_filter_lets_only_the_wanted_transitions_through(
     ref = await stage.finished(on_status_change=wanted)
     await stage.send(ref, "and?")
     await stage.think(ref, text_of("that"))
-    told = await _delivered(stage, ref)
-    assert [(change.transition, change.status) for change in told] == [(2, "done"), (5, "done")]
+    changes = await _delivered(stage, ref)
+    assert [(change.transition, change.status) for change in changes] == [(2, "done"), (5, "done")]
 
 
 async def test_a_filter_that_nothing_passes_leaves_nothing_to_deliver(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""Deadlines: what is overdue ends, calls never outlast their run, and who wants to be told is."""
+"""Deadlines: what is overdue ends, calls never outlast their run, and handlers are notified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Machines that send no heartbeats: they are believed until the call's timeout, and told of nothing."""
+"""Machines that send no heartbeats: they are believed until the call's timeout, and notified of nothing."""
 
 from __future__ import annotations
 

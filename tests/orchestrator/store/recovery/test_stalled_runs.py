@@ -63,7 +63,7 @@ async def _suspended(stage: Stage) -> tuple[RunRef, str]:
     return ref, call_id
 
 
-# -- wishes nobody read ----------------------------------------------------------------------------
+# -- requests nobody read ----------------------------------------------------------------------------
 
 
 async def test_a_request_that_no_workflow_read_is_found_until_one_does(
@@ -92,15 +92,15 @@ async def test_nobody_is_signalled_for_a_run_that_has_ended(
     assert await sweeps.runs_with_unread_requests(_soon()) == []
 
 
-@pytest.mark.parametrize("wish", ["message", "cancel", "resume"])
+@pytest.mark.parametrize("request", ["message", "cancel", "resume"])
 async def test_every_request_survives_the_loss_of_its_signal(
-    stage: Stage, sweeps: SweepStore, wish: str
+    stage: Stage, sweeps: SweepStore, request: str
 ) -> None:
     ref = await stage.run()
     await stage.begin_step(ref)
-    if wish == "message":
+    if request == "message":
         await stage.send(ref, "more")
-    elif wish == "cancel":
+    elif request == "cancel":
         await stage.store.runs.cancel(ref, "enough")
     else:
         await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)

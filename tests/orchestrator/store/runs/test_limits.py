@@ -53,7 +53,7 @@ async def test_the_fast_path_into_a_step_knows_the_budget_too(stage: Stage) -> N
     ref = await stage.run(budget=Budget(steps=1))
     (order,) = await stage.called(ref)
     await stage.lease_and_finish(ref, order.call_id)
-    await stage.begin(ref)  # reads the wishes
+    await stage.begin(ref)  # reads the requests
     await _resumed(stage, ref, steps=2)
     assert isinstance(await stage.begin(ref, 2), StepInput)
     assert isinstance(await stage.begin(ref, 2), StepInput)

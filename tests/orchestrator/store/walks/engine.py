@@ -1,4 +1,4 @@
-"""The run's workflow in small: what it was told, which activities are open at Temporal, and what it does next.
+"""The run's workflow in small: what it received, which activities are open at Temporal, and what it does next.
 
 It obeys the same rules in the same order as `RunWorkflow`, one move at a time, so that a walk can let anything happen
 in between, and so that one can tell a run that waits from one that everybody has forgotten.
@@ -90,7 +90,7 @@ class Engine:
                 self._rest()
 
     def _rest(self) -> None:
-        """A look reads wishes that the step under way may not have seen, so after one the run is driven once more."""
+        """A read finds requests that the step under way may not have seen, so after one the run is driven once more."""
         self.phase = Phase.DUE if self.has_re_read or self.signalled else Phase.RESTING
         self.has_re_read = self.signalled = False
         self.step = 0
@@ -127,10 +127,10 @@ class Engine:
         if self.phase is Phase.SUMMARIZING and not self.long:
             self.phase = Phase.DUE
 
-    # -- what it is told ---------------------------------------------------------------------------
+    # -- what it receives ---------------------------------------------------------------------------
 
     async def re_read(self) -> None:
-        """A nudge came: read the wishes."""
+        """A signal came: read the requests."""
         self.signalled = False
         seen = await self.stage.store.calls.read_pending_requests(self.ref)
         self.has_re_read = True

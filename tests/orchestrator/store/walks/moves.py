@@ -48,7 +48,7 @@ _targets = st.sampled_from(
             function=FunctionReference(service="sales", function="announce"),
             statuses=[RunStatus.PAUSED, RunStatus.DONE],
         ),
-        StatusChangeTarget(webhook=WebhookTarget(url="https://example.com/told")),
+        StatusChangeTarget(webhook=WebhookTarget(url="https://example.com/status")),
     ]
 )
 _outcomes = st.sampled_from([ResultType.RESOLUTION, ResultType.RESOLUTION, ResultType.REJECTION])

@@ -67,8 +67,8 @@ async def view(engine: Engine) -> View:
             messages=await of(tables.messages),
         )
     async with engine.stage.store.database.write() as write:
-        standing = await run_state(await LockedRun.lock(write, engine.ref))
-    return View(evidence.runs[0], evidence, engine, standing)
+        state = await run_state(await LockedRun.lock(write, engine.ref))
+    return View(evidence.runs[0], evidence, engine, state)
 
 
 async def _rows(read: Read, table: Table, where: ColumnElement[bool]) -> list[Row]:
@@ -149,7 +149,7 @@ def _answers(asked: list[str], answered: list[str], still_open: set[str]) -> Ite
 
 
 def deliveries(seen: View) -> Iterator[str]:
-    """One for each transition to a status that somebody wants to hear of, and none besides; told in order."""
+    """One for each transition to a status that somebody wants to hear of, and none besides; delivered in order."""
     target = optional_from_json(seen.run["on_status_change"])
     wanted: list[int] = []
     if target is not None:
@@ -160,7 +160,7 @@ def deliveries(seen: View) -> Iterator[str]:
         yield f"has deliveries for {[row['transition'] for row in seen.evidence.deliveries]}, not {wanted}"
     states = [row["status"] == "pending" for row in seen.evidence.deliveries]
     if states != sorted(states):
-        yield f"told a later transition before an earlier one: {states}"
+        yield f"delivered a later transition before an earlier one: {states}"
 
 
 def forgotten(seen: View) -> Iterator[str]:
@@ -190,7 +190,7 @@ def _withdrawn(seen: View) -> set[str]:
 
 
 def _will_re_read(seen: View) -> bool:
-    """Whether a nudge is on its way: by hand, or by the sweeper."""
+    """Whether a signal is on its way: by hand, or by the sweeper."""
     if seen.run["parked"] and seen.engine.phase is Phase.RESTING:
         return True  # the sweeper revives it when somebody comes
     return seen.run["wake_wanted"] > seen.run["wake_read"] or seen.engine.signalled

@@ -78,7 +78,7 @@ async def approved_during_another_call(play: Play) -> Histories:
 
 @scenario
 async def approved_before_the_request_was_known(play: Play) -> Histories:
-    """Who took the request died before Temporal was told: the old activity is given up for the new one."""
+    """Who took the request died before Temporal was notified: the old activity is given up for the new one."""
     play.states += [
         RunState("running", 1, [play.order("pay", taken=False)]),
         RunState("done", 2),

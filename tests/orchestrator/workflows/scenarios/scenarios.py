@@ -123,7 +123,7 @@ async def message_during_a_model_step(play: Play) -> Histories:
 
 @scenario
 async def cancel_read_at_the_end_of_a_step(play: Play) -> Histories:
-    """A look has read the wish, but the step ended before the look did."""
+    """A look has read the request, but the step ended before the look did."""
     play.states += [RunState("paused", 1), RunState("cancelled", 1)]
     play.seen += [PendingRequests(cancel_wanted=True)]
     play.hold(MODEL_STEP)
@@ -140,7 +140,7 @@ async def cancel_read_at_the_end_of_a_step(play: Play) -> Histories:
 
 @scenario
 async def settled_elsewhere(play: Play) -> Histories:
-    """The store has a call's result although its activity was never told."""
+    """The store has a call's result although its activity was never notified."""
     play.states += [
         RunState("running", 1, [play.order("known", taken=False)]),
         RunState("done", 2),
@@ -222,7 +222,7 @@ async def delivered_in_order(play: Play) -> Histories:
 
 @scenario
 async def a_dead_delivery(play: Play) -> Histories:
-    """The handler of the first transition never comes; the second is told all the same."""
+    """The handler of the first transition never comes; the second is delivered all the same."""
     dead, two = play.order("dead", deadline=1.0, taken=False), play.order("two")
     play.deliveries += [DueDeliveries([dead, two]), DueDeliveries([two])]
     await play.temporal.signal_delivery(play.ref)
@@ -231,7 +231,7 @@ async def a_dead_delivery(play: Play) -> Histories:
 
 @scenario
 async def a_transition_while_asking(play: Play) -> Histories:
-    """A transition is written just when the workflow was told that there is none."""
+    """A transition is written just when the workflow learned that there is none."""
     play.deliveries += [DueDeliveries(), DueDeliveries([play.order("late")])]
     play.hold(LIST_DUE_DELIVERIES)
     await play.temporal.signal_delivery(play.ref)

@@ -11,7 +11,7 @@ if refusal := os.environ.get("STANDIN_WORKERS_REFUSE"):
     sys.stderr.write(f"error: {refusal}\n")
     sys.exit(os.EX_CONFIG)
 if os.environ.get("STANDIN_WORKERS_CRASH"):
-    sys.exit("the stand-in workers were told to crash")
+    sys.exit("the stand-in workers were set to crash")
 (Path(os.environ["PERDURE_STATE_DIR"]) / "worker-was-here").write_text(str(os.getpid()))
 sys.stdout.write("stand-in workers are up\n")
 if os.environ.get("STANDIN_WORKERS_STUBBORN"):

@@ -238,14 +238,14 @@ def _touch_and_fail(write: Write, key: int) -> None:
 
 async def test_a_block_that_failed_wakes_nobody(database: Database, make_runs: Make) -> None:
     await make_runs(database, 1)
-    told: list[frozenset[int]] = []
+    notified: list[frozenset[int]] = []
 
     class Recorder:
         def start(self, notify: Notify) -> None: ...
         def stop(self) -> None: ...
         async def aclose(self) -> None: ...
         def publish(self, keys: frozenset[int]) -> None:
-            told.append(keys)
+            notified.append(keys)
 
     async def no_versions(_: Collection[int]) -> Mapping[int, RunVersion]:
         return {}
@@ -258,7 +258,7 @@ async def test_a_block_that_failed_wakes_nobody(database: Database, make_runs: M
         write.mark_changed(2)
     async with database.write():
         pass
-    assert told == [frozenset({2})]
+    assert notified == [frozenset({2})]
 
 
 async def test_a_store_that_fails_for_a_while_is_waited_for() -> None:

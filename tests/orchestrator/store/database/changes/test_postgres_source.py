@@ -1,4 +1,4 @@
-"""PostgreSQL's LISTEN and NOTIFY: what is told is heard, also after a connection was lost."""
+"""PostgreSQL's LISTEN and NOTIFY: what is sent is received, also after a connection was lost."""
 
 from __future__ import annotations
 
@@ -114,8 +114,8 @@ async def test_a_killed_notify_connection_is_reopened_for_the_next_change(
         await listener.execute(f"LISTEN {CHANNEL}".encode())
         for key in (1, 2, 3):
             await raise_version(database, key)
-            (told,) = [each async for each in listener.notifies(timeout=10, stop_after=1)]
-            assert told.payload.partition(":")[2] == str(key)
+            (notification,) = [each async for each in listener.notifies(timeout=10, stop_after=1)]
+            assert notification.payload.partition(":")[2] == str(key)
             await listener.execute(
                 "SELECT pg_terminate_backend(%s, 5000)", [await _sender_pid(database)]
             )

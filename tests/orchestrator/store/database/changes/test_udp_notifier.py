@@ -1,4 +1,4 @@
-"""Bells of SQLite: who waits is rung at, by whoever committed; a dead process's bell is taken away."""
+"""UDP change notification: every commit notifies the waiting processes; the port of a dead process is removed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ StartPeer = Callable[..., Awaitable[Any]]
 
 
 class RecordingListener:
-    """A bell that hangs, and the keys that it heard."""
+    """A listener, and the keys that it received."""
 
     def __init__(self, folder: Path) -> None:
         self.keys: set[int] = set()
@@ -50,7 +50,7 @@ class RecordingListener:
 
 
 def entries(folder: Path) -> list[str]:
-    """The ports of the bells that are entered."""
+    """The registered ports."""
     return sorted(path.name.partition("-")[0] for path in folder.iterdir())
 
 
@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def listeners(folder: Path) -> AsyncGenerator[Callable[[], RecordingListener]]:
-    """Hang up bells."""
+    """Start listeners."""
     started: list[RecordingListener] = []
 
     def start() -> RecordingListener:
@@ -159,10 +159,10 @@ async def test_a_dead_process_is_forgotten_and_a_living_one_is_not(
     other = await peer("wait_for_change", f"sqlite:///{tmp_path / 'perdure.db'}")
     assert len(entries(folder)) == 2
     await other.dies()
-    (folder / "not a bell").touch()
+    (folder / "not a port").touch()
     notifier.send({1})
     await living.wait_for({1})
-    assert entries(folder) == sorted(("not a bell", str(living.udp_listener.port)))
+    assert entries(folder) == sorted(("not a port", str(living.udp_listener.port)))
 
 
 async def test_a_listener_holds_its_file_lock_while_it_runs(
@@ -186,15 +186,15 @@ def in_the_way(folder: Path) -> Path:
 async def test_where_no_folder_can_be_made_no_listener_starts(
     in_the_way: Path, notifier: UdpNotifier
 ) -> None:
-    bell = UdpListener(in_the_way, lambda keys: None)
+    listener = UdpListener(in_the_way, lambda keys: None)
     with pytest.raises(FileExistsError):
-        bell.start()
-    assert bell.port == 0
-    bell.stop()
+        listener.start()
+    assert listener.port == 0
+    listener.stop()
     notifier.send({1})  # no error
 
 
-# -- the feed without bells ------------------------------------------------------------------------
+# -- the feed without notifications ------------------------------------------------------------------------
 
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -219,7 +219,7 @@ async def test_a_commit_of_which_no_datagram_arrives_is_seen_by_the_counter(
     database: Database, another_database: Database, make_runs: Make
 ) -> None:
     await make_runs(database, 1)
-    await database.feed.wait(1, after=0, timeout=1)  # the bell hangs now
+    await database.feed.wait(1, after=0, timeout=1)  # the listener runs now
     hints = database.feed._changes
     assert isinstance(hints, SqliteChangeSource)
     assert hints._listener.port

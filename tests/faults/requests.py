@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from perdure import AsyncPerdure, ConflictError
 from perdure.contract import DecideCall, PendingApproval
-from tests.faults.checker.wish_rules import APPROVED, CANCELLED, DENIED, EDITED, SENT
+from tests.faults.checker.request_rules import APPROVED, CANCELLED, DENIED, EDITED, SENT
 from tests.faults.ground.ground import Ground
 
 _POLL_SECONDS = 0.3
@@ -28,7 +28,7 @@ def by_chance(_: PendingApproval) -> bool:
 
 
 class Person:
-    """Asks something of runs; what was answered is kept on the ground as a wish."""
+    """Asks something of runs; what was answered is kept on the ground as a request."""
 
     def __init__(self, ground: Ground, client: AsyncPerdure) -> None:
         self._ground = ground
@@ -44,7 +44,7 @@ class Person:
         """Another text for a message, the run to go on from there."""
         await (await self._client.get_run(run)).edit_message(message_id, text)
         self._ground.requests[:] = [
-            wish for wish in self._ground.requests if wish.get("id") != message_id
+            request for request in self._ground.requests if request.get("id") != message_id
         ]
         self._record(EDITED, run, id=message_id, text=text)
 
@@ -85,9 +85,9 @@ class Person:
             await asyncio.sleep(_POLL_SECONDS)
 
     def _record(self, kind: str, run: str, **facts: str) -> None:
-        wish = {"kind": kind, "run": run, **facts}
-        if wish not in self._ground.requests:
-            self._ground.requests.append(wish)
+        request = {"kind": kind, "run": run, **facts}
+        if request not in self._ground.requests:
+            self._ground.requests.append(request)
 
 
 @asynccontextmanager
