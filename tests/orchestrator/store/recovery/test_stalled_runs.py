@@ -92,15 +92,15 @@ async def test_nobody_is_signalled_for_a_run_that_has_ended(
     assert await sweeps.runs_with_unread_requests(_soon()) == []
 
 
-@pytest.mark.parametrize("request", ["message", "cancel", "resume"])
+@pytest.mark.parametrize("kind", ["message", "cancel", "resume"])
 async def test_every_request_survives_the_loss_of_its_signal(
-    stage: Stage, sweeps: SweepStore, request: str
+    stage: Stage, sweeps: SweepStore, kind: str
 ) -> None:
     ref = await stage.run()
     await stage.begin_step(ref)
-    if request == "message":
+    if kind == "message":
         await stage.send(ref, "more")
-    elif request == "cancel":
+    elif kind == "cancel":
         await stage.store.runs.cancel(ref, "enough")
     else:
         await stage.store.steps.abort_turn(ref, 1, Trigger.PAUSE, "no money", attempt=1)
