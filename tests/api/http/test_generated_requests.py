@@ -56,7 +56,8 @@ def _checks(case: Any) -> list[Any]:
     """The checks of a response. A parameter whose value is empty is not sent: it cannot be refused."""
     known.load_all_checks()
     registry: Any = known.CHECKS
-    is_unsent = any(map(_is_empty, (case.query or {}).values()))
+    query = cast(dict[str, Any], case.query or {})
+    is_unsent = any(map(_is_empty, query.values()))
     left_out = {"negative_data_rejection"} if is_unsent else set[str]()
     return [registry.get_one(name) for name in CHECKS if name not in left_out]
 
