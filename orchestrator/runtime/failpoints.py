@@ -24,7 +24,7 @@ class Point(StrEnum):
     WORKFLOW_STARTED = "workflow-started"
     """API: Temporal has accepted the workflow; the caller may or may not have its response."""
     REQUEST_WRITTEN = "wish-written"
-    """API: a request to a run (a message, an edit, a cancel, a decision) is committed; nobody else has been notified."""
+    """API: a request to a run (a message, an edit, a cancel, a decision) is committed; no other process is notified yet."""
     MODEL_CALL_IN_FLIGHT = "model-call-in-flight"
     """Temporal worker: the provider has sent the first part of its reply, so the step will be billed."""
     MODEL_ANSWERED = "model-answered"

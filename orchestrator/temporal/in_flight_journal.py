@@ -150,7 +150,7 @@ def journals(folder: Path, scope: str) -> list[Path]:
 
 
 def remove_old(folder: Path, before: float) -> None:
-    """Remove files of the dead that nobody wrote to since that time (s): of another boot, or another Temporal."""
+    """Remove files of dead processes without a write since that time (s): of another boot, or another Temporal."""
     for path in folder.glob(f"*{_SUFFIX}"):
         with suppress(FileNotFoundError), claim(path) as dead:
             if dead is not None and path.stat().st_mtime < before:
@@ -159,7 +159,7 @@ def remove_old(folder: Path, before: float) -> None:
 
 @contextmanager
 def claim(path: Path) -> Generator[OrphanedJournal | None]:
-    """The file of a dead process, nobody else's while the body runs; None where its process lives, or one is at it."""
+    """The file of a dead process, claimed inside the block; None if it lives, or another process has claimed it."""
     with ExitStack() as stack:
         try:
             file = stack.enter_context(file_lock.claim(path))

@@ -45,7 +45,7 @@ DIRECT = "call"
 MAX_UNACKNOWLEDGED = 10
 """Unacknowledged leases of a call: beyond that the call itself seems to kill its workers."""
 
-_LATE_APPROVAL_REQUEST = "The run had ended when the function asked for an approval: nobody was asked, and it did not return a result."
+_LATE_APPROVAL_REQUEST = "The run had ended when the function requested an approval, so there is neither an approval nor a result."
 
 # Built once: building a statement costs more than sending it.
 _OPEN = prepared_inline(

@@ -65,7 +65,7 @@ class Database:
         self.cipher = cipher or FieldCipher(None)
         self.feed = ChangeFeed(self._read_versions, changes)
         self.on_wakeups: Callable[[Collection[Wakeup]], None] = _left_to_the_sweeper
-        """Sends the wake-ups of a transaction after its commit; set by whoever composes the process."""
+        """Sends the wake-ups of a transaction after its commit; set where the process is composed."""
         self._read_versions_inline = (
             changes.read_versions if isinstance(changes, SqliteChangeSource) else None
         )

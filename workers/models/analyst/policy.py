@@ -115,7 +115,7 @@ def _sql_tool(request: ModelRequest) -> tuple[Tool, str]:
 
 
 def _results(turns: tuple[Turn, ...], tool: str) -> list[ToolResult]:
-    """The tool's results since somebody last spoke: a new question is answered from fresh data."""
+    """The tool's results since the last message: a new question is answered from fresh data."""
     results: list[ToolResult] = []
     for turn in turns:
         if isinstance(turn, AssistantTurn):

@@ -1,4 +1,4 @@
-"""PostgreSQL: NOTIFY after each commit, LISTEN while somebody waits. Only processes on PostgreSQL import this."""
+"""PostgreSQL: NOTIFY after each commit, LISTEN while a task waits. Only processes on PostgreSQL import this."""
 
 from __future__ import annotations
 

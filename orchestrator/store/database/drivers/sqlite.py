@@ -201,7 +201,7 @@ class SqliteConnection:
     def _post_outcome(
         self, future: asyncio.Future[Any] | None, result: object, error: BaseException | None
     ) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits for it any more
             self._loop.call_soon_threadsafe(self._finish_job, future, result, error)
 
     def _finish_job(

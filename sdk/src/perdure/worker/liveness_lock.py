@@ -31,7 +31,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def lock_folder() -> Path | None:
-    """Where the locks of this user's processes are; None where the system has none, or somebody else made the folder."""
+    """The folder of this user's locks; None if the system has no locks, or another user created the folder."""
     if sys.platform == "win32":
         return None
     folder = Path(tempfile.gettempdir()) / f"perdure-{os.getuid()}"
@@ -47,7 +47,7 @@ def lock_folder() -> Path | None:
 
 
 def peer_group(url: str, key_digest: str) -> str:
-    """Names who may speak for a dead worker: those of the same API and key, under the same kernel."""
+    """Names the group of workers that report each other as dead: those of the same API and key, under the same kernel."""
     try:
         kernel = _BOOT_ID.read_text().strip()
     except OSError:  # not Linux
@@ -57,7 +57,7 @@ def peer_group(url: str, key_digest: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OrphanedWorker:
-    """A function worker that is dead; nobody else speaks for it until it is let go of."""
+    """A dead function worker, claimed by this process."""
 
     id: str
     path: Path
@@ -101,7 +101,7 @@ class LivenessLock:
 
 
 def _remove_expired(folder: Path) -> None:
-    """Remove what workers left whose peers never came again."""
+    """Remove the files of workers whose group did not come back."""
     with ExitStack() as claims:
         for machine in _claim(folder, "*", claims):
             if machine.path.stat().st_mtime < datetime.now(UTC).timestamp() - _RETENTION_SECONDS:
