@@ -46,7 +46,7 @@ def response_hooks(request: Request) -> ResponseHooks:
 
 
 class ResponseHooksMiddleware:
-    """Middleware: gives every request its `RequestEnd`."""
+    """Middleware: gives every request its `ResponseHooks`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
