@@ -28,5 +28,5 @@ def approval_seconds(name: str, expires: timedelta | None) -> float | None:
     seconds = expires.total_seconds()
     if not 0 < seconds <= MAX_APPROVAL_SECONDS:
         days = MAX_APPROVAL_SECONDS // 86_400
-        raise ValueError(f"{name} is {expires}; it must be positive, and at most {days} days.")
+        raise ValueError(f"{name} is {expires}; it must be positive, and {days} days at most.")
     return seconds
