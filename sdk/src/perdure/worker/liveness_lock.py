@@ -20,8 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 
-from perdure import file_lock
-from perdure.file_lock import LockedFile
+from perdure.file_lock import SUPPORTED, LockedFile, claim
 
 logger = logging.getLogger("perdure")
 
@@ -71,7 +70,7 @@ class LivenessLock:
     """This process's own lock, and checks of its peers' locks."""
 
     def __init__(self, folder: Path | None, peers: str, machine_id: str) -> None:
-        self._folder = folder if file_lock.SUPPORTED else None
+        self._folder = folder if SUPPORTED else None
         self._peers = peers
         self._machine_id = machine_id
         self._file: LockedFile | None = None
@@ -112,7 +111,7 @@ def _claim(folder: Path, peers: str, claims: ExitStack) -> list[OrphanedWorker]:
     """The workers of these peers that are dead; no other process claims them until `claims` is closed."""
     found: list[OrphanedWorker] = []
     for path in folder.glob(f"{peers}-*{_SUFFIX}"):
-        file = claims.enter_context(file_lock.claim(path))
+        file = claims.enter_context(claim(path))
         if file is not None:
             found.append(OrphanedWorker(os.read(file, 1024).decode(errors="replace"), path))
     return found
