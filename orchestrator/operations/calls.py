@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from orchestrator.errors import InvalidRequestError, SupersededError, UnavailableError
+from orchestrator.errors import SupersededError, UnavailableError
 from orchestrator.rules.approvals import read_request
 from orchestrator.runtime.failpoints import Point, reach
 from orchestrator.store.calls.outcomes import Completed, ResultRecorded, to_result_content
-from orchestrator.store.database.json_columns import MAX_DEPTH, is_too_deep
 from orchestrator.store.recovery.lost_leases import IMMEDIATE_RETRY_SECONDS
 from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import (
@@ -40,15 +39,12 @@ class CallLease(NamedTuple):
 async def record_result(store: Store, lease: CallLease, posted: PostResult) -> ResultRecorded:
     """Record what a function returned: its result, or its request for an approval.
 
-    Raises `NotFoundError`, `SupersededError` for a late, stale or repeated result, and `InvalidRequestError` or
-    `TooLargeError` for one that cannot be stored: `reject_result` then ends the attempt.
+    The caller has checked that it is not nested too deeply (`is_too_deep`), as the API does while it reads a body.
+    Raises `NotFoundError`, `SupersededError` for a late, stale or repeated result, and `TooLargeError` for one that
+    cannot be stored: `reject_result` then ends the attempt.
     """
     if posted.result_type is ResultType.INTERRUPT:
         return await store.approvals.request(*lease, read_request(posted.result))
-    if is_too_deep(posted.result):
-        raise InvalidRequestError(
-            f"The result is nested too deeply: at most {MAX_DEPTH} levels.", pointer="/result"
-        )
     content = to_result_content(posted.result_type, posted.result)
     return await store.calls.accept_result(
         *lease, kind=posted.result_type, content=content.text, is_text=content.is_text

@@ -36,6 +36,7 @@ from orchestrator.store.calls.outcomes import (
     Retry,
 )
 from orchestrator.store.calls.rows import task_queue_name
+from orchestrator.store.database.json_columns import MAX_DEPTH, is_too_deep
 from orchestrator.store.store import Store
 from orchestrator.temporal.activity_tasks import FUNCTION_FAILED
 from orchestrator.workflows.interface import CallRef, CallSchedule, RunRef
@@ -288,6 +289,10 @@ class HostedFunctions:
                     name=blob.name,
                     type_=blob.type,
                     content=base64.b64decode(blob.data),
+                )
+            if is_too_deep(performed.result.result):
+                raise InvalidRequestError(  # noqa: TRY301 - as the store refuses it
+                    f"The result is nested too deeply: at most {MAX_DEPTH} levels."
                 )
             recorded = await record_result(self._store, lease, performed.result)
         except InvalidRequestError as error:
