@@ -245,7 +245,9 @@ class StepStore:
             if gated:
                 await pause_for_approval(run)
             run.clear_waiting_for()
-            state = await run_state(run, step_input.step, calls=calls)
+            if is_final(run.status):
+                state = await run_state(run, step_input.step)
+            state = replace(state, status=run.status.value)
             leased: tuple[Leased, ...] = ()
             to_call = isinstance(decision, agent_loop.CallFunctions) and not gated
             if to_call and executor is not None and executor.has_capacity(state.orders):
