@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from typing_extensions import override
 
-from orchestrator.llm.providers import ANTHROPIC, PROVIDERS, SCRIPTED, Provider, find_provider
+from orchestrator.llm.providers import PROVIDERS, SCRIPTED, Provider, find_provider
 
 _POLICY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _POLICY_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -40,7 +40,7 @@ def resolve_model(name: str, *, policies: Iterable[str] = ()) -> ModelName:
     provider = find_provider(provider_name)
     if provider is None:
         known = " and ".join(repr(each.name) for each in PROVIDERS)
-        examples = " or ".join(f"'{each.name}/{each.example}'" for each in PROVIDERS)
+        examples = " or ".join(f"'{each.name}/{each.models[0]}'" for each in PROVIDERS)
         raise ValueError(
             f"unknown model provider {provider_name!r}: known are {known}, as in {examples}"
         )
@@ -77,10 +77,8 @@ def _resolve_bare(name: str) -> ModelName:
         if model in provider.models:
             return ModelName(provider.name, model)
     known = _listed(name for each in in_short for name in (*each.models, *each.older_names))
-    raise ValueError(
-        f"unknown model {name!r}: known are {known}; "
-        f"any other Claude model is named '{ANTHROPIC.name}/claude-…', a scripted one '{SCRIPTED.name}/…'"
-    )
+    others = " or ".join(f"'{each.name}/…'" for each in PROVIDERS)
+    raise ValueError(f"unknown model {name!r}: known are {known}; others are named {others}")
 
 
 def _resolve_id(provider: Provider, model: str, further: tuple[str, ...]) -> ModelName:

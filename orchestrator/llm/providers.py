@@ -31,8 +31,6 @@ class Provider:
     open: str
     """`module:function` that opens the provider in a worker process. It takes the `Settings` and returns a
     `workers.models.ModelPool`. The module is imported when a run first uses the provider."""
-    example: str = ""
-    """A model id for error texts."""
     id_pattern: re.Pattern[str] | None = None
     """Matches further ids that the provider serves; None: only the known ones."""
     id_rule: str = ""
@@ -79,7 +77,6 @@ ANTHROPIC = Provider(
     prices=CLAUDE_PRICES,
     small_model=CLAUDE_HAIKU,
     open="workers.models.anthropic.client:open_anthropic",
-    example=CLAUDE_SONNET,
     id_pattern=re.compile(r"claude-[A-Za-z0-9][A-Za-z0-9._:@-]*"),
     id_rule="the id of a Claude model: it begins with 'claude-'",
     older_names=MappingProxyType(
@@ -99,7 +96,6 @@ SCRIPTED = Provider(
     prices=MappingProxyType({}),
     small_model=None,
     open="workers.models.scripted.model:open_scripted",
-    example="inline",
     id_rule="a scripted policy",
     default_price=FREE,
 )
