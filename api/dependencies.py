@@ -109,9 +109,8 @@ async def _cluster_of(
     ],
     request: Request,
 ) -> str:
-    _ = (
-        request.state.key
-    )  # missing if the request was not authenticated: fail rather than let it in
+    # Missing if the request was not authenticated: fail rather than let it in.
+    _ = request.state.key
     return cluster_id
 
 

@@ -304,9 +304,8 @@ async def _work(parts: _Parts, client: Client, stop: asyncio.Event) -> None:
         sender = WebhookSender(settings.webhook_rules)
         working.push_async_callback(sender.aclose)
         if hosting is not None:
-            await (
-                crash_recovery.recover_orphaned()
-            )  # read the crashes of predecessors before anything begins
+            # The crashes of predecessors are counted before anything begins.
+            await crash_recovery.recover_orphaned()
             await working.enter_async_context(hosting.registered())
             for worker in build_hosting_workers(client, hosting):
                 await working.enter_async_context(worker)

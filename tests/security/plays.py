@@ -49,7 +49,7 @@ async def looks(vault: Vault) -> Any:
 
 
 async def hook(vault: Vault) -> list[str]:
-    """A run that tells a webhook; what that received, as text."""
+    """A run with a webhook; what the webhook received, as text."""
     made = await vault.ask("POST", f"{vault.cluster}/webhook-secrets", keep=False)
     vault.canaries.add("webhook secret", made.json()["secret"])
     target = {"webhook": {"url": vault.receiver.url()}}

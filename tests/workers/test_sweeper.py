@@ -1,4 +1,4 @@
-"""A sweep brings to the engine what the store has and was not signalled."""
+"""A sweep brings to the engine what the store has and no signal has brought."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as a request for an approval, and what the model gets the error."""
+"""What counts as a request for an approval, and what the model receives."""
 
 from __future__ import annotations
 
