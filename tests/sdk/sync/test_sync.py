@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable
 from decimal import Decimal
@@ -226,3 +227,22 @@ async def test_a_thread_that_is_abandoned_disturbs_nobody() -> None:
         await waiting
     gate.set()
     assert await asyncio.to_thread(ended.wait, 10)
+
+
+def test_a_ctrl_c_while_the_thread_starts_leaves_no_coroutine_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    async def work() -> None: ...
+
+    portal, coroutine = Portal(), work()
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        portal.call(coroutine)
+    portal.close()
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED

@@ -59,7 +59,9 @@ class Portal:
         """Run the coroutine and return its result; a KeyboardInterrupt meanwhile cancels it."""
         try:
             loop = self._running_loop()
-        except RuntimeError:
+        except (
+            BaseException
+        ):  # a KeyboardInterrupt too: the first call waits for the thread to start
             coroutine.close()
             raise
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
