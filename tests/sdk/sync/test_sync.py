@@ -241,7 +241,26 @@ def test_a_ctrl_c_while_the_thread_starts_leaves_no_coroutine_behind(
     async def work() -> None: ...
 
     portal, coroutine = Portal(), work()
-    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            portal.call(coroutine)
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+    portal.call(work())
+    portal.close()
+
+
+def test_a_ctrl_c_before_the_loop_has_the_coroutine_leaves_none_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    async def work() -> None: ...
+
+    portal, coroutine = Portal(), work()
+    portal.call(work())
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
     with pytest.raises(KeyboardInterrupt):
         portal.call(coroutine)
     portal.close()

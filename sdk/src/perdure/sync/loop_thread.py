@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import inspect
 import threading
 import traceback
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -58,13 +59,13 @@ class Portal:
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run the coroutine and return its result; a KeyboardInterrupt meanwhile cancels it."""
         try:
-            loop = self._running_loop()
-        except (
-            BaseException
-        ):  # a KeyboardInterrupt too: the first call waits for the thread to start
-            coroutine.close()
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
+        except BaseException:
+            # A KeyboardInterrupt may come before or after the loop has the coroutine.
+            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+                with contextlib.suppress(ValueError):  # the loop has just begun it
+                    coroutine.close()
             raise
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
             return future.result()
         except BaseException:
@@ -99,16 +100,23 @@ class Portal:
             if self._closed:
                 raise RuntimeError("This client is closed.")
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=_run_loop, args=(self._loop,), daemon=True, name="perdure"
-                )
-                self._thread.start()
+                self._loop, self._thread = _start_loop()
             elif threading.current_thread() is self._thread:
                 raise RuntimeError(
                     "Inside an async function use AsyncPerdure: Perdure would wait for itself."
                 )
             return self._loop
+
+
+def _start_loop() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=_run_loop, args=(loop,), daemon=True, name="perdure")
+    try:
+        thread.start()
+    except BaseException:  # a KeyboardInterrupt: if the thread runs, it ends
+        loop.call_soon_threadsafe(loop.stop)
+        raise
+    return loop, thread
 
 
 async def _next(items: AsyncGenerator[T, None]) -> T:
